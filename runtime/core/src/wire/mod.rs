@@ -1,0 +1,4 @@
+//! Frames as bytes: what this crate builds, and what it understands of the frames of others.
+
+pub mod ethernet;
+pub mod arp;
