@@ -64,9 +64,7 @@ impl fmt::Debug for ClusterId {
 }
 
 /// An Ethernet address.
-#[derive(
-    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MacAddr(pub [u8; 6]);
 

@@ -4,6 +4,7 @@
 //! a simulator and in the replay of a recorded incident.
 
 mod ids;
+pub mod role;
 mod time;
 pub mod wire;
 

@@ -70,9 +70,18 @@ mod tests {
 
     #[test]
     fn time_arithmetic_saturates_at_both_ends() {
-        assert_eq!(Instant::FAR_FUTURE.after(Duration::from_secs(1)), Instant::FAR_FUTURE);
-        assert_eq!(Instant::ORIGIN.before(Duration::from_secs(1)), Instant::ORIGIN);
-        assert_eq!(Instant::ORIGIN.since(Instant::from_millis(5)), Duration::ZERO);
+        assert_eq!(
+            Instant::FAR_FUTURE.after(Duration::from_secs(1)),
+            Instant::FAR_FUTURE
+        );
+        assert_eq!(
+            Instant::ORIGIN.before(Duration::from_secs(1)),
+            Instant::ORIGIN
+        );
+        assert_eq!(
+            Instant::ORIGIN.since(Instant::from_millis(5)),
+            Duration::ZERO
+        );
         assert_eq!(Instant::from_millis(1500).to_string(), "1.500s");
     }
 }
