@@ -1,12 +1,63 @@
 //! The advertisement, version 1: the one message of the cluster.
 //!
-//! Every frame carries the sender's whole state (D1); the kind says why it was sent.
+//! Every frame carries the sender's whole state (D1); the kind says why it was sent. Numbers are
+//! big endian; offsets count from the start of the Ethernet frame. A receiver skips what it does
+//! not know: fixed bytes beyond those below, and TLVs of another type.
+//!
+//! ```text
+//!   0  6  destination MAC: GROUP_MAC, or the receiver's own
+//!   6  6  source MAC
+//!  12  2  EtherType 0x88b5
+//!        -- from here to the tag everything is signed --
+//!  14  1  version = 1
+//!  15  1  mark: 1 standby, 2 active, 3 offering; read by the kernel's lease guard (D9)
+//!  16  1  kind: 1 advert, 2 answer, 3 claim, 4 decline, 5 let go, 6 offer, 7 prepare, 8 probe,
+//!         9 ready, 10 released, 11 request
+//!  17  1  key id
+//!  18  2  length, from byte 14 to the end of the tag; at most 1400; padding may follow
+//!  20  4  groups the sender is active in, bit n is group n (D2)
+//!  24 16  cluster
+//!  40  1  virtual router, 1 to 255
+//!  41  1  sender, 1 to 254
+//!  42  1  path
+//!  43  1  priority
+//!  44  2  fixed length, from byte 14 to the first TLV; 110, or more in a later version
+//!  46  1  configured role: 1 active, 2 any, 3 off, 4 standby
+//!  47  1  effective role: 1 active, 2 demoting, 3 failed, 4 off, 5 pacified, 6 promoting,
+//!         7 standby, 8 starting
+//!  48  8  boot, never 0
+//!  56  8  counter
+//!  64  8  epoch
+//!  72  8  hand-over, 0 if none
+//!  80  4  ports down, bit n is port n
+//!  84  4  interval, microseconds
+//!  88  4  lease, microseconds
+//!  92  2  flags
+//!  94  1  health class
+//!  95  1  0; ignored
+//!  96  8  digest of the shared configuration
+//! 104  8  digest of the identity facts
+//! 112  8  digest of the interface names
+//! 120  4  software version: major, minor, patch in 8, 8 and 16 bits
+//! 124     TLVs: type 1 byte, length of the value 2 bytes, value
+//!         type 1, MACs: up to 16 times  port 1, MAC 6
+//!         type 2, echo of one node, up to 32 of them:
+//!                 node 1, boot 8, challenge 8, response 8, up to 16 times  path 1, counter 8
+//! end 16  tag: HMAC-SHA256, first 16 bytes (see `auth`)
+//! ```
+//!
+//! Times are cut to whole microseconds, and to 71 minutes at most.
 
 use core::time::Duration;
 
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
 
+/// Where advertisements go when no single receiver is meant (D4): a group address that we
+/// administer ourselves (bits 0 and 1 of the first byte). Snooping prunes only the groups of IP
+/// (01:00:5e and 33:33) and floods other multicast (RFC 4541 §2.1.2), and bridges keep back only
+/// 01:80:c2; so this one reaches every port without a membership report.
+pub const GROUP_MAC: MacAddr = MacAddr([0x03, 0x53, 0x46, 0x00, 0x00, 0x01]);
 /// Most nodes of a cluster, and so most echoes in an advertisement.
 pub const NODES_MAX: usize = 32;
 /// Most ports of a node, and so most MACs and heard paths.
@@ -55,7 +106,8 @@ pub enum RoleMark {
 pub struct Flags(pub u16);
 
 impl Flags {
-    /// The claim rests on consent, on proof that the old active's lease ended, or on a witness (D11).
+    /// The claim rests on consent, on proof that the old active's lease ended, or on a witness
+    /// (D11).
     pub const WITNESSED: Self = Self(1);
     /// Service has not been interrupted since a claim nobody contested (D11).
     pub const UNINTERRUPTED: Self = Self(1 << 1);
@@ -69,6 +121,8 @@ impl Flags {
     pub const MAINTENANCE: Self = Self(1 << 5);
     /// The sender prefers to be active and its preempt policy allows it to ask (R3.2).
     pub const PREFERRED: Self = Self(1 << 6);
+    /// The sender asks on an operator's behalf (R3.4).
+    pub const COMMANDED: Self = Self(1 << 7);
 
     /// Whether every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
@@ -101,7 +155,8 @@ pub struct Echo {
     pub challenge: u64,
     /// What that node demanded as `challenge`; 0 if nothing was heard.
     pub response: u64,
-    /// The newest counter accepted on each path; paths never heard are absent. At most [`PORTS_MAX`].
+    /// The newest counter accepted on each path; paths never heard are absent. At most
+    /// [`PORTS_MAX`].
     pub heard: Vec<Heard>,
 }
 

@@ -1,0 +1,135 @@
+//! When to tell a segment which station holds a virtual address: spaced, paced bursts (R5.5).
+//!
+//! One burst can be lost, or overtaken by the loser's burst (F02), so there are several; and a
+//! switch that polices ARP drops what comes too fast (F06), so a burst is spread: at most
+//! [`CHUNK`] addresses, then a pause. Heartbeats never wait for it: the caller sends one chunk per
+//! deadline. The limit: a segment that ignores gratuitous ARP altogether needs a virtual MAC.
+
+use core::time::Duration;
+
+use crate::Instant;
+
+/// Addresses announced at one go; the rest follows after [`PAUSE`].
+pub(crate) const CHUNK: usize = 32;
+/// Between two chunks of a burst.
+pub(crate) const PAUSE: Duration = Duration::from_millis(1);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// After a claim (design, Defaults).
+const AFTER_CLAIM: &[Duration] = &[ms(0), ms(3), ms(13), ms(23), ms(1_000), ms(5_000)];
+/// After evidence of a rival: two spaced bursts (F01).
+const AFTER_RIVAL: &[Duration] = &[ms(0), ms(1_000)];
+
+/// A schedule of bursts over a list of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Announcer {
+    schedule: Option<(Instant, &'static [Duration])>,
+    burst: usize,
+    next: usize,
+    due: Option<Instant>,
+}
+
+impl Announcer {
+    /// Starts over after a claim.
+    pub(crate) fn after_claim(&mut self, now: Instant) {
+        self.start(now, AFTER_CLAIM);
+    }
+
+    /// Announces again, unless a schedule runs already.
+    pub(crate) fn after_rival(&mut self, now: Instant) {
+        if self.schedule.is_none() {
+            self.start(now, AFTER_RIVAL);
+        }
+    }
+
+    /// Ends the schedule: the addresses are not ours any more.
+    pub(crate) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When the next chunk is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Takes the next chunk: which of `count` addresses to announce now.
+    pub(crate) fn chunk(&mut self, now: Instant, count: usize) -> core::ops::Range<usize> {
+        let Some((started, schedule)) = self.schedule else {
+            return 0..0;
+        };
+        let first = self.next.min(count);
+        let end = (first + CHUNK).min(count);
+        if end < count {
+            self.next = end;
+            self.due = Some(now.after(PAUSE));
+        } else {
+            self.next = 0;
+            self.burst += 1;
+            self.due = schedule
+                .get(self.burst)
+                .map(|wait| started.after(*wait).max(now));
+            if self.due.is_none() {
+                self.schedule = None;
+            }
+        }
+        first..end
+    }
+
+    fn start(&mut self, now: Instant, schedule: &'static [Duration]) {
+        *self = Self {
+            schedule: Some((now, schedule)),
+            burst: 0,
+            next: 0,
+            due: Some(now),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(announcer: &mut Announcer, count: usize) -> Vec<(u64, core::ops::Range<usize>)> {
+        let mut chunks = Vec::new();
+        while let Some(due) = announcer.due() {
+            chunks.push((due.as_nanos() / 1_000_000, announcer.chunk(due, count)));
+        }
+        chunks
+    }
+
+    #[test]
+    fn announcements_repeat_in_spaced_bursts_after_a_claim() {
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        let times: Vec<u64> = run(&mut announcer, 2)
+            .into_iter()
+            .map(|(at, _)| at)
+            .collect();
+        assert_eq!(times, [0, 3, 13, 23, 1_000, 5_000]);
+    }
+
+    #[test]
+    fn announcements_of_many_addresses_are_paced() {
+        let mut announcer = Announcer::default();
+        announcer.after_rival(Instant::ORIGIN);
+        let chunks = run(&mut announcer, 70);
+        assert_eq!(chunks[..3], [(0, 0..32), (1, 32..64), (2, 64..70)]);
+        assert_eq!(
+            chunks[3],
+            (1_000, 0..32),
+            "the second burst starts at the first address"
+        );
+    }
+
+    #[test]
+    fn announcements_end_when_the_role_is_gone() {
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        announcer.stop();
+        assert_eq!(announcer.due(), None);
+        assert_eq!(announcer.chunk(Instant::ORIGIN, 5), 0..0);
+    }
+}

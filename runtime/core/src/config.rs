@@ -1,0 +1,420 @@
+//! What an operator decides about a node, checked once: a [`Config`] is valid by construction.
+//!
+//! Text formats live elsewhere; this is the typed form they are parsed into. All durations are
+//! plain [`Duration`]s, all rules between fields are checked together and reported all at once.
+
+use core::net::IpAddr;
+use core::ops::Deref;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::role::ConfiguredRole;
+use crate::wire::advert::{NODES_MAX, PORTS_MAX};
+use crate::wire::auth::KeyRing;
+use crate::{ClusterId, MacAddr, NodeId, PortId};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config(Parts);
+
+/// The fields of a configuration, before they are checked.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The cluster this node belongs to.
+    pub cluster: ClusterId,
+    /// Virtual router number, 1 to 255 (R5.4).
+    pub virtual_router: u8,
+    /// This node.
+    pub node: NodeId,
+    /// The other nodes, at most 31.
+    pub peers: Vec<PeerConfig>,
+    /// The ports, at most 16.
+    pub ports: Vec<PortConfig>,
+    /// Times and windows.
+    pub timing: Timing,
+    /// Choices.
+    pub policy: Policy,
+    /// Keys of the cluster.
+    pub keys: KeyRing,
+    /// Digests that peers compare; a mismatch is shown, never a reason to be dead (D1).
+    pub digests: Digests,
+}
+
+/// Another node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its id.
+    pub node: NodeId,
+    /// Its own (unit) addresses: what the ask of D8 and the reception probe of D12 ask for.
+    pub units: Vec<(PortId, IpAddr)>,
+}
+
+/// A port of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Its number, the same on every node.
+    pub id: PortId,
+    /// The interface's name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// A direct cable to a peer: its carrier is evidence about the peer (D7).
+    pub direct: bool,
+    /// Advertisements are sent and heard here (D4).
+    pub heartbeat: bool,
+    /// Its loss lowers the health class (R4.1).
+    pub watched: bool,
+    /// This node's own addresses, with prefix lengths.
+    pub units: Vec<(IpAddr, u8)>,
+    /// Virtual addresses; a port that has any is a served port.
+    pub virtuals: Vec<IpAddr>,
+    /// A neighbour that should answer, asked when the segment is silent (D12).
+    pub neighbour: Option<IpAddr>,
+}
+
+impl PortConfig {
+    /// Whether virtual addresses live here.
+    pub fn served(&self) -> bool {
+        !self.virtuals.is_empty()
+    }
+}
+
+/// Times and windows. The defaults are the house's (design, Defaults).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Between two advertisements; 3.3 ms to 60 s (R2.1).
+    pub interval: Duration,
+    /// How late an advertisement may be before the peer is suspect.
+    pub slack: Duration,
+    /// Confirm window after a direct cable lost its carrier (D7).
+    pub w_carrier: Duration,
+    /// Confirm window after an advertisement was overdue (D7).
+    pub w_silence: Duration,
+    /// Silence after which a path, and a peer without better evidence, is dead.
+    pub dead_interval: Duration,
+    /// Length L of the kernel lease (D9).
+    pub lease: Duration,
+    /// V: how long an offer, and the readiness it answers, is good for (D10).
+    pub offer: Duration,
+    /// How long the old active forwards after a hand-over (D10).
+    pub tail: Duration,
+    /// Longest round trip between daemons that are well (D10).
+    pub rtt_bound: Duration,
+    /// Between two rounds of a confirm burst.
+    pub round: Duration,
+    /// Wait after boot and link-up before a claim without hearing every peer; 0 or 10 to 180 s (R12.2).
+    pub initial_wait: Duration,
+    /// Wait after a role change before a voluntary one.
+    pub hold_down: Duration,
+    /// How long a preferred node waits before it asks for its role (R3.2).
+    pub preempt_delay: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            interval: ms(100),
+            slack: ms(5),
+            w_carrier: ms(4),
+            w_silence: ms(20),
+            dead_interval: ms(300),
+            lease: ms(300),
+            offer: ms(30),
+            tail: ms(30),
+            rtt_bound: ms(5),
+            round: ms(1),
+            initial_wait: ms(10_000),
+            hold_down: ms(10_000),
+            preempt_delay: ms(10_000),
+        }
+    }
+}
+
+/// Who may take the role from a working active (R3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preempt {
+    /// Nobody: whoever serves goes on serving.
+    #[default]
+    Never,
+    /// The preferred node.
+    Prefer,
+    /// The node with the higher effective priority.
+    Priority,
+}
+
+/// What a node does once what failed on it works again (R3.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Take the configured role again.
+    Configured,
+    /// Stay out of service until an operator acts.
+    Off,
+    /// Stand by.
+    #[default]
+    Standby,
+}
+
+/// What an isolated node does: no peer, and no other station on any served segment (D14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Serve.
+    #[default]
+    Serve,
+    /// Give the role up.
+    Yield,
+}
+
+/// How a dead peer is found out (R2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detection {
+    /// By the dead interval alone, as the five products document it.
+    DeadInterval,
+    /// By suspicion and confirmation (D7, D8).
+    #[default]
+    Fast,
+}
+
+/// What happens when the boot guard would bar every node (R12.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllPacified {
+    /// Nobody serves.
+    Never,
+    /// The best ranked serves, loudly.
+    #[default]
+    Serve,
+}
+
+/// Choices of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What this node is meant to be.
+    pub configured: ConfiguredRole,
+    /// 1 to 254; higher is better.
+    pub priority: u8,
+    /// This node is the preferred one.
+    pub preferred: bool,
+    /// Who may take the role from a working active.
+    pub preempt: Preempt,
+    /// What follows a failure of this node.
+    pub on_failure: OnFailure,
+    /// What an isolated node does.
+    pub isolation: Isolation,
+    /// How a dead peer is found out.
+    pub detection: Detection,
+    /// What happens when every node is pacified.
+    pub all_pacified: AllPacified,
+    /// More unclean boots than this within the window pacify.
+    pub boot_limit: u32,
+    /// Sum of uptimes below which unclean boots are a loop (D16).
+    pub boot_window: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            configured: ConfiguredRole::Any,
+            priority: 100,
+            preferred: false,
+            preempt: Preempt::Never,
+            on_failure: OnFailure::Standby,
+            isolation: Isolation::Serve,
+            detection: Detection::Fast,
+            all_pacified: AllPacified::Serve,
+            boot_limit: 3,
+            boot_window: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What peers compare (R1.4, R7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Shared configuration.
+    pub config: u64,
+    /// Identity facts.
+    pub facts: u64,
+    /// Interface names and numbers.
+    pub interfaces: u64,
+    /// Software version: major, minor, patch in 8, 8 and 16 bits.
+    pub version: u32,
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The advertisement interval is out of range.
+    #[error("interval is {0:?}; it must lie between 3.3 ms and 60 s")]
+    Interval(Duration),
+    /// The dead interval is too short to ever hear an advertisement.
+    #[error("dead_interval is {0:?}; it must be longer than interval + slack = {1:?}")]
+    DeadInterval(Duration, Duration),
+    /// The lease would lapse between two advertisements (D9).
+    #[error("lease is {0:?}; it must be at least interval + slack + 8 ms = {1:?}")]
+    Lease(Duration, Duration),
+    /// The initial wait is out of range (R12.2).
+    #[error("initial_wait is {0:?}; it must be 0 or between 10 s and 180 s")]
+    InitialWait(Duration),
+    /// The virtual router number is 0.
+    #[error("virtual_router is 0; it must lie between 1 and 255")]
+    VirtualRouter,
+    /// The priority is out of range.
+    #[error("priority is {0}; it must lie between 1 and 254")]
+    Priority(u8),
+    /// A node id is out of range or used twice.
+    #[error("node id {0} is used twice or out of range; ids are 1 to 254, each once")]
+    NodeIds(NodeId),
+    /// Too many nodes.
+    #[error("{0} nodes; at most {NODES_MAX} are allowed")]
+    Nodes(usize),
+    /// Port ids or names are not unique, or too many.
+    #[error("port {0:?} is listed twice, numbered beyond {PORTS_MAX}, or shares its number")]
+    Ports(String),
+    /// No port carries heartbeats.
+    #[error("no port carries heartbeats; mark at least one with heartbeat = true")]
+    NoHeartbeat,
+    /// No port has virtual addresses.
+    #[error("no port has a virtual address; give at least one port a virtual address")]
+    NothingServed,
+    /// A direct cable must not serve addresses (R2.4).
+    #[error("port {0:?} is a direct cable and has virtual addresses; move them to a served port")]
+    DirectServed(String),
+    /// A virtual address lies outside every subnet of its port (R5.2).
+    #[error("virtual address {1} on port {0:?} lies in none of the port's subnets")]
+    OutsideSubnet(String, IpAddr),
+    /// A virtual address equals a node's own address (R5.2).
+    #[error(
+        "virtual address {1} on port {0:?} is a node's own address; three addresses are needed"
+    )]
+    VirtualIsUnit(String, IpAddr),
+}
+
+impl Config {
+    /// Checks everything and says everything that is wrong.
+    ///
+    /// # Errors
+    /// Every rule that does not hold, in the order of the fields.
+    pub fn new(parts: Parts) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        check_timing(&parts.timing, &mut errors);
+        check_nodes(&parts, &mut errors);
+        check_ports(&parts, &mut errors);
+        if errors.is_empty() {
+            Ok(Self(parts))
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The place of a port in `ports`.
+    pub fn port_index(&self, id: PortId) -> Option<usize> {
+        self.ports.iter().position(|port| port.id == id)
+    }
+}
+
+impl Deref for Config {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+fn check_timing(timing: &Timing, errors: &mut Vec<ConfigError>) {
+    let beat = timing.interval + timing.slack;
+    if timing.interval < Duration::from_micros(3_300) || timing.interval > Duration::from_secs(60) {
+        errors.push(ConfigError::Interval(timing.interval));
+    }
+    if timing.dead_interval <= beat {
+        errors.push(ConfigError::DeadInterval(timing.dead_interval, beat));
+    }
+    let least = beat + Duration::from_millis(8);
+    if timing.lease < least {
+        errors.push(ConfigError::Lease(timing.lease, least));
+    }
+    let wait = timing.initial_wait;
+    if !wait.is_zero() && !(Duration::from_secs(10)..=Duration::from_secs(180)).contains(&wait) {
+        errors.push(ConfigError::InitialWait(wait));
+    }
+}
+
+fn check_nodes(parts: &Parts, errors: &mut Vec<ConfigError>) {
+    if parts.virtual_router == 0 {
+        errors.push(ConfigError::VirtualRouter);
+    }
+    if parts.policy.priority == 0 || parts.policy.priority == 255 {
+        errors.push(ConfigError::Priority(parts.policy.priority));
+    }
+    let mut ids: Vec<NodeId> = parts.peers.iter().map(|peer| peer.node).collect();
+    ids.push(parts.node);
+    if ids.len() > NODES_MAX {
+        errors.push(ConfigError::Nodes(ids.len()));
+    }
+    ids.sort_unstable();
+    for (place, id) in ids.iter().enumerate() {
+        let twice = place > 0 && ids.get(place - 1) == Some(id);
+        if twice || id.0 == 0 || id.0 == 255 {
+            errors.push(ConfigError::NodeIds(*id));
+        }
+    }
+}
+
+fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
+    for (place, port) in parts.ports.iter().enumerate() {
+        let clash = |other: &PortConfig| other.id == port.id || other.name == port.name;
+        let twice = parts.ports.iter().take(place).any(clash);
+        if twice || place >= PORTS_MAX || usize::from(port.id.0) >= PORTS_MAX {
+            errors.push(ConfigError::Ports(port.name.clone()));
+        }
+        if port.direct && port.served() {
+            errors.push(ConfigError::DirectServed(port.name.clone()));
+        }
+        check_virtuals(parts, port, errors);
+    }
+    if !parts.ports.iter().any(|port| port.heartbeat) {
+        errors.push(ConfigError::NoHeartbeat);
+    }
+    if !parts.ports.iter().any(PortConfig::served) {
+        errors.push(ConfigError::NothingServed);
+    }
+}
+
+fn check_virtuals(parts: &Parts, port: &PortConfig, errors: &mut Vec<ConfigError>) {
+    for address in &port.virtuals {
+        let inside = |(unit, prefix): &(IpAddr, u8)| same_subnet(*unit, *prefix, *address);
+        if !port.units.is_empty() && !port.units.iter().any(inside) {
+            errors.push(ConfigError::OutsideSubnet(port.name.clone(), *address));
+        }
+        let own = port.units.iter().any(|(unit, _)| unit == address);
+        let peers = parts.peers.iter().flat_map(|peer| &peer.units);
+        if own || peers.clone().any(|(_, unit)| unit == address) {
+            errors.push(ConfigError::VirtualIsUnit(port.name.clone(), *address));
+        }
+    }
+}
+
+fn same_subnet(unit: IpAddr, prefix: u8, other: IpAddr) -> bool {
+    match (unit, other) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let shift = 32_u32.saturating_sub(u32::from(prefix));
+            (u32::from(a) ^ u32::from(b))
+                .checked_shr(shift)
+                .unwrap_or(0)
+                == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let shift = 128_u32.saturating_sub(u32::from(prefix));
+            (u128::from(a) ^ u128::from(b))
+                .checked_shr(shift)
+                .unwrap_or(0)
+                == 0
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}

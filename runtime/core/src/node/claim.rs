@@ -1,0 +1,206 @@
+//! Taking the role and losing it: lease, addresses, announcement, in that order (D9, D20).
+//!
+//! A claim is `Promoting` until the kernel confirmed; only then does a frame say "active". The
+//! hard case is the pause: a daemon that slept past its lease owns nothing, whatever it remembers,
+//! so the first thing any input meets is [`Node::notice_gap`] (D15).
+
+use super::{Claim, Node};
+use crate::effect::{Alert, Failure, Forwarding};
+use crate::role::{EffectiveRole, RoleEvent};
+use crate::rules::Rule;
+use crate::status::Cause;
+use crate::timer::Timer;
+use crate::wire::advert::Kind;
+use crate::{Epoch, OpId, PortId};
+
+/// Repetitions of a CLAIM, one a round, unless the old active confirms before (D10).
+const CLAIMS_MAX: u32 = 30;
+
+impl Node {
+    /// Takes the role: asks the kernel for lease and addresses.
+    pub(super) fn claim_role(&mut self, why: Cause, witnessed: bool, uninterrupted: bool) {
+        if !self.turn(RoleEvent::Claimed, why) {
+            return;
+        }
+        let epoch = Epoch(self.known.0.saturating_add(1));
+        self.known = epoch;
+        self.claim = Claim {
+            epoch,
+            witnessed,
+            uninterrupted,
+        };
+        self.vacant_since = None;
+        self.suspicion = None;
+        self.relisten = None;
+        self.timers.disarm(Timer::Round);
+        self.timers.disarm(Timer::Relisten);
+        self.timers.disarm(Timer::Silence);
+        self.apply(Forwarding::Active { epoch });
+        self.persist();
+    }
+
+    /// The kernel, or the store, has answered.
+    pub(super) fn completed(&mut self, op: OpId, outcome: Result<(), Failure>) {
+        if self.kernel.persisting == Some(op) {
+            self.kernel.persisting = None;
+            match outcome {
+                Ok(()) => self.clear(|alert| *alert == Alert::StoreFailed),
+                Err(_) => self.raise(Alert::StoreFailed),
+            }
+            return;
+        }
+        let Some((_, desired)) = self.kernel.pending.filter(|(pending, _)| *pending == op) else {
+            return;
+        };
+        self.kernel.pending = None;
+        match (desired, outcome) {
+            (Forwarding::Active { .. }, Ok(())) => self.claim_applied(),
+            (Forwarding::Offering { .. }, Ok(())) => self.offer_applied(),
+            (Forwarding::Offering { .. }, Err(_)) => self.lose_lease(),
+            (Forwarding::Standby, Ok(())) => self.withdrawn(),
+            (Forwarding::Active { .. } | Forwarding::Standby, Err(_)) => self.apply_failed(desired),
+            (Forwarding::Tail, Ok(()) | Err(_)) => {}
+        }
+    }
+
+    fn claim_applied(&mut self) {
+        self.kernel.refreshed_at = self.now;
+        if self.role == EffectiveRole::Active {
+            // An offer was taken back and the lease armed anew.
+            self.broadcast(Kind::Advert);
+            return;
+        }
+        let why = self.why;
+        if !self.turn(RoleEvent::Applied, why) {
+            return;
+        }
+        self.clear(|alert| *alert == Alert::ApplyFailed);
+        self.taking = None;
+        self.moved_at = Some(self.now);
+        self.timers.disarm(Timer::Take);
+        self.claims_left = CLAIMS_MAX;
+        self.broadcast(Kind::Claim);
+        self.timers
+            .arm(Timer::ClaimRepeat, self.now.after(self.config.timing.round));
+        self.timers.arm(
+            Timer::Advertise,
+            self.now.after(self.config.timing.interval),
+        );
+        self.announcer.after_claim(self.now);
+        self.arm_announcer();
+        self.command_fulfilled();
+    }
+
+    pub(super) fn claim_repeat_due(&mut self) {
+        self.claims_left = self.claims_left.saturating_sub(1);
+        if self.role == EffectiveRole::Active && self.giving.is_none() && self.claims_left > 0 {
+            self.broadcast(Kind::Claim);
+            self.timers
+                .arm(Timer::ClaimRepeat, self.now.after(self.config.timing.round));
+        }
+    }
+
+    fn apply_failed(&mut self, desired: Forwarding) {
+        self.raise(Alert::ApplyFailed);
+        if self.turn(RoleEvent::ApplyFailed, Cause::ApplyFailed) {
+            self.give_up_offers();
+            self.announcer.stop();
+            self.broadcast(Kind::LetGo);
+        }
+        // What the kernel holds is unknown: ask for the fence until it confirms. The next
+        // advertisement tick asks again (see `duty`).
+        let _ = desired;
+        self.kernel.pending = None;
+    }
+
+    /// The role is gone at once: the kernel is told to fence, the peers are told.
+    pub(super) fn lose_role(&mut self, why: Cause) {
+        if !self.turn(RoleEvent::Lost, why) {
+            return;
+        }
+        self.give_up_offers();
+        self.announcer.stop();
+        self.claim.uninterrupted = false;
+        self.timers.disarm(Timer::TailEnd);
+        self.apply(Forwarding::Standby);
+    }
+
+    /// The lease ended (D9, D15): says so, then listens before it serves again.
+    pub(super) fn lose_lease(&mut self) {
+        if self.role != EffectiveRole::Active {
+            return;
+        }
+        let gap = self.now.since(self.kernel.refreshed_at);
+        let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+        if !self.rules.keep(Rule::D15) {
+            let epoch = self.claim.epoch;
+            self.giving = None;
+            self.apply(Forwarding::Active { epoch });
+            return;
+        }
+        self.lose_role(Cause::LeaseLost { gap_ms });
+        self.listen_again();
+    }
+
+    /// First thing on every input: has this daemon slept past its lease (D15)?
+    pub(super) fn notice_gap(&mut self) {
+        let rules = self.rules;
+        let gap = self.now.since(self.kernel.refreshed_at);
+        if self.role == EffectiveRole::Active
+            && gap >= self.config.timing.lease
+            && !self.offering()
+            && rules.keep(Rule::D9)
+            && !matches!(self.kernel.pending, Some((_, Forwarding::Active { .. })))
+        {
+            self.lose_lease();
+        }
+    }
+
+    /// The lease guard dropped a frame that said "active". Refused on every port it was sent on,
+    /// the lease is gone (D9).
+    pub(super) fn transmit_refused(&mut self, port: PortId) {
+        self.drops.refused += 1;
+        self.kernel.refused_on |= 1 << port.0;
+        let all = self.kernel.refused_on & self.kernel.sent_on == self.kernel.sent_on;
+        if !all || self.role != EffectiveRole::Active || self.kernel.pending.is_some() {
+            return;
+        }
+        if !self.offering() {
+            self.lose_lease();
+        }
+    }
+
+    /// The kernel holds nothing any more.
+    fn withdrawn(&mut self) {
+        if self.role == EffectiveRole::Demoting {
+            let why = self.why;
+            self.turn(RoleEvent::Withdrawn, why);
+            self.broadcast(Kind::Released);
+            self.after_release();
+        }
+        if self.role == EffectiveRole::Failed && self.some_served_port_up() {
+            self.turn(RoleEvent::Recovered, Cause::Applied);
+        }
+        self.stop_if_asked();
+    }
+
+    /// After a hand-over this node stands by, or leaves service, as the reason demands.
+    fn after_release(&mut self) {
+        if self.record.maintenance {
+            self.turn(RoleEvent::Retired, Cause::Maintenance);
+        } else if self.record.retired {
+            self.turn(RoleEvent::Retired, Cause::FailurePolicy);
+        }
+        for peer in &mut self.peers {
+            peer.forget_kernel_evidence();
+        }
+        self.timers.arm(Timer::Ask, self.now);
+    }
+
+    pub(super) fn arm_announcer(&mut self) {
+        match self.announcer.due() {
+            Some(due) => self.timers.arm(Timer::Announce, due),
+            None => self.timers.disarm(Timer::Announce),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Two actives: who withdraws (D11), and what the deaf side must be told by others (D12).
+//!
+//! Both sides compare the same two claims and reach the same answer: health class, witnessed,
+//! uninterrupted service, epoch, rank. The loser withdraws at once, the winner announces again.
+//! The hard case is one-way loss: a rival that does not hear us will never withdraw. So the side
+//! that hears asks, and if the rival goes on without an echo of the question, yields to it,
+//! provided that the rival receives anything at all. The same is done *before* there are two
+//! actives: a standby that keeps probing without an echo of our answers is deaf to us and about to
+//! claim, so this node steps aside first. The limit: a segment on which neither hears the other.
+
+use core::cmp::Ordering;
+
+use super::{Node, vacancy};
+use crate::config::Preempt;
+use crate::effect::Alert;
+use crate::peer::Peer;
+use crate::rank::order;
+use crate::rules::Rule;
+use crate::status::Cause;
+use crate::timer::Timer;
+use crate::wire::advert::{Flags, Kind, RoleMark};
+use crate::{Instant, NodeId};
+
+/// Frames without an echo of the question before a sender counts as deaf.
+const DEAF_FRAMES: u32 = 3;
+
+/// A rival active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Dispute {
+    pub(super) peer: NodeId,
+    since: Instant,
+    /// The rival should soon echo this counter.
+    counter: u64,
+    frames: u32,
+}
+
+/// A standby that asks and does not hear the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Deafness {
+    peer: NodeId,
+    since: Instant,
+    counter: u64,
+    frames: u32,
+}
+
+impl Node {
+    /// This node is active, and so says a peer.
+    pub(super) fn active_meets_active(&mut self, place: usize) {
+        use super::handover::Giving;
+        let peer = self.peers[place].node;
+        let to_it = matches!(
+            self.giving,
+            Some(Giving::Preparing { to, .. } | Giving::Offering { to, .. }) if to == peer
+        );
+        if to_it {
+            self.yield_to(place);
+            return;
+        }
+        if !self.rules.keep(Rule::D11) {
+            return;
+        }
+        self.raise(Alert::SplitBrain { peer });
+        if self.ranks_above(place) {
+            self.question_rival(place);
+        } else {
+            self.lose_role(Cause::RivalWon { peer });
+            self.broadcast(Kind::Advert);
+        }
+    }
+
+    /// This node was about to become active, and a peer says it is.
+    pub(super) fn promoting_meets_active(&mut self, place: usize) {
+        let peer = self.peers[place].node;
+        let offers = |latest: &crate::wire::advert::Advert| latest.mark == RoleMark::Offering;
+        if self.taking.is_some() && self.peers[place].latest.as_ref().is_some_and(offers) {
+            return;
+        }
+        self.taking = None;
+        self.timers.disarm(Timer::Take);
+        self.lose_role(Cause::PeerActive { peer });
+        self.broadcast(Kind::Decline);
+    }
+
+    /// The order of D11; the same on both sides.
+    fn ranks_above(&self, place: usize) -> bool {
+        let Some(latest) = &self.peers[place].latest else {
+            return true;
+        };
+        let mine = (
+            self.claim.witnessed,
+            self.claim.uninterrupted,
+            self.claim.epoch,
+        );
+        let theirs = (
+            latest.flags.has(Flags::WITNESSED),
+            latest.flags.has(Flags::UNINTERRUPTED),
+            latest.epoch,
+        );
+        let rank = || {
+            let other = vacancy::peer_candidate(&self.peers[place]);
+            other.map_or(Ordering::Less, |other| {
+                order(&self.candidate(), &other, Preempt::Never)
+            })
+        };
+        self.health()
+            .cmp(&latest.health)
+            .then_with(|| theirs.cmp(&mine))
+            .then_with(rank)
+            .is_lt()
+    }
+
+    /// This node ranks above the rival, which should withdraw: unless it cannot hear.
+    fn question_rival(&mut self, place: usize) {
+        let peer = self.peers[place].node;
+        let counter = self.counter + 1;
+        let fresh = Dispute {
+            peer,
+            since: self.now,
+            counter,
+            frames: 0,
+        };
+        let mut dispute = self
+            .dispute
+            .filter(|open| open.peer == peer)
+            .unwrap_or(fresh);
+        dispute.frames += 1;
+        self.dispute = Some(dispute);
+        let rival = &self.peers[place];
+        let hears = rival.has_heard(self.config.node, self.boot, dispute.counter);
+        let deaf = !hears
+            && dispute.frames > DEAF_FRAMES
+            && self.now >= dispute.since.after(self.config.timing.rtt_bound);
+        if deaf && rival.says(Flags::RECEPTION) && self.rules.keep(Rule::D12) {
+            self.dispute = None;
+            self.lose_role(Cause::RivalWon { peer });
+            self.broadcast(Kind::Advert);
+        } else if !hears {
+            self.broadcast(Kind::Probe);
+        }
+    }
+
+    /// A peer that is not active has spoken: our claim stands unchallenged by it.
+    pub(super) fn confirmed_by(&mut self, place: usize) {
+        let peer = self.peers[place].node;
+        if self.dispute.is_some_and(|dispute| dispute.peer == peer) {
+            self.dispute = None;
+            self.announcer.after_rival(self.now);
+            self.arm_announcer();
+        }
+        self.clear(|alert| *alert == Alert::SplitBrain { peer });
+        if self
+            .peers
+            .iter()
+            .all(|other| other.heard_at.is_some() && !other.says_active())
+        {
+            self.claim.witnessed = true;
+            self.claim.uninterrupted = true;
+        }
+    }
+
+    /// A peer probes this active. If it repeats that without hearing the answers, it will claim.
+    pub(super) fn notice_deafness(&mut self, place: usize) {
+        let peer = &self.peers[place];
+        let node = peer.node;
+        let watched = self.deafness.filter(|open| open.peer == node);
+        let Some(open) = watched else {
+            self.deafness = Some(Deafness {
+                peer: node,
+                since: self.now,
+                counter: self.counter + 1,
+                frames: 0,
+            });
+            return;
+        };
+        if peer.has_heard(self.config.node, self.boot, open.counter) || self.stale_watch(open) {
+            self.deafness = None;
+            return;
+        }
+        self.deafness = Some(Deafness {
+            frames: open.frames + 1,
+            ..open
+        });
+        if self.is_deaf(peer, open) && self.rules.keep(Rule::D12) && self.giving.is_none() {
+            self.deafness = None;
+            self.lose_role(Cause::RivalWon { peer: node });
+            self.listen_again();
+        }
+    }
+
+    fn stale_watch(&self, open: Deafness) -> bool {
+        self.now.since(open.since) > self.config.timing.dead_interval
+    }
+
+    fn is_deaf(&self, peer: &Peer, open: Deafness) -> bool {
+        open.frames >= DEAF_FRAMES
+            && self.now >= open.since.after(self.config.timing.rtt_bound)
+            && peer.says(Flags::ELIGIBLE)
+            && peer.says(Flags::RECEPTION)
+            && !peer.says_active()
+    }
+}

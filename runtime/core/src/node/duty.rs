@@ -1,0 +1,214 @@
+//! What a node does without being asked: advertise, watch its ports, know its health, keep records.
+
+use core::time::Duration;
+
+use super::Node;
+use crate::boot::UPTIME_MARKS;
+use crate::config::{OnFailure, PortConfig};
+use crate::effect::{Alert, Forwarding, Rejection};
+use crate::role::EffectiveRole;
+use crate::timer::Timer;
+use crate::wire::advert::{HealthClass, Kind};
+use crate::{Instant, PortId};
+
+/// A segment on which some station was heard this recently is proven (D12).
+const RECEPTION_WITHIN: Duration = Duration::from_millis(1_000);
+/// A segment silent for this long, its neighbours asked several times, lowers the health class.
+const SILENT_AFTER: Duration = Duration::from_millis(2_200);
+/// What a watched port without carrier costs in health class; soft facts cost less.
+const PORT_DOWN: u8 = 16;
+/// What a silent segment costs.
+const SEGMENT_SILENT: u8 = 2;
+/// What a damaged fence costs (D9).
+const UNFENCED: u8 = 1;
+/// How long a command may take before it is refused.
+const COMMAND_WITHIN: Duration = Duration::from_secs(2);
+
+impl Node {
+    /// The periodic advertisement, and what is looked at as often.
+    pub(super) fn advertise_due(&mut self, due: Instant) {
+        let interval = self.config.timing.interval;
+        let next = due.after(interval);
+        let next = if next > self.now {
+            next
+        } else {
+            self.now.after(interval)
+        };
+        self.timers.arm(Timer::Advertise, next);
+        self.broadcast(if self.wants_role() {
+            Kind::Request
+        } else {
+            Kind::Advert
+        });
+        self.note_dead_peers();
+        self.retry_fence();
+        if self
+            .asked
+            .is_some_and(|(_, _, since)| self.now.since(since) > COMMAND_WITHIN)
+        {
+            self.refuse_command(Rejection::TimedOut);
+        }
+    }
+
+    /// Peers silent for the dead interval are down: alerted once, forgotten when heard again.
+    fn note_dead_peers(&mut self) {
+        let (now, wait) = (self.now, self.config.timing.dead_interval);
+        let own_active = self.role == EffectiveRole::Active;
+        let mut down = Vec::new();
+        for peer in &mut self.peers {
+            if peer.heard_at.is_some_and(|at| now.since(at) >= wait) {
+                peer.alive_since = None;
+                peer.dead |= own_active || !peer.says_active();
+                down.push(peer.node);
+            }
+        }
+        for peer in down {
+            self.raise(Alert::PeerDown { peer });
+        }
+    }
+
+    /// A fence the kernel did not confirm is asked for again.
+    fn retry_fence(&mut self) {
+        if self.role == EffectiveRole::Failed && self.kernel.pending.is_none() {
+            self.apply(Forwarding::Standby);
+        }
+    }
+
+    /// A port's carrier came or went.
+    pub(super) fn link_changed(&mut self, id: PortId, up: bool) {
+        let Some(index) = self.config.port_index(id) else {
+            return;
+        };
+        let was = self.ports[index].up;
+        if was == up {
+            return;
+        }
+        let before = self.health();
+        let port = &mut self.ports[index];
+        port.up = up;
+        port.since = self.now;
+        port.heard_since_up = false;
+        if up {
+            self.timers.arm(Timer::Ask, self.now);
+        }
+        self.note_recovery(before);
+        self.broadcast(Kind::Advert);
+        if !up && self.config.ports[index].direct {
+            self.cable_lost();
+        }
+    }
+
+    /// After a failure of this node, the failure policy speaks (R3.3).
+    fn note_recovery(&mut self, before: HealthClass) {
+        let hard = |class: HealthClass| class.0 >= PORT_DOWN;
+        let now = self.health();
+        if hard(now) {
+            self.was_degraded = true;
+        }
+        let recovered = hard(before) && !hard(now) && self.was_degraded;
+        if !recovered {
+            return;
+        }
+        self.was_degraded = false;
+        let out = self.config.policy.on_failure == OnFailure::Off;
+        if out && self.role == EffectiveRole::Standby && self.now.since(self.started) > SILENT_AFTER
+        {
+            self.retire_after_failure();
+        }
+    }
+
+    /// This node's health: 0 is whole.
+    pub(super) fn health(&self) -> HealthClass {
+        let mut class = if self.fence_whole { 0 } else { UNFENCED };
+        for (config, port) in self.config.ports.iter().zip(&self.ports) {
+            if config.watched && !port.up {
+                class += PORT_DOWN;
+            } else if config.served() && self.silent(port) {
+                class += SEGMENT_SILENT;
+            }
+        }
+        HealthClass(class)
+    }
+
+    fn silent(&self, port: &super::Port) -> bool {
+        port.up
+            && self.rules.keep(crate::rules::Rule::D12)
+            && self.now.since(port.since) >= SILENT_AFTER
+            && port
+                .foreign_at
+                .is_none_or(|at| self.now.since(at) >= SILENT_AFTER)
+    }
+
+    pub(super) fn ports_down(&self) -> u32 {
+        let down = |(config, port): (&PortConfig, &super::Port)| {
+            if port.up { 0 } else { 1_u32 << config.id.0 }
+        };
+        self.config
+            .ports
+            .iter()
+            .zip(&self.ports)
+            .map(down)
+            .fold(0, |all, bit| all | bit)
+    }
+
+    /// Some other station was heard on a served segment lately (D12).
+    pub(super) fn receives(&self) -> bool {
+        let lately = |at: Instant| self.now.since(at) < RECEPTION_WITHIN;
+        let proven = |(config, port): (&PortConfig, &super::Port)| {
+            config.served() && port.up && port.foreign_at.is_some_and(lately)
+        };
+        self.config.ports.iter().zip(&self.ports).any(proven)
+    }
+
+    pub(super) fn some_served_port_up(&self) -> bool {
+        self.config
+            .ports
+            .iter()
+            .zip(&self.ports)
+            .any(|(config, port)| config.served() && port.up)
+    }
+
+    /// No peer, and no other station on any served segment, for long enough to have asked (D14).
+    pub(super) fn isolated(&self) -> bool {
+        let quiet = |at: Option<Instant>| at.is_none_or(|at| self.now.since(at) >= SILENT_AFTER);
+        let served = self.config.ports.iter().zip(&self.ports);
+        self.peers.iter().all(|peer| quiet(peer.heard_at))
+            && served
+                .filter(|(config, _)| config.served())
+                .all(|(_, port)| quiet(port.foreign_at))
+            && self.now.since(self.since) >= SILENT_AFTER
+    }
+
+    /// The kernel's fence was looked at (D9).
+    pub(super) fn fence_checked(&mut self, whole: bool) {
+        if self.fence_whole && !whole {
+            self.raise(Alert::FenceDamaged);
+        }
+        if whole {
+            self.clear(|alert| *alert == Alert::FenceDamaged);
+        }
+        self.fence_whole = whole;
+    }
+
+    pub(super) fn arm_uptime(&mut self) {
+        let up = self.uptime().as_secs();
+        if let Some(mark) = UPTIME_MARKS.iter().find(|mark| **mark > up) {
+            let wait = Duration::from_secs(*mark).saturating_sub(self.uptime_at_start);
+            self.timers.arm(Timer::Uptime, self.started.after(wait));
+        }
+    }
+
+    /// The box has lived long enough to say so on disk (D16).
+    pub(super) fn uptime_due(&mut self) {
+        let up = self.uptime().as_secs();
+        if let Some(current) = self.record.boots.last_mut() {
+            current.uptime_s = current.uptime_s.max(up);
+        }
+        self.persist();
+        self.arm_uptime();
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.uptime_at_start + self.now.since(self.started)
+    }
+}

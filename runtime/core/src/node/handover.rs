@@ -1,0 +1,497 @@
+//! Moving the role by consent: make before break, and never two owners (D10).
+//!
+//! ```text
+//!  giver (active)                         taker (standby)
+//!   PREPARE, each ms  ───────────────►    can I serve, and no worse than you?
+//!                     ◄───────────────    READY (good for V)          or DECLINE
+//!   lease := V; OFFER, each ms ──────►    within V of READY: claim
+//!                     ◄───────────────    CLAIM, each ms
+//!   lease away, tail V; forward            announce
+//!   withdraw; RELEASED ──────────────►    CLAIM ends
+//! ```
+//! The giver's lease ends V after the offer whatever else is lost; the taker claims only within V
+//! of its own READY, which was sent before. So when V and a round trip have passed, and the taker
+//! declined or has been silent since V/2, the giver may arm its lease again. If the taker still
+//! answers, the giver waits for its word: that word says whether it claims.
+
+use super::Node;
+use crate::effect::{Command, Effect, Forwarding, Rejection};
+use crate::role::{EffectiveRole, RoleEvent};
+use crate::rules::Rule;
+use crate::status::Cause;
+use crate::timer::Timer;
+use crate::wire::advert::{Flags, Kind};
+use crate::{Instant, NodeId};
+
+/// Rounds of PREPARE before the giver stops trying.
+const PREPARES_MAX: u32 = 20;
+
+/// Why the role is given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Reason {
+    /// An operator's command, from either side.
+    Command,
+    /// The taker is healthier.
+    Health,
+    /// The taker is preferred, and the policy lets it ask.
+    Preference,
+    /// The daemon ends.
+    Shutdown,
+}
+
+/// The giver's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Giving {
+    /// Asked the taker; everything is kept.
+    Preparing {
+        /// Number of this hand-over.
+        id: u64,
+        /// To whom.
+        to: NodeId,
+        /// Why.
+        reason: Reason,
+        /// Rounds left.
+        left: u32,
+        /// The taker is ready and the lease is being shortened.
+        ready: bool,
+    },
+    /// The lease ends within V.
+    Offering {
+        /// Number of this hand-over.
+        id: u64,
+        /// To whom.
+        to: NodeId,
+        /// Why.
+        reason: Reason,
+        /// When the lease was shortened.
+        at: Instant,
+        /// The taker said no.
+        declined: bool,
+    },
+}
+
+/// The taker's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Taking {
+    id: u64,
+    from: NodeId,
+    ready_at: Instant,
+}
+
+impl Node {
+    /// Whether the giver has shortened its lease.
+    pub(super) fn offering(&self) -> bool {
+        matches!(self.giving, Some(Giving::Offering { .. }))
+    }
+
+    pub(super) fn handover_number(&self) -> u64 {
+        match (&self.giving, &self.taking) {
+            (Some(Giving::Preparing { id, .. } | Giving::Offering { id, .. }), _) => *id,
+            (None, Some(taking)) => taking.id,
+            (None, None) => 0,
+        }
+    }
+
+    /// The peer that should take the role: able, alive, and best ranked. Whether it hears this node
+    /// is for its READY to show.
+    pub(super) fn best_taker(&self) -> Option<usize> {
+        let timing = &self.config.timing;
+        let able = |place: &usize| {
+            let peer = &self.peers[*place];
+            peer.heard_within(self.now, timing.interval + timing.interval + timing.slack)
+                && peer.says(Flags::ELIGIBLE)
+                && !peer.says_active()
+        };
+        let preempt = self.config.policy.preempt;
+        (0..self.peers.len()).filter(able).min_by(|a, b| {
+            let rank = |place: usize| super::vacancy::peer_candidate(&self.peers[place]);
+            match (rank(*a), rank(*b)) {
+                (Some(a), Some(b)) => crate::rank::order(&a, &b, preempt),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            }
+        })
+    }
+
+    /// Starts to give the role to a peer. False if there is nobody able to take it.
+    pub(super) fn give(&mut self, place: usize, reason: Reason) -> bool {
+        if self.role != EffectiveRole::Active || self.giving.is_some() {
+            return false;
+        }
+        let to = self.peers[place].node;
+        let id = self.counter + 1;
+        if reason == Reason::Health {
+            self.moved_at = Some(self.now);
+        }
+        let left = PREPARES_MAX;
+        self.giving = Some(Giving::Preparing {
+            id,
+            to,
+            reason,
+            left,
+            ready: false,
+        });
+        self.broadcast(Kind::Prepare);
+        self.timers
+            .arm(Timer::Give, self.now.after(self.config.timing.round));
+        true
+    }
+
+    pub(super) fn give_due(&mut self) {
+        let round = self.config.timing.round;
+        match self.giving {
+            Some(Giving::Preparing {
+                id,
+                to,
+                reason,
+                left,
+                ready,
+            }) => {
+                if left == 0 && !ready {
+                    self.end_giving(Rejection::TimedOut);
+                    return;
+                }
+                let left = left.saturating_sub(1);
+                self.giving = Some(Giving::Preparing {
+                    id,
+                    to,
+                    reason,
+                    left,
+                    ready,
+                });
+                if !ready {
+                    self.broadcast(Kind::Prepare);
+                }
+                self.timers.arm(Timer::Give, self.now.after(round));
+            }
+            Some(Giving::Offering {
+                to, at, declined, ..
+            }) => {
+                let timing = self.config.timing;
+                if self.now >= at.after(timing.offer + timing.rtt_bound)
+                    && self.may_take_back(to, at, declined)
+                {
+                    self.take_back();
+                    return;
+                }
+                let open = self.now < at.after(timing.offer);
+                self.broadcast(if open { Kind::Offer } else { Kind::Probe });
+                self.timers.arm(Timer::Give, self.now.after(round));
+            }
+            None => {}
+        }
+    }
+
+    /// The offer is over. The taker declined, or has been silent since V/2, or is dead.
+    fn may_take_back(&self, to: NodeId, at: Instant, declined: bool) -> bool {
+        let timing = &self.config.timing;
+        let Some(peer) = self.peers.iter().find(|peer| peer.node == to) else {
+            return true;
+        };
+        let heard_at = peer.heard_at.unwrap_or(Instant::ORIGIN);
+        declined
+            || heard_at < at.after(timing.offer / 2)
+            || self.now.since(heard_at) >= timing.offer
+    }
+
+    /// Arms the lease again: an explicit claim of the same epoch.
+    fn take_back(&mut self) {
+        let epoch = self.claim.epoch;
+        self.giving = None;
+        self.timers.disarm(Timer::Give);
+        self.refuse_command(Rejection::TimedOut);
+        self.kernel.refreshed_at = self.now;
+        self.apply(Forwarding::Active { epoch });
+    }
+
+    fn end_giving(&mut self, why: Rejection) {
+        let shutdown = matches!(
+            self.giving,
+            Some(Giving::Preparing {
+                reason: Reason::Shutdown,
+                ..
+            })
+        );
+        self.giving = None;
+        self.timers.disarm(Timer::Give);
+        self.refuse_command(why);
+        if shutdown || self.record.maintenance {
+            self.lose_role(if shutdown {
+                Cause::ShuttingDown
+            } else {
+                Cause::Maintenance
+            });
+            self.broadcast(Kind::LetGo);
+        }
+    }
+
+    /// Whatever was offered is void.
+    pub(super) fn give_up_offers(&mut self) {
+        self.giving = None;
+        self.timers.disarm(Timer::Give);
+        self.refuse_command(Rejection::NotNow);
+    }
+
+    /// The active asks whether this node can serve.
+    pub(super) fn prepare_received(&mut self, place: usize) {
+        let Some(latest) = &self.peers[place].latest else {
+            return;
+        };
+        let (from, id, health) = (latest.sender, latest.handover, latest.health);
+        let able = self.role == EffectiveRole::Standby
+            && self.eligible()
+            && self.health() <= health
+            && !self.record.maintenance;
+        if !able {
+            self.broadcast(Kind::Decline);
+            return;
+        }
+        if !self.rules.keep(Rule::D10) {
+            self.claim_role(Cause::HandedOver { peer: from }, true, true);
+            return;
+        }
+        let known = self
+            .taking
+            .filter(|taking| taking.id == id && taking.from == from);
+        if known.is_none() {
+            self.taking = Some(Taking {
+                id,
+                from,
+                ready_at: self.now,
+            });
+            self.timers
+                .arm(Timer::Take, self.now.after(self.config.timing.offer));
+        }
+        self.broadcast(Kind::Ready);
+    }
+
+    /// The taker can serve: shorten the lease, then offer.
+    pub(super) fn ready_received(&mut self, place: usize) {
+        let Some(Giving::Preparing {
+            id,
+            to,
+            reason,
+            left,
+            ready: false,
+        }) = self.giving
+        else {
+            return;
+        };
+        let Some(latest) = &self.peers[place].latest else {
+            return;
+        };
+        if latest.sender != to || latest.handover != id {
+            return;
+        }
+        if reason == Reason::Health && latest.health >= self.health() {
+            self.end_giving(Rejection::NoPeer);
+            return;
+        }
+        self.giving = Some(Giving::Preparing {
+            id,
+            to,
+            reason,
+            left,
+            ready: true,
+        });
+        self.apply(Forwarding::Offering {
+            remaining: self.config.timing.offer,
+        });
+    }
+
+    /// The lease now ends within V.
+    pub(super) fn offer_applied(&mut self) {
+        let Some(Giving::Preparing { id, to, reason, .. }) = self.giving else {
+            return;
+        };
+        let at = self.now;
+        self.giving = Some(Giving::Offering {
+            id,
+            to,
+            reason,
+            at,
+            declined: false,
+        });
+        self.broadcast(Kind::Offer);
+        self.timers
+            .arm(Timer::Give, self.now.after(self.config.timing.round));
+    }
+
+    /// The role is offered: take it if this node's readiness is not older than V.
+    pub(super) fn offer_received(&mut self, place: usize) {
+        let Some(latest) = &self.peers[place].latest else {
+            return;
+        };
+        let (from, id) = (latest.sender, latest.handover);
+        if matches!(self.role, EffectiveRole::Promoting | EffectiveRole::Active) {
+            return;
+        }
+        let fits = |taking: &Taking| taking.id == id && taking.from == from;
+        let ready = self
+            .taking
+            .filter(fits)
+            .filter(|taking| self.now.since(taking.ready_at) < self.config.timing.offer);
+        if ready.is_some() && self.eligible() {
+            self.timers.disarm(Timer::Take);
+            self.claim_role(Cause::HandedOver { peer: from }, true, true);
+        } else {
+            self.taking = None;
+            self.broadcast(Kind::Decline);
+        }
+    }
+
+    pub(super) fn decline_received(&mut self, place: usize) {
+        let peer = self.peers[place].node;
+        match &mut self.giving {
+            Some(Giving::Preparing { to, .. }) if *to == peer => {
+                self.end_giving(Rejection::NoPeer);
+            }
+            Some(Giving::Offering { to, declined, .. }) if *to == peer => *declined = true,
+            Some(Giving::Preparing { .. } | Giving::Offering { .. }) | None => {}
+        }
+    }
+
+    /// During an offer every word of the taker tells whether it claims (it is not active yet).
+    pub(super) fn giver_meets_word(&mut self, place: usize) {
+        let timing = self.config.timing;
+        let (peer, own, boot) = (&self.peers[place], self.config.node, self.boot);
+        let Some(Giving::Offering {
+            to, at, declined, ..
+        }) = &mut self.giving
+        else {
+            return;
+        };
+        let Some(latest) = &peer.latest else {
+            return;
+        };
+        let over = self.now >= at.after(timing.offer);
+        let idle = latest.effective != EffectiveRole::Promoting && latest.handover == 0;
+        let current = peer.has_heard(own, boot, self.counter.saturating_sub(1).max(1));
+        if *to == peer.node && over && idle && current {
+            *declined = true;
+        }
+    }
+
+    /// The taker has claimed: lease away at once, forward for the tail, then withdraw.
+    pub(super) fn yield_to(&mut self, place: usize) {
+        let peer = self.peers[place].node;
+        self.giving = None;
+        self.timers.disarm(Timer::Give);
+        self.announcer.stop();
+        if self.turn(RoleEvent::Yielded, Cause::ClaimHeard { peer }) {
+            self.apply(Forwarding::Tail);
+            self.timers
+                .arm(Timer::TailEnd, self.now.after(self.config.timing.tail));
+            self.command_fulfilled();
+        }
+    }
+
+    pub(super) fn tail_over(&mut self) {
+        if self.role == EffectiveRole::Demoting {
+            self.apply(Forwarding::Standby);
+        }
+    }
+
+    /// A standby asks for the role: by an operator's command, or because policy prefers it.
+    pub(super) fn request_received(&mut self, place: usize) {
+        if self.role != EffectiveRole::Active || self.giving.is_some() {
+            return;
+        }
+        let peer = &self.peers[place];
+        let commanded = peer.says(Flags::COMMANDED);
+        let Some(other) = super::vacancy::peer_candidate(peer) else {
+            return;
+        };
+        let own = self.candidate();
+        let better = crate::rank::order(&other, &own, self.config.policy.preempt).is_lt();
+        let settled = self.now.since(self.since) >= self.config.timing.hold_down;
+        let reason = if commanded {
+            Reason::Command
+        } else {
+            Reason::Preference
+        };
+        if other.health <= own.health && (commanded || (better && settled && !self.same_role)) {
+            self.give(place, reason);
+        }
+    }
+
+    /// What a standby sends instead of an advertisement while it wants the role (R3.2).
+    pub(super) fn wants_role(&self) -> bool {
+        use crate::config::Preempt;
+        let Some(place) = self.active_peer() else {
+            return false;
+        };
+        if self.role != EffectiveRole::Standby || !self.eligible() || self.taking.is_some() {
+            return false;
+        }
+        if matches!(self.asked, Some((_, Command::TakeOver, _))) {
+            return true;
+        }
+        let timing = &self.config.timing;
+        let peer = &self.peers[place];
+        let waited = |at: Instant| self.now.since(at) >= timing.preempt_delay;
+        let mut own = self.candidate();
+        own.incumbent = false;
+        let better = super::vacancy::peer_candidate(peer).is_some_and(|other| {
+            crate::rank::order(&own, &other, self.config.policy.preempt).is_lt()
+        });
+        self.config.policy.preempt != Preempt::Never
+            && better
+            && !self.same_role
+            && self.receives()
+            && waited(self.since)
+            && peer.alive_since.is_some_and(waited)
+            && peer.has_heard(
+                self.config.node,
+                self.boot,
+                self.counter.saturating_sub(2).max(1),
+            )
+    }
+
+    /// Gives the role to a healthier peer, at most once per dead interval (D10).
+    pub(super) fn consider_giving(&mut self) {
+        if self.role != EffectiveRole::Active || self.giving.is_some() {
+            return;
+        }
+        let own = self.health();
+        if own.0 == 0 {
+            return;
+        }
+        let timing = &self.config.timing;
+        if self
+            .moved_at
+            .is_some_and(|at| self.now.since(at) < timing.dead_interval)
+        {
+            return;
+        }
+        let Some(place) = self.best_taker() else {
+            return;
+        };
+        let better = self.peers[place]
+            .latest
+            .as_ref()
+            .is_some_and(|it| it.health < own);
+        if better {
+            self.give(place, Reason::Health);
+        }
+    }
+
+    /// Ends a pending command with success.
+    pub(super) fn command_fulfilled(&mut self) {
+        if let Some((request, _, _)) = self.asked.take() {
+            self.emit(Effect::Reply {
+                request,
+                result: Ok(()),
+            });
+        }
+    }
+
+    /// Ends a pending command with a reason.
+    pub(super) fn refuse_command(&mut self, why: Rejection) {
+        if let Some((request, _, _)) = self.asked.take() {
+            self.emit(Effect::Reply {
+                request,
+                result: Err(why),
+            });
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! One node: everything it knows, and the one door in and out.
+//!
+//! [`Node::handle`] takes what happened, the effects come out of [`Node::poll_effect`] in order.
+//! The rooms behind the door: `receive` reads frames, `send` builds them, `suspect` finds out
+//! whether the active is dead, `claim` moves the role, `vacancy` decides who takes a role nobody
+//! has, `handover` moves it by consent, `dispute` ends two actives, `duty` does what is done
+//! without being asked, `command` serves operators, `report` tells.
+
+mod claim;
+mod command;
+mod dispute;
+mod duty;
+mod handover;
+mod receive;
+mod report;
+mod send;
+mod suspect;
+mod vacancy;
+
+use std::collections::VecDeque;
+
+use crate::announce::Announcer;
+use crate::boot::{Boot, Clearance, Record, clearance, enter};
+use crate::config::Config;
+use crate::effect::{Alert, Command, Effect, Forwarding, Input};
+use crate::peer::{Peer, derive};
+use crate::role::{ConfiguredRole, EffectiveRole, RoleEvent};
+use crate::rules::Rules;
+use crate::status::{Cause, Drops};
+use crate::suspicion::Suspicion;
+use crate::timer::{Timer, TimerTable};
+use crate::{BootId, Epoch, Instant, OpId, RequestId};
+
+use dispute::{Deafness, Dispute};
+use handover::{Giving, Taking};
+use vacancy::Relisten;
+
+/// Effects waiting to be polled. Beyond this the oldest frame is dropped and counted; other
+/// effects are never dropped, and there are only a handful of them per input.
+pub const EFFECTS_MAX: usize = 4_096;
+
+/// Alert episodes open at once. Beyond this no new one is opened: whoever floods a segment with
+/// conflicts must not grow this node's memory.
+pub const RAISED_MAX: usize = 64;
+
+/// The group every virtual router belongs to unless configured otherwise (D2).
+pub const DEFAULT_GROUP: crate::GroupId = crate::GroupId(0);
+
+/// The decisions of one gateway.
+#[derive(Clone, Debug)]
+pub struct Node {
+    config: Config,
+    rules: Rules,
+    secret: [u8; 32],
+    boot: BootId,
+    now: Instant,
+    started: Instant,
+    uptime_at_start: core::time::Duration,
+    role: EffectiveRole,
+    since: Instant,
+    why: Cause,
+    claim: Claim,
+    /// The newest claim heard of or made.
+    known: Epoch,
+    counter: u64,
+    ports: Vec<Port>,
+    peers: Vec<Peer>,
+    timers: TimerTable,
+    suspicion: Option<Suspicion>,
+    giving: Option<Giving>,
+    taking: Option<Taking>,
+    relisten: Option<Relisten>,
+    dispute: Option<Dispute>,
+    deafness: Option<Deafness>,
+    announcer: Announcer,
+    kernel: Kernel,
+    fence_whole: bool,
+    record: Record,
+    vacant_since: Option<Instant>,
+    moved_at: Option<Instant>,
+    was_degraded: bool,
+    asked: Option<(RequestId, Command, Instant)>,
+    claims_left: u32,
+    stopping: bool,
+    same_role: bool,
+    raised: Vec<Alert>,
+    effects: VecDeque<Effect>,
+    drops: Drops,
+}
+
+/// What this node holds, or last held (D11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Claim {
+    epoch: Epoch,
+    witnessed: bool,
+    uninterrupted: bool,
+}
+
+/// A port's own facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Port {
+    up: bool,
+    since: Instant,
+    /// When another station was last heard.
+    foreign_at: Option<Instant>,
+    /// Another station was heard since the carrier came (R3.6).
+    heard_since_up: bool,
+}
+
+/// What was asked of the kernel, and what is believed of its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Kernel {
+    next_op: u64,
+    pending: Option<(OpId, Forwarding)>,
+    persisting: Option<OpId>,
+    /// When the last frame left that refreshed the lease.
+    refreshed_at: Instant,
+    /// Ports the newest guarded message was sent on, and those that refused it.
+    sent_on: u32,
+    refused_on: u32,
+}
+
+impl Node {
+    /// A node that has just started.
+    pub fn new(config: Config, boot: Boot) -> Self {
+        Self::with_rules(config, boot, Rules::complete())
+    }
+
+    /// A node that keeps only some rules; for tests that show what a rule is for.
+    pub fn with_rules(config: Config, boot: Boot, rules: Rules) -> Self {
+        let port = |_: &_| Port {
+            up: false,
+            since: boot.now,
+            foreign_at: None,
+            heard_since_up: false,
+        };
+        let ports: Vec<Port> = config.ports.iter().map(port).collect();
+        let secret = boot.seed;
+        let peers = config
+            .peers
+            .iter()
+            .map(|peer| Peer::new(peer.node, peer.units.clone(), ports.len(), &secret))
+            .collect();
+        let mut record = boot.restored;
+        enter(&mut record.boots, boot.kernel_boot, boot.uptime);
+        let mut node = Self {
+            boot: BootId(derive(&secret, b"boot", 0)),
+            rules,
+            secret,
+            now: boot.now,
+            started: boot.now,
+            uptime_at_start: boot.uptime,
+            role: EffectiveRole::Starting,
+            since: boot.now,
+            why: Cause::Startup,
+            claim: Claim::default(),
+            known: record.epoch,
+            counter: 0,
+            ports,
+            peers,
+            timers: TimerTable::default(),
+            suspicion: None,
+            giving: None,
+            taking: None,
+            relisten: None,
+            dispute: None,
+            deafness: None,
+            announcer: Announcer::default(),
+            kernel: Kernel {
+                next_op: 1,
+                pending: None,
+                persisting: None,
+                refreshed_at: boot.now,
+                sent_on: 0,
+                refused_on: 0,
+            },
+            fence_whole: true,
+            record,
+            vacant_since: None,
+            moved_at: None,
+            was_degraded: false,
+            asked: None,
+            claims_left: 0,
+            stopping: false,
+            same_role: false,
+            raised: Vec::new(),
+            effects: VecDeque::new(),
+            drops: Drops::default(),
+            config,
+        };
+        node.start();
+        node
+    }
+
+    fn start(&mut self) {
+        let policy = self.config.policy;
+        let clearance = clearance(&self.record.boots, policy.boot_limit, policy.boot_window);
+        if let Clearance::Pacified { boots, .. } = clearance {
+            if let Some(current) = self.record.boots.last_mut() {
+                current.pacified = true;
+            }
+            self.turn(RoleEvent::Barred, Cause::BootLoop { boots });
+            self.raise(Alert::Pacified);
+        } else if self.record.maintenance {
+            self.turn(RoleEvent::Retired, Cause::Maintenance);
+        } else if self.record.retired {
+            self.turn(RoleEvent::Retired, Cause::FailurePolicy);
+        } else if policy.configured == ConfiguredRole::Off {
+            self.turn(RoleEvent::Retired, Cause::Commanded);
+        }
+        self.apply(Forwarding::Standby);
+        self.persist();
+        self.timers.arm(Timer::Advertise, self.now);
+        self.timers.arm(Timer::Ask, self.now);
+        self.arm_uptime();
+    }
+
+    /// Takes one input. Infallible, and never panics on any bytes. A `now` before the last one is
+    /// treated as the last one and counted.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an input is handed over, once"
+    )]
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        if now < self.now {
+            self.drops.backward_time += 1;
+        }
+        self.now = self.now.max(now);
+        self.notice_gap();
+        match input {
+            Input::CommandReceived { request, command } => self.command(request, command),
+            Input::Completed { op, outcome } => self.completed(op, outcome),
+            Input::DeadlineReached => self.deadlines(),
+            Input::FenceChecked { whole } => self.fence_checked(whole),
+            Input::FrameReceived { port, frame, at } => self.frame_received(port, frame, at),
+            Input::LinkChanged { port, up } => self.link_changed(port, up),
+            Input::Shutdown => self.shutdown(),
+            Input::TransmitRefused { port } => self.transmit_refused(port),
+        }
+        self.settle();
+    }
+
+    /// The next effect, in order.
+    #[must_use]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When `DeadlineReached` is wanted, if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Bounded by the number of timers: each is taken once; what re-arms itself in the past waits
+    /// for the next call.
+    fn deadlines(&mut self) {
+        for _ in 0..2 * crate::timer::COUNT {
+            let Some((timer, due)) = self.timers.take_expired(self.now) else {
+                return;
+            };
+            match timer {
+                Timer::Advertise => self.advertise_due(due),
+                Timer::Announce => self.announce_due(),
+                Timer::Ask => self.ask_due(),
+                Timer::ClaimRepeat => self.claim_repeat_due(),
+                Timer::Give => self.give_due(),
+                Timer::Relisten => self.relisten_due(),
+                Timer::Round => self.round_due(due),
+                Timer::Silence => self.silence_due(),
+                Timer::TailEnd => self.tail_over(),
+                Timer::Take => self.taking = None,
+                Timer::Uptime => self.uptime_due(),
+            }
+        }
+    }
+
+    /// After every input: what follows from what is now known.
+    fn settle(&mut self) {
+        self.consider_relisten();
+        self.consider_vacancy();
+        self.consider_giving();
+        self.consider_isolation();
+    }
+
+    /// Moves the role, if `event` moves it. Whoever calls says why.
+    fn turn(&mut self, event: RoleEvent, why: Cause) -> bool {
+        let Some(role) = self.role.on(event) else {
+            return false;
+        };
+        self.role = role;
+        self.since = self.now;
+        self.why = why;
+        true
+    }
+
+    fn emit(&mut self, effect: Effect) {
+        if self.effects.len() >= EFFECTS_MAX {
+            self.drops.effects += 1;
+            let frame = |effect: &Effect| matches!(effect, Effect::Transmit { .. });
+            if let Some(oldest) = self.effects.iter().position(frame) {
+                self.effects.remove(oldest);
+            }
+        }
+        self.effects.push_back(effect);
+    }
+
+    /// Raises an alert, once per episode.
+    fn raise(&mut self, alert: Alert) {
+        if !self.raised.contains(&alert) && self.raised.len() < RAISED_MAX {
+            self.raised.push(alert);
+            self.emit(Effect::Alert(alert));
+        }
+    }
+
+    /// Ends an episode.
+    fn clear(&mut self, over: impl Fn(&Alert) -> bool) {
+        self.raised.retain(|alert| !over(alert));
+    }
+
+    fn apply(&mut self, desired: Forwarding) {
+        let op = self.next_op();
+        self.kernel.pending = Some((op, desired));
+        self.emit(Effect::Apply {
+            op,
+            group: DEFAULT_GROUP,
+            desired,
+        });
+    }
+
+    fn persist(&mut self) {
+        let op = self.next_op();
+        self.record.epoch = self.known;
+        self.kernel.persisting = Some(op);
+        self.emit(Effect::Persist {
+            op,
+            record: self.record.clone(),
+        });
+    }
+
+    fn next_op(&mut self) -> OpId {
+        let op = OpId(self.kernel.next_op);
+        self.kernel.next_op += 1;
+        op
+    }
+}

@@ -1,0 +1,227 @@
+//! From a frame on a port to what it means.
+//!
+//! Bytes are parsed by the wire codecs, which never panic; what they yield is weighed by the
+//! peer's session (D3) and only then acted upon. Frames of other stations count as proof of
+//! reception (D12), whatever they carry.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::Node;
+use crate::effect::Alert;
+use crate::peer::Admission;
+use crate::role::{ConfiguredRole, EffectiveRole};
+use crate::wire::advert::{Advert, Kind, RoleMark};
+use crate::wire::arp::{Arp, Operation};
+use crate::wire::codec::DecodeError;
+use crate::wire::ethernet::{Frame, ethertype};
+use crate::wire::foreign::foreign_speaker;
+use crate::wire::ndisc::NeighbourAdvert;
+use crate::{Instant, MacAddr, PortId};
+
+/// At most one answer per path and this long: a woken daemon reads hundreds of old probes at once.
+const ANSWER_SPACING: Duration = Duration::from_micros(500);
+
+impl Node {
+    pub(super) fn frame_received(&mut self, port: PortId, bytes: &[u8], at: Instant) {
+        let Some(index) = self.config.port_index(port) else {
+            return;
+        };
+        let Some(frame) = Frame::parse(bytes) else {
+            self.drops.undecodable += 1;
+            return;
+        };
+        if self
+            .config
+            .ports
+            .iter()
+            .any(|port| port.mac == frame.source)
+        {
+            return;
+        }
+        let at = at.min(self.now);
+        let facts = &mut self.ports[index];
+        facts.foreign_at = facts.foreign_at.max(Some(at));
+        facts.heard_since_up = true;
+        match frame.ethertype {
+            ethertype::STEADFAST => self.advert_received(index, bytes, frame.source, at),
+            ethertype::ARP => self.arp_received(index, &frame),
+            ethertype::IPV6 => {
+                self.neighbour_received(index, &frame);
+                self.foreign_received(&frame);
+            }
+            ethertype::IPV4 => self.foreign_received(&frame),
+            _ => {}
+        }
+    }
+
+    fn advert_received(&mut self, index: usize, bytes: &[u8], source: MacAddr, at: Instant) {
+        let port = self.config.ports[index].id;
+        let advert = match Advert::decode(bytes, port, &self.config.keys) {
+            Ok(advert) => advert,
+            Err(error) => {
+                self.drops.undecodable += 1;
+                if matches!(error, DecodeError::OwnId { boot } if boot != self.boot) {
+                    self.raise(Alert::DuplicateNodeId);
+                }
+                return;
+            }
+        };
+        let Some(place) = self
+            .peers
+            .iter()
+            .position(|peer| peer.node == advert.sender)
+        else {
+            self.drops.undecodable += 1;
+            return;
+        };
+        let own = self.config.node;
+        let secret = self.secret;
+        match self.peers[place].admit(&advert, own, index, at, &secret) {
+            Admission::Fresh => self.peer_spoke(place, index, advert, source),
+            Admission::NewLife => {
+                self.peers[place].forget_kernel_evidence();
+                self.peers[place].latest = None;
+                self.peer_spoke(place, index, advert, source);
+                self.answer_paced(place, index, source, None);
+            }
+            Admission::PathOnly => {}
+            Admission::Stale => self.drops.stale += 1,
+            Admission::Unproven => {
+                self.drops.unproven += 1;
+                self.answer_paced(place, index, source, Some(place));
+            }
+        }
+    }
+
+    fn answer_paced(&mut self, place: usize, index: usize, to: MacAddr, candidate: Option<usize>) {
+        let path = &mut self.peers[place].paths[index];
+        if path
+            .answered_at
+            .is_some_and(|at| self.now.since(at) < ANSWER_SPACING)
+        {
+            return;
+        }
+        path.answered_at = Some(self.now);
+        self.answer(Kind::Answer, index, to, candidate);
+    }
+
+    /// A proven, fresh word of a peer.
+    fn peer_spoke(&mut self, place: usize, index: usize, advert: Advert, source: MacAddr) {
+        let kind = advert.kind;
+        let peer = advert.sender;
+        let was_active = self.peers[place].says_active();
+        self.known = self.known.max(advert.epoch);
+        if self.raised.contains(&Alert::PeerDown { peer }) {
+            self.clear(|alert| *alert == Alert::PeerDown { peer });
+            self.emit(crate::effect::Effect::Alert(Alert::PeerUp { peer }));
+        }
+        self.compare_roles(&advert);
+        self.peers[place].latest = Some(advert);
+        self.end_suspicion(place);
+        self.watch(place, was_active);
+        self.meet_claims(place);
+        match kind {
+            Kind::Probe => {
+                self.notice_deafness(place);
+                self.answer_paced(place, index, source, None);
+            }
+            Kind::Prepare => self.prepare_received(place),
+            Kind::Ready => self.ready_received(place),
+            Kind::Offer => self.offer_received(place),
+            Kind::Decline => self.decline_received(place),
+            Kind::Released => self.claims_left = 0,
+            Kind::Request => self.request_received(place),
+            Kind::Advert | Kind::Answer | Kind::Claim | Kind::LetGo => {}
+        }
+    }
+
+    /// Two nodes that are meant to be the same (R1.3).
+    fn compare_roles(&mut self, advert: &Advert) {
+        let own = self.config.policy.configured;
+        let meant = |role| matches!(role, ConfiguredRole::Active | ConfiguredRole::Standby);
+        self.same_role = meant(own) && own == advert.configured;
+        let peer = advert.sender;
+        if self.same_role {
+            self.raise(Alert::SameRole { peer });
+        } else {
+            self.clear(|alert| *alert == Alert::SameRole { peer });
+        }
+    }
+
+    /// What another claim to the role means to ours.
+    fn meet_claims(&mut self, place: usize) {
+        let Some(latest) = &self.peers[place].latest else {
+            return;
+        };
+        let claims = latest.mark != RoleMark::Standby;
+        let confirms = !claims && latest.effective != EffectiveRole::Promoting;
+        match self.role {
+            EffectiveRole::Active if claims => self.active_meets_active(place),
+            EffectiveRole::Active => {
+                if confirms {
+                    self.confirmed_by(place);
+                }
+                self.giver_meets_word(place);
+            }
+            EffectiveRole::Promoting if claims => self.promoting_meets_active(place),
+            EffectiveRole::Demoting
+            | EffectiveRole::Failed
+            | EffectiveRole::Off
+            | EffectiveRole::Pacified
+            | EffectiveRole::Promoting
+            | EffectiveRole::Standby
+            | EffectiveRole::Starting => {}
+        }
+    }
+
+    fn arp_received(&mut self, index: usize, frame: &Frame<'_>) {
+        let Some(arp) = Arp::parse(frame.payload) else {
+            return;
+        };
+        let address = IpAddr::V4(arp.sender_ip);
+        let own = self.config.ports[index].mac;
+        if arp.operation == Operation::Reply && frame.destination == own {
+            self.kernel_answered(index, arp.sender_mac, address);
+        }
+        self.address_claimed(index, arp.sender_mac, address);
+    }
+
+    fn neighbour_received(&mut self, index: usize, frame: &Frame<'_>) {
+        let Some(advert) = NeighbourAdvert::parse(frame.payload) else {
+            return;
+        };
+        let address = IpAddr::V6(advert.target);
+        let station = advert.link_layer.unwrap_or(frame.source);
+        if advert.solicited && frame.destination == self.config.ports[index].mac {
+            self.kernel_answered(index, station, address);
+        }
+        self.address_claimed(index, station, address);
+    }
+
+    /// Some station says that a virtual address is at `station`.
+    fn address_claimed(&mut self, index: usize, station: MacAddr, address: IpAddr) {
+        let port = &self.config.ports[index];
+        if !port.virtuals.contains(&address) || station == port.mac {
+            return;
+        }
+        let id = port.id;
+        if !self.peers.iter().any(|peer| peer.mac(id) == Some(station)) {
+            self.raise(Alert::AddressConflict {
+                address,
+                mac: station,
+            });
+        }
+        if self.role == EffectiveRole::Active && self.giving.is_none() {
+            self.announcer.after_rival(self.now);
+            self.arm_announcer();
+        }
+    }
+
+    fn foreign_received(&mut self, frame: &Frame<'_>) {
+        let own = self.config.virtual_router;
+        if let Some(speaker) = foreign_speaker(frame).filter(|other| other.virtual_id == own) {
+            self.raise(Alert::ForeignSpeaker(speaker));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a node tells about itself.
+
+use super::Node;
+use crate::Instant;
+use crate::peer::Peer;
+use crate::role::EffectiveRole;
+use crate::status::{Liveness, PeerStatus, PortStatus, Status};
+
+impl Node {
+    /// The whole status, at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> Status {
+        let ports = self
+            .config
+            .ports
+            .iter()
+            .zip(&self.ports)
+            .map(|(config, port)| PortStatus {
+                port: config.id,
+                up: port.up,
+                since: port.since,
+                receives: port
+                    .foreign_at
+                    .is_some_and(|at| now.since(at).as_millis() < 1_000),
+            });
+        Status {
+            node: self.config.node,
+            boot: self.boot,
+            configured: self.config.policy.configured,
+            role: self.role,
+            since: self.since,
+            why: self.why,
+            why_text: self.why.to_string(),
+            epoch: self.epoch(),
+            witnessed: self.claim.witnessed,
+            health: self.health().0,
+            fence_whole: self.fence_whole,
+            maintenance: self.record.maintenance,
+            same_role: self.same_role,
+            ports: ports.collect(),
+            peers: self
+                .peers
+                .iter()
+                .map(|peer| self.peer_status(peer, now))
+                .collect(),
+            drops: self.drops,
+        }
+    }
+
+    /// What the node is now.
+    #[must_use]
+    pub const fn role(&self) -> EffectiveRole {
+        self.role
+    }
+
+    /// Since when, and why.
+    #[must_use]
+    pub const fn reason(&self) -> (Instant, crate::status::Cause) {
+        (self.since, self.why)
+    }
+
+    /// The claim this node holds; the newest it knows of when it holds none.
+    #[must_use]
+    pub const fn epoch(&self) -> crate::Epoch {
+        match self.role {
+            EffectiveRole::Active | EffectiveRole::Promoting => self.claim.epoch,
+            EffectiveRole::Demoting
+            | EffectiveRole::Failed
+            | EffectiveRole::Off
+            | EffectiveRole::Pacified
+            | EffectiveRole::Standby
+            | EffectiveRole::Starting => self.known,
+        }
+    }
+
+    fn peer_status(&self, peer: &Peer, now: Instant) -> PeerStatus {
+        let dead_interval = self.config.timing.dead_interval;
+        let recent = |at: Option<Instant>, wait| at.is_some_and(|at| now.since(at) < wait);
+        let suspect = self
+            .suspicion
+            .as_ref()
+            .is_some_and(|open| open.peer == peer.node);
+        let liveness = match peer.heard_at {
+            None => Liveness::Unknown,
+            Some(_) if suspect => Liveness::Suspect,
+            Some(_) if peer.heard_within(now, dead_interval) => Liveness::Alive,
+            Some(_) => Liveness::Dead,
+        };
+        let alive = peer
+            .paths
+            .iter()
+            .filter(|path| recent(path.heard_at, dead_interval))
+            .count();
+        let second = core::time::Duration::from_secs(1);
+        let armed = |path: &&crate::peer::Path| {
+            recent(path.virtual_at, second) && recent(path.unit_at, second)
+        };
+        PeerStatus {
+            node: peer.node,
+            liveness,
+            role: peer.latest.as_ref().map(|latest| latest.effective),
+            age: peer.heard_at.map(|at| now.since(at)),
+            paths_alive: u8::try_from(alive).unwrap_or(u8::MAX),
+            segments_armed: u8::try_from(peer.paths.iter().filter(armed).count())
+                .unwrap_or(u8::MAX),
+        }
+    }
+}

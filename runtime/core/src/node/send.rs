@@ -1,0 +1,210 @@
+//! Every frame a node sends is built here.
+//!
+//! One message goes out on every heartbeat path with one counter, sealed for each path on its own.
+//! What the lease guard reads (D9) is decided here and nowhere else: only a confirmed active
+//! marks a frame as active, and an offering one as offering.
+
+use core::net::IpAddr;
+
+use super::handover::Giving;
+use super::{DEFAULT_GROUP, Node};
+use crate::effect::Effect;
+use crate::role::EffectiveRole;
+use crate::wire::advert::{Advert, Flags, GROUP_MAC, Kind, RoleMark};
+use crate::wire::announce;
+use crate::wire::arp::{Arp, Operation};
+use crate::{MacAddr, PortId};
+
+impl Node {
+    /// Sends one message on every heartbeat port that has carrier.
+    pub(super) fn broadcast(&mut self, kind: Kind) {
+        self.counter += 1;
+        let mut advert = self.advert(kind, None);
+        self.guarded(advert.mark);
+        for index in 0..self.ports.len() {
+            if self.config.ports[index].heartbeat && self.ports[index].up {
+                self.seal(&mut advert, index, GROUP_MAC);
+            }
+        }
+    }
+
+    /// Sends one message to the peer that just spoke, on the port where it did.
+    pub(super) fn answer(
+        &mut self,
+        kind: Kind,
+        index: usize,
+        to: MacAddr,
+        candidate: Option<usize>,
+    ) {
+        if !self.ports[index].up || !self.config.ports[index].heartbeat {
+            return;
+        }
+        self.counter += 1;
+        let mut advert = self.advert(kind, candidate);
+        self.guarded(advert.mark);
+        self.seal(&mut advert, index, to);
+    }
+
+    fn guarded(&mut self, mark: RoleMark) {
+        if mark != RoleMark::Standby {
+            self.kernel.sent_on = 0;
+            self.kernel.refused_on = 0;
+        }
+        if mark == RoleMark::Active {
+            self.kernel.refreshed_at = self.now;
+        }
+    }
+
+    fn seal(&mut self, advert: &mut Advert, index: usize, to: MacAddr) {
+        let port = &self.config.ports[index];
+        advert.path = port.id;
+        let mut frame = Vec::with_capacity(320);
+        advert.encode(to, port.mac, &self.config.keys, &mut frame);
+        if advert.mark != RoleMark::Standby {
+            self.kernel.sent_on |= 1 << port.id.0;
+        }
+        let port = port.id;
+        self.emit(Effect::Transmit { port, frame });
+    }
+
+    fn mark(&self) -> RoleMark {
+        match (&self.giving, self.role) {
+            (Some(Giving::Offering { .. }), EffectiveRole::Active) => RoleMark::Offering,
+            (Some(Giving::Preparing { .. }) | None, EffectiveRole::Active) => RoleMark::Active,
+            (
+                _,
+                EffectiveRole::Demoting
+                | EffectiveRole::Failed
+                | EffectiveRole::Off
+                | EffectiveRole::Pacified
+                | EffectiveRole::Promoting
+                | EffectiveRole::Standby
+                | EffectiveRole::Starting,
+            ) => RoleMark::Standby,
+        }
+    }
+
+    fn advert(&self, kind: Kind, candidate: Option<usize>) -> Advert {
+        let config = &*self.config;
+        let mark = self.mark();
+        let echo = |(place, peer): (usize, &crate::peer::Peer)| {
+            peer.echo(&config.ports, candidate == Some(place))
+        };
+        Advert {
+            kind,
+            mark,
+            active_groups: u32::from(mark != RoleMark::Standby) << DEFAULT_GROUP.0,
+            cluster: config.cluster,
+            virtual_router: config.virtual_router,
+            sender: config.node,
+            path: PortId(0),
+            boot: self.boot,
+            counter: self.counter,
+            configured: config.policy.configured,
+            effective: self.role,
+            health: self.health(),
+            priority: config.policy.priority,
+            flags: self.flags(),
+            epoch: self.epoch(),
+            handover: self.handover_number(),
+            ports_down: self.ports_down(),
+            interval: config.timing.interval,
+            lease: config.timing.lease,
+            config_digest: config.digests.config,
+            facts_digest: config.digests.facts,
+            interfaces_digest: config.digests.interfaces,
+            version: config.digests.version,
+            macs: config
+                .ports
+                .iter()
+                .map(|port| (port.id, port.mac))
+                .collect(),
+            echoes: self.peers.iter().enumerate().map(echo).collect(),
+        }
+    }
+
+    fn flags(&self) -> Flags {
+        Flags::default()
+            .with(Flags::WITNESSED, self.claim.witnessed)
+            .with(Flags::UNINTERRUPTED, self.claim.uninterrupted)
+            .with(Flags::FENCE_WHOLE, self.fence_whole)
+            .with(Flags::RECEPTION, self.receives())
+            .with(Flags::ELIGIBLE, self.eligible())
+            .with(Flags::MAINTENANCE, self.record.maintenance)
+            .with(Flags::PREFERRED, self.config.policy.preferred)
+            .with(Flags::COMMANDED, self.asked.is_some())
+    }
+
+    /// Announces the chunk of addresses that is due.
+    pub(super) fn announce_due(&mut self) {
+        if self.role != EffectiveRole::Active {
+            self.announcer.stop();
+            return;
+        }
+        let all: Vec<(usize, IpAddr)> = self.virtuals();
+        let chunk = self.announcer.chunk(self.now, all.len());
+        for (index, address) in all.get(chunk).unwrap_or_default() {
+            if self.ports[*index].up {
+                self.announce(*index, *address);
+            }
+        }
+        self.arm_announcer();
+    }
+
+    fn announce(&mut self, index: usize, address: IpAddr) {
+        let (port, mac) = (self.config.ports[index].id, self.config.ports[index].mac);
+        match address {
+            IpAddr::V4(ip) => {
+                for frame in announce::gratuitous_arp(mac, ip) {
+                    self.emit(Effect::Transmit { port, frame });
+                }
+            }
+            IpAddr::V6(ip) => {
+                self.emit(Effect::Transmit {
+                    port,
+                    frame: announce::mld_report(mac, ip),
+                });
+                self.emit(Effect::Transmit {
+                    port,
+                    frame: announce::unsolicited_na(mac, ip),
+                });
+            }
+        }
+    }
+
+    /// Every virtual address, with the place of its port.
+    pub(super) fn virtuals(&self) -> Vec<(usize, IpAddr)> {
+        let ports = self.config.ports.iter().enumerate();
+        ports
+            .flat_map(|(index, port)| port.virtuals.iter().map(move |ip| (index, *ip)))
+            .collect()
+    }
+
+    /// Asks one station about one address. The question names no address of ours where it can
+    /// avoid it: it makes no neighbour entry there, and is answered even when that table is full.
+    pub(super) fn ask(&mut self, index: usize, station: MacAddr, address: IpAddr) {
+        let port = &self.config.ports[index];
+        let frame = match address {
+            IpAddr::V4(target) => Arp {
+                operation: Operation::Request,
+                sender_mac: port.mac,
+                sender_ip: core::net::Ipv4Addr::UNSPECIFIED,
+                target_mac: MacAddr::ZERO,
+                target_ip: target,
+            }
+            .frame(station, port.mac),
+            IpAddr::V6(target) => {
+                let own = port.units.iter().find_map(|(unit, _)| match unit {
+                    IpAddr::V6(own) => Some(*own),
+                    IpAddr::V4(_) => None,
+                });
+                let Some(own) = own else {
+                    return;
+                };
+                announce::ns_request(port.mac, station, own, target)
+            }
+        };
+        let port = port.id;
+        self.emit(Effect::Transmit { port, frame });
+    }
+}

@@ -1,0 +1,350 @@
+//! Finding out whether the active is dead: what starts a suspicion, what feeds it, what ends it.
+//!
+//! The counting is [`Suspicion`]'s; this room asks the questions and hands the answers over. A
+//! verdict is reached only in [`Node::round_due`], that is, after every socket was drained (D6).
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::Node;
+use crate::config::{Detection, PortConfig};
+use crate::role::EffectiveRole;
+use crate::rules::Rule;
+use crate::status::Cause;
+use crate::suspicion::{Doubt, Suspicion, Tally, Terms, Verdict};
+use crate::timer::Timer;
+use crate::wire::advert::{Flags, Kind};
+use crate::{Instant, MacAddr};
+
+/// How old an answer of the peer's kernel may be to arm its segment (D8).
+const ARMED_WITHIN: Duration = Duration::from_millis(1_000);
+/// Between two asks in quiet times (D8).
+pub(super) const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// The peer that holds the role, as far as this node knows.
+    pub(super) fn active_peer(&self) -> Option<usize> {
+        let holds = |place: &usize| {
+            let peer = &self.peers[*place];
+            peer.says_active() && !peer.dead
+        };
+        let epoch = |place: &usize| {
+            self.peers[*place]
+                .latest
+                .as_ref()
+                .map(|latest| latest.epoch)
+        };
+        (0..self.peers.len()).filter(holds).max_by_key(epoch)
+    }
+
+    /// A peer was heard: its next advertisement is awaited, if it is the active.
+    pub(super) fn watch(&mut self, place: usize, was_active: bool) {
+        if self.active_peer() != Some(place) {
+            if was_active && self.active_peer().is_none() {
+                self.timers.disarm(Timer::Silence);
+            }
+            return;
+        }
+        if !was_active {
+            self.peers[place].forget_kernel_evidence();
+            self.timers.arm(Timer::Ask, self.now);
+        }
+        let peer = &self.peers[place];
+        let (Some(heard_at), Some(latest)) = (peer.heard_at, &peer.latest) else {
+            return;
+        };
+        let timing = &self.config.timing;
+        let wait = match self.config.policy.detection {
+            Detection::Fast => latest.interval + timing.slack,
+            Detection::DeadInterval => timing.dead_interval,
+        };
+        self.timers.arm(Timer::Silence, heard_at.after(wait));
+    }
+
+    /// The active's advertisement is overdue.
+    pub(super) fn silence_due(&mut self) {
+        if let Some(place) = self.active_peer() {
+            self.suspect(place, Doubt::Silence);
+        }
+    }
+
+    /// A direct cable lost its carrier.
+    pub(super) fn cable_lost(&mut self) {
+        if self.config.policy.detection == Detection::DeadInterval {
+            return;
+        }
+        if let Some(place) = self.active_peer() {
+            self.suspect(place, Doubt::Carrier);
+        }
+    }
+
+    fn suspect(&mut self, place: usize, doubt: Doubt) {
+        let stands_by = matches!(self.role, EffectiveRole::Standby | EffectiveRole::Starting);
+        if !stands_by {
+            return;
+        }
+        if let Some(running) = self
+            .suspicion
+            .as_mut()
+            .filter(|running| running.doubt != doubt)
+        {
+            running.terms.window = running.terms.window.min(self.config.timing.w_carrier);
+        }
+        if self.suspicion.is_some() {
+            return;
+        }
+        let terms = self.terms(place, doubt);
+        let peer = self.peers[place].node;
+        let segments = self.tallies(place);
+        self.suspicion = Some(Suspicion::new(self.now, peer, doubt, terms, segments));
+        if self.rules.keep(Rule::D7) {
+            self.send_round();
+        } else {
+            self.take_over(place, Verdict::Dead);
+        }
+    }
+
+    fn terms(&self, place: usize, doubt: Doubt) -> Terms {
+        let timing = &self.config.timing;
+        let peer = &self.peers[place];
+        let lease = peer
+            .latest
+            .as_ref()
+            .map_or(timing.lease, |latest| latest.lease);
+        let heard_at = peer.heard_at.unwrap_or(self.now);
+        let mut overdue = timing.dead_interval + lease;
+        if !self.rules.keep(Rule::D8) {
+            overdue = timing.dead_interval;
+        }
+        Terms {
+            window: match doubt {
+                Doubt::Carrier => timing.w_carrier,
+                Doubt::Silence => timing.w_silence,
+            },
+            round: timing.round,
+            lapse_at: heard_at.after(lease),
+            overdue_at: heard_at.after(overdue),
+            fence_whole: peer.says(Flags::FENCE_WHOLE),
+            fast: self.rules.keep(Rule::D8),
+        }
+    }
+
+    /// The segments on which the peer's kernel can be asked, armed if it answered lately.
+    fn tallies(&self, place: usize) -> Vec<Tally> {
+        if !self.rules.keep(Rule::D8) {
+            return Vec::new();
+        }
+        let lately = |at: Option<Instant>| at.is_some_and(|at| self.now.since(at) <= ARMED_WITHIN);
+        let askable = |(index, port): (usize, &PortConfig)| {
+            self.questions(place, index)?;
+            let path = self.peers[place].paths.get(index)?;
+            let armed = lately(path.virtual_at) && lately(path.unit_at);
+            Some(Tally::new(port.id, armed))
+        };
+        self.config
+            .ports
+            .iter()
+            .enumerate()
+            .filter_map(askable)
+            .collect()
+    }
+
+    /// Whom to ask on a port, and for what: the virtual address first, then the peer's own.
+    fn questions(&self, place: usize, index: usize) -> Option<(MacAddr, [IpAddr; 2])> {
+        let port = &self.config.ports[index];
+        if !port.served() || !self.ports[index].up {
+            return None;
+        }
+        let peer = &self.peers[place];
+        let station = peer.mac(port.id)?;
+        let pair = |address: &IpAddr| {
+            let unit = peer.unit(port.id, address.is_ipv6())?;
+            Some((station, [*address, unit]))
+        };
+        port.virtuals.iter().find_map(pair)
+    }
+
+    /// One round: the daemon on every path, then the kernel on every served segment.
+    fn send_round(&mut self) {
+        let Some(suspicion) = &self.suspicion else {
+            return;
+        };
+        let Some(place) = self
+            .peers
+            .iter()
+            .position(|peer| peer.node == suspicion.peer)
+        else {
+            return;
+        };
+        let before = self.effects.len();
+        self.broadcast(Kind::Probe);
+        if self.rules.keep(Rule::D8) {
+            self.ask_everywhere(place);
+        }
+        let asked = self.effects.len() > before;
+        let now = self.now;
+        if let Some(suspicion) = &mut self.suspicion {
+            if asked {
+                suspicion.sent(now);
+            }
+            let next = suspicion.next_round().max(now.after(suspicion.terms.round));
+            self.timers.arm(Timer::Round, next);
+        }
+    }
+
+    fn ask_everywhere(&mut self, place: usize) {
+        for index in 0..self.ports.len() {
+            if let Some((station, addresses)) = self.questions(place, index) {
+                for address in addresses {
+                    self.ask(index, station, address);
+                }
+            }
+        }
+    }
+
+    /// A round is due: judge what was answered, else ask again.
+    pub(super) fn round_due(&mut self, due: Instant) {
+        let late = self.now.since(due) > self.config.timing.slack;
+        let Some(suspicion) = &mut self.suspicion else {
+            return;
+        };
+        if late && self.rules.keep(Rule::D6) {
+            suspicion.restart();
+        }
+        let peer = suspicion.peer;
+        let verdict = suspicion.judge(self.now);
+        let place = self
+            .peers
+            .iter()
+            .position(|candidate| candidate.node == peer);
+        match (verdict, place) {
+            (Verdict::Open, _) | (_, None) => self.send_round(),
+            (Verdict::Dead | Verdict::Lapsed | Verdict::Overdue, Some(place)) => {
+                if !self.take_over(place, verdict) {
+                    self.send_round();
+                    let wait = self.config.timing.round * 10;
+                    self.timers.arm(Timer::Round, self.now.after(wait));
+                }
+            }
+        }
+    }
+
+    /// The active is found dead: claim, if this node may.
+    fn take_over(&mut self, place: usize, verdict: Verdict) -> bool {
+        let peer = self.peers[place].node;
+        let since = self
+            .suspicion
+            .as_ref()
+            .map_or(self.now, |suspicion| suspicion.since);
+        let (why, witnessed) = match verdict {
+            Verdict::Dead => (Cause::PeerDead { peer }, true),
+            Verdict::Lapsed => (Cause::PeerLapsed { peer }, true),
+            Verdict::Overdue => (Cause::PeerOverdue { peer }, false),
+            Verdict::Open => return false,
+        };
+        if !self.may_take_over(since, verdict) {
+            return false;
+        }
+        self.peers[place].dead = true;
+        self.suspicion = None;
+        self.timers.disarm(Timer::Round);
+        self.claim_role(why, witnessed, false);
+        true
+    }
+
+    /// A served segment with carrier, heard from within the second before the suspicion (D12).
+    fn may_take_over(&self, since: Instant, verdict: Verdict) -> bool {
+        if !self.eligible() {
+            return false;
+        }
+        let proven = |(config, port): (&PortConfig, &super::Port)| {
+            let recent = port
+                .foreign_at
+                .is_some_and(|at| at.after(ARMED_WITHIN) >= since);
+            config.served() && port.up && (recent || !self.rules.keep(Rule::D12))
+        };
+        let connected = self.config.ports.iter().zip(&self.ports).any(proven);
+        let serves_alone = verdict == Verdict::Overdue
+            && self.config.policy.isolation == crate::config::Isolation::Serve
+            && self.has_received();
+        connected || (serves_alone && self.some_served_port_up())
+    }
+
+    /// The peer's daemon spoke: it lives.
+    pub(super) fn end_suspicion(&mut self, place: usize) {
+        let peer = self.peers[place].node;
+        if self
+            .suspicion
+            .as_ref()
+            .is_some_and(|suspicion| suspicion.peer == peer)
+        {
+            self.suspicion = None;
+            self.timers.disarm(Timer::Round);
+        }
+    }
+
+    /// A kernel answered a question of ours. Only the peer's own hardware address counts as the
+    /// peer: an answer from any other is an address conflict, never life.
+    pub(super) fn kernel_answered(&mut self, index: usize, station: MacAddr, address: IpAddr) {
+        let port = &self.config.ports[index];
+        let id = port.id;
+        let is_virtual = port.virtuals.contains(&address);
+        let now = self.now;
+        let Some(peer) = self
+            .peers
+            .iter_mut()
+            .find(|peer| peer.mac(id) == Some(station))
+        else {
+            return;
+        };
+        let is_unit = peer.unit(id, address.is_ipv6()) == Some(address);
+        let node = peer.node;
+        if let Some(path) = peer.paths.get_mut(index) {
+            if is_virtual {
+                path.virtual_at = Some(now);
+            } else if is_unit {
+                path.unit_at = Some(now);
+            }
+        }
+        if let Some(suspicion) = self.suspicion.as_mut().filter(|open| open.peer == node) {
+            if is_virtual {
+                suspicion.virtual_answered(id);
+            } else if is_unit {
+                suspicion.unit_answered(id);
+            }
+        }
+    }
+
+    /// Quiet times: ask the active's kernel, so that its segments are armed, and a neighbour on
+    /// every segment that is silent, so that reception stays proven (D8, D12).
+    pub(super) fn ask_due(&mut self) {
+        self.timers.arm(Timer::Ask, self.now.after(ASK_INTERVAL));
+        if self.suspicion.is_none()
+            && self.role != EffectiveRole::Active
+            && self.rules.keep(Rule::D8)
+            && let Some(place) = self.active_peer()
+        {
+            self.ask_everywhere(place);
+        }
+        for index in 0..self.ports.len() {
+            let silent = self.ports[index].foreign_at;
+            let silent = silent.is_none_or(|at| self.now.since(at) >= ASK_INTERVAL);
+            if silent && self.ports[index].up && self.config.ports[index].served() {
+                self.ask_neighbours(index);
+            }
+        }
+    }
+
+    fn ask_neighbours(&mut self, index: usize) {
+        let id = self.config.ports[index].id;
+        let units = self.peers.iter().filter_map(|peer| peer.unit(id, false));
+        let targets: Vec<IpAddr> = self.config.ports[index]
+            .neighbour
+            .into_iter()
+            .chain(units)
+            .collect();
+        for target in targets {
+            self.ask(index, MacAddr::BROADCAST, target);
+        }
+    }
+}

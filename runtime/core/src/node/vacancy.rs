@@ -1,0 +1,281 @@
+//! Who takes a role that nobody holds: at a cold start, after a release, after one's own pause.
+//!
+//! A node claims a vacant role when it ranks first among the nodes present and every other node
+//! has said that it does not hold it; otherwise it waits: for the initial wait after boot and
+//! link-up if some node was not heard (R12.2), and always for a first proof that it can receive
+//! (R3.6, F13). The limit: two halves of a cluster that hear nothing of each other both find the
+//! role vacant; what then happens is policy (D14).
+
+use core::cmp::Ordering;
+
+use super::Node;
+use crate::Instant;
+use crate::config::{Isolation, PortConfig};
+use crate::peer::Peer;
+use crate::rank::{Candidate, order};
+use crate::role::{EffectiveRole, RoleEvent};
+use crate::rules::Rule;
+use crate::status::Cause;
+use crate::timer::Timer;
+use crate::wire::advert::{Flags, Kind};
+
+/// A pause is over, the lease is lost, and this node listens (D15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Relisten {
+    since: Instant,
+    /// A peer that has heard this counter has spoken since.
+    counter: u64,
+}
+
+impl Node {
+    /// Whether this node may serve.
+    pub(super) fn eligible(&self) -> bool {
+        let role = matches!(
+            self.role,
+            EffectiveRole::Active
+                | EffectiveRole::Promoting
+                | EffectiveRole::Standby
+                | EffectiveRole::Starting
+        );
+        role && self.relisten.is_none() && !self.stopping && self.some_served_port_up()
+    }
+
+    /// Nobody holds the role: is it for this node to take it?
+    pub(super) fn consider_vacancy(&mut self) {
+        let waiting = matches!(
+            self.role,
+            EffectiveRole::Standby | EffectiveRole::Starting | EffectiveRole::Pacified
+        );
+        if !waiting || self.suspicion.is_some() || self.taking.is_some() || self.relisten.is_some()
+        {
+            return;
+        }
+        if self.role_is_held() {
+            self.vacant_since = None;
+            return;
+        }
+        let since = *self.vacant_since.get_or_insert(self.now);
+        if self.role == EffectiveRole::Pacified {
+            self.consider_serving_pacified();
+            return;
+        }
+        let all_heard = self.peers.iter().all(|peer| self.present(peer));
+        if !self.eligible() || !self.waited(all_heard) || !self.reception_allows(all_heard) {
+            return;
+        }
+        let ahead = self.ahead_of_me();
+        let slot = self.config.timing.dead_interval * u32::try_from(ahead).unwrap_or(u32::MAX);
+        if ahead > 0 && self.now < since.after(slot) {
+            return;
+        }
+        let why = self.vacancy_cause(all_heard);
+        self.turn(RoleEvent::Listened, why);
+        self.claim_role(why, all_heard, all_heard);
+    }
+
+    /// Some peer is active, is becoming so, or may be (an unproven frame says so; D3).
+    fn role_is_held(&mut self) -> bool {
+        if let Some(place) = self.active_peer() {
+            let peer = self.peers[place].node;
+            self.turn(RoleEvent::Listened, Cause::PeerActive { peer });
+            return true;
+        }
+        let timing = self.config.timing;
+        let promoting = |peer: &Peer| {
+            let latest = peer.latest.as_ref();
+            latest.is_some_and(|latest| latest.effective == EffectiveRole::Promoting)
+                && peer.heard_within(self.now, timing.dead_interval)
+        };
+        let claims_unproven = |peer: &Peer| {
+            let recent = |at: Instant| self.now.since(at) < timing.dead_interval;
+            peer.unproven_active_at.is_some_and(recent)
+                && self.now < self.started.after(timing.initial_wait)
+        };
+        self.peers
+            .iter()
+            .any(|peer| promoting(peer) || claims_unproven(peer))
+    }
+
+    fn present(&self, peer: &Peer) -> bool {
+        peer.heard_within(self.now, self.config.timing.dead_interval)
+    }
+
+    /// The initial wait runs from boot and from link-up, and is void when every peer is heard.
+    fn waited(&self, all_heard: bool) -> bool {
+        if all_heard {
+            return true;
+        }
+        let timing = &self.config.timing;
+        let served = self.config.ports.iter().zip(&self.ports);
+        let links = served.filter(|(config, port)| config.served() && port.up);
+        let from = links
+            .map(|(_, port)| port.since)
+            .max()
+            .unwrap_or(self.started);
+        let least = timing.dead_interval + timing.lease;
+        self.now >= from.max(self.started).after(timing.initial_wait.max(least))
+            && self
+                .peers
+                .iter()
+                .all(|peer| peer.dead || peer.heard_at.is_none_or(|at| self.now >= at.after(least)))
+    }
+
+    /// No claim before this node has shown that it can receive (D12). Hearing every peer shows it.
+    fn reception_allows(&self, all_heard: bool) -> bool {
+        if all_heard || !self.rules.keep(Rule::D12) {
+            return true;
+        }
+        self.receives() || (self.config.policy.isolation == Isolation::Serve && self.has_received())
+    }
+
+    /// Whether any served segment was heard since its carrier came.
+    pub(super) fn has_received(&self) -> bool {
+        let served = self.config.ports.iter().zip(&self.ports);
+        let heard = |(config, port): (&PortConfig, &super::Port)| {
+            config.served() && port.up && port.heard_since_up
+        };
+        served.into_iter().any(heard) || !self.rules.keep(Rule::D12)
+    }
+
+    /// How many nodes that are present should rather serve.
+    fn ahead_of_me(&self) -> usize {
+        if !self.rules.keep(Rule::D5) {
+            return 0;
+        }
+        let own = self.candidate();
+        let preempt = self.config.policy.preempt;
+        let better = |peer: &&Peer| {
+            self.present(peer)
+                && peer.says(Flags::ELIGIBLE)
+                && peer_candidate(peer)
+                    .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
+        };
+        self.peers.iter().filter(better).count()
+    }
+
+    /// This node in the order of D5.
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            health: self.health(),
+            incumbent: self.role == EffectiveRole::Active,
+            preferred: self.config.policy.preferred,
+            priority: self.config.policy.priority,
+            node: self.config.node,
+        }
+    }
+
+    fn vacancy_cause(&self, all_heard: bool) -> Cause {
+        let let_go = |peer: &&Peer| {
+            peer.latest
+                .as_ref()
+                .is_some_and(|latest| latest.kind == Kind::LetGo)
+        };
+        if let Some(peer) = self.peers.iter().find(let_go) {
+            Cause::PeerLetGo { peer: peer.node }
+        } else if all_heard {
+            Cause::ColdStart
+        } else {
+            Cause::Alone
+        }
+    }
+
+    /// Every node is barred: the best ranked serves, loudly, if the policy says so (R12.1).
+    fn consider_serving_pacified(&mut self) {
+        use crate::config::AllPacified;
+        let barred = |peer: &Peer| {
+            self.present(peer)
+                && peer
+                    .latest
+                    .as_ref()
+                    .is_some_and(|it| it.effective == EffectiveRole::Pacified)
+        };
+        let own = self.candidate();
+        let preempt = self.config.policy.preempt;
+        let first = |peer: &Peer| {
+            peer_candidate(peer).is_some_and(|other| order(&own, &other, preempt) == Ordering::Less)
+        };
+        if self.config.policy.all_pacified == AllPacified::Serve
+            && !self.peers.is_empty()
+            && self.peers.iter().all(|peer| barred(peer) && first(peer))
+        {
+            self.raise(crate::effect::Alert::ServingPacified);
+            self.claim_role(Cause::AllPacified, true, false);
+        }
+    }
+
+    /// The lease is lost: tell everyone, and ask who serves (D15).
+    pub(super) fn listen_again(&mut self) {
+        self.relisten = Some(Relisten {
+            since: self.now,
+            counter: self.counter + 1,
+        });
+        self.broadcast(Kind::LetGo);
+        self.broadcast(Kind::Probe);
+        self.timers
+            .arm(Timer::Relisten, self.now.after(self.config.timing.round));
+    }
+
+    pub(super) fn relisten_due(&mut self) {
+        if self.relisten.is_some() {
+            self.broadcast(Kind::Probe);
+            self.timers
+                .arm(Timer::Relisten, self.now.after(self.config.timing.round));
+        }
+    }
+
+    /// Who serves now? A peer that claims ends it; else, when all have answered, or after
+    /// `W_silence`, this node goes on.
+    pub(super) fn consider_relisten(&mut self) {
+        let Some(relisten) = self.relisten else {
+            return;
+        };
+        let (own, boot) = (self.config.node, self.boot);
+        let spoke = |peer: &&Peer| peer.has_heard(own, boot, relisten.counter);
+        let claims = |peer: &Peer| {
+            peer.heard_within(self.now, self.config.timing.dead_interval)
+                && (peer.says_active()
+                    || peer
+                        .latest
+                        .as_ref()
+                        .is_some_and(|latest| latest.effective == EffectiveRole::Promoting))
+        };
+        if self.peers.iter().any(claims) || self.role != EffectiveRole::Standby {
+            self.relisten = None;
+            self.timers.disarm(Timer::Relisten);
+            return;
+        }
+        let answered = self.peers.iter().filter(spoke).count();
+        let all = answered == self.peers.len()
+            && !self.peers.iter().any(|peer| peer.says(Flags::ELIGIBLE));
+        let waited = self.now >= relisten.since.after(self.config.timing.w_silence);
+        if (all || waited) && self.some_served_port_up() && !self.stopping {
+            self.relisten = None;
+            self.timers.disarm(Timer::Relisten);
+            self.claim_role(Cause::Resumed, answered == self.peers.len(), false);
+        }
+    }
+
+    /// An isolated node under `isolation = yield` gives the role up (D14).
+    pub(super) fn consider_isolation(&mut self) {
+        if self.role == EffectiveRole::Active
+            && self.config.policy.isolation == Isolation::Yield
+            && self.giving.is_none()
+            && self.isolated()
+        {
+            self.lose_role(Cause::Isolated);
+            self.broadcast(Kind::LetGo);
+        }
+    }
+}
+
+/// A peer in the order of D5, as it last said.
+pub(super) fn peer_candidate(peer: &Peer) -> Option<Candidate> {
+    let latest = peer.latest.as_ref()?;
+    Some(Candidate {
+        health: latest.health,
+        incumbent: peer.says_active(),
+        preferred: latest.flags.has(Flags::PREFERRED),
+        priority: latest.priority,
+        node: peer.node,
+    })
+}

@@ -1,0 +1,277 @@
+//! One peer as this node knows it: its session, its paths, and what it last said.
+//!
+//! A session (D3) is the pair of the sender's life and the challenge this node made for it. A
+//! frame is *proven* when it repeats that challenge; its counter, one for all paths, then orders it
+//! within the session. A new life must answer the newest challenge, and each change of life makes
+//! a new one, so a replayed past life is never proven, whatever clocks say. The hard case is the
+//! stopped daemon that wakes with one queue per path: the counter is compared with the newest seen
+//! on *any* path, so what was sent before a CLAIM and read after it is ignored.
+
+use core::net::IpAddr;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
+use crate::{BootId, Instant, MacAddr, NodeId, PortId};
+
+/// What a frame from a peer is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Newer than everything heard in its session.
+    Fresh,
+    /// The first proven frame of a new life: everything known of the old one is void.
+    NewLife,
+    /// A second copy of the newest message, on another path: that path is alive.
+    PathOnly,
+    /// Older than the newest seen: ignored.
+    Stale,
+    /// Authentic, but its sender has not yet answered this node's challenge.
+    Unproven,
+}
+
+/// One life of a peer, proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Session {
+    boot: BootId,
+    newest: u64,
+}
+
+/// What is known of one path to the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Path {
+    /// When it last carried a fresh frame, or a copy of one.
+    pub(crate) heard_at: Option<Instant>,
+    /// The counter of that frame.
+    pub(crate) counter: u64,
+    /// When this node last answered on it.
+    pub(crate) answered_at: Option<Instant>,
+    /// When the peer's kernel last answered for a virtual address there (D8).
+    pub(crate) virtual_at: Option<Instant>,
+    /// When the peer's kernel last answered for the peer's own address there (D8).
+    pub(crate) unit_at: Option<Instant>,
+}
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) units: Vec<(PortId, IpAddr)>,
+    /// One entry per port of this node, in the order of the configuration.
+    pub(crate) paths: Vec<Path>,
+    /// What it last said, proven and fresh.
+    pub(crate) latest: Option<Advert>,
+    /// When it was last heard, proven and fresh.
+    pub(crate) heard_at: Option<Instant>,
+    /// When an unproven frame last claimed to be active.
+    pub(crate) unproven_active_at: Option<Instant>,
+    /// Found dead, and not heard since.
+    pub(crate) dead: bool,
+    /// Since when, without a gap, it has been heard.
+    pub(crate) alive_since: Option<Instant>,
+    session: Option<Session>,
+    generation: u64,
+    challenge: u64,
+    accepted: u64,
+    response: u64,
+    candidate_response: u64,
+}
+
+impl Peer {
+    /// A peer not yet heard.
+    pub(crate) fn new(
+        node: NodeId,
+        units: Vec<(PortId, IpAddr)>,
+        ports: usize,
+        secret: &[u8; 32],
+    ) -> Self {
+        let mut peer = Self {
+            node,
+            units,
+            paths: vec![Path::default(); ports],
+            latest: None,
+            heard_at: None,
+            unproven_active_at: None,
+            dead: false,
+            alive_since: None,
+            session: None,
+            generation: 0,
+            challenge: 0,
+            accepted: 0,
+            response: 0,
+            candidate_response: 0,
+        };
+        peer.challenge = derive(secret, &[node.0], peer.generation);
+        peer
+    }
+
+    /// Weighs a frame that verified. On `Fresh`, `NewLife` and `PathOnly` the path is marked alive
+    /// at `at`; the caller stores what the frame says for the first two.
+    pub(crate) fn admit(
+        &mut self,
+        advert: &Advert,
+        own: NodeId,
+        port: usize,
+        at: Instant,
+        secret: &[u8; 32],
+    ) -> Admission {
+        let echo = advert.echoes.iter().find(|echo| echo.node == own);
+        let answer = echo.map_or(0, |echo| echo.response);
+        let demand = echo.map_or(0, |echo| echo.challenge);
+        let admission = self.weigh(advert, answer, secret);
+        match admission {
+            Admission::Fresh | Admission::NewLife => {
+                self.response = demand;
+                self.heard_at = Some(at);
+                self.dead = false;
+                self.alive_since.get_or_insert(at);
+                self.mark(port, advert.counter, at);
+            }
+            Admission::PathOnly => {
+                if self
+                    .paths
+                    .get(port)
+                    .is_some_and(|path| path.counter >= advert.counter)
+                {
+                    return Admission::Stale;
+                }
+                self.mark(port, advert.counter, at);
+            }
+            Admission::Unproven => {
+                self.candidate_response = demand;
+                if advert.mark != RoleMark::Standby {
+                    self.unproven_active_at = Some(at);
+                }
+            }
+            Admission::Stale => {}
+        }
+        admission
+    }
+
+    fn weigh(&mut self, advert: &Advert, answer: u64, secret: &[u8; 32]) -> Admission {
+        match self.session {
+            Some(session) if session.boot == advert.boot => {
+                if answer != self.accepted && answer != self.challenge {
+                    Admission::Unproven
+                } else if advert.counter > session.newest {
+                    self.session = Some(Session {
+                        newest: advert.counter,
+                        ..session
+                    });
+                    Admission::Fresh
+                } else if advert.counter == session.newest {
+                    Admission::PathOnly
+                } else {
+                    Admission::Stale
+                }
+            }
+            Some(_) | None => {
+                if answer != self.challenge {
+                    return Admission::Unproven;
+                }
+                self.session = Some(Session {
+                    boot: advert.boot,
+                    newest: advert.counter,
+                });
+                self.accepted = self.challenge;
+                self.generation = self.generation.wrapping_add(1);
+                self.challenge = derive(secret, &[self.node.0], self.generation);
+                for path in &mut self.paths {
+                    path.counter = 0;
+                }
+                self.alive_since = None;
+                Admission::NewLife
+            }
+        }
+    }
+
+    fn mark(&mut self, port: usize, counter: u64, at: Instant) {
+        if let Some(path) = self.paths.get_mut(port) {
+            path.heard_at = Some(at);
+            path.counter = counter;
+        }
+    }
+
+    /// What this node tells about the peer in its own frames. `candidate` answers the demand of a
+    /// frame that was not proven, so that a new life is proven in one round trip.
+    pub(crate) fn echo(&self, ports: &[crate::config::PortConfig], candidate: bool) -> Echo {
+        let heard = |(path, port): (&Path, &crate::config::PortConfig)| {
+            (path.counter > 0).then_some(Heard {
+                path: port.id,
+                counter: path.counter,
+            })
+        };
+        Echo {
+            node: self.node,
+            boot: self.session.map_or(BootId(0), |session| session.boot),
+            challenge: self.challenge,
+            response: if candidate {
+                self.candidate_response
+            } else {
+                self.response
+            },
+            heard: self.paths.iter().zip(ports).filter_map(heard).collect(),
+        }
+    }
+
+    /// Whether the peer's last word was that it owns the role (an offer included).
+    pub(crate) fn says_active(&self) -> bool {
+        self.latest
+            .as_ref()
+            .is_some_and(|latest| latest.mark != RoleMark::Standby)
+    }
+
+    /// Whether the peer's last word carried `flag`.
+    pub(crate) fn says(&self, flag: Flags) -> bool {
+        self.latest
+            .as_ref()
+            .is_some_and(|latest| latest.flags.has(flag))
+    }
+
+    /// Whether the peer was heard less than `wait` ago.
+    pub(crate) fn heard_within(&self, now: Instant, wait: core::time::Duration) -> bool {
+        !self.dead && self.heard_at.is_some_and(|at| now.since(at) < wait)
+    }
+
+    /// Whether the peer has heard a message of ours numbered `counter` or later, in this life.
+    pub(crate) fn has_heard(&self, own: NodeId, boot: BootId, counter: u64) -> bool {
+        let echoes = self.latest.as_ref().map(|latest| &latest.echoes);
+        echoes
+            .and_then(|list| list.iter().find(|echo| echo.node == own))
+            .is_some_and(|echo| {
+                echo.boot == boot && echo.heard.iter().any(|heard| heard.counter >= counter)
+            })
+    }
+
+    /// The peer's hardware address on a port, as it advertised it.
+    pub(crate) fn mac(&self, port: PortId) -> Option<MacAddr> {
+        let macs = &self.latest.as_ref()?.macs;
+        macs.iter().find(|(id, _)| *id == port).map(|(_, mac)| *mac)
+    }
+
+    /// The peer's own address on a port.
+    pub(crate) fn unit(&self, port: PortId, v6: bool) -> Option<IpAddr> {
+        let wanted = |(id, ip): &&(PortId, IpAddr)| *id == port && ip.is_ipv6() == v6;
+        self.units.iter().find(wanted).map(|(_, ip)| *ip)
+    }
+
+    /// Forgets what was asked of the peer's kernel: another node owns the addresses now.
+    pub(crate) fn forget_kernel_evidence(&mut self) {
+        for path in &mut self.paths {
+            path.virtual_at = None;
+            path.unit_at = None;
+        }
+    }
+}
+
+/// 64 unforgeable bits from a secret of this life, a label and a number; never 0.
+pub(crate) fn derive(secret: &[u8; 32], label: &[u8], number: u64) -> u64 {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+        return 1;
+    };
+    mac.update(label);
+    mac.update(&number.to_be_bytes());
+    let tag = mac.finalize().into_bytes();
+    let bytes: [u8; 8] = core::array::from_fn(|place| tag.get(place).copied().unwrap_or(0));
+    u64::from_be_bytes(bytes).max(1)
+}

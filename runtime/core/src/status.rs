@@ -1,0 +1,225 @@
+//! What a node says about itself: every statement with *why* and *since when* (R9.2, F70).
+
+use core::fmt;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::role::{ConfiguredRole, EffectiveRole};
+use crate::{BootId, Epoch, Instant, NodeId, PortId};
+
+/// Why a node is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The kernel confirmed lease and addresses.
+    Applied,
+    /// The kernel refused.
+    ApplyFailed,
+    /// Nobody else is there.
+    Alone,
+    /// Every node is pacified and the policy is to serve.
+    AllPacified,
+    /// Too many boots in too little uptime.
+    BootLoop {
+        /// Boots counted.
+        boots: u32,
+    },
+    /// A peer claimed with this node's consent.
+    ClaimHeard {
+        /// The new active.
+        peer: NodeId,
+    },
+    /// The first of the nodes present to serve.
+    ColdStart,
+    /// An operator's command.
+    Commanded,
+    /// After a failure, until an operator acts.
+    FailurePolicy,
+    /// A peer handed the role over.
+    HandedOver {
+        /// The old active.
+        peer: NodeId,
+    },
+    /// Neither a peer nor any other station is heard.
+    Isolated,
+    /// The lease ended while the daemon did not run.
+    LeaseLost {
+        /// Milliseconds since the last refresh.
+        gap_ms: u64,
+    },
+    /// Maintenance is on.
+    Maintenance,
+    /// A peer is active.
+    PeerActive {
+        /// Which.
+        peer: NodeId,
+    },
+    /// The active peer's daemon and kernel stopped answering.
+    PeerDead {
+        /// Which.
+        peer: NodeId,
+    },
+    /// The active peer's lease ended: its kernel answers, but not for the virtual addresses.
+    PeerLapsed {
+        /// Which.
+        peer: NodeId,
+    },
+    /// The active peer gave the role up.
+    PeerLetGo {
+        /// Which.
+        peer: NodeId,
+    },
+    /// The active peer was silent for dead interval + L and could not be asked.
+    PeerOverdue {
+        /// Which.
+        peer: NodeId,
+    },
+    /// Serves again after its own pause, because nobody else does.
+    Resumed,
+    /// A rival active ranks higher.
+    RivalWon {
+        /// The rival.
+        peer: NodeId,
+    },
+    /// The daemon is ending.
+    ShuttingDown,
+    /// The node has just started.
+    Startup,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied => f.write_str("the kernel confirmed lease and addresses"),
+            Self::ApplyFailed => f.write_str("the kernel refused lease or addresses"),
+            Self::Alone => f.write_str("no peer was heard within the initial wait"),
+            Self::AllPacified => f.write_str("every node is pacified and the policy is to serve"),
+            Self::BootLoop { boots } => write!(f, "{boots} boots within the boot window"),
+            Self::ClaimHeard { peer } => write!(f, "node {peer} took the role as agreed"),
+            Self::ColdStart => f.write_str("best ranked of the nodes present, none was active"),
+            Self::Commanded => f.write_str("an operator's command"),
+            Self::FailurePolicy => f.write_str("after a failure, until an operator enables it"),
+            Self::HandedOver { peer } => write!(f, "node {peer} handed the role over"),
+            Self::Isolated => f.write_str("neither a peer nor any other station is heard"),
+            Self::LeaseLost { gap_ms } => {
+                write!(f, "the lease ended, {gap_ms} ms after its last refresh")
+            }
+            Self::Maintenance => f.write_str("maintenance is on"),
+            Self::PeerActive { peer } => write!(f, "node {peer} is active"),
+            Self::PeerDead { peer } => {
+                write!(f, "neither daemon nor kernel of node {peer} answered")
+            }
+            Self::PeerLapsed { peer } => write!(f, "the lease of node {peer} ended"),
+            Self::PeerLetGo { peer } => write!(f, "node {peer} gave the role up"),
+            Self::PeerOverdue { peer } => {
+                write!(
+                    f,
+                    "node {peer} was silent for the dead interval and its lease"
+                )
+            }
+            Self::Resumed => f.write_str("its own pause is over and nobody else serves"),
+            Self::RivalWon { peer } => write!(f, "node {peer} was active too and ranks higher"),
+            Self::ShuttingDown => f.write_str("the daemon is ending"),
+            Self::Startup => f.write_str("just started"),
+        }
+    }
+}
+
+/// How alive a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    /// Heard within the dead interval.
+    Alive,
+    /// Silent for longer, or found dead.
+    Dead,
+    /// Being asked.
+    Suspect,
+    /// Never heard in this life of the daemon.
+    Unknown,
+}
+
+/// A node's view of itself and its peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// This node.
+    pub node: NodeId,
+    /// This life of the daemon.
+    pub boot: BootId,
+    /// What the operator set.
+    pub configured: ConfiguredRole,
+    /// What the node is.
+    pub role: EffectiveRole,
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub why: Cause,
+    /// The same in words.
+    pub why_text: String,
+    /// The newest claim known.
+    pub epoch: Epoch,
+    /// The claim rests on evidence or consent (D11).
+    pub witnessed: bool,
+    /// Health class; 0 is whole.
+    pub health: u8,
+    /// The kernel's fence is whole.
+    pub fence_whole: bool,
+    /// Maintenance is on.
+    pub maintenance: bool,
+    /// A node with the same configured role exists.
+    pub same_role: bool,
+    /// The ports.
+    pub ports: Vec<PortStatus>,
+    /// The peers.
+    pub peers: Vec<PeerStatus>,
+    /// What was dropped, by reason.
+    pub drops: Drops,
+}
+
+/// A port as the node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PortStatus {
+    /// Which.
+    pub port: PortId,
+    /// Carrier.
+    pub up: bool,
+    /// Since when.
+    pub since: Instant,
+    /// Some other station was heard within the reception window (D12).
+    pub receives: bool,
+}
+
+/// A peer as the node sees it; a dead peer's facts carry their age (R9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerStatus {
+    /// Which.
+    pub node: NodeId,
+    /// How alive.
+    pub liveness: Liveness,
+    /// Its role as it last said, if it ever did.
+    pub role: Option<EffectiveRole>,
+    /// How old that word is.
+    pub age: Option<Duration>,
+    /// Paths on which it was heard within the dead interval.
+    pub paths_alive: u8,
+    /// Segments on which its kernel can be asked (D8).
+    pub segments_armed: u8,
+}
+
+/// What was dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Drops {
+    /// Frames that did not decode or verify.
+    pub undecodable: u64,
+    /// Frames older than the newest of their session.
+    pub stale: u64,
+    /// Authentic frames whose sender had not answered the challenge.
+    pub unproven: u64,
+    /// Frames the lease guard refused.
+    pub refused: u64,
+    /// Effects that did not fit the queue.
+    pub effects: u64,
+    /// Calls with a time before the last one.
+    pub backward_time: u64,
+}

@@ -1,0 +1,223 @@
+//! Is the active dead? A burst of questions, and the count of what was answered (D7, D8).
+//!
+//! Each round asks three things: the daemon (an authenticated probe on every path), then on every
+//! served segment the kernel, first for the *virtual* address and after it for the peer's *own*
+//! (unit) address. Both answers come back on one path in order, so a unit answer with no virtual
+//! answer before it means that the fence is closed there: delay cannot fool it, only the loss of
+//! three virtual answers in a row while the unit answers arrive. The verdicts:
+//!
+//! * *lapsed*: three such answers in a row, on every armed segment that answers at all;
+//! * *dead*: nobody answers, neither daemon nor kernel, for at least three rounds *sent* and W
+//!   since the first of them. Rounds are counted, never time alone: a judge that slept has asked
+//!   nothing and knows nothing;
+//! * *overdue*: no segment was armed (or the peer's fence was not whole), and dead interval + L
+//!   passed. Such a claim is provisional.
+//!
+//! A virtual answer anywhere vetoes: that kernel owns the address and forwards. The limit: a box
+//! that is cut off in every direction looks exactly like a dead one.
+
+use core::time::Duration;
+
+use crate::{Instant, NodeId, PortId};
+
+/// Answers in a row, or rounds in a row without any, that a verdict needs (facts: k = 3).
+pub(crate) const ROUNDS_MIN: u32 = 3;
+/// Rounds without an answer after which a segment says nothing any more.
+const SILENT_ROUNDS: u32 = 5;
+/// Rounds sent at full pace before an answering kernel slows the burst down.
+const FAST_ROUNDS: u32 = 3;
+/// Slow pace, in rounds: asking a kernel that answers each millisecond is a flood (D8, paced).
+const SLOW_FACTOR: u32 = 10;
+
+/// Why the peer became suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Doubt {
+    /// A direct cable to it lost its carrier.
+    Carrier,
+    /// Its advertisement is overdue.
+    Silence,
+}
+
+/// What the burst found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verdict {
+    /// Neither daemon nor kernel answers.
+    Dead,
+    /// The kernel answers and its lease has ended.
+    Lapsed,
+    /// Keep asking.
+    Open,
+    /// No evidence either way for dead interval + L.
+    Overdue,
+}
+
+/// One served segment's part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tally {
+    pub(crate) port: PortId,
+    /// Both addresses answered within the second before the suspicion.
+    pub(crate) armed: bool,
+    virtual_since_unit: bool,
+    closed_in_row: u32,
+    counted_round: u32,
+    answered_round: Option<u32>,
+    virtual_round: Option<u32>,
+}
+
+impl Tally {
+    pub(crate) fn new(port: PortId, armed: bool) -> Self {
+        Self {
+            port,
+            armed,
+            virtual_since_unit: false,
+            closed_in_row: 0,
+            counted_round: 0,
+            answered_round: None,
+            virtual_round: None,
+        }
+    }
+}
+
+/// How a suspicion is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Terms {
+    /// W: how long nothing must answer.
+    pub(crate) window: Duration,
+    /// Between two rounds.
+    pub(crate) round: Duration,
+    /// When the peer's lease has ended at the latest, if its fence works: pace up before.
+    pub(crate) lapse_at: Instant,
+    /// When silence alone decides.
+    pub(crate) overdue_at: Instant,
+    /// The peer's last word was that its fence is whole.
+    pub(crate) fence_whole: bool,
+    /// Whether anything but `overdue` may decide: kernel evidence, or two independent paths.
+    pub(crate) fast: bool,
+}
+
+/// A suspicion under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Suspicion {
+    pub(crate) peer: NodeId,
+    pub(crate) doubt: Doubt,
+    pub(crate) since: Instant,
+    pub(crate) terms: Terms,
+    pub(crate) segments: Vec<Tally>,
+    pub(crate) round: u32,
+    unanswered: u32,
+    unanswered_since: Instant,
+    last_round_at: Instant,
+}
+
+impl Suspicion {
+    pub(crate) fn new(
+        now: Instant,
+        peer: NodeId,
+        doubt: Doubt,
+        terms: Terms,
+        segments: Vec<Tally>,
+    ) -> Self {
+        Self {
+            peer,
+            doubt,
+            since: now,
+            terms,
+            segments,
+            round: 0,
+            unanswered: 0,
+            unanswered_since: now,
+            last_round_at: now,
+        }
+    }
+
+    /// Notes that a round was sent.
+    pub(crate) fn sent(&mut self, now: Instant) {
+        self.round = self.round.saturating_add(1);
+        if self.unanswered == 0 {
+            self.unanswered_since = now;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.last_round_at = now;
+    }
+
+    /// The peer's kernel answered for a virtual address: it owns, and its box lives.
+    pub(crate) fn virtual_answered(&mut self, port: PortId) {
+        let round = self.round;
+        self.unanswered = 0;
+        if let Some(tally) = self.segments.iter_mut().find(|tally| tally.port == port) {
+            tally.virtual_since_unit = true;
+            tally.closed_in_row = 0;
+            tally.answered_round = Some(round);
+            tally.virtual_round = Some(round);
+        }
+    }
+
+    /// The peer's kernel answered for the peer's own address: its box lives.
+    pub(crate) fn unit_answered(&mut self, port: PortId) {
+        let round = self.round;
+        self.unanswered = 0;
+        if let Some(tally) = self.segments.iter_mut().find(|tally| tally.port == port) {
+            tally.answered_round = Some(round);
+            if !tally.virtual_since_unit && tally.counted_round < round {
+                tally.closed_in_row = tally.closed_in_row.saturating_add(1);
+                tally.counted_round = round;
+            }
+            tally.virtual_since_unit = false;
+        }
+    }
+
+    /// The judge woke late: what was outstanding proves nothing (D6).
+    pub(crate) fn restart(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// What the answers so far amount to. All sockets were drained since the round was due.
+    pub(crate) fn judge(&self, now: Instant) -> Verdict {
+        if self.vetoed() {
+            return Verdict::Open;
+        }
+        if self.lapsed() && self.terms.fast {
+            return Verdict::Lapsed;
+        }
+        let silent = self.unanswered >= ROUNDS_MIN
+            && now >= self.unanswered_since.after(self.terms.window)
+            && now >= self.last_round_at.after(self.terms.round);
+        let armed = self.segments.iter().any(|tally| tally.armed);
+        if silent && armed && self.terms.fast && self.terms.fence_whole {
+            return Verdict::Dead;
+        }
+        if now >= self.terms.overdue_at && self.unanswered >= ROUNDS_MIN {
+            return Verdict::Overdue;
+        }
+        Verdict::Open
+    }
+
+    fn lapsed(&self) -> bool {
+        let answering = |tally: &&Tally| tally.armed && self.recent(tally.answered_round);
+        let mut segments = self.segments.iter().filter(answering).peekable();
+        segments.peek().is_some() && segments.all(|tally| tally.closed_in_row >= ROUNDS_MIN)
+    }
+
+    fn vetoed(&self) -> bool {
+        let owns = |tally: &Tally| self.recent(tally.virtual_round) && tally.closed_in_row == 0;
+        self.segments.iter().any(owns) && self.unanswered < ROUNDS_MIN
+    }
+
+    fn recent(&self, round: Option<u32>) -> bool {
+        round.is_some_and(|round| self.round.saturating_sub(round) < SILENT_ROUNDS)
+    }
+
+    /// When to send the next round, or judge again.
+    pub(crate) fn next_round(&self) -> Instant {
+        let terms = &self.terms;
+        let soon = self.last_round_at.after(terms.round);
+        let answered = self.unanswered <= 1 && self.round > FAST_ROUNDS;
+        let closing = self.segments.iter().any(|tally| tally.closed_in_row > 0);
+        let lead = terms.round * (SLOW_FACTOR + 2);
+        if !answered || closing || soon.after(lead) >= terms.lapse_at {
+            return soon;
+        }
+        let slow = self.last_round_at.after(terms.round * SLOW_FACTOR);
+        slow.min(terms.lapse_at.before(lead)).max(soon)
+    }
+}

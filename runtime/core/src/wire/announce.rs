@@ -1,0 +1,97 @@
+//! Telling a segment who has an address, and asking who has it: the frames of a takeover.
+//!
+//! Hosts send to the MAC they remember. After a takeover they must hear of the new one, or, with a
+//! virtual MAC, the switches must see it on another port; both come of the same frames (R5.5).
+//! When to send and how often is decided elsewhere; this file only builds.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::arp::{Arp, Operation};
+use super::ndisc::{self, NeighbourAdvert, NeighbourSolicit};
+use crate::MacAddr;
+
+/// Announces `ip` at `mac` to everybody: as a request, which RFC 5227 §3 prefers since every stack
+/// updates its cache on it, and as a reply, for the few that ignore the first form (RFC 5944 §4.6).
+pub fn gratuitous_arp(mac: MacAddr, ip: Ipv4Addr) -> [Vec<u8>; 2] {
+    let form = |operation, target_mac| {
+        let arp = Arp {
+            operation,
+            sender_mac: mac,
+            sender_ip: ip,
+            target_mac,
+            target_ip: ip,
+        };
+        arp.frame(MacAddr::BROADCAST, mac)
+    };
+    [
+        form(Operation::Request, MacAddr::ZERO),
+        form(Operation::Reply, mac),
+    ]
+}
+
+/// Announces `ip` at `mac` to everybody, as a router and replacing what they knew (RFC 4861
+/// §7.2.6; flags R and O, D17).
+pub fn unsolicited_na(mac: MacAddr, ip: Ipv6Addr) -> Vec<u8> {
+    let advert = NeighbourAdvert {
+        source: ip,
+        destination: ndisc::ALL_NODES,
+        target: ip,
+        router: true,
+        solicited: false,
+        overrides: true,
+        link_layer: Some(mac),
+    };
+    advert.frame(ndisc::group_mac(ndisc::ALL_NODES), mac)
+}
+
+/// Joins the solicited-node group of `ip` by MLD version 2, so that a snooping switch passes
+/// solicitations for it (D17). Sent from `::`, as the address is not ours to speak from yet:
+/// switches learn from it, routers ignore it (RFC 3590).
+pub fn mld_report(mac: MacAddr, ip: Ipv6Addr) -> Vec<u8> {
+    ndisc::mld2_report(mac, Ipv6Addr::UNSPECIFIED, ndisc::solicited_node(ip))
+}
+
+/// Asks who has `target_ip`. To one MAC, it asks that node's kernel alone whether it still owns
+/// the address (D8). `sender_ip` is our own unit address or 0.0.0.0, never a virtual one.
+pub fn arp_request(
+    source: MacAddr,
+    destination: MacAddr,
+    sender_ip: Ipv4Addr,
+    target_ip: Ipv4Addr,
+) -> Vec<u8> {
+    let (operation, target_mac) = (Operation::Request, MacAddr::ZERO);
+    let arp = Arp {
+        operation,
+        sender_mac: source,
+        sender_ip,
+        target_mac,
+        target_ip,
+    };
+    arp.frame(destination, source)
+}
+
+/// Asks who has `target_ip`, as [`arp_request`] does. From a real address it is a plain unicast
+/// solicitation (RFC 4861 §7.3.3). From `::` it must look like duplicate address detection, to the
+/// group (RFC 4861 §4.3); the answer then goes to all nodes.
+pub fn ns_request(
+    source: MacAddr,
+    destination: MacAddr,
+    sender_ip: Ipv6Addr,
+    target_ip: Ipv6Addr,
+) -> Vec<u8> {
+    let nameless = sender_ip.is_unspecified();
+    let solicit = NeighbourSolicit {
+        source: sender_ip,
+        destination: if nameless {
+            ndisc::solicited_node(target_ip)
+        } else {
+            target_ip
+        },
+        target: target_ip,
+        link_layer: (!nameless).then_some(source),
+    };
+    solicit.frame(destination, source)
+}
+
+#[cfg(test)]
+mod tests;
