@@ -20,6 +20,8 @@ const fn ms(millis: u64) -> Duration {
 
 /// After a claim (design, Defaults).
 const AFTER_CLAIM: &[Duration] = &[ms(0), ms(3), ms(13), ms(23), ms(1_000), ms(5_000)];
+/// Between two beginnings for fear of a rival.
+const RIVAL_SPACING: Duration = ms(500);
 /// After evidence of a rival: two spaced bursts (F01).
 const AFTER_RIVAL: &[Duration] = &[ms(0), ms(1_000)];
 
@@ -38,9 +40,11 @@ impl Announcer {
         self.start(now, AFTER_CLAIM);
     }
 
-    /// Announces again, unless a schedule runs already.
+    /// Announces again, unless that was begun less than [`RIVAL_SPACING`] ago: evidence of a rival
+    /// can come with every frame.
     pub(crate) fn after_rival(&mut self, now: Instant) {
-        if self.schedule.is_none() {
+        let recent = |(started, _): (Instant, _)| now.since(started) < RIVAL_SPACING;
+        if !self.schedule.is_some_and(recent) {
             self.start(now, AFTER_RIVAL);
         }
     }
@@ -122,6 +126,23 @@ mod tests {
             (1_000, 0..32),
             "the second burst starts at the first address"
         );
+    }
+
+    /// The last burst after a claim comes 5 s later; a rival seen before must not wait for it (F01).
+    #[test]
+    fn announcements_after_a_rival_do_not_wait_for_the_claims_last_burst() {
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        while announcer.due().is_some_and(|due| due <= Instant::from_millis(1_000)) {
+            let due = announcer.due().unwrap();
+            let _ = announcer.chunk(due, 1);
+        }
+        announcer.after_rival(Instant::from_millis(2_000));
+        let again: Vec<u64> = run(&mut announcer, 1).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(again, [2_000, 3_000]);
+        announcer.after_rival(Instant::from_millis(4_000));
+        announcer.after_rival(Instant::from_millis(4_100));
+        assert_eq!(announcer.due(), Some(Instant::from_millis(4_000)), "not started over");
     }
 
     #[test]

@@ -418,3 +418,6 @@ fn same_subnet(unit: IpAddr, prefix: u8, other: IpAddr) -> bool {
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,3 +275,6 @@ pub(crate) fn derive(secret: &[u8; 32], label: &[u8], number: u64) -> u64 {
     let bytes: [u8; 8] = core::array::from_fn(|place| tag.get(place).copied().unwrap_or(0));
     u64::from_be_bytes(bytes).max(1)
 }
+
+#[cfg(test)]
+mod tests;

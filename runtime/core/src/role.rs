@@ -227,3 +227,6 @@ impl EffectiveRole {
         matches!(self, Self::Active)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,7 +197,7 @@ pub struct PeerStatus {
     pub node: NodeId,
     /// How alive.
     pub liveness: Liveness,
-    /// Its role as it last said, if it ever did.
+    /// Its role as it last said; none for a peer that is dead or was never heard (F69).
     pub role: Option<EffectiveRole>,
     /// How old that word is.
     pub age: Option<Duration>,

@@ -107,6 +107,7 @@ pub(crate) struct Suspicion {
     unanswered: u32,
     unanswered_since: Instant,
     last_round_at: Instant,
+    restarted: bool,
 }
 
 impl Suspicion {
@@ -127,6 +128,7 @@ impl Suspicion {
             unanswered: 0,
             unanswered_since: now,
             last_round_at: now,
+            restarted: false,
         }
     }
 
@@ -166,9 +168,13 @@ impl Suspicion {
         }
     }
 
-    /// The judge woke late: what was outstanding proves nothing (D6).
-    pub(crate) fn restart(&mut self) {
-        self.unanswered = 0;
+    /// The judge woke late: what was outstanding proves nothing (D6). Once in a suspicion always,
+    /// and again for at most `patience`: a judge that is always late would else never judge.
+    pub(crate) fn restart(&mut self, now: Instant, patience: Duration) {
+        if !self.restarted || now < self.since.after(patience) {
+            self.restarted = true;
+            self.unanswered = 0;
+        }
     }
 
     /// What the answers so far amount to. All sockets were drained since the round was due.
@@ -221,3 +227,6 @@ impl Suspicion {
         slow.min(terms.lapse_at.before(lead)).max(soon)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,13 +58,15 @@ impl Node {
             (Forwarding::Offering { .. }, Ok(())) => self.offer_applied(),
             (Forwarding::Offering { .. }, Err(_)) => self.lose_lease(),
             (Forwarding::Standby, Ok(())) => self.withdrawn(),
-            (Forwarding::Active { .. } | Forwarding::Standby, Err(_)) => self.apply_failed(desired),
+            (Forwarding::Active { .. } | Forwarding::Standby, Err(_)) => self.apply_failed(),
             (Forwarding::Tail, Ok(()) | Err(_)) => {}
         }
     }
 
     fn claim_applied(&mut self) {
         self.kernel.refreshed_at = self.now;
+        self.kernel.fencing = None;
+        self.kernel.owed = None;
         if self.role == EffectiveRole::Active {
             // An offer was taken back and the lease armed anew.
             self.broadcast(Kind::Advert);
@@ -79,6 +81,7 @@ impl Node {
         self.moved_at = Some(self.now);
         self.timers.disarm(Timer::Take);
         self.claims_left = CLAIMS_MAX;
+        self.told.claim = self.counter + 1;
         self.broadcast(Kind::Claim);
         self.timers
             .arm(Timer::ClaimRepeat, self.now.after(self.config.timing.round));
@@ -100,20 +103,19 @@ impl Node {
         }
     }
 
-    fn apply_failed(&mut self, desired: Forwarding) {
+    fn apply_failed(&mut self) {
         self.raise(Alert::ApplyFailed);
         if self.turn(RoleEvent::ApplyFailed, Cause::ApplyFailed) {
             self.give_up_offers();
             self.announcer.stop();
+            // What the kernel holds is unknown: silent until it confirms the fence, which the next
+            // advertisement tick asks for (see `duty`).
+            self.kernel.fencing = Some(self.now.after(self.config.timing.lease));
             self.broadcast(Kind::LetGo);
         }
-        // What the kernel holds is unknown: ask for the fence until it confirms. The next
-        // advertisement tick asks again (see `duty`).
-        let _ = desired;
-        self.kernel.pending = None;
     }
 
-    /// The role is gone at once: the kernel is told to fence, the peers are told.
+    /// The role is gone at once: the kernel is told to fence, and once it has, the peers are told.
     pub(super) fn lose_role(&mut self, why: Cause) {
         if !self.turn(RoleEvent::Lost, why) {
             return;
@@ -122,7 +124,7 @@ impl Node {
         self.announcer.stop();
         self.claim.uninterrupted = false;
         self.timers.disarm(Timer::TailEnd);
-        self.apply(Forwarding::Standby);
+        self.fence(self.config.timing.lease);
     }
 
     /// The lease ended (D9, D15): says so, then listens before it serves again.
@@ -159,6 +161,9 @@ impl Node {
     /// The lease guard dropped a frame that said "active". Refused on every port it was sent on,
     /// the lease is gone (D9).
     pub(super) fn transmit_refused(&mut self, port: PortId) {
+        if self.config.port_index(port).is_none() {
+            return;
+        }
         self.drops.refused += 1;
         self.kernel.refused_on |= 1 << port.0;
         let all = self.kernel.refused_on & self.kernel.sent_on == self.kernel.sent_on;
@@ -172,6 +177,10 @@ impl Node {
 
     /// The kernel holds nothing any more.
     fn withdrawn(&mut self) {
+        self.kernel.fencing = None;
+        if let Some(kind) = self.kernel.owed.take() {
+            self.broadcast(kind);
+        }
         if self.role == EffectiveRole::Demoting {
             let why = self.why;
             self.turn(RoleEvent::Withdrawn, why);
@@ -186,10 +195,8 @@ impl Node {
 
     /// After a hand-over this node stands by, or leaves service, as the reason demands.
     fn after_release(&mut self) {
-        if self.record.maintenance {
-            self.turn(RoleEvent::Retired, Cause::Maintenance);
-        } else if self.record.retired {
-            self.turn(RoleEvent::Retired, Cause::FailurePolicy);
+        if let Some(why) = self.out_of_service() {
+            self.turn(RoleEvent::Retired, why);
         }
         for peer in &mut self.peers {
             peer.forget_kernel_evidence();

@@ -3,8 +3,8 @@
 use super::Node;
 use super::handover::Reason;
 use crate::RequestId;
-use crate::effect::{Alert, Command, Effect, Forwarding, Rejection};
-use crate::role::{EffectiveRole, RoleEvent};
+use crate::effect::{Alert, Command, Effect, Rejection};
+use crate::role::{ConfiguredRole, EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::wire::advert::Kind;
 
@@ -69,23 +69,50 @@ impl Node {
                     self.asked = Some((request, Command::MaintenanceOn, self.now));
                     return;
                 }
-                Some(_) | None => {
-                    self.lose_role(Cause::Maintenance);
-                    self.broadcast(Kind::LetGo);
-                }
+                Some(_) | None => {}
             }
         }
-        self.turn(RoleEvent::Retired, Cause::Maintenance);
-        self.reply(request, Ok(()));
+        self.asked = Some((request, Command::MaintenanceOn, self.now));
+        self.leave_service();
+    }
+
+    /// Out of service without a taker, by shutdown or maintenance: nothing takes the role back.
+    pub(super) fn leave_service(&mut self) {
+        if matches!(self.asked, Some((_, Command::MaintenanceOn, _))) {
+            self.command_fulfilled();
+        }
+        let why = if self.stopping {
+            Cause::ShuttingDown
+        } else {
+            Cause::Maintenance
+        };
+        if matches!(self.role, EffectiveRole::Active | EffectiveRole::Promoting) {
+            self.lose_role(why);
+            self.broadcast(Kind::LetGo);
+        }
+        if !self.stopping {
+            self.turn(RoleEvent::Retired, why);
+        }
     }
 
     fn come_back(&mut self, request: RequestId, why: Cause) {
         self.persist();
-        let barred = self.record.maintenance || self.record.retired;
-        if self.role == EffectiveRole::Off && !barred {
+        if self.role == EffectiveRole::Off && self.out_of_service().is_none() {
             self.turn(RoleEvent::Enabled, why);
         }
         self.reply(request, Ok(()));
+    }
+
+    /// Why the operator, or the failure policy, keeps this node out of service, if they do.
+    pub(super) fn out_of_service(&self) -> Option<Cause> {
+        if self.record.maintenance {
+            Some(Cause::Maintenance)
+        } else if self.record.retired {
+            Some(Cause::FailurePolicy)
+        } else {
+            let off = self.config.policy.configured == ConfiguredRole::Off;
+            off.then_some(Cause::Commanded)
+        }
     }
 
     fn command_clear(&mut self, request: RequestId) {
@@ -103,6 +130,9 @@ impl Node {
             }));
         self.clear(|alert| *alert == Alert::Pacified);
         self.turn(RoleEvent::Cleared, Cause::Commanded);
+        if let Some(why) = self.out_of_service() {
+            self.turn(RoleEvent::Retired, why);
+        }
         self.persist();
         self.reply(request, Ok(()));
     }
@@ -132,10 +162,7 @@ impl Node {
         self.stopping = true;
         match (self.role, taker) {
             (EffectiveRole::Active, Some(place)) if self.give(place, Reason::Shutdown) => {}
-            (EffectiveRole::Active | EffectiveRole::Promoting, _) => {
-                self.lose_role(Cause::ShuttingDown);
-                self.broadcast(Kind::LetGo);
-            }
+            (EffectiveRole::Active | EffectiveRole::Promoting, _) => self.leave_service(),
             (
                 EffectiveRole::Demoting
                 | EffectiveRole::Failed
@@ -144,7 +171,7 @@ impl Node {
                 | EffectiveRole::Standby
                 | EffectiveRole::Starting,
                 _,
-            ) => self.apply(Forwarding::Standby),
+            ) => self.fence(core::time::Duration::ZERO),
         }
     }
 

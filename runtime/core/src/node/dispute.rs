@@ -18,7 +18,7 @@ use crate::rank::order;
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
-use crate::wire::advert::{Flags, Kind, RoleMark};
+use crate::wire::advert::{Advert, Flags, Kind, RoleMark};
 use crate::{Instant, NodeId};
 
 /// Frames without an echo of the question before a sender counts as deaf.
@@ -59,10 +59,15 @@ impl Node {
         if !self.rules.keep(Rule::D11) {
             return;
         }
-        self.raise(Alert::SplitBrain { peer });
+        let offers = self.peers[place].latest.as_ref().is_some_and(is_offer);
+        if !offers {
+            self.raise(Alert::SplitBrain { peer });
+        }
         if self.ranks_above(place) {
             self.question_rival(place);
         } else {
+            // One last word as an active: the winner must know that there were two.
+            self.broadcast(Kind::Advert);
             self.lose_role(Cause::RivalWon { peer });
             self.broadcast(Kind::Advert);
         }
@@ -71,8 +76,7 @@ impl Node {
     /// This node was about to become active, and a peer says it is.
     pub(super) fn promoting_meets_active(&mut self, place: usize) {
         let peer = self.peers[place].node;
-        let offers = |latest: &crate::wire::advert::Advert| latest.mark == RoleMark::Offering;
-        if self.taking.is_some() && self.peers[place].latest.as_ref().is_some_and(offers) {
+        if self.taking.is_some() && self.peers[place].latest.as_ref().is_some_and(is_offer) {
             return;
         }
         self.taking = None;
@@ -148,6 +152,11 @@ impl Node {
             self.arm_announcer();
         }
         self.clear(|alert| *alert == Alert::SplitBrain { peer });
+        let (own, boot, told) = (self.config.node, self.boot, self.told.claim);
+        let knows = |other: &Peer| other.dead || other.has_heard(own, boot, told);
+        if self.peers.iter().all(knows) {
+            self.claims_left = 0;
+        }
         if self
             .peers
             .iter()
@@ -198,4 +207,9 @@ impl Node {
             && peer.says(Flags::RECEPTION)
             && !peer.says_active()
     }
+}
+
+/// The sender gives the role away: a claim against it may be what it asked for.
+fn is_offer(latest: &Advert) -> bool {
+    latest.mark == RoleMark::Offering
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Node;
 use crate::boot::UPTIME_MARKS;
 use crate::config::{OnFailure, PortConfig};
-use crate::effect::{Alert, Forwarding, Rejection};
+use crate::effect::{Alert, Rejection};
 use crate::role::EffectiveRole;
 use crate::timer::Timer;
 use crate::wire::advert::{HealthClass, Kind};
@@ -69,8 +69,9 @@ impl Node {
 
     /// A fence the kernel did not confirm is asked for again.
     fn retry_fence(&mut self) {
-        if self.role == EffectiveRole::Failed && self.kernel.pending.is_none() {
-            self.apply(Forwarding::Standby);
+        let wanted = self.kernel.fencing.is_some() || self.role == EffectiveRole::Failed;
+        if wanted && self.kernel.pending.is_none() {
+            self.fence(Duration::ZERO);
         }
     }
 
@@ -102,7 +103,8 @@ impl Node {
     fn note_recovery(&mut self, before: HealthClass) {
         let hard = |class: HealthClass| class.0 >= PORT_DOWN;
         let now = self.health();
-        if hard(now) {
+        // A port that was never up has not failed: links are slow to come after boot.
+        if hard(now) && now > before {
             self.was_degraded = true;
         }
         let recovered = hard(before) && !hard(now) && self.was_degraded;
@@ -119,12 +121,12 @@ impl Node {
 
     /// This node's health: 0 is whole.
     pub(super) fn health(&self) -> HealthClass {
-        let mut class = if self.fence_whole { 0 } else { UNFENCED };
+        let mut class: u8 = if self.fence_whole { 0 } else { UNFENCED };
         for (config, port) in self.config.ports.iter().zip(&self.ports) {
             if config.watched && !port.up {
-                class += PORT_DOWN;
+                class = class.saturating_add(PORT_DOWN);
             } else if config.served() && self.silent(port) {
-                class += SEGMENT_SILENT;
+                class = class.saturating_add(SEGMENT_SILENT);
             }
         }
         HealthClass(class)

@@ -196,32 +196,21 @@ impl Node {
     /// Arms the lease again: an explicit claim of the same epoch.
     fn take_back(&mut self) {
         let epoch = self.claim.epoch;
-        self.giving = None;
-        self.timers.disarm(Timer::Give);
-        self.refuse_command(Rejection::TimedOut);
+        self.end_giving(Rejection::TimedOut);
+        if self.role != EffectiveRole::Active {
+            return;
+        }
         self.kernel.refreshed_at = self.now;
         self.apply(Forwarding::Active { epoch });
     }
 
     fn end_giving(&mut self, why: Rejection) {
-        let shutdown = matches!(
-            self.giving,
-            Some(Giving::Preparing {
-                reason: Reason::Shutdown,
-                ..
-            })
-        );
         self.giving = None;
         self.timers.disarm(Timer::Give);
-        self.refuse_command(why);
-        if shutdown || self.record.maintenance {
-            self.lose_role(if shutdown {
-                Cause::ShuttingDown
-            } else {
-                Cause::Maintenance
-            });
-            self.broadcast(Kind::LetGo);
+        if self.stopping || self.record.maintenance {
+            self.leave_service();
         }
+        self.refuse_command(why);
     }
 
     /// Whatever was offered is void.
@@ -339,6 +328,12 @@ impl Node {
         }
     }
 
+    /// READY, and no OFFER within V. A giver that died in between may have cut its lease: ask now.
+    pub(super) fn offer_overdue(&mut self) {
+        self.taking = None;
+        self.silence_due();
+    }
+
     pub(super) fn decline_received(&mut self, place: usize) {
         let peer = self.peers[place].node;
         match &mut self.giving {
@@ -387,7 +382,7 @@ impl Node {
 
     pub(super) fn tail_over(&mut self) {
         if self.role == EffectiveRole::Demoting {
-            self.apply(Forwarding::Standby);
+            self.fence(core::time::Duration::ZERO);
         }
     }
 

@@ -24,11 +24,12 @@ use crate::boot::{Boot, Clearance, Record, clearance, enter};
 use crate::config::Config;
 use crate::effect::{Alert, Command, Effect, Forwarding, Input};
 use crate::peer::{Peer, derive};
-use crate::role::{ConfiguredRole, EffectiveRole, RoleEvent};
+use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rules;
 use crate::status::{Cause, Drops};
 use crate::suspicion::Suspicion;
 use crate::timer::{Timer, TimerTable};
+use crate::wire::advert::{HealthClass, Kind};
 use crate::{BootId, Epoch, Instant, OpId, RequestId};
 
 use dispute::{Deafness, Dispute};
@@ -39,8 +40,9 @@ use vacancy::Relisten;
 /// effects are never dropped, and there are only a handful of them per input.
 pub const EFFECTS_MAX: usize = 4_096;
 
-/// Alert episodes open at once. Beyond this no new one is opened: whoever floods a segment with
-/// conflicts must not grow this node's memory.
+/// Alert episodes about strangers open at once. Beyond this no new one is opened: whoever floods a
+/// segment with conflicts must not grow this node's memory. Episodes about the node and its peers
+/// are few by nature and always open.
 pub const RAISED_MAX: usize = 64;
 
 /// The group every virtual router belongs to unless configured otherwise (D2).
@@ -81,6 +83,7 @@ pub struct Node {
     was_degraded: bool,
     asked: Option<(RequestId, Command, Instant)>,
     claims_left: u32,
+    told: Told,
     stopping: bool,
     same_role: bool,
     raised: Vec<Alert>,
@@ -94,6 +97,15 @@ struct Claim {
     epoch: Epoch,
     witnessed: bool,
     uninterrupted: bool,
+}
+
+/// What the peers were last told about this node's rank, and the first message that said so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Told {
+    facts: (HealthClass, bool),
+    counter: u64,
+    /// The first message that said "active" for the present claim.
+    claim: u64,
 }
 
 /// A port's own facts.
@@ -115,6 +127,11 @@ struct Kernel {
     persisting: Option<OpId>,
     /// When the last frame left that refreshed the lease.
     refreshed_at: Instant,
+    /// The fence was asked for and is not confirmed. Until it is, or until this instant, when a
+    /// lease has ended by itself, the node says nothing: who owns nothing must be right (D9).
+    fencing: Option<Instant>,
+    /// What it says then.
+    owed: Option<Kind>,
     /// Ports the newest guarded message was sent on, and those that refused it.
     sent_on: u32,
     refused_on: u32,
@@ -171,6 +188,8 @@ impl Node {
                 pending: None,
                 persisting: None,
                 refreshed_at: boot.now,
+                fencing: None,
+                owed: None,
                 sent_on: 0,
                 refused_on: 0,
             },
@@ -181,6 +200,7 @@ impl Node {
             was_degraded: false,
             asked: None,
             claims_left: 0,
+            told: Told::default(),
             stopping: false,
             same_role: false,
             raised: Vec::new(),
@@ -201,14 +221,10 @@ impl Node {
             }
             self.turn(RoleEvent::Barred, Cause::BootLoop { boots });
             self.raise(Alert::Pacified);
-        } else if self.record.maintenance {
-            self.turn(RoleEvent::Retired, Cause::Maintenance);
-        } else if self.record.retired {
-            self.turn(RoleEvent::Retired, Cause::FailurePolicy);
-        } else if policy.configured == ConfiguredRole::Off {
-            self.turn(RoleEvent::Retired, Cause::Commanded);
+        } else if let Some(why) = self.out_of_service() {
+            self.turn(RoleEvent::Retired, why);
         }
-        self.apply(Forwarding::Standby);
+        self.fence(self.config.timing.lease);
         self.persist();
         self.timers.arm(Timer::Advertise, self.now);
         self.timers.arm(Timer::Ask, self.now);
@@ -269,7 +285,7 @@ impl Node {
                 Timer::Round => self.round_due(due),
                 Timer::Silence => self.silence_due(),
                 Timer::TailEnd => self.tail_over(),
-                Timer::Take => self.taking = None,
+                Timer::Take => self.offer_overdue(),
                 Timer::Uptime => self.uptime_due(),
             }
         }
@@ -278,6 +294,7 @@ impl Node {
     /// After every input: what follows from what is now known.
     fn settle(&mut self) {
         self.consider_relisten();
+        self.consider_silence();
         self.consider_vacancy();
         self.consider_giving();
         self.consider_isolation();
@@ -305,17 +322,33 @@ impl Node {
         self.effects.push_back(effect);
     }
 
-    /// Raises an alert, once per episode.
+    /// Raises an alert, once per episode. Strangers can open only so many episodes.
     fn raise(&mut self, alert: Alert) {
-        if !self.raised.contains(&alert) && self.raised.len() < RAISED_MAX {
-            self.raised.push(alert);
-            self.emit(Effect::Alert(alert));
+        let strange = |alert: &Alert| {
+            matches!(
+                alert,
+                Alert::AddressConflict { .. } | Alert::ForeignSpeaker(_)
+            )
+        };
+        let full = || self.raised.iter().filter(|open| strange(open)).count() >= RAISED_MAX;
+        if self.raised.contains(&alert) || (strange(&alert) && full()) {
+            return;
         }
+        self.raised.push(alert);
+        self.emit(Effect::Alert(alert));
     }
 
     /// Ends an episode.
     fn clear(&mut self, over: impl Fn(&Alert) -> bool) {
         self.raised.retain(|alert| !over(alert));
+    }
+
+    /// Asks the kernel for the fence, until it confirms; meanwhile, but for this long at most, the
+    /// node is silent.
+    fn fence(&mut self, silent: core::time::Duration) {
+        let until = self.now.after(silent);
+        self.kernel.fencing = self.kernel.fencing.max(Some(until));
+        self.apply(Forwarding::Standby);
     }
 
     fn apply(&mut self, desired: Forwarding) {

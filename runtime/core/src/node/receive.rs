@@ -85,6 +85,10 @@ impl Node {
                 self.peer_spoke(place, index, advert, source);
                 self.answer_paced(place, index, source, None);
             }
+            Admission::PathOnly if advert.kind == Kind::Probe => {
+                // The first copy's answer may be lost on the path it came in on (D7).
+                self.answer_paced(place, index, source, None);
+            }
             Admission::PathOnly => {}
             Admission::Stale => self.drops.stale += 1,
             Admission::Unproven => {

@@ -98,7 +98,9 @@ impl Node {
         PeerStatus {
             node: peer.node,
             liveness,
-            role: peer.latest.as_ref().map(|latest| latest.effective),
+            role: (liveness == Liveness::Alive || liveness == Liveness::Suspect)
+                .then(|| peer.latest.as_ref().map(|latest| latest.effective))
+                .flatten(),
             age: peer.heard_at.map(|at| now.since(at)),
             paths_alive: u8::try_from(alive).unwrap_or(u8::MAX),
             segments_armed: u8::try_from(peer.paths.iter().filter(armed).count())

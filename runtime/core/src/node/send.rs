@@ -16,9 +16,19 @@ use crate::wire::arp::{Arp, Operation};
 use crate::{MacAddr, PortId};
 
 impl Node {
-    /// Sends one message on every heartbeat port that has carrier.
+    /// Sends one message on every heartbeat port that has carrier. While the fence is not
+    /// confirmed, the first message waits for it and the others are void.
     pub(super) fn broadcast(&mut self, kind: Kind) {
+        if self.silenced() {
+            self.kernel.owed.get_or_insert(kind);
+            return;
+        }
         self.counter += 1;
+        let facts = (self.health(), self.eligible());
+        if self.told.facts != facts {
+            self.told.facts = facts;
+            self.told.counter = self.counter;
+        }
         let mut advert = self.advert(kind, None);
         self.guarded(advert.mark);
         for index in 0..self.ports.len() {
@@ -36,13 +46,17 @@ impl Node {
         to: MacAddr,
         candidate: Option<usize>,
     ) {
-        if !self.ports[index].up || !self.config.ports[index].heartbeat {
+        if !self.ports[index].up || !self.config.ports[index].heartbeat || self.silenced() {
             return;
         }
         self.counter += 1;
         let mut advert = self.advert(kind, candidate);
         self.guarded(advert.mark);
         self.seal(&mut advert, index, to);
+    }
+
+    fn silenced(&self) -> bool {
+        self.kernel.fencing.is_some_and(|until| self.now < until)
     }
 
     fn guarded(&mut self, mark: RoleMark) {
@@ -67,10 +81,16 @@ impl Node {
         self.emit(Effect::Transmit { port, frame });
     }
 
+    /// From the moment the kernel is asked to shorten the lease, no frame may lengthen it again.
     fn mark(&self) -> RoleMark {
         match (&self.giving, self.role) {
-            (Some(Giving::Offering { .. }), EffectiveRole::Active) => RoleMark::Offering,
-            (Some(Giving::Preparing { .. }) | None, EffectiveRole::Active) => RoleMark::Active,
+            (
+                Some(Giving::Offering { .. } | Giving::Preparing { ready: true, .. }),
+                EffectiveRole::Active,
+            ) => RoleMark::Offering,
+            (Some(Giving::Preparing { ready: false, .. }) | None, EffectiveRole::Active) => {
+                RoleMark::Active
+            }
             (
                 _,
                 EffectiveRole::Demoting

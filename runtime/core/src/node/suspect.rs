@@ -49,6 +49,10 @@ impl Node {
             self.peers[place].forget_kernel_evidence();
             self.timers.arm(Timer::Ask, self.now);
         }
+        self.await_word(place);
+    }
+
+    fn await_word(&mut self, place: usize) {
         let peer = &self.peers[place];
         let (Some(heard_at), Some(latest)) = (peer.heard_at, &peer.latest) else {
             return;
@@ -59,6 +63,18 @@ impl Node {
             Detection::DeadInterval => timing.dead_interval,
         };
         self.timers.arm(Timer::Silence, heard_at.after(wait));
+    }
+
+    /// Whoever comes to stand by awaits the active's word, also if that fell due before: what a
+    /// dead active said last must not hold the role for ever.
+    pub(super) fn consider_silence(&mut self) {
+        let awaits = self.suspicion.is_some() || self.timers.at(Timer::Silence).is_some();
+        if let Some(place) = self.active_peer()
+            && self.role == EffectiveRole::Standby
+            && !awaits
+        {
+            self.await_word(place);
+        }
     }
 
     /// The active's advertisement is overdue.
@@ -209,7 +225,7 @@ impl Node {
             return;
         };
         if late && self.rules.keep(Rule::D6) {
-            suspicion.restart();
+            suspicion.restart(self.now, self.config.timing.dead_interval);
         }
         let peer = suspicion.peer;
         let verdict = suspicion.judge(self.now);

@@ -63,7 +63,10 @@ impl Node {
         if !self.eligible() || !self.waited(all_heard) || !self.reception_allows(all_heard) {
             return;
         }
-        let ahead = self.ahead_of_me();
+        if !self.facts_are_known() {
+            return;
+        }
+        let (ahead, since) = self.ahead_of_me(since);
         let slot = self.config.timing.dead_interval * u32::try_from(ahead).unwrap_or(u32::MAX);
         if ahead > 0 && self.now < since.after(slot) {
             return;
@@ -137,10 +140,25 @@ impl Node {
         served.into_iter().any(heard) || !self.rules.keep(Rule::D12)
     }
 
-    /// How many nodes that are present should rather serve.
-    fn ahead_of_me(&self) -> usize {
+    /// Every able peer that is present has heard what this node now is. Two nodes that decide on
+    /// older facts of each other could both rank first.
+    fn facts_are_known(&mut self) -> bool {
+        if self.told.facts != (self.health(), self.eligible()) {
+            self.broadcast(Kind::Advert);
+        }
+        let (own, boot, counter) = (self.config.node, self.boot, self.told.counter);
+        let knows = |peer: &Peer| {
+            !self.present(peer) || !peer.says(Flags::ELIGIBLE) || peer.has_heard(own, boot, counter)
+        };
+        self.told.facts == (self.health(), self.eligible())
+            && (self.peers.iter().all(knows) || !self.rules.keep(Rule::D5))
+    }
+
+    /// How many nodes that are present should rather serve, and since when they can: the role has
+    /// been vacant since `since`, but the newest of them must have had its time to claim.
+    fn ahead_of_me(&self, since: Instant) -> (usize, Instant) {
         if !self.rules.keep(Rule::D5) {
-            return 0;
+            return (0, since);
         }
         let own = self.candidate();
         let preempt = self.config.policy.preempt;
@@ -150,7 +168,9 @@ impl Node {
                 && peer_candidate(peer)
                     .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
         };
-        self.peers.iter().filter(better).count()
+        let ahead = || self.peers.iter().filter(better);
+        let newest = ahead().filter_map(|peer| peer.alive_since).max();
+        (ahead().count(), newest.map_or(since, |at| at.max(since)))
     }
 
     /// This node in the order of D5.

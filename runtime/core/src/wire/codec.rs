@@ -17,7 +17,7 @@ mod fields;
 use core::time::Duration;
 
 use self::fields::{Reader, be16, micros};
-use super::advert::{Advert, Echo, Flags, HealthClass, Heard, NODES_MAX, PORTS_MAX};
+use super::advert::{Advert, Echo, Flags, HealthClass, Heard, Kind, NODES_MAX, PORTS_MAX};
 use super::auth::{KeyRing, TAG_LEN};
 use super::ethernet::{self, Frame, ethertype};
 use crate::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
@@ -197,12 +197,7 @@ impl Advert {
 
     /// Bytes 14 to 48 of the frame: what `Head::read` reads.
     fn put_head(&self, key: u8, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[
-            VERSION,
-            fields::mark_byte(self.mark),
-            fields::kind_byte(self.kind),
-            key,
-        ]);
+        out.extend_from_slice(&[VERSION, fields::mark_byte(self.mark), self.kind.byte(), key]);
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.active_groups.to_be_bytes());
         out.extend_from_slice(&self.cluster.0);
@@ -322,7 +317,7 @@ impl Head {
     /// Reads the rest of the fixed fields; the lists stay empty.
     fn into_advert(self, reader: &mut Reader<'_>) -> Result<Advert, DecodeError> {
         let advert = Advert {
-            kind: fields::kind_of(self.kind)?,
+            kind: Kind::from_byte(self.kind).ok_or(DecodeError::Malformed)?,
             mark: fields::mark_of(self.mark)?,
             active_groups: self.active_groups,
             cluster: self.cluster,

@@ -70,36 +70,40 @@ pub(super) const fn mark_of(byte: u8) -> Result<RoleMark, DecodeError> {
     }
 }
 
-pub(super) const fn kind_byte(kind: Kind) -> u8 {
-    match kind {
-        Kind::Advert => 1,
-        Kind::Answer => 2,
-        Kind::Claim => 3,
-        Kind::Decline => 4,
-        Kind::LetGo => 5,
-        Kind::Offer => 6,
-        Kind::Prepare => 7,
-        Kind::Probe => 8,
-        Kind::Ready => 9,
-        Kind::Released => 10,
-        Kind::Request => 11,
+impl Kind {
+    /// The byte that stands for this kind, at byte 16 of the frame.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Advert => 1,
+            Self::Answer => 2,
+            Self::Claim => 3,
+            Self::Decline => 4,
+            Self::LetGo => 5,
+            Self::Offer => 6,
+            Self::Prepare => 7,
+            Self::Probe => 8,
+            Self::Ready => 9,
+            Self::Released => 10,
+            Self::Request => 11,
+        }
     }
-}
 
-pub(super) const fn kind_of(byte: u8) -> Result<Kind, DecodeError> {
-    match byte {
-        1 => Ok(Kind::Advert),
-        2 => Ok(Kind::Answer),
-        3 => Ok(Kind::Claim),
-        4 => Ok(Kind::Decline),
-        5 => Ok(Kind::LetGo),
-        6 => Ok(Kind::Offer),
-        7 => Ok(Kind::Prepare),
-        8 => Ok(Kind::Probe),
-        9 => Ok(Kind::Ready),
-        10 => Ok(Kind::Released),
-        11 => Ok(Kind::Request),
-        _ => Err(DecodeError::Malformed),
+    /// The kind that a byte stands for, if any.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Advert,
+            2 => Self::Answer,
+            3 => Self::Claim,
+            4 => Self::Decline,
+            5 => Self::LetGo,
+            6 => Self::Offer,
+            7 => Self::Prepare,
+            8 => Self::Probe,
+            9 => Self::Ready,
+            10 => Self::Released,
+            11 => Self::Request,
+            _ => return None,
+        })
     }
 }
 

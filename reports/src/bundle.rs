@@ -1,0 +1,82 @@
+//! The folder that a qualification leaves behind.
+//!
+//! ```text
+//!  steadfast-report/
+//!    summary.json   junit.xml
+//!    failures/SCENARIO-SEED/trace.jsonl    one per failing run, with
+//!                           scenario.toml  the file it was made from
+//! ```
+//! An older report in the same place is replaced: its failures are removed, but only from a folder
+//! that holds a summary or nothing, so no other data is lost by a wrong `--report`. Limit:
+//! [`TRACES_MAX`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use steadfast_scenarios::Scenario;
+
+use crate::junit::{self, Suite};
+use crate::problem::Problem;
+use crate::runs::Run;
+use crate::summary::{self, Summary};
+
+/// Most traces stored; failing runs beyond it are named with the command that repeats them.
+const TRACES_MAX: usize = 100;
+/// Folder of the failing runs.
+const FAILURES: &str = "failures";
+/// A failing run's trace.
+const TRACE: &str = "trace.jsonl";
+/// The file it was made from.
+pub(crate) const SCENARIO: &str = "scenario.toml";
+
+/// A report in the making.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    folder: PathBuf,
+    traces: usize,
+}
+
+impl Bundle {
+    /// Makes the folder, or takes the place of an older report.
+    pub(crate) fn create(folder: &Path) -> Result<Self, Problem> {
+        fs::create_dir_all(folder).map_err(Problem::writing(folder))?;
+        let summary = folder.join(summary::FILE);
+        let empty = fs::read_dir(folder).map_err(Problem::reading(folder))?.next().is_none();
+        if !empty && !summary.is_file() {
+            let text = "the folder holds something else than a report; choose another --report";
+            let reason = io::Error::new(io::ErrorKind::AlreadyExists, text);
+            return Err(Problem::Write { path: folder.to_owned(), reason });
+        }
+        let failures = folder.join(FAILURES);
+        if failures.exists() {
+            fs::remove_dir_all(&failures).map_err(Problem::writing(&failures))?;
+        }
+        // A report that is cut short must not look like the older one; and what was begun is known
+        // again as a report.
+        Summary::default().write(folder)?;
+        Ok(Self { folder: folder.to_owned(), traces: 0 })
+    }
+
+    /// Plays a failing run again and stores its trace and scenario. None when there are enough.
+    pub(crate) fn store(&mut self, scenario: &Scenario, seed: u64) -> Result<Option<Run>, Problem> {
+        if self.traces >= TRACES_MAX {
+            return Ok(None);
+        }
+        self.traces += 1;
+        let name = format!("{}-{seed}", scenario.plan().name);
+        let folder = self.folder.join(FAILURES).join(name);
+        fs::create_dir_all(&folder).map_err(Problem::writing(&folder))?;
+        let file = folder.join(SCENARIO);
+        fs::write(&file, scenario.to_toml()).map_err(Problem::writing(&file))?;
+        Run::play_storing(scenario, seed, &folder.join(TRACE)).map(Some)
+    }
+
+    /// Writes what all runs amount to.
+    pub(crate) fn finish(self, summary: &Summary, suites: &[Suite]) -> Result<PathBuf, Problem> {
+        let path = self.folder.join("junit.xml");
+        fs::write(&path, junit::document(suites)).map_err(Problem::writing(&path))?;
+        summary.write(&self.folder)?;
+        Ok(self.folder)
+    }
+}

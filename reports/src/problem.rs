@@ -1,0 +1,107 @@
+//! Why the command could not be carried out as given. Ends with exit code 3.
+//!
+//! A failed run is no problem but a result; these are about usage, files and terminals.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use steadfast_scenarios::ScenarioError;
+use steadfast_scenarios::trace::TraceError;
+use thiserror::Error;
+
+/// Why the command could not be carried out as given.
+#[derive(Debug, Diagnostic, Error)]
+pub(crate) enum Problem {
+    /// The text cannot be written.
+    #[error("failed to print")]
+    Print(#[source] io::Error),
+    /// A file or folder cannot be read.
+    #[error("failed to read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: io::Error,
+    },
+    /// A scenario file is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Scenario(#[from] Box<ScenarioError>),
+    /// More than the command takes.
+    #[error("failed to take on {what}: at most {max} at once")]
+    #[diagnostic(help("split the work into several commands"))]
+    TooMuch {
+        /// How many of what was asked.
+        what: String,
+        /// The bound.
+        max: u64,
+    },
+    /// A trace is no trace.
+    #[error("failed to read the trace {}", path.display())]
+    Trace {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: TraceError,
+    },
+    /// A trace does not say which run it is of.
+    #[error("failed to tell the run of {}: its first line names no scenario", path.display())]
+    #[diagnostic(help("give the file that `steadfast run NAME --traces DIR` wrote, unchanged"))]
+    TraceOfNothing {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// No scenario is called so.
+    #[error("failed to find a scenario called `{name}`")]
+    UnknownName {
+        /// The name.
+        name: String,
+        /// What to do.
+        #[help]
+        advice: String,
+    },
+    /// A file or folder cannot be written.
+    #[error("failed to write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: io::Error,
+    },
+}
+
+impl Problem {
+    /// For `map_err`: this path cannot be read.
+    pub(crate) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |reason| Self::Read { path: path.to_owned(), reason }
+    }
+
+    /// For `map_err`: this path cannot be written.
+    pub(crate) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |reason| Self::Write { path: path.to_owned(), reason }
+    }
+
+    /// Whether the reader of the output went away, as `head` does.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Print(reason) => reason.kind() == io::ErrorKind::BrokenPipe,
+            Self::Read { .. }
+            | Self::Scenario(_)
+            | Self::TooMuch { .. }
+            | Self::Trace { .. }
+            | Self::TraceOfNothing { .. }
+            | Self::UnknownName { .. }
+            | Self::Write { .. } => false,
+        }
+    }
+}
+
+impl From<ScenarioError> for Problem {
+    fn from(error: ScenarioError) -> Self {
+        Self::Scenario(Box::new(error))
+    }
+}

@@ -1,0 +1,278 @@
+//! One run, reduced to what reports need: campaigns keep millions of these.
+//!
+//! A run that could not be played at all fails under the oracle's name [`UNPLAYED`]: a scenario
+//! that some seed cannot draw, or that the product refuses, is a defect and must not go unseen.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+use std::{panic, process};
+
+use steadfast_core::Rules;
+use steadfast_scenarios::trace::TraceHash;
+use steadfast_scenarios::{Finding, Scenario, Verdict};
+use steadfast_sim::campaign::{self, Outcome};
+
+use crate::cli::World;
+use crate::ending::Ending;
+use crate::problem::Problem;
+use crate::words;
+
+/// What stands in an oracle's place when a run could not be played.
+pub(crate) const UNPLAYED: &str = "scenario";
+/// What stands in an oracle's place when the world gave up.
+const OVERFLOWED: &str = "world";
+
+/// What a run amounted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The scenario's name.
+    pub(crate) scenario: String,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// Over all findings.
+    pub(crate) verdict: Verdict,
+    /// Why the verdict is not `pass`; empty when it is.
+    pub(crate) complaints: Vec<Complaint>,
+    /// Which oracles watched, and whether what they watch for ever arose.
+    pub(crate) armed: BTreeMap<String, bool>,
+    /// Equal for equal runs; none if it could not be played.
+    pub(crate) trace: Option<TraceHash>,
+    /// The longest interruption of through traffic after the first step, if any was measured.
+    pub(crate) outage: Option<Duration>,
+    /// Simulated time.
+    pub(crate) simulated: Duration,
+}
+
+/// Something that an oracle holds against a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Complaint {
+    /// The oracle.
+    pub(crate) oracle: String,
+    /// Where, when and what.
+    pub(crate) text: String,
+}
+
+impl Run {
+    /// Plays a scenario and keeps only the judgement.
+    pub(crate) fn play(scenario: &Scenario, seed: u64) -> Self {
+        let played = marked(scenario, seed, || campaign::play(scenario, seed, Rules::complete()));
+        Self::of(scenario, seed, played)
+    }
+
+    /// The same, and stores the trace in this file.
+    pub(crate) fn play_storing(
+        scenario: &Scenario,
+        seed: u64,
+        path: &Path,
+    ) -> Result<Self, Problem> {
+        let file = File::create(path).map_err(Problem::writing(path))?;
+        let mut failed = None;
+        let store = Store { file, failed: &mut failed };
+        let rules = Rules::complete();
+        let play = || campaign::play_storing(scenario, seed, rules, store);
+        let played = marked(scenario, seed, play);
+        match failed {
+            Some(reason) => Err(Problem::Write { path: path.to_owned(), reason }),
+            None => Ok(Self::of(scenario, seed, played)),
+        }
+    }
+
+    fn of(scenario: &Scenario, seed: u64, played: Result<Outcome, String>) -> Self {
+        match played {
+            Ok(outcome) => Self::from(outcome),
+            Err(reason) => Self::unplayed(&scenario.plan().name, seed, reason),
+        }
+    }
+
+    /// The run that could not be played.
+    pub(crate) fn unplayed(scenario: &str, seed: u64, reason: String) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            seed,
+            verdict: Verdict::Fail,
+            complaints: vec![Complaint { oracle: UNPLAYED.to_owned(), text: reason }],
+            armed: BTreeMap::new(),
+            trace: None,
+            outage: None,
+            simulated: Duration::ZERO,
+        }
+    }
+
+    /// Names of the oracles that complain, each once.
+    pub(crate) fn complaining(&self) -> BTreeSet<&str> {
+        self.complaints.iter().map(|complaint| complaint.oracle.as_str()).collect()
+    }
+}
+
+impl From<Outcome> for Run {
+    fn from(outcome: Outcome) -> Self {
+        let mut armed = BTreeMap::new();
+        for finding in &outcome.findings {
+            *armed.entry(finding.oracle.clone()).or_default() |= finding.armed;
+        }
+        let mut complaints = complaints(&outcome.findings, outcome.verdict);
+        if outcome.cost.overflowed {
+            let text = "the world had more to do at once than it holds".to_owned();
+            complaints.insert(0, Complaint { oracle: OVERFLOWED.to_owned(), text });
+        }
+        Self {
+            scenario: outcome.scenario,
+            seed: outcome.seed,
+            verdict: outcome.verdict,
+            complaints,
+            armed,
+            trace: Some(outcome.trace),
+            outage: outcome.outage,
+            simulated: outcome.cost.simulated,
+        }
+    }
+}
+
+/// What explains the verdict over all: the findings that have the same, unless all is well.
+pub(crate) fn complaints(findings: &[Finding], verdict: Verdict) -> Vec<Complaint> {
+    let guilty = |finding: &&Finding| verdict != Verdict::Pass && finding.verdict == verdict;
+    findings.iter().filter(guilty).map(complaint).collect()
+}
+
+/// Ends the process with the exit code of a failure when a run panics, after saying which run.
+pub(crate) fn name_the_run_on_panic() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        usual(info);
+        if let Some(command) = playing() {
+            // If even this cannot be told, the exit code still tells of the failure.
+            let _ = writeln!(io::stderr(), "repeat: {command}");
+            process::exit(i32::from(Ending::Fail.code(false)));
+        }
+    }));
+}
+
+thread_local! {
+    /// The scenario that this thread plays, and the seed.
+    static PLAYING: RefCell<Option<(String, u64)>> = const { RefCell::new(None) };
+}
+
+/// The command that repeats the run which this thread plays.
+fn playing() -> Option<String> {
+    PLAYING.with(|playing| {
+        let playing = playing.try_borrow().ok()?;
+        let (name, seed) = playing.as_ref()?;
+        Some(words::repeat(name, World::Fast, *seed))
+    })
+}
+
+fn marked<T>(scenario: &Scenario, seed: u64, play: impl FnOnce() -> T) -> T {
+    let name = match scenario.plan().name.as_str() {
+        name if crate::catalogue::named(name).is_some() => name,
+        _ => scenario.file(),
+    };
+    PLAYING.with_borrow_mut(|playing| *playing = Some((name.to_owned(), seed)));
+    let played = play();
+    PLAYING.with_borrow_mut(|playing| *playing = None);
+    played
+}
+
+fn complaint(finding: &Finding) -> Complaint {
+    let scope = match finding.scope.as_str() {
+        "" => String::new(),
+        scope => format!("{scope}: "),
+    };
+    let text = match &finding.first_violation {
+        Some(violation) => format!("{scope}{} (since {})", violation.text, violation.from),
+        None => format!("{scope}{}", finding.evidence),
+    };
+    Complaint { oracle: finding.oracle.clone(), text }
+}
+
+/// A file that remembers why it could not be written.
+struct Store<'a> {
+    file: File,
+    failed: &'a mut Option<io::Error>,
+}
+
+impl Write for Store<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        written.map_err(|reason| self.note(reason))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.file.flush();
+        flushed.map_err(|reason| self.note(reason))
+    }
+}
+
+impl Store<'_> {
+    /// Keeps the reason, except for interruptions: those are tried again.
+    fn note(&mut self, reason: io::Error) -> io::Error {
+        let kind = reason.kind();
+        if kind != io::ErrorKind::Interrupted {
+            *self.failed = Some(reason);
+        }
+        kind.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{finding, outcome};
+
+    /// A failed run is explained by what failed, not by what could not be told besides.
+    #[test]
+    fn run_complaints_are_those_of_the_verdict() {
+        let mut played = outcome("x", 3);
+        played.findings = vec![
+            finding("outage", Verdict::Fail),
+            finding("converges", Verdict::Unknown),
+            finding("outage", Verdict::Fail),
+        ];
+        played.verdict = Verdict::Fail;
+        let run = Run::from(played);
+        assert_eq!(run.complaints.len(), 2);
+        assert_eq!(run.complaining(), BTreeSet::from(["outage"]));
+        assert_eq!(run.complaints[0].text, "out: 22 ms, allowed are 12 (since 3.000s)");
+    }
+
+    /// A world that overflowed has findings, but none of them may stand as the reason alone.
+    #[test]
+    fn run_overflow_is_said_first() {
+        let mut played = outcome("x", 3);
+        played.verdict = Verdict::Unknown;
+        played.cost.overflowed = true;
+        assert_eq!(Run::from(played).complaining(), BTreeSet::from([OVERFLOWED]));
+    }
+
+    /// An oracle that sits several times was armed when any of its seats was.
+    #[test]
+    fn run_armed_anywhere_is_armed() {
+        let mut played = outcome("x", 3);
+        played.findings = ["outage", "outage", "no_flap"].map(|name| finding(name, Verdict::Pass)).into();
+        played.findings[0].armed = false;
+        played.findings[2].armed = false;
+        let armed = Run::from(played).armed;
+        assert_eq!(armed, BTreeMap::from([("no_flap".into(), false), ("outage".into(), true)]));
+    }
+
+    /// The last words of a panic must name the run that is being played, and no earlier one.
+    #[test]
+    fn run_being_played_is_known_by_its_command() {
+        let stored = crate::catalogue::CATALOGUE[0];
+        let scenario = Scenario::parse(stored.file, stored.text).unwrap();
+        let during = marked(&scenario, 5, playing);
+        assert_eq!(during, Some(words::repeat(stored.name, World::Fast, 5)));
+        assert_eq!(playing(), None);
+    }
+
+    /// A full disk is a problem of the machine, not a failed run.
+    #[test]
+    fn run_trace_that_cannot_be_stored_is_a_problem() {
+        let scenario = crate::catalogue::open(crate::catalogue::CATALOGUE[0].name).unwrap();
+        let full = Path::new("/dev/full");
+        assert!(matches!(Run::play_storing(&scenario, 0, full), Err(Problem::Write { .. })));
+    }
+}

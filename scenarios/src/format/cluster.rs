@@ -1,0 +1,207 @@
+//! What the gateways are configured with: shared settings, and each gateway's own.
+//!
+//! Every value has the product's default, so a file says only what its story needs. The words are
+//! the product's own configuration words; a world translates them for what it runs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use steadfast_core::role::ConfiguredRole;
+
+use super::{Shift, Span};
+
+/// Settings that all gateways share. Sources: the rule named at each, and R2.1, R3, R12.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// What happens when every node is pacified (R12.1).
+    pub all_pacified: AllPacified,
+    /// More consecutive unclean boots than this within `boot_window` pacify (R12.1).
+    pub boot_limit: u8,
+    /// Uptime within which boots are counted (R12.1).
+    pub boot_window: Span,
+    /// Silence after which a path is dead.
+    pub dead_interval: Span,
+    /// How a dead peer is found out (R2.1, D7).
+    pub detection: Detection,
+    /// Wait after a change before the next move.
+    pub hold_down: Span,
+    /// Wait after boot and link-up before a claim when no peer runs (R12.2).
+    pub initial_wait: Span,
+    /// Time between advertisements.
+    pub interval: Span,
+    /// What a node does that hears nobody at all (D14).
+    pub isolation: Isolation,
+    /// Length of the kernel's lease (D9).
+    pub lease: Span,
+    /// V: how long an offer stands (D10).
+    pub offer: Span,
+    /// What a node does once a failure of its own is mended (R3.3).
+    pub on_failure: OnFailure,
+    /// Who may retake the role from a working active (R3.2).
+    pub preempt: Preempt,
+    /// Wait before doing so.
+    pub preempt_delay: Span,
+    /// Longest round trip counted with in a hand-over (D10).
+    pub rtt_bound: Span,
+    /// An advertisement later than interval plus this is suspicious (D7).
+    pub slack: Span,
+    /// How long the old active forwards what is in flight (D10).
+    pub tail: Span,
+    /// Length of the confirm burst after carrier loss (D7).
+    pub w_carrier: Span,
+    /// Length of the confirm burst after silence (D7).
+    pub w_silence: Span,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            all_pacified: AllPacified::Serve,
+            boot_limit: 3,
+            boot_window: Span::secs(300),
+            dead_interval: Span::millis(300),
+            detection: Detection::Fast,
+            hold_down: Span::secs(10),
+            initial_wait: Span::secs(10),
+            interval: Span::millis(100),
+            isolation: Isolation::Serve,
+            lease: Span::millis(300),
+            offer: Span::millis(30),
+            on_failure: OnFailure::Standby,
+            preempt: Preempt::Never,
+            preempt_delay: Span::secs(10),
+            rtt_bound: Span::millis(5),
+            slack: Span::millis(5),
+            tail: Span::millis(30),
+            w_carrier: Span::millis(4),
+            w_silence: Span::millis(20),
+        }
+    }
+}
+
+/// What happens when every node is pacified (R12.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AllPacified {
+    /// Nobody serves until an operator acts.
+    Never,
+    /// The best of them serves, loudly.
+    Serve,
+}
+
+/// How a dead peer is found out (R2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Detection {
+    /// By the dead interval alone.
+    DeadInterval,
+    /// By suspicion and confirmation (D7, D8).
+    Fast,
+}
+
+/// What a node does that hears nobody at all (D14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// It goes on serving.
+    Serve,
+    /// It gives the role up.
+    Yield,
+}
+
+/// What a node does once a failure of its own is mended (R3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It returns to its configured role.
+    Configured,
+    /// It stays off until an operator acts.
+    Off,
+    /// It stands by.
+    Standby,
+}
+
+/// Who may retake the role from a working active (R3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preempt {
+    /// Nobody.
+    Never,
+    /// The preferred node.
+    Prefer,
+    /// The node of higher priority.
+    Priority,
+}
+
+/// What one gateway is configured with, and how it stands when the run begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySetup {
+    /// When it is switched on, if it is `powered` at all.
+    pub boot_at: Span,
+    /// Earlier boots in its record, oldest first (D16).
+    pub boots: Vec<PastBoot>,
+    /// How far its wall clock is off at the start.
+    pub clock: Shift,
+    /// What the operator set (R1.2).
+    #[schemars(with = "Configured")]
+    pub configured: ConfiguredRole,
+    /// Whether maintenance was left on (R3.4).
+    pub maintenance: bool,
+    /// Whether it has power.
+    pub powered: bool,
+    /// Whether it is the preferred node (R3.2).
+    pub preferred: bool,
+    /// Configured priority, 1 to 254.
+    pub priority: u8,
+    /// Whether its store survived.
+    pub store: StoreState,
+}
+
+impl Default for GatewaySetup {
+    fn default() -> Self {
+        Self {
+            boot_at: Span::default(),
+            boots: Vec::new(),
+            clock: Shift::default(),
+            configured: ConfiguredRole::Any,
+            maintenance: false,
+            powered: true,
+            preferred: false,
+            priority: 100,
+            store: StoreState::Kept,
+        }
+    }
+}
+
+/// One earlier life in a gateway's boot record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PastBoot {
+    /// How long it ran.
+    pub uptime: Span,
+    /// Whether it ended by a commanded shutdown.
+    #[serde(default)]
+    pub clean: bool,
+}
+
+/// What a gateway finds in its store when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// Everything it wrote.
+    Kept,
+    /// Nothing.
+    Lost,
+}
+
+/// The words of [`ConfiguredRole`], for the schema.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "names the words in the JSON Schema; never built")]
+enum Configured {
+    Active,
+    Any,
+    Off,
+    Standby,
+}

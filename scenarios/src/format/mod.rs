@@ -1,0 +1,46 @@
+//! The scenario format: a TOML file, `format = 1`, that every world reads the same way.
+//!
+//! ```text
+//!  file.toml ──parse──► Scenario ──resolve(seed)──► Plan ──► worlds, oracles
+//!                          ▲                          │
+//!                          └──────── from_plan ───────┘      (builder, generated, shrunk)
+//! ```
+//! A [`Scenario`] is a checked file; a [`Plan`] is what one seed makes of it: no parameter left
+//! open, every name known to exist. Files are data: generation lives in `[params]`, so a shrunk
+//! failure is again a file. The hard case is the error message: a wrong key must show file, line,
+//! caret and the word that was meant, so the reader keeps the place of every value.
+
+mod build;
+mod cluster;
+mod error;
+mod expect;
+mod param;
+mod plan;
+mod quantity;
+mod read;
+mod scenario;
+mod schema;
+mod step;
+mod topology;
+mod verb;
+
+pub use build::Builder;
+pub use cluster::{
+    AllPacified, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot, Preempt,
+    StoreState,
+};
+pub use error::ScenarioError;
+pub use expect::{Allow, Check, Expectation, Scope};
+pub use param::Param;
+pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};
+pub use quantity::{Rate, Share, Shift, Span};
+pub use scenario::Scenario;
+pub use schema::schema;
+pub use step::{Moment, OnFrame, Step, Target, When, Who};
+pub use topology::{
+    Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology, VIRTUALS_MAX,
+};
+pub use verb::{
+    Acts, Capability, CommandName, DiskState, EffectMode, EffectiveRoleWord, ForeignProtocol,
+    ReplayWhat, Verb, Way,
+};

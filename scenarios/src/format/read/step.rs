@@ -1,0 +1,178 @@
+//! Reads one `[[step]]`.
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::super::error::suggest;
+use super::super::{
+    Layout, Moment, OnFrame, Plan, ScenarioError, Span, Step, Target, Verb, When, Who,
+};
+use super::{Flat, Reader, is_name};
+
+/// A step's own keys; all others are its verb's arguments.
+const OWN: [&str; 5] = ["name", "at", "after", "on", "target"];
+
+#[derive(Deserialize)]
+struct Own {
+    name: Option<String>,
+    at: Option<Span>,
+    after: Option<Moment>,
+    on: Option<OnFrame>,
+    target: Option<String>,
+}
+
+/// Reads a step that stands below `plan.steps`.
+pub(super) fn read<'i>(
+    reader: &Reader<'i>,
+    table: Spanned<DeTable<'i>>,
+    plan: &Plan,
+) -> Result<Step, ScenarioError> {
+    let mut flat = Reader::split(table, &OWN, "do");
+    let verb: Verb = reader.chosen(&mut flat, "do", &OWN)?;
+    let own = Spanned::new(
+        flat.place.clone(),
+        DeValue::Table(core::mem::take(&mut flat.own)),
+    );
+    let own: Own = reader.typed(own, &[])?;
+    let step = Step {
+        name: name(reader, &flat, own.name.as_deref(), plan)?,
+        when: when(reader, &flat, &own, plan)?,
+        target: target(reader, &flat, own.target.as_deref(), &verb, plan)?,
+        verb,
+    };
+    check_arguments(reader, &flat, &step.verb, &plan.layout)?;
+    Ok(step)
+}
+
+fn name(
+    reader: &Reader<'_>,
+    flat: &Flat<'_>,
+    given: Option<&str>,
+    plan: &Plan,
+) -> Result<String, ScenarioError> {
+    let name = match given {
+        Some(name) => name.to_owned(),
+        None => format!("step{}", plan.steps.len() + 1),
+    };
+    let wrong = |message: &str| Err(reader.fail(flat.place_of("name"), message));
+    if !is_name(&name) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return wrong("a step's name has letters, digits, `-` and `_`, no digit first");
+    }
+    if plan.steps.iter().any(|step| step.name == name) {
+        return wrong(&format!("the step `{name}` is there twice"));
+    }
+    Ok(name)
+}
+
+fn when(
+    reader: &Reader<'_>,
+    flat: &Flat<'_>,
+    own: &Own,
+    plan: &Plan,
+) -> Result<When, ScenarioError> {
+    match (own.at, &own.after, &own.on) {
+        (Some(at), None, None) if at > plan.duration => {
+            let message = format!("{at} is after the end of the run ({})", plan.duration);
+            Err(reader.fail(flat.place_of("at"), &message))
+        }
+        (Some(at), None, None) => Ok(When::At(Moment::at(at))),
+        (None, Some(after), None) => {
+            let step = after.step.as_deref().unwrap_or_default();
+            known_step(reader, flat, "after", step, plan)?;
+            Ok(When::At(after.clone()))
+        }
+        (None, None, Some(on)) => {
+            if let Some(step) = &on.after {
+                known_step(reader, flat, "on", step, plan)?;
+            }
+            if let Some(from) = &on.from {
+                Who::parse(from, &plan.layout, &plan.steps)
+                    .map_err(|message| reader.fail(flat.place_of("on"), &message))?;
+            }
+            Ok(When::On(on.clone()))
+        }
+        (None, None, None) => {
+            Err(reader.fail(flat.place.clone(), "a step needs `at`, `after` or `on`"))
+        }
+        (_, _, _) => {
+            let message = "a step has only one of `at`, `after` and `on`";
+            Err(reader.fail(flat.place.clone(), message))
+        }
+    }
+}
+
+/// Refuses a step's name that does not stand above.
+fn known_step(
+    reader: &Reader<'_>,
+    flat: &Flat<'_>,
+    key: &str,
+    name: &str,
+    plan: &Plan,
+) -> Result<(), ScenarioError> {
+    let names: Vec<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let message = format!("no step above is called `{name}`");
+    Err(reader
+        .fail(flat.place_of(key), &message)
+        .with_help(suggest(name, &names)))
+}
+
+fn target(
+    reader: &Reader<'_>,
+    flat: &Flat<'_>,
+    given: Option<&str>,
+    verb: &Verb,
+    plan: &Plan,
+) -> Result<Target, ScenarioError> {
+    let word = verb.word();
+    let place = || flat.place_of("target");
+    let Some(text) = given else {
+        return Err(reader.fail(place(), &format!("`{word}` needs a `target`")));
+    };
+    let target = Target::parse(text, &plan.layout, &plan.steps).map_err(|message| {
+        let known = Target::candidates(&plan.layout, &plan.steps);
+        reader
+            .fail(place(), &message)
+            .with_help(suggest(text, &known))
+    })?;
+    if !target.suits(verb.acts(), &plan.layout) {
+        let message = format!("`{word}` cannot act on `{text}`");
+        let help = format!("it acts on {}", verb.acts().words());
+        return Err(reader.fail(place(), &message).with_help(Some(help)));
+    }
+    Ok(target)
+}
+
+/// Names inside a verb's arguments must exist too.
+fn check_arguments(
+    reader: &Reader<'_>,
+    flat: &Flat<'_>,
+    verb: &Verb,
+    layout: &Layout,
+) -> Result<(), ScenarioError> {
+    let known: Vec<&str> = layout
+        .gateways
+        .iter()
+        .map(|gateway| gateway.name.as_str())
+        .chain(layout.hosts.iter().map(|host| host.name.as_str()))
+        .collect();
+    let (key, names): (&str, &[String]) = if let Verb::SegmentSplit { apart } = verb {
+        ("apart", apart)
+    } else if let Verb::Forge { sender, .. } = verb {
+        ("sender", core::slice::from_ref(sender))
+    } else {
+        return Ok(());
+    };
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("`{name}` is neither a gateway nor a host");
+            Err(reader
+                .fail(flat.place_of(key), &message)
+                .with_help(suggest(name, &known)))
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Topology: which machines there are and how they are wired, as data with presets.
+//!
+//! A file names a preset; [`Layout`] spells it out: gateways with ports, segments, hosts, and an
+//! address for each, so that every world builds the same network. Switched segments are served (the
+//! virtual addresses live there) and have one observer each; cables join the like-named ports of
+//! two gateways and carry no address (R2.3).
+//!
+//! Addresses on segment number `s`, prefix length 16:
+//! `10.(77+s).0.1…` virtual, `10.(77+s).250.<node>` gateways, `10.(77+s).251.<n>` hosts,
+//! `10.(77+s).252.1` observer. MACs: `02:77:<s>:<kind>:00:<n>`, kind 0 gateway, 1 host, 2 observer.
+//! Limit: at most [`VIRTUALS_MAX`] virtual addresses on a segment and [`HOSTS_MAX`] hosts.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use steadfast_core::{MacAddr, NodeId, PortId};
+
+use super::Span;
+use crate::ids::{HostId, SegmentId};
+
+/// Most virtual addresses on one segment; a file with more is refused.
+pub const VIRTUALS_MAX: u16 = 4096;
+/// Most hosts of a scenario; a file with more is refused.
+pub const HOSTS_MAX: usize = 64;
+
+/// A ready-made network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Gateways `a` and `b` on `lan` and `wan`, joined by the cable `ha`.
+    #[default]
+    Pair,
+    /// As `pair`, without a cable.
+    PairNoCable,
+    /// As `pair`, with a second cable `ha2`.
+    PairTwoCables,
+    /// Gateways `a`, `b` and `c` on `lan` and `wan`, no cable.
+    Trio,
+}
+
+/// The topology as a file gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Topology {
+    /// The network to start from.
+    pub preset: Preset,
+    /// Virtual addresses on each served segment, 1 to [`VIRTUALS_MAX`].
+    pub virtual_addresses: u16,
+    /// Whether the active uses a virtual MAC (R5.5) and not its own.
+    pub virtual_mac: bool,
+    /// Further hosts, as `name@segment`.
+    pub hosts: Vec<String>,
+    /// Time from port up to forwarding, by switched segment; 0 when absent.
+    pub stp_delay: BTreeMap<String, Span>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self {
+            preset: Preset::Pair,
+            virtual_addresses: 1,
+            virtual_mac: false,
+            hosts: Vec::new(),
+            stp_delay: BTreeMap::new(),
+        }
+    }
+}
+
+/// The network spelt out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// In order of node id.
+    pub gateways: Vec<Gateway>,
+    /// Switches first, then cables; `SegmentId` is the index.
+    pub segments: Vec<Segment>,
+    /// `client`, `server`, then the file's own; `HostId` is the index.
+    pub hosts: Vec<Host>,
+}
+
+/// A machine that runs the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// `a`, `b`, …
+    pub name: String,
+    /// 1 for `a`, 2 for `b`, …
+    pub id: NodeId,
+    /// One for each segment it is on; `PortId` equals the segment's number.
+    pub ports: Vec<Port>,
+}
+
+/// A gateway's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The name of its segment.
+    pub name: String,
+    /// Like-named ports carry the same number on every node.
+    pub id: PortId,
+    /// What it is plugged into.
+    pub segment: SegmentId,
+    /// Its own MAC.
+    pub mac: MacAddr,
+    /// Its own (unit) address; a cable's port has none.
+    pub unit: Option<Ipv4Addr>,
+}
+
+/// What a segment is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// A wire between two gateways: carrier is lost on both ends at once.
+    Cable,
+    /// A switch: one end's carrier says nothing about the others'.
+    Switch,
+}
+
+/// A broadcast domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// `lan`, `wan`, `ha`, `ha2`.
+    pub name: String,
+    /// Its number.
+    pub id: SegmentId,
+    /// Switches are served, cables are not.
+    pub kind: SegmentKind,
+    /// Time from port up to forwarding.
+    pub stp_delay: Span,
+    /// The virtual addresses; an event's `address` is the index.
+    pub virtuals: Vec<Ipv4Addr>,
+}
+
+impl Segment {
+    /// Whether virtual addresses live here.
+    pub const fn served(&self) -> bool {
+        matches!(self.kind, SegmentKind::Switch)
+    }
+
+    /// The observer's address here; it exists on served segments.
+    pub const fn observer(&self) -> Ipv4Addr {
+        address(self.id, 252, 1)
+    }
+
+    /// The observer's MAC here.
+    pub const fn observer_mac(&self) -> MacAddr {
+        mac(self.id, 2, 1)
+    }
+}
+
+/// A machine that runs no daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Unique among hosts.
+    pub name: String,
+    /// Its number.
+    pub id: HostId,
+    /// Where it is.
+    pub segment: SegmentId,
+    /// Its address; its default gateway is the segment's first virtual address.
+    pub address: Ipv4Addr,
+    /// Its MAC.
+    pub mac: MacAddr,
+}
+
+impl Layout {
+    /// Spells a topology out, or says what is wrong with it.
+    pub fn new(topology: &Topology) -> Result<Self, String> {
+        if topology.virtual_addresses == 0 || topology.virtual_addresses > VIRTUALS_MAX {
+            return Err(format!("`virtual_addresses` must be 1 to {VIRTUALS_MAX}"));
+        }
+        let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
+            Preset::Pair => (&["a", "b"], &["ha"]),
+            Preset::PairNoCable => (&["a", "b"], &[]),
+            Preset::PairTwoCables => (&["a", "b"], &["ha", "ha2"]),
+            Preset::Trio => (&["a", "b", "c"], &[]),
+        };
+        let mut layout = Self::default();
+        for name in ["lan", "wan"] {
+            layout.add_segment(name, SegmentKind::Switch, topology);
+        }
+        for name in cables {
+            layout.add_segment(name, SegmentKind::Cable, topology);
+        }
+        for (name, id) in gateways.iter().zip(1..) {
+            layout.add_gateway(name, NodeId(id));
+        }
+        for name in topology.stp_delay.keys() {
+            if !layout.segment(name).is_some_and(Segment::served) {
+                return Err(format!(
+                    "`stp_delay` names `{name}`, which is not a switched segment"
+                ));
+            }
+        }
+        layout.add_host("client@lan")?;
+        layout.add_host("server@wan")?;
+        for host in &topology.hosts {
+            layout.add_host(host)?;
+        }
+        Ok(layout)
+    }
+
+    /// The gateway of this name.
+    pub fn gateway(&self, name: &str) -> Option<&Gateway> {
+        self.gateways.iter().find(|gateway| gateway.name == name)
+    }
+
+    /// The segment of this name.
+    pub fn segment(&self, name: &str) -> Option<&Segment> {
+        self.segments.iter().find(|segment| segment.name == name)
+    }
+
+    /// The host of this name.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    fn add_segment(&mut self, name: &str, kind: SegmentKind, topology: &Topology) {
+        let id = SegmentId(u8::try_from(self.segments.len()).unwrap_or(u8::MAX));
+        let count = match kind {
+            SegmentKind::Cable => 0,
+            SegmentKind::Switch => topology.virtual_addresses,
+        };
+        self.segments.push(Segment {
+            name: name.to_owned(),
+            id,
+            kind,
+            stp_delay: topology.stp_delay.get(name).copied().unwrap_or_default(),
+            virtuals: (1..=count)
+                .map(|index| {
+                    let [high, low] = index.to_be_bytes();
+                    address(id, high, low)
+                })
+                .collect(),
+        });
+    }
+
+    fn add_gateway(&mut self, name: &str, id: NodeId) {
+        let ports = self.segments.iter().map(|segment| Port {
+            name: segment.name.clone(),
+            id: PortId(segment.id.0),
+            segment: segment.id,
+            mac: mac(segment.id, 0, id.0),
+            unit: segment.served().then(|| address(segment.id, 250, id.0)),
+        });
+        self.gateways.push(Gateway {
+            name: name.to_owned(),
+            id,
+            ports: ports.collect(),
+        });
+    }
+
+    fn add_host(&mut self, text: &str) -> Result<(), String> {
+        let malformed = || format!("host `{text}` is not written `name@segment`");
+        let (name, place) = text.split_once('@').ok_or_else(malformed)?;
+        if name.is_empty() || name.contains(['.', ' ', '$']) {
+            return Err(malformed());
+        }
+        let segment = self
+            .segment(place)
+            .filter(|segment| segment.served())
+            .ok_or_else(|| format!("host `{text}`: `{place}` is not a switched segment"))?
+            .id;
+        let taken = self.host(name).is_some()
+            || self.gateway(name).is_some()
+            || self.segment(name).is_some();
+        if taken {
+            return Err(format!("the name `{name}` is taken twice"));
+        }
+        if self.hosts.len() >= HOSTS_MAX {
+            return Err(format!("more than {HOSTS_MAX} hosts"));
+        }
+        let number = u8::try_from(self.hosts.len()).unwrap_or(u8::MAX);
+        self.hosts.push(Host {
+            name: name.to_owned(),
+            id: HostId(number),
+            segment,
+            address: address(segment, 251, number + 1),
+            mac: mac(segment, 1, number + 1),
+        });
+        Ok(())
+    }
+}
+
+const fn address(segment: SegmentId, third: u8, fourth: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77 + segment.0, third, fourth)
+}
+
+const fn mac(segment: SegmentId, kind: u8, number: u8) -> MacAddr {
+    MacAddr([0x02, 0x77, segment.0, kind, 0, number])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// No two stations share an address or a MAC, however many virtual addresses there are.
+    #[test]
+    fn layout_addresses_are_unique() {
+        for preset in [
+            Preset::Pair,
+            Preset::PairNoCable,
+            Preset::PairTwoCables,
+            Preset::Trio,
+        ] {
+            let topology = Topology {
+                preset,
+                virtual_addresses: VIRTUALS_MAX,
+                hosts: vec!["x@lan".to_owned(), "y@wan".to_owned()],
+                ..Topology::default()
+            };
+            let layout = Layout::new(&topology).unwrap();
+            let ports = layout.gateways.iter().flat_map(|gateway| &gateway.ports);
+            let macs: Vec<MacAddr> = ports
+                .clone()
+                .map(|port| port.mac)
+                .chain(layout.hosts.iter().map(|host| host.mac))
+                .chain(layout.segments.iter().map(Segment::observer_mac))
+                .collect();
+            let served = layout.segments.iter().filter(|segment| segment.served());
+            let addresses: Vec<Ipv4Addr> = ports
+                .filter_map(|port| port.unit)
+                .chain(layout.hosts.iter().map(|host| host.address))
+                .chain(served.clone().map(Segment::observer))
+                .chain(served.flat_map(|segment| segment.virtuals.clone()))
+                .collect();
+            assert_eq!(macs.iter().collect::<BTreeSet<_>>().len(), macs.len());
+            assert_eq!(
+                addresses.iter().collect::<BTreeSet<_>>().len(),
+                addresses.len()
+            );
+        }
+    }
+
+    /// A mistake in the topology is named, not worked around.
+    #[test]
+    fn layout_mistakes_are_named() {
+        let refusal = |hosts: &[&str]| {
+            let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+            Layout::new(&Topology {
+                hosts,
+                ..Topology::default()
+            })
+            .expect_err("must be refused")
+        };
+        assert!(refusal(&["x"]).contains("name@segment"));
+        assert!(refusal(&["x@dmz"]).contains("`dmz` is not a switched segment"));
+        assert!(refusal(&["x@ha"]).contains("`ha` is not a switched segment"));
+        assert!(refusal(&["client@wan"]).contains("taken twice"));
+        let none = Topology {
+            virtual_addresses: 0,
+            ..Topology::default()
+        };
+        assert!(Layout::new(&none).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! The kernel answers as the role says.
+//!
+//! A node that says `active` answers for all its virtual addresses on every served segment where
+//! it is reachable (F34: never LAN here and WAN there); one that says anything else but `promoting`
+//! or `demoting` answers for none (F39). They may differ for `within`: the kernel is ahead while a
+//! claim completes, the daemon is late where a lease lapsed. A daemon that does not run says
+//! nothing. Armed once a running node said `active` while reachable.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use steadfast_core::role::EffectiveRole;
+use steadfast_core::{Instant, NodeId};
+
+use super::{Lag, Oracle, Report, Scene, Tally};
+use crate::ids::SegmentId;
+use crate::picture::{GatewayView, Picture};
+
+/// Compares kernels with roles.
+#[derive(Clone, Debug)]
+pub struct KernelMatchesRole {
+    scope: Option<NodeId>,
+    within: Duration,
+    seen: Option<u64>,
+    wrong: BTreeMap<NodeId, (SegmentId, Lag)>,
+    tally: Tally,
+}
+
+impl KernelMatchesRole {
+    /// One gateway or all; they may differ for `within`.
+    pub const fn new(scope: Option<NodeId>, within: Duration) -> Self {
+        Self {
+            scope,
+            within,
+            seen: None,
+            wrong: BTreeMap::new(),
+            tally: Tally::new(),
+        }
+    }
+
+    fn look(&mut self, picture: &Picture) {
+        self.seen = Some(picture.version());
+        for gateway in picture.gateways() {
+            if self.scope.is_some_and(|scope| scope != gateway.id) {
+                continue;
+            }
+            match self.mismatch(gateway, picture) {
+                None => drop(self.wrong.remove(&gateway.id)),
+                Some(segment) => {
+                    let lag = Lag::new(self.within);
+                    self.wrong.entry(gateway.id).or_insert((segment, lag)).0 = segment;
+                }
+            }
+        }
+    }
+
+    /// The first segment where the gateway's kernel does not do what its role says.
+    fn mismatch(&mut self, gateway: &GatewayView, picture: &Picture) -> Option<SegmentId> {
+        let role = gateway.status.as_ref().filter(|_| gateway.runs())?.role;
+        let owns = must_own(role)?;
+        for segment in picture.served() {
+            if !picture.reachable(segment, gateway.id) {
+                continue;
+            }
+            if owns {
+                self.tally.arm();
+            }
+            let count = picture.answer_count(segment, gateway.id);
+            let wanted = if owns {
+                usize::from(picture.address_count(segment))
+            } else {
+                0
+            };
+            if count != wanted {
+                return Some(segment);
+            }
+        }
+        None
+    }
+}
+
+impl Oracle for KernelMatchesRole {
+    fn hold(&mut self, from: Instant, to: Instant, scene: &Scene<'_>) {
+        let picture = scene.picture;
+        if self.seen != Some(picture.version()) {
+            self.look(picture);
+        }
+        for (gateway, (segment, lag)) in &mut self.wrong {
+            if let Some((from, to)) = lag.hold(true, from, to) {
+                self.tally
+                    .wrong(from, to, || text(picture, *gateway, *segment));
+            }
+        }
+    }
+
+    fn finish(&mut self, _end: Instant, _scene: &Scene<'_>) -> Report {
+        self.tally.report(String::new())
+    }
+}
+
+/// Whether this role demands all addresses, none, or either.
+pub(super) const fn must_own(role: EffectiveRole) -> Option<bool> {
+    match role {
+        EffectiveRole::Active => Some(true),
+        EffectiveRole::Demoting | EffectiveRole::Promoting => None,
+        EffectiveRole::Failed
+        | EffectiveRole::Off
+        | EffectiveRole::Pacified
+        | EffectiveRole::Standby
+        | EffectiveRole::Starting => Some(false),
+    }
+}
+
+fn text(picture: &Picture, gateway: NodeId, segment: SegmentId) -> String {
+    let role = picture
+        .gateway(gateway)
+        .and_then(|view| Some(view.status.as_ref()?.role));
+    format!(
+        "{} says {} and answers for {} of {} virtual addresses on {}",
+        picture.names().gateway(gateway),
+        role.map_or_else(
+            || "nothing".to_owned(),
+            |role| format!("{role:?}").to_lowercase()
+        ),
+        picture.answer_count(segment, gateway),
+        picture.address_count(segment),
+        picture.names().segment(segment)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::role::EffectiveRole::{Active, Promoting, Standby};
+
+    use super::super::testing::{A, B, LAN, Tape};
+    use super::super::{Finding, Verdict};
+    use crate::trace::{EventKind, ProcessState};
+
+    fn judged(tape: &Tape) -> Finding {
+        let expect = "oracle = \"kernel_matches_role\"\nwithin = \"300ms\"";
+        tape.finding("kernel_matches_role", expect)
+    }
+
+    /// A failover in which both kernels and roles go together, each a little late.
+    #[test]
+    fn kernel_matches_role_failover_passes() {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).says(B, Standby);
+        tape.at(1000).owns(A, false).at(1200).says(A, Standby);
+        tape.at(1001)
+            .says(B, Promoting)
+            .at(1002)
+            .owns(B, true)
+            .at(1003)
+            .says(B, Active);
+        let finding = judged(&tape);
+        assert_eq!((finding.verdict, finding.armed), (Verdict::Pass, true));
+    }
+
+    /// A standby that answers after a link flap is the field's failure F39.
+    #[test]
+    fn kernel_matches_role_answering_standby_fails() {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active)
+            .says(B, Standby)
+            .at(1000)
+            .owns_on(LAN, B, true);
+        let finding = judged(&tape);
+        assert_eq!(finding.verdict, Verdict::Fail);
+        let violation = finding.first_violation.unwrap();
+        assert_eq!(violation.from.as_nanos(), 1_300_000_000);
+        let text = "b says standby and answers for 1 of 1 virtual addresses on lan";
+        assert_eq!(violation.text, text);
+    }
+
+    /// An active that owns one segment of two is F34.
+    #[test]
+    fn kernel_matches_role_half_active_fails() {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).at(1000).owns_on(LAN, A, false);
+        assert_eq!(judged(&tape).verdict, Verdict::Fail);
+    }
+
+    /// A stopped daemon says nothing; its lease may lapse without blame. When it goes on it has as
+    /// long again to notice.
+    #[test]
+    fn kernel_matches_role_stopped_daemon_passes() {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).says(B, Standby);
+        tape.at(1000).event(EventKind::Process {
+            gateway: A,
+            state: ProcessState::Stopped,
+        });
+        tape.at(1300).owns(A, false);
+        tape.at(2000).event(EventKind::Process {
+            gateway: A,
+            state: ProcessState::Running,
+        });
+        tape.at(2010).says(A, Standby);
+        assert_eq!(judged(&tape).verdict, Verdict::Pass);
+    }
+
+    /// Where nobody says active nothing is proven.
+    #[test]
+    fn kernel_matches_role_without_status_is_unknown() {
+        assert_eq!(judged(&Tape::running(A)).verdict, Verdict::Unknown);
+    }
+}

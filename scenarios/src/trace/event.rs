@@ -1,0 +1,333 @@
+//! Events: the words of a trace.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use steadfast_core::role::EffectiveRole;
+use steadfast_core::wire::advert::Kind;
+use steadfast_core::{Epoch, Instant, NodeId, PortId};
+
+use super::Names;
+use crate::ids::{HostId, SegmentId, StreamId};
+
+/// Something that happened, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When; never before the event above.
+    pub at: Instant,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+impl Event {
+    /// This happened then.
+    pub const fn new(at: Instant, kind: EventKind) -> Self {
+        Self { at, kind }
+    }
+}
+
+/// What happened. States are told when they change; at the start nothing answers, nothing is
+/// reachable, every gateway is off, and no neighbour entry exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A node raised or cleared an alert.
+    Alert {
+        /// The node.
+        gateway: NodeId,
+        /// Its name for the episode.
+        alert: String,
+        /// Raised, or cleared.
+        raised: bool,
+    },
+    /// A daemon's wish, and how its kernel took it.
+    Apply {
+        /// The node.
+        gateway: NodeId,
+        /// Whether it wished to serve.
+        serve: bool,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// The world declares a gateway barred by its boot record (R12.1), or free again. Reckoned from
+    /// the boots it carried out, never from what the node says.
+    Barred {
+        /// The gateway.
+        gateway: NodeId,
+        /// Barred, or free.
+        barred: bool,
+    },
+    /// The world's own evidence has a hole: the host stalled, a capture dropped. No verdict but
+    /// `unknown` can stand on it.
+    Blind {
+        /// Since when.
+        since: Instant,
+        /// Why.
+        why: String,
+    },
+    /// A port's carrier came or went.
+    Carrier {
+        /// The gateway.
+        gateway: NodeId,
+        /// Its port.
+        port: PortId,
+        /// Came, or went.
+        up: bool,
+    },
+    /// The run is over.
+    End,
+    /// A box stood still, kernel included, or goes on.
+    Frozen {
+        /// The gateway.
+        gateway: NodeId,
+        /// Stands still, or goes on.
+        frozen: bool,
+    },
+    /// A frame of a hand-over was seen on a wire: prepare, ready, offer, decline, claim, released.
+    HandoverFrame {
+        /// The wire.
+        segment: SegmentId,
+        /// Which frame.
+        kind: FrameKind,
+        /// The gateway whose port it left.
+        from: NodeId,
+    },
+    /// A run begins: what the numbers are called.
+    Names(Names),
+    /// A host's neighbour entry for a virtual address changed.
+    Neighbour {
+        /// The host.
+        host: HostId,
+        /// The index of the virtual address on its segment.
+        address: u16,
+        /// Where it points now.
+        holder: Holder,
+    },
+    /// The observer asked a gateway's own MAC for a virtual address, and the answer changed. A
+    /// world that asks in rounds gives all answers of a round one time.
+    Owner {
+        /// Where.
+        segment: SegmentId,
+        /// Who was asked.
+        gateway: NodeId,
+        /// The index of the virtual address.
+        address: u16,
+        /// Whether it answered.
+        answered: bool,
+    },
+    /// What a node's status says of a peer.
+    PeerStatus {
+        /// The node that says it.
+        gateway: NodeId,
+        /// The peer.
+        peer: NodeId,
+        /// The role shown; none when it says it does not know.
+        role: Option<EffectiveRole>,
+        /// The age shown, in nanoseconds; none when it was never heard.
+        age: Option<u64>,
+    },
+    /// A gateway's power changed.
+    Power {
+        /// The gateway.
+        gateway: NodeId,
+        /// What it is now.
+        state: PowerState,
+    },
+    /// A probe reached its destination (or, for a virtual address, its answer came back).
+    ProbeReceived {
+        /// The stream.
+        stream: StreamId,
+        /// Its number in the stream.
+        seq: u32,
+        /// When it was sent.
+        sent_at: Instant,
+        /// The gateway whose MAC was the source on the last wire, if any was.
+        via: Option<NodeId>,
+    },
+    /// A probe was sent.
+    ProbeSent {
+        /// The stream.
+        stream: StreamId,
+        /// Its number in the stream, counted from 0 without gaps.
+        seq: u32,
+    },
+    /// A daemon runs, is stopped or is gone.
+    Process {
+        /// The gateway.
+        gateway: NodeId,
+        /// What it is now.
+        state: ProcessState,
+    },
+    /// The observer asked a gateway's own MAC for its unit address, and the answer changed.
+    Reachable {
+        /// Where.
+        segment: SegmentId,
+        /// Who was asked.
+        gateway: NodeId,
+        /// Whether it answered.
+        reachable: bool,
+    },
+    /// From now on a node's status lies, or no more.
+    RoleLie {
+        /// The node.
+        gateway: NodeId,
+        /// What it says.
+        role: Option<EffectiveRole>,
+    },
+    /// What a node's status says of itself. A claim, not evidence.
+    Status {
+        /// The node.
+        gateway: NodeId,
+        /// The role it says it has.
+        role: EffectiveRole,
+        /// Since when it says so.
+        since: Instant,
+        /// The epoch it says.
+        epoch: Epoch,
+        /// Why it says so.
+        why: String,
+    },
+    /// A step of the scenario ran.
+    Step {
+        /// Its name.
+        name: String,
+        /// Its verb.
+        verb: String,
+        /// What it acted on, after resolving `active` and the like.
+        target: String,
+        /// Whether it could run: there may have been no active to act on.
+        done: bool,
+    },
+    /// Where a switch sends frames for the virtual MAC changed.
+    SwitchPort {
+        /// The switch.
+        segment: SegmentId,
+        /// Behind whose port it believes it to be.
+        holder: Holder,
+    },
+    /// A frame with a virtual source or sender left a gateway.
+    VirtualSource {
+        /// The wire.
+        segment: SegmentId,
+        /// Whose port it left.
+        gateway: NodeId,
+        /// What it was.
+        what: SourceKind,
+    },
+}
+
+/// Kinds of frames that steps wait for, lose or forge.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameKind {
+    /// The periodic advertisement.
+    Advert,
+    /// Answers a probe.
+    Answer,
+    /// Any ARP frame.
+    Arp,
+    /// The sender has taken the role.
+    Claim,
+    /// The sender does not take what it was offered.
+    Decline,
+    /// The sender lost its lease.
+    LetGo,
+    /// A neighbour solicitation or advertisement.
+    Ndisc,
+    /// Whoever is READY may claim.
+    Offer,
+    /// The sender wants to hand over.
+    Prepare,
+    /// Demands an answer.
+    Probe,
+    /// The sender can serve.
+    Ready,
+    /// The sender has withdrawn after a hand-over.
+    Released,
+    /// Asks the active to hand over.
+    Request,
+    /// A VRRP advertisement.
+    Vrrp,
+}
+
+impl From<Kind> for FrameKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Advert => Self::Advert,
+            Kind::Answer => Self::Answer,
+            Kind::Claim => Self::Claim,
+            Kind::Decline => Self::Decline,
+            Kind::LetGo => Self::LetGo,
+            Kind::Offer => Self::Offer,
+            Kind::Prepare => Self::Prepare,
+            Kind::Probe => Self::Probe,
+            Kind::Ready => Self::Ready,
+            Kind::Released => Self::Released,
+            Kind::Request => Self::Request,
+        }
+    }
+}
+
+/// Where a neighbour entry or a switch's table points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// To this gateway.
+    Gateway(NodeId),
+    /// Nowhere.
+    Nobody,
+    /// To a machine that is no gateway.
+    Other,
+}
+
+/// How a kernel took a daemon's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Not yet answered.
+    Asked,
+    /// As wished.
+    Done,
+    /// Refused.
+    Failed,
+    /// A newer wish took its place.
+    Superseded,
+}
+
+/// A gateway's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerState {
+    /// On, its kernel not yet up.
+    Booting,
+    /// Off.
+    Off,
+    /// Up.
+    Running,
+}
+
+/// A daemon's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// Gone.
+    Killed,
+    /// Runs.
+    Running,
+    /// There, and standing still.
+    Stopped,
+}
+
+/// What a frame with a virtual source was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Gratuitous ARP or unsolicited neighbour advertisement.
+    Announcement,
+    /// An ARP or ND answer or question.
+    Arp,
+    /// A datagram from a virtual address, or a frame from the virtual MAC.
+    Datagram,
+}

@@ -1,0 +1,337 @@
+//! The kernel's side of the lease: one nft table that permits virtual addresses, or drops (D9).
+//!
+//! Two timeout elements, `live` and `tail`. With `live` the node owns its virtual addresses; with
+//! `tail` it still carries packets but answers no question; with neither it is fenced. The guard
+//! on the way out refreshes `live` as an active frame leaves, only while it is there, and refuses
+//! the frame otherwise: what tells a woken daemon that it lost the role, at that very send.
+//!
+//! `tail` is refreshed with `live` and ends a little later. Without it a killed daemon would cost
+//! through traffic what its lapse costs the address, although the kernel could still carry it; a
+//! standby drops transit all the same, once the tail is over.
+//!
+//! The hard case is time: nft counts jiffies, so a timeout of T ends floor(T / 4 ms) jiffies after
+//! the jiffy in which it was set began: early, never late.
+//!
+//! Limit: packets are judged one by one; no verdict is cached in flows (no flow offload).
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use steadfast_core::wire::arp::Arp;
+use steadfast_core::wire::ethernet::{Frame, ethertype};
+use steadfast_core::{Instant, MacAddr};
+
+/// The kernel's clock tick (HZ = 250).
+pub const JIFFY: Duration = Duration::from_millis(4);
+
+/// Where the guard reads the role mark, counted from the payload's start (byte 15 of the frame).
+const MARK_AT: usize = 1;
+const MARK_ACTIVE: u8 = 2;
+const MARK_OFFERING: u8 = 3;
+const SOLICIT: u8 = 135;
+const ADVERTISE: u8 = 136;
+
+/// What a gateway's fence protects, and for how long it lets go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FenceConfig {
+    /// L: how long `live` lasts from the last refresh.
+    pub lease: Duration,
+    /// How long `tail` lasts after a hand-over.
+    pub tail: Duration,
+    /// Whether a fenced node also drops packets it would only forward.
+    pub drop_transit: bool,
+    /// Whether the table has an owning socket, so that a foreign flush passes it by.
+    pub owned: bool,
+    /// The virtual addresses, installed or not.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// The virtual MACs.
+    pub virtual_macs: Vec<MacAddr>,
+}
+
+impl FenceConfig {
+    /// The fence of design D9 for these addresses, with its default times.
+    pub fn new(virtual_addresses: Vec<IpAddr>) -> Self {
+        Self {
+            lease: Duration::from_millis(300),
+            tail: Duration::from_millis(30),
+            drop_transit: true,
+            owned: true,
+            virtual_addresses,
+            virtual_macs: Vec::new(),
+        }
+    }
+}
+
+/// The lease was not there to be changed: it lapsed, was never armed, or the table is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lapsed;
+
+/// There is no table to put a lease into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableGone;
+
+/// Who flushes the ruleset, and how thoroughly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlushBy {
+    /// Another program: an owned table survives it.
+    Foreign,
+    /// The owning socket is gone, or the flush is done in its name: nothing survives.
+    ForeignIgnoringOwner,
+}
+
+/// What the egress hooks say about a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Egress {
+    /// The fence drops it.
+    Drop,
+    /// It leaves.
+    Pass,
+    /// It leaves and renews the lease.
+    Refresh,
+    /// The guard drops it: an active frame without a lease.
+    Refuse,
+}
+
+/// The table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Fence {
+    config: FenceConfig,
+    /// Nanoseconds of a jiffy that had passed at the world's origin.
+    phase: u64,
+    is_whole: bool,
+    live: Option<Instant>,
+    tail: Option<Instant>,
+}
+
+impl Fence {
+    pub(super) fn new(mut config: FenceConfig, jiffy_phase: Duration) -> Self {
+        config.virtual_addresses.sort_unstable();
+        config.virtual_addresses.dedup();
+        Self {
+            config,
+            phase: nanos(jiffy_phase) % nanos(JIFFY),
+            is_whole: true,
+            live: None,
+            tail: None,
+        }
+    }
+
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    pub(super) fn is_live(&self, now: Instant) -> bool {
+        is_present(self.live, now)
+    }
+
+    pub(super) fn live_end(&self, now: Instant) -> Option<Instant> {
+        self.live.filter(|end| now < *end)
+    }
+
+    pub(super) fn tail_end(&self, now: Instant) -> Option<Instant> {
+        self.tail.filter(|end| now < *end)
+    }
+
+    pub(super) fn arm(&mut self, now: Instant) -> Result<(), TableGone> {
+        if !self.is_whole {
+            return Err(TableGone);
+        }
+        self.refresh(now);
+        Ok(())
+    }
+
+    pub(super) fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
+        let end = self.live_end(now).ok_or(Lapsed)?;
+        self.live = Some(end.min(self.expiry(now, remaining)));
+        self.tail = Some(self.expiry(now, remaining + self.config.tail));
+        Ok(())
+    }
+
+    /// One netlink batch: deleting an element that is gone aborts it, so no tail appears either.
+    pub(super) fn release_to_tail(&mut self, now: Instant) -> Result<(), Lapsed> {
+        self.live_end(now).ok_or(Lapsed)?;
+        self.live = None;
+        self.tail = Some(self.expiry(now, self.config.tail));
+        Ok(())
+    }
+
+    /// The tail is refreshed with the lease and outlives it: what clients still send this way is
+    /// carried until the next owner has told them.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.live = Some(self.expiry(now, self.config.lease));
+        self.tail = Some(self.expiry(now, self.config.lease + self.config.tail));
+    }
+
+    pub(super) fn close(&mut self) {
+        self.live = None;
+        self.tail = None;
+    }
+
+    pub(super) fn flush(&mut self, by: FlushBy) {
+        let survives = match by {
+            FlushBy::Foreign => self.config.owned,
+            FlushBy::ForeignIgnoringOwner => false,
+        };
+        if !survives {
+            self.close();
+            self.is_whole = false;
+        }
+    }
+
+    /// Puts a missing table back, without elements: fenced.
+    pub(super) fn rebuild(&mut self) {
+        if !self.is_whole {
+            self.close();
+            self.is_whole = true;
+        }
+    }
+
+    /// Removes what has expired; whether there was anything.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let before = (self.live, self.tail);
+        self.live = self.live_end(now);
+        self.tail = self.tail_end(now);
+        before != (self.live, self.tail)
+    }
+
+    /// When the next element ends; may lie in the past until [`Self::expire`] is called.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        [self.live, self.tail].into_iter().flatten().min()
+    }
+
+    /// The clock stood still for this long (a paused machine): what was left is left still.
+    pub(super) fn resume(&mut self, paused: Duration) {
+        self.live = self.live.map(|end| end.after(paused));
+        self.tail = self.tail.map(|end| end.after(paused));
+    }
+
+    /// The chains on the way in, on a served port: whether the frame passes. `is_transit` says
+    /// whether a packet was sent to us only to be passed on.
+    pub(super) fn admits(
+        &self,
+        now: Instant,
+        frame: &Frame<'_>,
+        is_transit: impl FnOnce(IpAddr) -> bool,
+    ) -> bool {
+        if !self.is_whole || is_present(self.live, now) {
+            return true;
+        }
+        if self.questions(frame, SOLICIT, |arp| arp.target_ip) {
+            return false;
+        }
+        if is_present(self.tail, now) {
+            return true;
+        }
+        let destination = destination_of(frame);
+        let passes_on = |ip| self.config.drop_transit && is_transit(ip);
+        !destination.is_some_and(|ip| self.is_virtual(ip) || passes_on(ip))
+            && !self.config.virtual_macs.contains(&frame.destination)
+    }
+
+    /// The chains on the way out: the guard on a heartbeat port, then the fence on a served one.
+    pub(super) fn egress(
+        &self,
+        now: Instant,
+        (heartbeat, served): (bool, bool),
+        frame: &Frame<'_>,
+    ) -> Egress {
+        if !self.is_whole {
+            return Egress::Pass;
+        }
+        let live = is_present(self.live, now);
+        if heartbeat && frame.ethertype == ethertype::STEADFAST {
+            match (frame.payload.get(MARK_AT).copied(), live) {
+                (Some(MARK_ACTIVE), true) => return Egress::Refresh,
+                (Some(MARK_ACTIVE | MARK_OFFERING), false) => return Egress::Refuse,
+                _ => {}
+            }
+        }
+        if live || !served || self.lets_out(now, frame) {
+            Egress::Pass
+        } else {
+            Egress::Drop
+        }
+    }
+
+    /// The fence on the way out, without a lease.
+    fn lets_out(&self, now: Instant, frame: &Frame<'_>) -> bool {
+        if self.questions(frame, ADVERTISE, |arp| arp.sender_ip)
+            || self.config.virtual_macs.contains(&frame.source)
+        {
+            return false;
+        }
+        is_present(self.tail, now) || !source_of(frame).is_some_and(|ip| self.is_virtual(ip))
+    }
+
+    /// Whether this is ARP or neighbour discovery about a virtual address.
+    fn questions(
+        &self,
+        frame: &Frame<'_>,
+        message: u8,
+        about: impl FnOnce(Arp) -> core::net::Ipv4Addr,
+    ) -> bool {
+        match frame.ethertype {
+            ethertype::ARP => {
+                Arp::parse(frame.payload).is_some_and(|arp| self.is_virtual(IpAddr::V4(about(arp))))
+            }
+            ethertype::IPV6 => {
+                target_of(frame.payload, message).is_some_and(|target| self.is_virtual(target))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_virtual(&self, address: IpAddr) -> bool {
+        self.config
+            .virtual_addresses
+            .binary_search(&address)
+            .is_ok()
+    }
+
+    fn expiry(&self, now: Instant, timeout: Duration) -> Instant {
+        let jiffy = nanos(JIFFY);
+        let started = now.as_nanos().saturating_add(self.phase) / jiffy;
+        let ends = started.saturating_add(nanos(timeout) / jiffy);
+        Instant::from_nanos(ends.saturating_mul(jiffy).saturating_sub(self.phase))
+    }
+}
+
+fn is_present(element: Option<Instant>, now: Instant) -> bool {
+    element.is_some_and(|end| now < end)
+}
+
+/// The target of a neighbour solicitation or advertisement.
+fn target_of(packet: &[u8], message: u8) -> Option<IpAddr> {
+    let is_wanted = *packet.get(6)? == 58 && *packet.get(40)? == message;
+    is_wanted.then(|| v6_at(packet, 48)).flatten()
+}
+
+fn destination_of(frame: &Frame<'_>) -> Option<IpAddr> {
+    match frame.ethertype {
+        ethertype::IPV4 => v4_at(frame.payload, 16),
+        ethertype::IPV6 => v6_at(frame.payload, 24),
+        _ => None,
+    }
+}
+
+fn source_of(frame: &Frame<'_>) -> Option<IpAddr> {
+    match frame.ethertype {
+        ethertype::IPV4 => v4_at(frame.payload, 12),
+        ethertype::IPV6 => v6_at(frame.payload, 8),
+        _ => None,
+    }
+}
+
+fn v4_at(packet: &[u8], at: usize) -> Option<IpAddr> {
+    let octets: [u8; 4] = *packet.get(at..)?.first_chunk()?;
+    Some(IpAddr::from(octets))
+}
+
+fn v6_at(packet: &[u8], at: usize) -> Option<IpAddr> {
+    let octets: [u8; 16] = *packet.get(at..)?.first_chunk()?;
+    Some(IpAddr::from(octets))
+}
+
+fn nanos(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,482 @@
+//! One machine's network stack: addresses, neighbours, forwarding, and the nft fence before them.
+//!
+//! The same model is a gateway (it forwards and has a fence) and a plain host (it does neither).
+//! It behaves as Linux was measured to: a weak host that answers ARP for any of its addresses on
+//! any port, believes announcements only for neighbours it knows, and stays silent to whoever asks
+//! in the name of one of its own addresses. It runs on while the daemon is stopped: the lease
+//! lapses by itself, and packets are forwarded as long as the fence lets them.
+//!
+//! The order on the way in is: packet sockets (`captured`), fence, stack. On the way out: lease
+//! guard, fence, carrier. So an active frame sent into a port without carrier still renews the
+//! lease, which proves a running daemon and not a heard one (D9).
+//!
+//! The hard case is the observer's question "who answers for this address". [`Kernel::answers_for`]
+//! puts a real request frame through the functions that answer real frames, so that there is no
+//! second opinion to drift from the first.
+//!
+//! Limit: no fragments, no upper layers but echo, no flow table, no VMAC device. A port has the
+//! link-local IPv6 address it is given, or none.
+
+mod addresses;
+mod fence;
+mod forwarding;
+mod neighbours;
+mod outbox;
+mod packet;
+mod resolution;
+#[cfg(test)]
+mod tests;
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use steadfast_core::wire::ethernet::{self, ethertype};
+use steadfast_core::{Instant, MacAddr, PortId};
+
+pub use addresses::{ADDRESSES_MAX, PortConfig};
+use addresses::{Added, Addresses};
+use fence::{Egress, Fence};
+pub use fence::{FenceConfig, FlushBy, JIFFY, Lapsed, TableGone};
+pub use neighbours::{
+    ASKS_MAX, DELAY, LOCKTIME, NEIGHBOURS_MAX, NeighbourState, RETRANSMIT, WAITING_MAX,
+};
+use neighbours::{Ask, Neighbours};
+pub use outbox::{Delivered, Outbox};
+pub use packet::protocol;
+
+use super::{Frame, Uncompared};
+
+/// How long an answer is believed without question, on average (Linux's default).
+pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+
+/// What a machine is given at power-on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KernelConfig {
+    /// Its ports.
+    pub ports: Vec<PortConfig>,
+    /// Whether it forwards between ports.
+    pub forwards: bool,
+    /// Where packets without a connected route go: at most one address of each IP version counts.
+    pub gateways: Vec<IpAddr>,
+    /// The fence; plain hosts have none.
+    pub fence: Option<FenceConfig>,
+    /// Whether packet sockets are open.
+    pub capture: bool,
+    /// How long an answer is believed without question.
+    pub reachable_time: Duration,
+    /// How much of a jiffy had passed at the world's origin: two machines rarely tick together.
+    pub jiffy_phase: Duration,
+    /// The sysctl `ignore_routes_with_linkdown`: no packets wait for a port without carrier.
+    pub ignores_linkdown_routes: bool,
+}
+
+impl KernelConfig {
+    /// A gateway: it forwards, is fenced, and its daemon's sockets are open.
+    pub fn gateway(ports: Vec<PortConfig>, fence: FenceConfig) -> Self {
+        Self {
+            forwards: true,
+            fence: Some(fence),
+            capture: true,
+            ..Self::host(ports, Vec::new())
+        }
+    }
+
+    /// A plain host.
+    pub fn host(ports: Vec<PortConfig>, gateways: Vec<IpAddr>) -> Self {
+        Self {
+            ports,
+            forwards: false,
+            gateways,
+            fence: None,
+            capture: false,
+            reachable_time: REACHABLE_TIME,
+            jiffy_phase: Duration::ZERO,
+            ignores_linkdown_routes: false,
+        }
+    }
+}
+
+/// A machine's network stack.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    addresses: Addresses,
+    neighbours: Neighbours,
+    fence: Option<Fence>,
+    forwards: bool,
+    capture: bool,
+    ownership_version: Uncompared<u64>,
+    counters: Uncompared<KernelCounters>,
+}
+
+/// What a kernel dropped, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Virtual addresses refused because there were [`ADDRESSES_MAX`].
+    pub addresses_full_count: u64,
+    /// Frames the fence dropped on the way in.
+    pub fenced_in_count: u64,
+    /// Frames the fence dropped on the way out.
+    pub fenced_out_count: u64,
+    /// Packets whose hops were used up.
+    pub hops_count: u64,
+    /// Frames that could not be read.
+    pub malformed_count: u64,
+    /// Packets to a neighbour for which there was no room.
+    pub neighbours_full_count: u64,
+    /// Frames sent into a port without carrier.
+    pub no_carrier_count: u64,
+    /// Frames and packets meant for somebody else.
+    pub not_ours_count: u64,
+    /// Active frames the lease guard refused.
+    pub refused_count: u64,
+    /// Packets without a route.
+    pub unroutable_count: u64,
+    /// Packets that waited in vain for a neighbour, or made room for others.
+    pub unresolved_count: u64,
+}
+
+/// What became of a frame sent by a packet socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transmitted {
+    /// The fence dropped it, or the port does not exist.
+    Dropped,
+    /// The port has no carrier; the sender is not told.
+    NoCarrier,
+    /// The lease guard refused it: the sender sees ENOBUFS and knows that it lost the role.
+    Refused,
+    /// It is on the wire.
+    Sent,
+}
+
+impl Kernel {
+    /// A machine just powered on: carrier everywhere, no neighbours, fenced.
+    pub fn new(config: KernelConfig) -> Self {
+        let phase = config.jiffy_phase;
+        Self {
+            addresses: Addresses::new(
+                config.ports,
+                config.gateways,
+                config.ignores_linkdown_routes,
+            ),
+            neighbours: Neighbours::new(config.reachable_time),
+            fence: config.fence.map(|fence| Fence::new(fence, phase)),
+            forwards: config.forwards,
+            capture: config.capture,
+            ownership_version: Uncompared::default(),
+            counters: Uncompared::default(),
+        }
+    }
+
+    /// Takes a frame from the wire.
+    pub fn receive(&mut self, now: Instant, port: PortId, frame: &Frame, out: &mut Outbox) {
+        let Some(parsed) = ethernet::Frame::parse(frame) else {
+            self.counters.0.malformed_count += 1;
+            return;
+        };
+        if !self.hears(port, parsed.destination) {
+            self.counters.0.not_ours_count += 1;
+            return;
+        }
+        if self.capture && is_captured(&parsed) {
+            out.captured.push((port, frame.clone()));
+        }
+        if !self.admits(now, port, &parsed) {
+            self.counters.0.fenced_in_count += 1;
+            return;
+        }
+        match parsed.ethertype {
+            ethertype::ARP => self.arp_input(now, port, &parsed, out),
+            ethertype::IPV6 if is_discovery(parsed.payload) => {
+                self.nd_input(now, port, &parsed, out);
+            }
+            ethertype::IPV4 | ethertype::IPV6 => self.ip_input(now, port, frame, &parsed, out),
+            _ => {}
+        }
+    }
+
+    /// Sends a frame as a packet socket does. The caller puts it on the wire if it was `Sent`.
+    pub fn transmit(&mut self, now: Instant, port: PortId, frame: &[u8]) -> Transmitted {
+        let Some(parsed) = ethernet::Frame::parse(frame) else {
+            self.counters.0.malformed_count += 1;
+            return Transmitted::Dropped;
+        };
+        match self.egress(now, port, &parsed) {
+            Egress::Drop => {
+                self.counters.0.fenced_out_count += 1;
+                return Transmitted::Dropped;
+            }
+            Egress::Refuse => {
+                self.counters.0.refused_count += 1;
+                return Transmitted::Refused;
+            }
+            Egress::Refresh => self.change_fence(|fence| fence.refresh(now)),
+            Egress::Pass => {}
+        }
+        if self.has_carrier(port) {
+            Transmitted::Sent
+        } else {
+            self.counters.0.no_carrier_count += 1;
+            Transmitted::NoCarrier
+        }
+    }
+
+    /// When something changes by itself: an element of the fence ends, or a neighbour is asked
+    /// again. Never before `now`; call [`Self::tick`] then.
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        let fence = self.fence.as_ref().and_then(Fence::next_end);
+        let next = [fence, self.neighbours.next_due()];
+        let next = next.into_iter().flatten().min()?;
+        (next < Instant::FAR_FUTURE).then(|| next.max(now))
+    }
+
+    /// Does what is due. Early or repeated calls change nothing.
+    pub fn tick(&mut self, now: Instant, out: &mut Outbox) {
+        if self.fence.as_mut().is_some_and(|fence| fence.expire(now)) {
+            self.ownership_version.0 += 1;
+        }
+        if self.neighbours.next_due().is_none_or(|due| now < due) {
+            return;
+        }
+        let mut asks: Vec<Ask> = Vec::new();
+        let dropped = &mut self.counters.0.unresolved_count;
+        self.neighbours.take_due(now, dropped, &mut asks);
+        for ask in asks {
+            self.ask(now, &ask, out);
+        }
+    }
+
+    /// Whether a station on this port that asks our MAC for `address` gets an answer: a unicast
+    /// ARP request (IPv6: a neighbour solicitation) judged by the code that answers real ones.
+    pub fn answers_for(&self, now: Instant, port: PortId, address: IpAddr) -> bool {
+        let Some(request) = self.question(port, address) else {
+            return false;
+        };
+        let passes = |reply: &resolution::Reply| {
+            ethernet::Frame::parse(&reply.frame)
+                .is_some_and(|frame| self.egress(now, port, &frame) == Egress::Pass)
+        };
+        self.has_carrier(port)
+            && ethernet::Frame::parse(&request).is_some_and(|frame| {
+                self.admits(now, port, &frame)
+                    && self.reply_to(port, &frame).as_ref().is_some_and(passes)
+            })
+    }
+
+    /// Grows whenever an answer to [`Self::answers_for`], or the time it ends, may have changed.
+    pub const fn ownership_version(&self) -> u64 {
+        self.ownership_version.0
+    }
+
+    /// What was dropped.
+    pub const fn counters(&self) -> KernelCounters {
+        self.counters.0
+    }
+}
+
+/// Ports and addresses.
+impl Kernel {
+    /// Carrier of a port. Losing it deletes the port's neighbours, as Linux does.
+    pub fn set_carrier(&mut self, port: PortId, up: bool) {
+        let Some(state) = self.addresses.port_mut(port) else {
+            return;
+        };
+        if state.carrier == up {
+            return;
+        }
+        state.carrier = up;
+        self.ownership_version.0 += 1;
+        if !up {
+            let dropped = &mut self.counters.0.unresolved_count;
+            self.neighbours.flush_port(port, dropped);
+        }
+    }
+
+    /// Whether a port exists and has carrier.
+    pub fn has_carrier(&self, port: PortId) -> bool {
+        self.addresses.port(port).is_some_and(|port| port.carrier)
+    }
+
+    /// A port's own MAC.
+    pub fn mac(&self, port: PortId) -> Option<MacAddr> {
+        self.addresses.port(port).map(|port| port.config.mac)
+    }
+
+    /// Puts a virtual address on a port; idempotent. Beyond [`ADDRESSES_MAX`] it is refused and
+    /// counted.
+    pub fn add_virtual(&mut self, port: PortId, address: IpAddr) {
+        match self.addresses.add_virtual(port, address) {
+            Added::Already => {}
+            Added::Full => self.counters.0.addresses_full_count += 1,
+            Added::Yes => self.ownership_version.0 += 1,
+        }
+    }
+
+    /// Takes a virtual address off a port; idempotent.
+    pub fn remove_virtual(&mut self, port: PortId, address: IpAddr) {
+        if self.addresses.remove_virtual(port, address) {
+            self.ownership_version.0 += 1;
+        }
+    }
+
+    /// The virtual addresses installed, with their ports, by address.
+    pub fn virtuals(&self) -> impl Iterator<Item = (PortId, IpAddr)> {
+        self.addresses.virtuals()
+    }
+
+    /// Where packets without a connected route go from now on.
+    pub fn set_gateways(&mut self, gateways: Vec<IpAddr>) {
+        self.addresses.gateways = gateways;
+    }
+
+    /// Opens or closes the daemon's packet sockets.
+    pub fn set_capture(&mut self, on: bool) {
+        self.capture = on;
+    }
+
+    /// What the neighbour cache says of an address on a port.
+    pub fn neighbour(&self, now: Instant, port: PortId, ip: IpAddr) -> Option<NeighbourState> {
+        self.neighbours.state(now, port, ip)
+    }
+
+    /// The whole neighbour cache, by port and address; ages are not applied.
+    pub fn neighbours(&self) -> impl Iterator<Item = (PortId, IpAddr, NeighbourState)> {
+        self.neighbours.iter()
+    }
+
+    /// Deletes neighbours that are being asked for or gave no answer: what the daemon does on a
+    /// claim and when carrier returns (D17).
+    pub fn forget_dead_neighbours(&mut self) {
+        let dropped = &mut self.counters.0.unresolved_count;
+        self.neighbours.forget_dead(dropped);
+    }
+
+    /// The machine was paused for this long and its clock with it: whatever time its lease, tail
+    /// and neighbours had left they have still.
+    pub fn resume(&mut self, paused: Duration) {
+        self.neighbours.resume(paused);
+        self.change_fence(|fence| fence.resume(paused));
+    }
+}
+
+/// The lease and the fence (D9).
+impl Kernel {
+    /// Adds the lease for its full length: only a claim may. The one way to create it.
+    pub fn arm(&mut self, now: Instant) -> Result<(), TableGone> {
+        let fence = self.fence.as_mut().ok_or(TableGone)?;
+        self.ownership_version.0 += 1;
+        fence.arm(now)
+    }
+
+    /// Shortens the lease to what a hand-over leaves (D10); never lengthens it.
+    pub fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
+        let fence = self.fence.as_mut().ok_or(Lapsed)?;
+        self.ownership_version.0 += 1;
+        fence.offer(now, remaining)
+    }
+
+    /// Swaps the lease for the tail in one step: still forwards, answers nothing. A lapsed lease
+    /// leaves no tail, so that a woken daemon cannot open the fence again.
+    pub fn release_to_tail(&mut self, now: Instant) -> Result<(), Lapsed> {
+        let fence = self.fence.as_mut().ok_or(Lapsed)?;
+        self.ownership_version.0 += 1;
+        fence.release_to_tail(now)
+    }
+
+    /// Removes lease and tail: the fenced state.
+    pub fn fence(&mut self) {
+        self.change_fence(Fence::close);
+    }
+
+    /// Whether the lease is there.
+    pub fn holds_lease(&self, now: Instant) -> bool {
+        self.fence.as_ref().is_some_and(|fence| fence.is_live(now))
+    }
+
+    /// When the lease ends, if it is there.
+    pub fn lease_end(&self, now: Instant) -> Option<Instant> {
+        self.fence.as_ref()?.live_end(now)
+    }
+
+    /// When the tail ends, if it is there.
+    pub fn tail_end(&self, now: Instant) -> Option<Instant> {
+        self.fence.as_ref()?.tail_end(now)
+    }
+
+    /// Whether the table is there.
+    pub fn fence_whole(&self) -> bool {
+        self.fence.as_ref().is_some_and(Fence::is_whole)
+    }
+
+    /// A flush of the ruleset. Without its table a gateway is not fenced and refuses nothing.
+    pub fn flush_ruleset(&mut self, by: FlushBy) {
+        self.change_fence(|fence| fence.flush(by));
+    }
+
+    /// Puts a missing table back, without a lease; changes nothing while it is there.
+    pub fn rebuild_fence(&mut self) {
+        self.change_fence(Fence::rebuild);
+    }
+
+    fn change_fence(&mut self, change: impl FnOnce(&mut Fence)) {
+        if let Some(fence) = &mut self.fence {
+            change(fence);
+            self.ownership_version.0 += 1;
+        }
+    }
+
+    fn admits(&self, now: Instant, port: PortId, frame: &ethernet::Frame<'_>) -> bool {
+        let (Some(fence), Some(port)) = (&self.fence, self.addresses.port(port)) else {
+            return true;
+        };
+        let is_transit = |ip: IpAddr| {
+            frame.destination == port.config.mac
+                && !ip.is_multicast()
+                && !self.addresses.is_local(ip)
+        };
+        !port.config.served || fence.admits(now, frame, is_transit)
+    }
+
+    fn egress(&self, now: Instant, port: PortId, frame: &ethernet::Frame<'_>) -> Egress {
+        let Some(port) = self.addresses.port(port) else {
+            return Egress::Drop;
+        };
+        let hooks = (port.config.heartbeat, port.config.served);
+        let fence = self.fence.as_ref();
+        fence.map_or(Egress::Pass, |fence| fence.egress(now, hooks, frame))
+    }
+}
+
+/// Helpers of the paths in and out.
+impl Kernel {
+    /// Whether a port's receiver takes a frame for this station: its own, or a group.
+    fn hears(&self, port: PortId, destination: MacAddr) -> bool {
+        let own = |port: &addresses::Port| {
+            port.carrier && (destination.is_group() || destination == port.config.mac)
+        };
+        self.addresses.port(port).is_some_and(own)
+    }
+
+    /// Sends a frame of the stack's own.
+    fn emit(&mut self, now: Instant, port: PortId, bytes: &[u8], out: &mut Outbox) {
+        if self.transmit(now, port, bytes) == Transmitted::Sent {
+            out.frames.push((port, Frame::from(bytes)));
+        }
+    }
+}
+
+/// Whether the daemon's packet sockets ask for this frame: advertisements, ARP, neighbour
+/// discovery, and foreign speakers.
+fn is_captured(frame: &ethernet::Frame<'_>) -> bool {
+    let at = |index: usize| frame.payload.get(index).copied();
+    match frame.ethertype {
+        ethertype::STEADFAST | ethertype::ARP => true,
+        ethertype::IPV4 => at(9) == Some(protocol::VRRP),
+        ethertype::IPV6 => at(6) == Some(protocol::VRRP) || is_discovery(frame.payload),
+        _ => false,
+    }
+}
+
+/// Whether an IPv6 packet is a neighbour solicitation or advertisement.
+fn is_discovery(packet: &[u8]) -> bool {
+    packet.get(6) == Some(&protocol::ICMPV6) && matches!(packet.get(40), Some(135 | 136))
+}

@@ -1,0 +1,350 @@
+//! One direction of a wire: whether a frame arrives, how often, and after how long.
+//!
+//! A cable is two links. Four faults that are easily confused are kept apart: no carrier (`up`),
+//! silence (`blocked`: frames vanish, the carrier stays), loss by chance, and slowness. The filter
+//! loses chosen frames, so that a scenario can lose exactly one advertisement or every CLAIM.
+//!
+//! The hard case is repeatability: a number is drawn only where a probability or jitter is set, in
+//! a fixed order, so a quiet link consumes no randomness and healing one wire does not shift the
+//! fortunes of another.
+//!
+//! Limit: frames do not queue behind each other, so jitter may reorder them, as netem's does.
+
+use core::time::Duration;
+
+use steadfast_core::wire::ethernet;
+
+use super::Uncompared;
+
+/// How much later a reordered frame arrives than it otherwise would: longer than a probe round
+/// (1 ms, D8), so that the next round overtakes it.
+pub const REORDER_HOLD: Duration = Duration::from_millis(2);
+
+/// Most rules of one filter; a further rule is refused.
+pub const RULES_MAX: usize = 16;
+
+/// Where the kind of a Steadfast frame stands (`wire::advert`).
+const KIND_AT: usize = 16;
+
+/// One direction of a wire.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Carrier. Without it nothing passes.
+    pub up: bool,
+    /// Silence: frames vanish while the carrier stays.
+    pub blocked: bool,
+    /// Time each frame takes.
+    pub delay: Duration,
+    /// Drawn uniformly from zero to this and added to the delay.
+    pub jitter: Duration,
+    /// Frames lost by chance, in a thousand.
+    pub loss_permille: u16,
+    /// Frames that arrive twice, in a thousand.
+    pub duplicate_permille: u16,
+    /// Frames held back by [`REORDER_HOLD`], in a thousand.
+    pub reorder_permille: u16,
+    /// Frames lost by choice.
+    pub filter: Filter,
+    /// What was lost, and why.
+    pub counters: Uncompared<LinkCounters>,
+}
+
+/// What a link lost or doubled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Frames that arrived twice.
+    pub duplicated_count: u64,
+    /// Frames lost, by [`Loss`] in its order.
+    pub lost_count: [u64; 4],
+}
+
+/// Why a frame did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loss {
+    /// The link is silent.
+    Blocked,
+    /// The draw said so.
+    Chance,
+    /// A rule of the filter said so.
+    Filtered,
+    /// The link has no carrier.
+    NoCarrier,
+}
+
+/// What became of one frame: nothing, one arrival or two, each after its delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    delays: [Duration; 2],
+    count: usize,
+    loss: Option<Loss>,
+}
+
+impl Link {
+    /// A link with carrier that delivers everything after `delay`.
+    pub fn quiet(delay: Duration) -> Self {
+        Self {
+            up: true,
+            blocked: false,
+            delay,
+            jitter: Duration::ZERO,
+            loss_permille: 0,
+            duplicate_permille: 0,
+            reorder_permille: 0,
+            filter: Filter::default(),
+            counters: Uncompared::default(),
+        }
+    }
+
+    /// Sends one frame. `draw` yields uniform numbers and is called only where a chance is set.
+    pub fn pass(&mut self, frame: &[u8], draw: &mut dyn FnMut() -> u64) -> Passage {
+        if !self.up {
+            return self.lose(Loss::NoCarrier);
+        }
+        if self.blocked {
+            return self.lose(Loss::Blocked);
+        }
+        if self.filter.takes(frame) {
+            return self.lose(Loss::Filtered);
+        }
+        if chance(self.loss_permille, draw) {
+            return self.lose(Loss::Chance);
+        }
+        let twice = chance(self.duplicate_permille, draw);
+        let first = self.latency(draw);
+        let second = if twice {
+            self.counters.0.duplicated_count += 1;
+            self.latency(draw)
+        } else {
+            Duration::ZERO
+        };
+        Passage {
+            delays: [first, second],
+            count: 1 + usize::from(twice),
+            loss: None,
+        }
+    }
+
+    fn latency(&self, draw: &mut dyn FnMut() -> u64) -> Duration {
+        let held = chance(self.reorder_permille, draw);
+        let mut delay = self.delay;
+        if !self.jitter.is_zero() {
+            let span = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX);
+            delay += Duration::from_nanos(draw() % span.saturating_add(1));
+        }
+        if held { delay + REORDER_HOLD } else { delay }
+    }
+
+    fn lose(&mut self, loss: Loss) -> Passage {
+        self.counters.0.lost_count[loss as usize] += 1;
+        Passage {
+            delays: [Duration::ZERO; 2],
+            count: 0,
+            loss: Some(loss),
+        }
+    }
+}
+
+impl Passage {
+    /// One delay per arrival; empty when the frame is lost.
+    pub fn delays(&self) -> &[Duration] {
+        &self.delays[..self.count]
+    }
+
+    /// Why nothing arrives.
+    pub const fn loss(&self) -> Option<Loss> {
+        self.loss
+    }
+}
+
+/// Frames to lose by choice: the first rule that matches a frame takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Filter {
+    rules: Vec<Rule>,
+}
+
+/// One rule of a [`Filter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Which frames.
+    pub matching: Match,
+    /// How many are still to be taken; `None` takes them until the filter is cleared.
+    pub left: Option<u32>,
+}
+
+/// Which frames a [`Rule`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Match {
+    /// Every frame.
+    Any,
+    /// Frames of one EtherType.
+    EtherType(u16),
+    /// Steadfast frames whose kind byte has this value.
+    Kind(u8),
+}
+
+impl Filter {
+    /// Adds a rule behind the others; `false` when [`RULES_MAX`] rules are in force already.
+    #[must_use]
+    pub fn add(&mut self, matching: Match, left: Option<u32>) -> bool {
+        let fits = self.rules.len() < RULES_MAX;
+        if fits && left != Some(0) {
+            self.rules.push(Rule { matching, left });
+        }
+        fits
+    }
+
+    /// Removes every rule.
+    pub fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Whether a rule takes this frame; a counted rule counts it and leaves when used up.
+    fn takes(&mut self, frame: &[u8]) -> bool {
+        let Some(at) = self.rules.iter().position(|rule| rule.matching.hits(frame)) else {
+            return false;
+        };
+        if let Some(left) = &mut self.rules[at].left {
+            *left -= 1;
+            if *left == 0 {
+                self.rules.remove(at);
+            }
+        }
+        true
+    }
+}
+
+impl Match {
+    fn hits(self, frame: &[u8]) -> bool {
+        let ethertype = || ethernet::Frame::parse(frame).map(|parsed| parsed.ethertype);
+        match self {
+            Self::Any => true,
+            Self::EtherType(wanted) => ethertype() == Some(wanted),
+            Self::Kind(kind) => {
+                frame.get(KIND_AT) == Some(&kind)
+                    && ethertype() == Some(ethernet::ethertype::STEADFAST)
+            }
+        }
+    }
+}
+
+fn chance(permille: u16, draw: &mut dyn FnMut() -> u64) -> bool {
+    permille > 0 && draw() % 1000 < u64::from(permille)
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::MacAddr;
+    use steadfast_core::wire::ethernet::ethertype;
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_micros(50);
+
+    fn frame(ethertype: u16, kind: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        ethernet::header(&mut out, MacAddr::BROADCAST, MacAddr([2; 6]), ethertype);
+        out.extend_from_slice(&[1, 1, kind]);
+        out
+    }
+
+    fn never() -> u64 {
+        panic!("a quiet link must draw nothing")
+    }
+
+    fn passes(link: &mut Link, frame: &[u8]) -> bool {
+        !link.pass(frame, &mut never).delays().is_empty()
+    }
+
+    /// link: a quiet link delivers once, after its delay, and draws nothing, so that adding a
+    /// quiet wire to a topology changes no other wire's fortunes.
+    #[test]
+    fn link_quiet_delivers_once_and_draws_nothing() {
+        let passage = Link::quiet(DELAY).pass(&frame(ethertype::ARP, 0), &mut never);
+        assert_eq!(passage.delays(), [DELAY]);
+        assert_eq!(passage.loss(), None);
+    }
+
+    /// link: no carrier and silence both lose every frame, and say which of the two it was.
+    #[test]
+    fn link_without_carrier_or_silent_loses_everything() {
+        let mut dead = Link::quiet(DELAY);
+        dead.up = false;
+        let mut silent = Link::quiet(DELAY);
+        silent.blocked = true;
+        let any = frame(ethertype::ARP, 0);
+        assert_eq!(dead.pass(&any, &mut never).loss(), Some(Loss::NoCarrier));
+        assert_eq!(silent.pass(&any, &mut never).loss(), Some(Loss::Blocked));
+        assert!(silent.up, "silence leaves the carrier");
+        assert_eq!(silent.counters.0.lost_count, [1, 0, 0, 0]);
+    }
+
+    /// link: each chance follows its own draw, in the order loss, duplicate, then reorder and
+    /// jitter per arrival.
+    #[test]
+    fn link_chances_follow_the_draws() {
+        let mut link = Link::quiet(DELAY);
+        link.loss_permille = 100;
+        link.duplicate_permille = 100;
+        link.reorder_permille = 100;
+        link.jitter = Duration::from_nanos(9);
+        let any = frame(ethertype::IPV4, 0);
+        let mut numbers = [100, 99, 99, 3, 500, 7].into_iter();
+        let passage = link.pass(&any, &mut || numbers.next().unwrap());
+        let nanos = Duration::from_nanos;
+        assert_eq!(
+            passage.delays(),
+            [DELAY + REORDER_HOLD + nanos(3), DELAY + nanos(7)]
+        );
+        assert_eq!(link.pass(&any, &mut || 99).loss(), Some(Loss::Chance));
+    }
+
+    /// link: a counted rule takes exactly the next matching frames and no other: one CLAIM can be
+    /// lost while everything else arrives.
+    #[test]
+    fn filter_takes_exactly_the_next_matching_frames() {
+        let (claim, advert) = (
+            frame(ethertype::STEADFAST, 2),
+            frame(ethertype::STEADFAST, 0),
+        );
+        let mut link = Link::quiet(DELAY);
+        assert!(link.filter.add(Match::Kind(2), Some(2)));
+        assert!(passes(&mut link, &advert));
+        assert!(passes(&mut link, &frame(ethertype::IPV4, 2)), "not ours");
+        assert!(!passes(&mut link, &claim));
+        assert!(!passes(&mut link, &claim));
+        assert!(passes(&mut link, &claim), "the rule is used up");
+        assert!(link.filter.rules().is_empty());
+    }
+
+    /// link: an uncounted rule takes a whole EtherType until it is cleared, and a filter refuses
+    /// rules beyond its bound.
+    #[test]
+    fn filter_takes_an_ethertype_until_cleared_and_is_bounded() {
+        let mut link = Link::quiet(DELAY);
+        let any = frame(ethertype::STEADFAST, 0);
+        for _ in 0..RULES_MAX {
+            assert!(
+                link.filter
+                    .add(Match::EtherType(ethertype::STEADFAST), None)
+            );
+        }
+        assert!(!link.filter.add(Match::Any, None));
+        assert!((0..100).all(|_| !passes(&mut link, &any)));
+        assert!(passes(&mut link, &frame(ethertype::ARP, 0)));
+        link.filter.clear();
+        assert!(passes(&mut link, &any));
+    }
+
+    /// link: a frame shorter than a header is carried like any other and matches no EtherType.
+    #[test]
+    fn filter_ignores_frames_without_a_header() {
+        let mut link = Link::quiet(DELAY);
+        assert!(link.filter.add(Match::Kind(0), None));
+        assert!(passes(&mut link, &[0; 3]));
+    }
+}
