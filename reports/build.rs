@@ -23,7 +23,10 @@ fn main() -> io::Result<()> {
         }
         code.push_str(&listing(list, folder, &files));
     }
-    fs::write(PathBuf::from(variable("OUT_DIR")?).join("catalogue.rs"), code)
+    fs::write(
+        PathBuf::from(variable("OUT_DIR")?).join("catalogue.rs"),
+        code,
+    )
 }
 
 /// The scenario files of a folder, sorted; none if there is no such folder.
@@ -35,7 +38,10 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             println!("cargo::rerun-if-changed={}", path.display());
             files.push(path);
         }

@@ -3,12 +3,12 @@
 //! ```text
 //!  steadfast-report/
 //!    summary.json   junit.xml
-//!    failures/SCENARIO-SEED/trace.jsonl    one per failing run, with
+//!    failures/SCENARIO-SEED/trace.jsonl    for each failing run, with
 //!                           scenario.toml  the file it was made from
 //! ```
 //! An older report in the same place is replaced: its failures are removed, but only from a folder
-//! that holds a summary or nothing, so no other data is lost by a wrong `--report`. Limit:
-//! [`TRACES_MAX`].
+//! that holds a summary or nothing, so no other data is lost by a wrong `--report`. Limits:
+//! [`TRACES_MAX`], [`TRACES_EACH_MAX`]; a failing run beyond them stands in the summary alone.
 
 use std::fs;
 use std::io;
@@ -21,8 +21,12 @@ use crate::problem::Problem;
 use crate::runs::Run;
 use crate::summary::{self, Summary};
 
-/// Most traces stored; failing runs beyond it are named with the command that repeats them.
+/// Most traces stored in all: a trace takes megabytes. Later failing runs have none.
 const TRACES_MAX: usize = 100;
+/// Most traces stored of one scenario, so that one that always fails leaves room for others.
+pub(crate) const TRACES_EACH_MAX: usize = 4;
+/// The results for build servers.
+const JUNIT: &str = "junit.xml";
 /// Folder of the failing runs.
 const FAILURES: &str = "failures";
 /// A failing run's trace.
@@ -42,20 +46,33 @@ impl Bundle {
     pub(crate) fn create(folder: &Path) -> Result<Self, Problem> {
         fs::create_dir_all(folder).map_err(Problem::writing(folder))?;
         let summary = folder.join(summary::FILE);
-        let empty = fs::read_dir(folder).map_err(Problem::reading(folder))?.next().is_none();
+        let empty = fs::read_dir(folder)
+            .map_err(Problem::reading(folder))?
+            .next()
+            .is_none();
         if !empty && !summary.is_file() {
             let text = "the folder holds something else than a report; choose another --report";
             let reason = io::Error::new(io::ErrorKind::AlreadyExists, text);
-            return Err(Problem::Write { path: folder.to_owned(), reason });
+            return Err(Problem::Write {
+                path: folder.to_owned(),
+                reason,
+            });
         }
         let failures = folder.join(FAILURES);
         if failures.exists() {
             fs::remove_dir_all(&failures).map_err(Problem::writing(&failures))?;
         }
+        let junit = folder.join(JUNIT);
+        if junit.exists() {
+            fs::remove_file(&junit).map_err(Problem::writing(&junit))?;
+        }
         // A report that is cut short must not look like the older one; and what was begun is known
         // again as a report.
         Summary::default().write(folder)?;
-        Ok(Self { folder: folder.to_owned(), traces: 0 })
+        Ok(Self {
+            folder: folder.to_owned(),
+            traces: 0,
+        })
     }
 
     /// Plays a failing run again and stores its trace and scenario. None when there are enough.
@@ -74,7 +91,7 @@ impl Bundle {
 
     /// Writes what all runs amount to.
     pub(crate) fn finish(self, summary: &Summary, suites: &[Suite]) -> Result<PathBuf, Problem> {
-        let path = self.folder.join("junit.xml");
+        let path = self.folder.join(JUNIT);
         fs::write(&path, junit::document(suites)).map_err(Problem::writing(&path))?;
         summary.write(&self.folder)?;
         Ok(self.folder)

@@ -40,7 +40,10 @@ pub(crate) fn open(what: &str) -> Result<Scenario, Problem> {
     }
     match named(what) {
         Some(file) => parse(file),
-        None => Err(Problem::UnknownName { name: what.to_owned(), advice: advice(what) }),
+        None => Err(Problem::UnknownName {
+            name: what.to_owned(),
+            advice: advice(what),
+        }),
     }
 }
 
@@ -64,7 +67,9 @@ fn all() -> impl Iterator<Item = &'static Stored> {
 
 fn advice(wrong: &str) -> String {
     let distance = |file: &&Stored| strsim::damerau_levenshtein(wrong, file.name);
-    let nearest = all().min_by_key(distance).filter(|file| distance(file) <= TYPOS_MAX);
+    let nearest = all()
+        .min_by_key(distance)
+        .filter(|file| distance(file) <= TYPOS_MAX);
     let meant = nearest.map(|file| format!("did you mean `{}`? ", file.name));
     let rest = "`steadfast list` shows all; a path must have a `/` or end in `.toml`";
     format!("{}{rest}", meant.unwrap_or_default())
@@ -93,7 +98,10 @@ mod tests {
         let Problem::UnknownName { advice, .. } = problem else {
             panic!("{problem:?}");
         };
-        assert!(advice.starts_with(&format!("did you mean `{name}`?")), "{advice}");
+        assert!(
+            advice.starts_with(&format!("did you mean `{name}`?")),
+            "{advice}"
+        );
         let far = advice_of("nothing-like-any-scenario-there-is");
         assert!(far.starts_with("`steadfast list`"), "{far}");
     }

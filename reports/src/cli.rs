@@ -74,7 +74,11 @@ pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
     let (first, end) = text.split_once("..").ok_or_else(wrong)?;
     let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
     let seeds = number(first)?..number(end)?;
-    if seeds.is_empty() { Err(wrong()) } else { Ok(seeds) }
+    if seeds.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(seeds)
+    }
 }
 
 /// How many threads: as many as asked, else as many as can run at once.

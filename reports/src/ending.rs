@@ -67,6 +67,9 @@ mod tests {
     fn ending_worst_counts() {
         let endings = [Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(Ending::from);
         assert_eq!(endings.into_iter().max(), Some(Ending::Fail));
-        assert_eq!([Ending::NotRun, Ending::Unknown].into_iter().max(), Some(Ending::Unknown));
+        assert_eq!(
+            [Ending::NotRun, Ending::Unknown].into_iter().max(),
+            Some(Ending::Unknown)
+        );
     }
 }

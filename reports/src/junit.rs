@@ -94,7 +94,12 @@ impl Counts {
 }
 
 fn element(xml: &mut String, opening: &str, counts: &Counts) {
-    let Counts { tests, failures, errors, skipped } = counts;
+    let Counts {
+        tests,
+        failures,
+        errors,
+        skipped,
+    } = counts;
     line(
         xml,
         &format!(
@@ -105,7 +110,10 @@ fn element(xml: &mut String, opening: &str, counts: &Counts) {
 }
 
 fn push_case(xml: &mut String, class: &str, case: &Case) {
-    let opening = format!("    <testcase classname=\"{class}\" name=\"{}\"", escaped(&case.name));
+    let opening = format!(
+        "    <testcase classname=\"{class}\" name=\"{}\"",
+        escaped(&case.name)
+    );
     let inside = match &case.result {
         CaseResult::Pass => {
             line(xml, &format!("{opening}/>"));
@@ -157,14 +165,23 @@ mod tests {
     use super::*;
 
     fn case(name: &str, result: CaseResult) -> Case {
-        Case { name: name.to_owned(), result }
+        Case {
+            name: name.to_owned(),
+            result,
+        }
     }
 
     /// Every kind of result, with the counts that build servers show.
     #[test]
     fn junit_document_shape_is_stable() {
-        let (message, text) = ("outage".to_owned(), "22 ms\nrepeat: steadfast run x".to_owned());
-        let failure = CaseResult::Failure { message: message.clone(), text: text.clone() };
+        let (message, text) = (
+            "outage".to_owned(),
+            "22 ms\nrepeat: steadfast run x".to_owned(),
+        );
+        let failure = CaseResult::Failure {
+            message: message.clone(),
+            text: text.clone(),
+        };
         let fast = Suite {
             name: "fast".to_owned(),
             cases: vec![
@@ -173,9 +190,32 @@ mod tests {
                 case("b seed 0", CaseResult::Error { message, text }),
             ],
         };
-        let skipped = CaseResult::Skipped { message: "needs the runtime".to_owned() };
-        let lab = Suite { name: "lab".to_owned(), cases: vec![case("all", skipped)] };
-        insta::assert_snapshot!(document(&[fast, lab]), @"");
+        let skipped = CaseResult::Skipped {
+            message: "needs the runtime".to_owned(),
+        };
+        let lab = Suite {
+            name: "lab".to_owned(),
+            cases: vec![case("all", skipped)],
+        };
+        insta::assert_snapshot!(document(&[fast, lab]), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="steadfast" tests="4" failures="1" errors="1" skipped="1">
+          <testsuite name="fast" tests="3" failures="1" errors="1" skipped="0">
+            <testcase classname="fast" name="a seed 0"/>
+            <testcase classname="fast" name="a seed 1">
+              <failure message="outage">22 ms&#10;repeat: steadfast run x</failure>
+            </testcase>
+            <testcase classname="fast" name="b seed 0">
+              <error message="outage">22 ms&#10;repeat: steadfast run x</error>
+            </testcase>
+          </testsuite>
+          <testsuite name="lab" tests="1" failures="0" errors="0" skipped="1">
+            <testcase classname="lab" name="all">
+              <skipped message="needs the runtime"/>
+            </testcase>
+          </testsuite>
+        </testsuites>
+        "#);
     }
 
     /// One unescaped letter makes the whole file unreadable, and with it every result.
@@ -189,7 +229,12 @@ mod tests {
         );
         let suite = Suite {
             name: hostile.to_owned(),
-            cases: vec![case(hostile, CaseResult::Skipped { message: hostile.to_owned() })],
+            cases: vec![case(
+                hostile,
+                CaseResult::Skipped {
+                    message: hostile.to_owned(),
+                },
+            )],
         };
         let xml = document(&[suite]);
         assert!(!xml.contains("<a "), "{xml}");

@@ -26,7 +26,7 @@ mod verbs;
 mod words;
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use miette::Report;
@@ -40,13 +40,20 @@ fn main() -> ExitCode {
     let cli = match cli::parse(env::args_os()) {
         Ok(cli) => cli,
         Err(wrong) => {
-            let code = if wrong.use_stderr() { Ending::USAGE } else { Ending::Pass.code(false) };
+            let code = if wrong.use_stderr() {
+                Ending::USAGE
+            } else {
+                Ending::Pass.code(false)
+            };
             // When even the terminal is gone, the code is all that can be told.
             let _ = wrong.print();
             return ExitCode::from(code);
         }
     };
-    let mut streams = Streams { out: &mut io::stdout().lock(), err: &mut io::stderr() };
+    let mut streams = Streams {
+        out: &mut io::stdout().lock(),
+        err: &mut io::stderr(),
+    };
     let ended = verbs::run(&cli, &mut streams);
     let ended = ended.and_then(|ending| {
         streams.out.flush().map_err(Problem::Print)?;

@@ -26,7 +26,11 @@ pub(crate) fn in_order<R: Send, E>(
     work: impl Fn(u64) -> R + Sync,
     take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let shared = Shared { count, next: AtomicU64::new(0), taken: AtomicU64::new(0) };
+    let shared = Shared {
+        count,
+        next: AtomicU64::new(0),
+        taken: AtomicU64::new(0),
+    };
     let (sender, results) = mpsc::sync_channel(CHANNEL_DEPTH);
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -102,7 +106,10 @@ mod tests {
                 Ok::<(), ()>(())
             };
             assert_eq!(in_order(100, threads, slow_start, take), Ok(()));
-            assert_eq!(taken, (0..100).map(|number| number * number).collect::<Vec<u64>>());
+            assert_eq!(
+                taken,
+                (0..100).map(|number| number * number).collect::<Vec<u64>>()
+            );
         }
     }
 

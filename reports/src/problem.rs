@@ -77,12 +77,18 @@ pub(crate) enum Problem {
 impl Problem {
     /// For `map_err`: this path cannot be read.
     pub(crate) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        |reason| Self::Read { path: path.to_owned(), reason }
+        |reason| Self::Read {
+            path: path.to_owned(),
+            reason,
+        }
     }
 
     /// For `map_err`: this path cannot be written.
     pub(crate) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        |reason| Self::Write { path: path.to_owned(), reason }
+        |reason| Self::Write {
+            path: path.to_owned(),
+            reason,
+        }
     }
 
     /// Whether the reader of the output went away, as `head` does.

@@ -31,7 +31,14 @@ impl Progress {
 
     fn new(total: u64, bar: Option<ProgressBar>) -> Self {
         let now = Instant::now();
-        Self { bar, total, done: 0, failed: 0, started: now, told: now }
+        Self {
+            bar,
+            total,
+            done: 0,
+            failed: 0,
+            started: now,
+            told: now,
+        }
     }
 
     /// One more run is done.
@@ -61,7 +68,10 @@ impl Progress {
 
     fn line(&self, elapsed: Duration) -> String {
         let (done, total, failed) = (self.done, self.total, self.failed);
-        format!("{done} of {total} runs, {failed} failed, {} s", elapsed.as_secs())
+        format!(
+            "{done} of {total} runs, {failed} failed, {} s",
+            elapsed.as_secs()
+        )
     }
 }
 
@@ -88,7 +98,10 @@ mod tests {
         let text = String::from_utf8(err).unwrap();
         assert!(text.starts_with("2 of 10 runs, 1 failed, "), "{text}");
         assert_eq!(text.lines().count(), 1);
-        assert_eq!(progress.line(Duration::from_secs(7)), "3 of 10 runs, 2 failed, 7 s");
+        assert_eq!(
+            progress.line(Duration::from_secs(7)),
+            "3 of 10 runs, 2 failed, 7 s"
+        );
     }
 
     /// A template that indicatif does not understand would silently look like its default.

@@ -19,12 +19,16 @@ use steadfast_sim::campaign::{self, Outcome};
 use crate::cli::World;
 use crate::ending::Ending;
 use crate::problem::Problem;
+use crate::summary::NotRun;
 use crate::words;
 
 /// What stands in an oracle's place when a run could not be played.
 pub(crate) const UNPLAYED: &str = "scenario";
 /// What stands in an oracle's place when the world gave up.
 const OVERFLOWED: &str = "world";
+
+/// Complaints shown for each run; more are counted.
+const COMPLAINTS_SHOWN: usize = 5;
 
 /// What a run amounted to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +63,9 @@ pub(crate) struct Complaint {
 impl Run {
     /// Plays a scenario and keeps only the judgement.
     pub(crate) fn play(scenario: &Scenario, seed: u64) -> Self {
-        let played = marked(scenario, seed, || campaign::play(scenario, seed, Rules::complete()));
+        let played = marked(scenario, seed, || {
+            campaign::play(scenario, seed, Rules::complete())
+        });
         Self::of(scenario, seed, played)
     }
 
@@ -71,12 +77,18 @@ impl Run {
     ) -> Result<Self, Problem> {
         let file = File::create(path).map_err(Problem::writing(path))?;
         let mut failed = None;
-        let store = Store { file, failed: &mut failed };
+        let store = Store {
+            file,
+            failed: &mut failed,
+        };
         let rules = Rules::complete();
         let play = || campaign::play_storing(scenario, seed, rules, store);
         let played = marked(scenario, seed, play);
         match failed {
-            Some(reason) => Err(Problem::Write { path: path.to_owned(), reason }),
+            Some(reason) => Err(Problem::Write {
+                path: path.to_owned(),
+                reason,
+            }),
             None => Ok(Self::of(scenario, seed, played)),
         }
     }
@@ -94,7 +106,10 @@ impl Run {
             scenario: scenario.to_owned(),
             seed,
             verdict: Verdict::Fail,
-            complaints: vec![Complaint { oracle: UNPLAYED.to_owned(), text: reason }],
+            complaints: vec![Complaint {
+                oracle: UNPLAYED.to_owned(),
+                text: reason,
+            }],
             armed: BTreeMap::new(),
             trace: None,
             outage: None,
@@ -104,7 +119,10 @@ impl Run {
 
     /// Names of the oracles that complain, each once.
     pub(crate) fn complaining(&self) -> BTreeSet<&str> {
-        self.complaints.iter().map(|complaint| complaint.oracle.as_str()).collect()
+        self.complaints
+            .iter()
+            .map(|complaint| complaint.oracle.as_str())
+            .collect()
     }
 }
 
@@ -117,7 +135,13 @@ impl From<Outcome> for Run {
         let mut complaints = complaints(&outcome.findings, outcome.verdict);
         if outcome.cost.overflowed {
             let text = "the world had more to do at once than it holds".to_owned();
-            complaints.insert(0, Complaint { oracle: OVERFLOWED.to_owned(), text });
+            complaints.insert(
+                0,
+                Complaint {
+                    oracle: OVERFLOWED.to_owned(),
+                    text,
+                },
+            );
         }
         Self {
             scenario: outcome.scenario,
@@ -136,6 +160,35 @@ impl From<Outcome> for Run {
 pub(crate) fn complaints(findings: &[Finding], verdict: Verdict) -> Vec<Complaint> {
     let guilty = |finding: &&Finding| verdict != Verdict::Pass && finding.verdict == verdict;
     findings.iter().filter(guilty).map(complaint).collect()
+}
+
+/// Why a run did not pass, and the one command that repeats it; nothing if it did.
+pub(crate) fn why(run: &Run, what: &str, world: World) -> Vec<String> {
+    if run.verdict == Verdict::Pass {
+        return Vec::new();
+    }
+    let shown = run.complaints.iter().take(COMPLAINTS_SHOWN);
+    let mut lines: Vec<_> = shown
+        .map(|complaint| format!("{}: {}", complaint.oracle, complaint.text))
+        .collect();
+    let hidden = run.complaints.len().saturating_sub(COMPLAINTS_SHOWN);
+    if hidden > 0 {
+        lines.push(format!("and {hidden} more"));
+    }
+    lines.push(format!("repeat: {}", words::repeat(what, world, run.seed)));
+    lines
+}
+
+/// Why this world does not run it, if its file says so.
+pub(crate) fn not_run(scenario: &Scenario, world: World) -> Option<NotRun> {
+    let plan = scenario.plan();
+    let reason = plan.worlds.get(world.name())?.skip.clone()?;
+    let (scenario, world) = (Some(plan.name.clone()), world.name().to_owned());
+    Some(NotRun {
+        scenario,
+        world,
+        reason,
+    })
 }
 
 /// Ends the process with the exit code of a failure when a run panics, after saying which run.
@@ -185,7 +238,10 @@ fn complaint(finding: &Finding) -> Complaint {
         Some(violation) => format!("{scope}{} (since {})", violation.text, violation.from),
         None => format!("{scope}{}", finding.evidence),
     };
-    Complaint { oracle: finding.oracle.clone(), text }
+    Complaint {
+        oracle: finding.oracle.clone(),
+        text,
+    }
 }
 
 /// A file that remembers why it could not be written.
@@ -235,7 +291,10 @@ mod tests {
         let run = Run::from(played);
         assert_eq!(run.complaints.len(), 2);
         assert_eq!(run.complaining(), BTreeSet::from(["outage"]));
-        assert_eq!(run.complaints[0].text, "out: 22 ms, allowed are 12 (since 3.000s)");
+        assert_eq!(
+            run.complaints[0].text,
+            "out: 22 ms, allowed are 12 (since 3.000s)"
+        );
     }
 
     /// A world that overflowed has findings, but none of them may stand as the reason alone.
@@ -244,18 +303,26 @@ mod tests {
         let mut played = outcome("x", 3);
         played.verdict = Verdict::Unknown;
         played.cost.overflowed = true;
-        assert_eq!(Run::from(played).complaining(), BTreeSet::from([OVERFLOWED]));
+        assert_eq!(
+            Run::from(played).complaining(),
+            BTreeSet::from([OVERFLOWED])
+        );
     }
 
     /// An oracle that sits several times was armed when any of its seats was.
     #[test]
     fn run_armed_anywhere_is_armed() {
         let mut played = outcome("x", 3);
-        played.findings = ["outage", "outage", "no_flap"].map(|name| finding(name, Verdict::Pass)).into();
+        played.findings = ["outage", "outage", "no_flap"]
+            .map(|name| finding(name, Verdict::Pass))
+            .into();
         played.findings[0].armed = false;
         played.findings[2].armed = false;
         let armed = Run::from(played).armed;
-        assert_eq!(armed, BTreeMap::from([("no_flap".into(), false), ("outage".into(), true)]));
+        assert_eq!(
+            armed,
+            BTreeMap::from([("no_flap".into(), false), ("outage".into(), true)])
+        );
     }
 
     /// The last words of a panic must name the run that is being played, and no earlier one.
@@ -273,6 +340,20 @@ mod tests {
     fn run_trace_that_cannot_be_stored_is_a_problem() {
         let scenario = crate::catalogue::open(crate::catalogue::CATALOGUE[0].name).unwrap();
         let full = Path::new("/dev/full");
-        assert!(matches!(Run::play_storing(&scenario, 0, full), Err(Problem::Write { .. })));
+        assert!(matches!(
+            Run::play_storing(&scenario, 0, full),
+            Err(Problem::Write { .. })
+        ));
+    }
+
+    /// Sixteen streams that were all interrupted are one story, not a screen.
+    #[test]
+    fn run_text_counts_what_it_does_not_show() {
+        let mut played = outcome("a", 1);
+        played.verdict = Verdict::Fail;
+        played.findings = vec![finding("outage", Verdict::Fail); 16];
+        let lines = why(&Run::from(played), "a", World::Fast);
+        assert_eq!(lines.len(), COMPLAINTS_SHOWN + 2);
+        assert_eq!(lines[COMPLAINTS_SHOWN], "and 11 more");
     }
 }

@@ -122,9 +122,16 @@ mod tests {
     fn sample() -> Summary {
         let passed = Run::from(outcome("active-loses-power", 0));
         let unplayed = Run::unplayed("broken", 2, "a step is later than the end".to_owned());
-        let runs = [passed, judged("quiet-day", 7, Verdict::Unknown, "converges"), unplayed];
+        let runs = [
+            passed,
+            judged("quiet-day", 7, Verdict::Unknown, "converges"),
+            unplayed,
+        ];
         Summary {
-            results: runs.iter().map(|run| Record::of(run, World::Fast)).collect(),
+            results: runs
+                .iter()
+                .map(|run| Record::of(run, World::Fast))
+                .collect(),
             ..Summary::default()
         }
     }
@@ -132,7 +139,36 @@ mod tests {
     /// The shape that tools read, with what is empty left out.
     #[test]
     fn summary_json_shape_is_stable() {
-        insta::assert_snapshot!(sample().to_json(), @"");
+        insta::assert_snapshot!(sample().to_json(), @r#"
+        {
+          "results": [
+            {
+              "scenario": "active-loses-power",
+              "world": "fast",
+              "seed": 0,
+              "verdict": "pass",
+              "trace": "0000000000000000abababababababababababababababababababababababab",
+              "outage_ms": 11.25
+            },
+            {
+              "scenario": "quiet-day",
+              "world": "fast",
+              "seed": 7,
+              "verdict": "unknown",
+              "trace": "0000000000000007abababababababababababababababababababababababab",
+              "outage_ms": 11.25
+            },
+            {
+              "scenario": "broken",
+              "world": "fast",
+              "seed": 2,
+              "verdict": "fail",
+              "trace": null,
+              "outage_ms": null
+            }
+          ]
+        }
+        "#);
     }
 
     /// The whole shape, with everything a qualification adds.
@@ -142,14 +178,40 @@ mod tests {
         let oracles = vec!["at_most_one_active".to_owned()];
         let summary = Summary {
             results: Vec::new(),
-            impossible: vec![Theory { scenario, world, seed: Some(3), oracles }],
+            impossible: vec![Theory {
+                scenario,
+                world,
+                seed: Some(3),
+                oracles,
+            }],
             not_run: vec![NotRun {
                 scenario: None,
                 world: "lab".to_owned(),
                 reason: "needs the runtime".to_owned(),
             }],
         };
-        insta::assert_snapshot!(summary.to_json(), @"");
+        insta::assert_snapshot!(summary.to_json(), @r#"
+        {
+          "results": [],
+          "impossible": [
+            {
+              "scenario": "split-serves-twice",
+              "world": "fast",
+              "seed": 3,
+              "oracles": [
+                "at_most_one_active"
+              ]
+            }
+          ],
+          "not_run": [
+            {
+              "scenario": null,
+              "world": "lab",
+              "reason": "needs the runtime"
+            }
+          ]
+        }
+        "#);
     }
 
     /// What was written is read back by a replay.
@@ -158,7 +220,10 @@ mod tests {
         let summary = sample();
         let read: Summary = serde_json::from_str(&summary.to_json()).unwrap();
         assert_eq!(read, summary);
-        assert_eq!(read.record("quiet-day", 7).map(|it| it.verdict), Some(Verdict::Unknown));
+        assert_eq!(
+            read.record("quiet-day", 7).map(|it| it.verdict),
+            Some(Verdict::Unknown)
+        );
         assert_eq!(read.record("quiet-day", 8), None);
     }
 }

@@ -99,7 +99,10 @@ impl Tally {
     /// For tools: `{runs, distinct_traces, failures: [{scenario, seed, oracle}], armed: {oracle:
     /// share}, simulated_s, cpu_s}`.
     pub(crate) fn to_json(&self, cpu: Duration) -> String {
-        let armed = self.armed.iter().map(|(oracle, share)| (oracle.as_str(), share.of_one()));
+        let armed = self
+            .armed
+            .iter()
+            .map(|(oracle, share)| (oracle.as_str(), share.of_one()));
         crate::summary::to_json(&Json {
             runs: self.runs,
             distinct_traces: self.traces.len(),
@@ -134,7 +137,9 @@ impl Tally {
     /// What the JSON shape has no room for, for the error stream: unknown runs, and failures that
     /// were only counted.
     pub(crate) fn notes(&self) -> String {
-        let lines = listing("unknown", &self.unknowns).into_iter().chain(self.unnamed_line());
+        let lines = listing("unknown", &self.unknowns)
+            .into_iter()
+            .chain(self.unnamed_line());
         lines.map(|line| line + "\n").collect()
     }
 
@@ -170,12 +175,17 @@ fn note(list: &mut Vec<Trouble>, run: &Run) -> u64 {
             unnamed += 1;
             continue;
         }
-        let first = run.complaints.iter().find(|complaint| complaint.oracle == oracle);
+        let first = run
+            .complaints
+            .iter()
+            .find(|complaint| complaint.oracle == oracle);
         list.push(Trouble {
             scenario: run.scenario.clone(),
             seed: run.seed,
             oracle: oracle.to_owned(),
-            text: first.map(|complaint| complaint.text.clone()).unwrap_or_default(),
+            text: first
+                .map(|complaint| complaint.text.clone())
+                .unwrap_or_default(),
         });
     }
     unnamed
@@ -183,9 +193,18 @@ fn note(list: &mut Vec<Trouble>, run: &Run) -> u64 {
 
 fn listing(word: &str, troubles: &[Trouble]) -> Vec<String> {
     let mut lines = Vec::new();
-    for Trouble { scenario, seed, oracle, text } in troubles.iter().take(FAILURES_SHOWN) {
+    for Trouble {
+        scenario,
+        seed,
+        oracle,
+        text,
+    } in troubles.iter().take(FAILURES_SHOWN)
+    {
         lines.push(format!("{word} {scenario} seed {seed}: {oracle}: {text}"));
-        lines.push(format!("  repeat: {}", words::repeat(scenario, World::Fast, *seed)));
+        lines.push(format!(
+            "  repeat: {}",
+            words::repeat(scenario, World::Fast, *seed)
+        ));
     }
     let hidden = troubles.len().saturating_sub(FAILURES_SHOWN);
     if hidden > 0 {
@@ -220,19 +239,62 @@ mod tests {
     /// The shape that tools read: these keys, in this order.
     #[test]
     fn tally_json_shape_is_stable() {
-        insta::assert_snapshot!(sample().to_json(CPU), @"");
+        insta::assert_snapshot!(sample().to_json(CPU), @r#"
+        {
+          "runs": 6,
+          "distinct_traces": 4,
+          "failures": [
+            {
+              "scenario": "quiet-day",
+              "seed": 3,
+              "oracle": "outage"
+            },
+            {
+              "scenario": "broken",
+              "seed": 5,
+              "oracle": "scenario"
+            }
+          ],
+          "armed": {
+            "at_most_one_active": 1.0,
+            "converges": 0.0,
+            "outage": 1.0
+          },
+          "simulated_s": 30.0,
+          "cpu_s": 1.5
+        }
+        "#);
     }
 
     /// People see the same, what was wrong, and how to see it again.
     #[test]
     fn tally_text_names_failures_and_commands() {
-        insta::assert_snapshot!(sample().to_text(CPU), @"");
+        insta::assert_snapshot!(sample().to_text(CPU), @r"
+        runs             6
+        distinct traces  4
+        failed runs      2
+        unknown runs     1
+        simulated        30 s in 1.5 s of processor time
+        armed share, of the runs in which the oracle watched:
+          at_most_one_active  100.0 %
+          converges             0.0 %
+          outage              100.0 %
+        FAIL quiet-day seed 3: outage: out: 22 ms, allowed are 12 (since 3.000s)
+          repeat: steadfast run quiet-day --world fast --seed 3
+        FAIL broken seed 5: scenario: a step is later than the end
+          repeat: steadfast run broken --world fast --seed 5
+        unknown planned-takeover seed 4: converges: out: never armed
+          repeat: steadfast run planned-takeover --world fast --seed 4
+        ");
     }
 
     /// What has no place in the JSON is told beside it.
     #[test]
     fn tally_notes_tell_of_unknown_runs() {
-        insta::assert_snapshot!(sample().notes(), @"");
+        insta::assert_snapshot!(sample().notes(), @r"
+        unknown planned-takeover seed 4: converges: out: never armed
+          repeat: steadfast run planned-takeover --world fast --seed 4
+        ");
     }
 
     /// A sweep is as bad as its worst run, and one that ran nothing has proven nothing.
@@ -251,9 +313,18 @@ mod tests {
     /// Almost always is not always: 99.99 % armed must not be printed as 100.
     #[test]
     fn tally_share_is_cut_not_rounded() {
-        let share = Share { armed: 99_999, watched: 100_000 };
-        assert_eq!((share.percent(), share.of_one()), ("99.9 %".to_owned(), 0.9999));
-        let all = Share { armed: 3, watched: 3 };
+        let share = Share {
+            armed: 99_999,
+            watched: 100_000,
+        };
+        assert_eq!(
+            (share.percent(), share.of_one()),
+            ("99.9 %".to_owned(), 0.9999)
+        );
+        let all = Share {
+            armed: 3,
+            watched: 3,
+        };
         assert_eq!((all.percent(), all.of_one()), ("100.0 %".to_owned(), 1.0));
     }
 
@@ -265,10 +336,17 @@ mod tests {
         for seed in 0..count {
             tally.add(&judged("a", seed, Verdict::Fail, "outage"));
         }
-        assert_eq!((tally.failures.len(), tally.failed_runs), (FAILURES_MAX, count));
+        assert_eq!(
+            (tally.failures.len(), tally.failed_runs),
+            (FAILURES_MAX, count)
+        );
         let text = tally.to_text(CPU);
         assert_eq!(text.matches("  repeat: ").count(), FAILURES_SHOWN);
         assert!(text.contains("FAIL: 9980 more"), "{text}");
-        assert!(tally.notes().contains("5 more are only counted"), "{}", tally.notes());
+        assert!(
+            tally.notes().contains("5 more are only counted"),
+            "{}",
+            tally.notes()
+        );
     }
 }

@@ -22,7 +22,11 @@ pub(crate) fn outcome(scenario: &str, seed: u64) -> Outcome {
         trace: TraceHash(hash),
         event_count: 1000,
         outage: Some(Duration::from_micros(11_250)),
-        cost: Cost { hops: 5000, simulated: Duration::from_secs(6), overflowed: false },
+        cost: Cost {
+            hops: 5000,
+            simulated: Duration::from_secs(6),
+            overflowed: false,
+        },
     }
 }
 

@@ -47,12 +47,20 @@ pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
 
 /// The one command that repeats a run.
 pub(crate) fn repeat(what: &str, world: World, seed: u64) -> String {
-    format!("steadfast run {} --world {} --seed {seed}", quoted(what), world.name())
+    format!(
+        "steadfast run {} --world {} --seed {seed}",
+        quoted(what),
+        world.name()
+    )
 }
 
 /// `1 run`, `2 runs`.
 pub(crate) fn counted(count: u64, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {one}s")
+    }
 }
 
 /// A word for a POSIX shell.
@@ -87,13 +95,22 @@ mod tests {
         let command = |what| repeat(what, World::Fast, 7);
         let plain = "steadfast run active-loses-power --world fast --seed 7";
         assert_eq!(command("active-loses-power"), plain);
-        assert_eq!(command("/a b/it's.toml"), r"steadfast run '/a b/it'\''s.toml' --world fast --seed 7");
+        assert_eq!(
+            command("/a b/it's.toml"),
+            r"steadfast run '/a b/it'\''s.toml' --world fast --seed 7"
+        );
     }
 
     /// Thousandths are kept, and nothing beyond them.
     #[test]
     fn words_json_numbers_have_three_decimals() {
-        assert_eq!(seconds(Duration::from_micros(1_234_567)).to_string(), "1.234");
-        assert_eq!(milliseconds(Duration::from_nanos(11_000_999)).to_string(), "11");
+        assert_eq!(
+            seconds(Duration::from_micros(1_234_567)).to_string(),
+            "1.234"
+        );
+        assert_eq!(
+            milliseconds(Duration::from_nanos(11_000_999)).to_string(),
+            "11"
+        );
     }
 }

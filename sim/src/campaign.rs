@@ -34,15 +34,24 @@ pub struct Outcome {
 impl Outcome {
     /// The first thing that was wrong, as `oracle: text`.
     pub fn first_failure(&self) -> Option<String> {
-        let failed = self.findings.iter().find(|finding| finding.verdict == Verdict::Fail)?;
-        let text = failed.first_violation.as_ref().map_or(&failed.evidence, |first| &first.text);
+        let failed = self
+            .findings
+            .iter()
+            .find(|finding| finding.verdict == Verdict::Fail)?;
+        let text = failed
+            .first_violation
+            .as_ref()
+            .map_or(&failed.evidence, |first| &first.text);
         Some(format!("{}: {text}", failed.oracle))
     }
 
     /// Names of the oracles that failed.
     pub fn failed_oracles(&self) -> impl Iterator<Item = &str> {
         let failed = |finding: &&Finding| finding.verdict == Verdict::Fail;
-        self.findings.iter().filter(failed).map(|finding| finding.oracle.as_str())
+        self.findings
+            .iter()
+            .filter(failed)
+            .map(|finding| finding.oracle.as_str())
     }
 }
 
@@ -84,8 +93,14 @@ fn play_plan<W: Write>(
     let cost = fast::run(plan, rules, &mut sink)?;
     let findings = judge.finish(plan.end());
     let event_count = writer.count();
-    let trace = writer.finish().map_err(|error| format!("failed to store the trace: {error}"))?;
-    let verdict = if cost.overflowed { Verdict::Unknown } else { Verdict::of(&findings) };
+    let trace = writer
+        .finish()
+        .map_err(|error| format!("failed to store the trace: {error}"))?;
+    let verdict = if cost.overflowed {
+        Verdict::Unknown
+    } else {
+        Verdict::of(&findings)
+    };
     Ok(Outcome {
         scenario: plan.name.clone(),
         seed: plan.seed,

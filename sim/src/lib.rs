@@ -4,5 +4,6 @@
 //! heap; `explore` tries every interleaving of a few faults.
 
 pub mod campaign;
+pub mod explore;
 pub mod fast;
 pub mod model;

@@ -104,7 +104,8 @@ pub struct Timing {
     pub rtt_bound: Duration,
     /// Between two rounds of a confirm burst.
     pub round: Duration,
-    /// Wait after boot and link-up before a claim without hearing every peer; 0 or 10 to 180 s (R12.2).
+    /// Wait after boot and link-up before a claim without hearing every peer (R12.2): 0, or 10 s to
+    /// 180 s.
     pub initial_wait: Duration,
     /// Wait after a role change before a voluntary one.
     pub hold_down: Duration,
@@ -262,6 +263,15 @@ pub enum ConfigError {
     /// The initial wait is out of range (R12.2).
     #[error("initial_wait is {0:?}; it must be 0 or between 10 s and 180 s")]
     InitialWait(Duration),
+    /// A window is zero, or longer than the dead interval.
+    #[error("{0} is {1:?}; it must be longer than 0 and at most the dead interval, {2:?}")]
+    Window(&'static str, Duration, Duration),
+    /// The keys belong to another node or cluster.
+    #[error("the keys are those of another node or cluster; load this node's own key file")]
+    ForeignKeys,
+    /// A virtual address is listed twice.
+    #[error("virtual address {1} is listed twice, the second time on port {0:?}")]
+    VirtualTwice(String, IpAddr),
     /// The virtual router number is 0.
     #[error("virtual_router is 0; it must lie between 1 and 255")]
     VirtualRouter,
@@ -327,16 +337,29 @@ impl Deref for Config {
 }
 
 fn check_timing(timing: &Timing, errors: &mut Vec<ConfigError>) {
-    let beat = timing.interval + timing.slack;
+    let beat = timing.interval.saturating_add(timing.slack);
     if timing.interval < Duration::from_micros(3_300) || timing.interval > Duration::from_secs(60) {
         errors.push(ConfigError::Interval(timing.interval));
     }
     if timing.dead_interval <= beat {
         errors.push(ConfigError::DeadInterval(timing.dead_interval, beat));
     }
-    let least = beat + Duration::from_millis(8);
+    let least = beat.saturating_add(Duration::from_millis(8));
     if timing.lease < least {
         errors.push(ConfigError::Lease(timing.lease, least));
+    }
+    let windows = [
+        ("round", timing.round),
+        ("offer", timing.offer),
+        ("tail", timing.tail),
+        ("rtt_bound", timing.rtt_bound),
+        ("w_carrier", timing.w_carrier),
+        ("w_silence", timing.w_silence),
+    ];
+    for (name, window) in windows {
+        if window.is_zero() || window > timing.dead_interval {
+            errors.push(ConfigError::Window(name, window, timing.dead_interval));
+        }
     }
     let wait = timing.initial_wait;
     if !wait.is_zero() && !(Duration::from_secs(10)..=Duration::from_secs(180)).contains(&wait) {
@@ -347,6 +370,9 @@ fn check_timing(timing: &Timing, errors: &mut Vec<ConfigError>) {
 fn check_nodes(parts: &Parts, errors: &mut Vec<ConfigError>) {
     if parts.virtual_router == 0 {
         errors.push(ConfigError::VirtualRouter);
+    }
+    if parts.keys.own() != parts.node || parts.keys.cluster() != parts.cluster {
+        errors.push(ConfigError::ForeignKeys);
     }
     if parts.policy.priority == 0 || parts.policy.priority == 255 {
         errors.push(ConfigError::Priority(parts.policy.priority));
@@ -386,7 +412,14 @@ fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
 }
 
 fn check_virtuals(parts: &Parts, port: &PortConfig, errors: &mut Vec<ConfigError>) {
-    for address in &port.virtuals {
+    for (place, address) in port.virtuals.iter().enumerate() {
+        let others = parts.ports.iter().take_while(|other| other.id != port.id);
+        let earlier = others
+            .flat_map(|other| &other.virtuals)
+            .chain(&port.virtuals[..place]);
+        if earlier.into_iter().any(|other| other == address) {
+            errors.push(ConfigError::VirtualTwice(port.name.clone(), *address));
+        }
         let inside = |(unit, prefix): &(IpAddr, u8)| same_subnet(*unit, *prefix, *address);
         if !port.units.is_empty() && !port.units.iter().any(inside) {
             errors.push(ConfigError::OutsideSubnet(port.name.clone(), *address));

@@ -7,13 +7,16 @@
 //! stopped daemon that wakes with one queue per path: the counter is compared with the newest seen
 //! on *any* path, so what was sent before a CLAIM and read after it is ignored.
 
+use core::hash::{Hash, Hasher};
 use core::net::IpAddr;
+use core::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
-use crate::{BootId, Instant, MacAddr, NodeId, PortId};
+use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
 
 /// What a frame from a peer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub(crate) struct Peer {
     pub(crate) unproven_active_at: Option<Instant>,
     /// Found dead, and not heard since.
     pub(crate) dead: bool,
+    /// When it last told of better health than before.
+    pub(crate) improved_at: Option<Instant>,
     /// Since when, without a gap, it has been heard.
     pub(crate) alive_since: Option<Instant>,
     session: Option<Session>,
@@ -93,6 +98,7 @@ impl Peer {
             heard_at: None,
             unproven_active_at: None,
             dead: false,
+            improved_at: None,
             alive_since: None,
             session: None,
             generation: 0,
@@ -229,7 +235,7 @@ impl Peer {
     }
 
     /// Whether the peer was heard less than `wait` ago.
-    pub(crate) fn heard_within(&self, now: Instant, wait: core::time::Duration) -> bool {
+    pub(crate) fn heard_within(&self, now: Instant, wait: Duration) -> bool {
         !self.dead && self.heard_at.is_some_and(|at| now.since(at) < wait)
     }
 
@@ -253,6 +259,49 @@ impl Peer {
     pub(crate) fn unit(&self, port: PortId, v6: bool) -> Option<IpAddr> {
         let wanted = |(id, ip): &&(PortId, IpAddr)| *id == port && ip.is_ipv6() == v6;
         self.units.iter().find(wanted).map(|(_, ip)| *ip)
+    }
+
+    /// For comparing states: what is known of the peer, relative to now, to the newest message of
+    /// this node and to the newest of the peer.
+    pub(crate) fn project(
+        &self,
+        view: View,
+        own: u64,
+        sent: u64,
+        known: Epoch,
+        out: &mut impl Hasher,
+    ) {
+        if let Some(latest) = &self.latest {
+            let epoch = known.0.saturating_sub(latest.epoch.0).min(3);
+            (
+                latest.mark,
+                latest.effective,
+                latest.health,
+                latest.flags,
+                epoch,
+            )
+                .hash(out);
+            let echoed = latest.echoes.iter().flat_map(|echo| &echo.heard);
+            let newest = echoed.map(|heard| heard.counter).max();
+            newest.map(|newest| behind(own, newest)).hash(out);
+        }
+        let heard = self.heard_at.map(|at| view.ago(at));
+        let unproven = self.unproven_active_at.map(|at| view.ago(at));
+        let alive = self.alive_since.map(|at| view.ago(at));
+        (heard, unproven, alive, self.dead).hash(out);
+        let newest = self.session.map(|session| session.newest);
+        newest.map(|newest| behind(sent, newest)).hash(out);
+        for path in &self.paths {
+            let lag = behind(newest.unwrap_or_default(), path.counter).min(1);
+            let paced = view.within(path.answered_at, Duration::from_millis(1));
+            (
+                lag,
+                paced,
+                view.age(path.virtual_at),
+                view.age(path.unit_at),
+            )
+                .hash(out);
+        }
     }
 
     /// Forgets what was asked of the peer's kernel: another node owns the addresses now.

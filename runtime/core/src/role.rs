@@ -15,7 +15,8 @@
 //!   └──────────► Off ── Enabled ──► Standby                 Standby ◄──┘
 //! ```
 //! `Retired` leads to `Off` from every role that owns nothing; an owner withdraws first.
-//! `Claimed` also leaves `Pacified`, when every node is pacified and the policy is to serve (R12.1).
+//! `Claimed` also leaves `Pacified`, when every node is pacified and the policy is to serve
+//! (R12.1).
 
 use serde::{Deserialize, Serialize};
 

@@ -16,8 +16,10 @@
 //! A virtual answer anywhere vetoes: that kernel owns the address and forwards. The limit: a box
 //! that is cut off in every direction looks exactly like a dead one.
 
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
+use crate::node::project::{View, behind};
 use crate::{Instant, NodeId, PortId};
 
 /// Answers in a row, or rounds in a row without any, that a verdict needs (facts: k = 3).
@@ -27,7 +29,7 @@ const SILENT_ROUNDS: u32 = 5;
 /// Rounds sent at full pace before an answering kernel slows the burst down.
 const FAST_ROUNDS: u32 = 3;
 /// Slow pace, in rounds: asking a kernel that answers each millisecond is a flood (D8, paced).
-const SLOW_FACTOR: u32 = 10;
+pub(crate) const SLOW_FACTOR: u32 = 10;
 
 /// Why the peer became suspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +95,8 @@ pub(crate) struct Terms {
     pub(crate) fence_whole: bool,
     /// Whether anything but `overdue` may decide: kernel evidence, or two independent paths.
     pub(crate) fast: bool,
+    /// Rounds that better ranked standbys are given to claim first (D13).
+    pub(crate) patience: u32,
 }
 
 /// A suspicion under way.
@@ -104,15 +108,19 @@ pub(crate) struct Suspicion {
     pub(crate) terms: Terms,
     pub(crate) segments: Vec<Tally>,
     pub(crate) round: u32,
+    /// The counter of the first probe: who has heard it, answers.
+    pub(crate) question: u64,
     unanswered: u32,
     unanswered_since: Instant,
     last_round_at: Instant,
     restarted: bool,
+    /// Since when the verdict has stood.
+    pub(crate) found_at: Option<Instant>,
 }
 
 impl Suspicion {
     pub(crate) fn new(
-        now: Instant,
+        (now, question): (Instant, u64),
         peer: NodeId,
         doubt: Doubt,
         terms: Terms,
@@ -125,10 +133,12 @@ impl Suspicion {
             terms,
             segments,
             round: 0,
+            question,
             unanswered: 0,
             unanswered_since: now,
             last_round_at: now,
             restarted: false,
+            found_at: None,
         }
     }
 
@@ -140,6 +150,11 @@ impl Suspicion {
         }
         self.unanswered = self.unanswered.saturating_add(1);
         self.last_round_at = now;
+    }
+
+    /// The daemon was heard, though not in answer.
+    pub(crate) fn heard(&mut self) {
+        self.unanswered = 0;
     }
 
     /// The peer's kernel answered for a virtual address: it owns, and its box lives.
@@ -185,8 +200,10 @@ impl Suspicion {
         if self.lapsed() && self.terms.fast {
             return Verdict::Lapsed;
         }
+        let terms = &self.terms;
+        let window = terms.window + terms.round * terms.patience;
         let silent = self.unanswered >= ROUNDS_MIN
-            && now >= self.unanswered_since.after(self.terms.window)
+            && now >= self.unanswered_since.after(window)
             && now >= self.last_round_at.after(self.terms.round);
         let armed = self.segments.iter().any(|tally| tally.armed);
         if silent && armed && self.terms.fast && self.terms.fence_whole {
@@ -201,7 +218,8 @@ impl Suspicion {
     fn lapsed(&self) -> bool {
         let answering = |tally: &&Tally| tally.armed && self.recent(tally.answered_round);
         let mut segments = self.segments.iter().filter(answering).peekable();
-        segments.peek().is_some() && segments.all(|tally| tally.closed_in_row >= ROUNDS_MIN)
+        let enough = ROUNDS_MIN.saturating_add(self.terms.patience);
+        segments.peek().is_some() && segments.all(|tally| tally.closed_in_row >= enough)
     }
 
     fn vetoed(&self) -> bool {
@@ -211,6 +229,45 @@ impl Suspicion {
 
     fn recent(&self, round: Option<u32>) -> bool {
         round.is_some_and(|round| self.round.saturating_sub(round) < SILENT_ROUNDS)
+    }
+
+    /// For comparing states: the count so far, relative to the round.
+    pub(crate) fn project(&self, view: View, counter: u64, out: &mut impl Hasher) {
+        let terms = &self.terms;
+        behind(counter, self.question).hash(out);
+        (
+            self.doubt,
+            terms.window,
+            terms.fence_whole,
+            view.ago(self.since),
+        )
+            .hash(out);
+        (view.until(terms.lapse_at), view.until(terms.overdue_at)).hash(out);
+        (
+            self.round.min(FAST_ROUNDS + 1),
+            self.unanswered.min(ROUNDS_MIN),
+            self.restarted,
+        )
+            .hash(out);
+        (
+            view.ago(self.unanswered_since),
+            view.ago(self.last_round_at),
+        )
+            .hash(out);
+        let past = |round: u32| self.round.saturating_sub(round).min(SILENT_ROUNDS);
+        for tally in &self.segments {
+            (tally.port, tally.armed, tally.virtual_since_unit).hash(out);
+            (
+                tally.closed_in_row.min(ROUNDS_MIN),
+                past(tally.counted_round),
+            )
+                .hash(out);
+            (
+                tally.answered_round.map(past),
+                tally.virtual_round.map(past),
+            )
+                .hash(out);
+        }
     }
 
     /// When to send the next round, or judge again.

@@ -1,4 +1,5 @@
-//! Two nodes, two honest kernels, three wires and one clock: the protocol's stories, told in memory.
+//! Two nodes, two honest kernels, three wires and one clock: the protocol's stories, told in
+//! memory.
 //!
 //! Each story sets two gateways up, does something to them, and looks at what counts: who leases
 //! the virtual addresses (never both, outside a hand-over), for how long nobody does, what the

@@ -34,7 +34,9 @@ impl World<'_> {
         }
         let mut out = core::mem::take(&mut self.outbox);
         out.clear();
-        self.gateways[station].kernel.receive(self.now, port, frame, &mut out);
+        self.gateways[station]
+            .kernel
+            .receive(self.now, port, frame, &mut out);
         let now = self.now;
         if let Some(daemon) = &mut self.gateways[station].daemon {
             for (port, frame) in out.captured.drain(..) {
@@ -76,7 +78,13 @@ impl World<'_> {
         if daemon.wake_at.is_none_or(|known| at < known) {
             daemon.wake_at = Some(at);
             let life = daemon.life;
-            self.queue.push(at, Happening::Wake { gateway: station, life });
+            self.queue.push(
+                at,
+                Happening::Wake {
+                    gateway: station,
+                    life,
+                },
+            );
         }
     }
 
@@ -137,7 +145,14 @@ impl World<'_> {
                 let Some((at, frame)) = daemon.sockets[usize::from(port.0)].pop_front() else {
                     break;
                 };
-                daemon.node.handle(now, Input::FrameReceived { port, frame: &frame, at });
+                daemon.node.handle(
+                    now,
+                    Input::FrameReceived {
+                        port,
+                        frame: &frame,
+                        at,
+                    },
+                );
                 self.pump(station, life);
             }
         }
@@ -157,7 +172,10 @@ impl World<'_> {
     fn turn_deadline(&mut self, station: usize, life: u64) {
         let now = self.now;
         if let Some(daemon) = self.gateways[station].awake(Some(life))
-            && daemon.node.next_deadline().is_some_and(|deadline| deadline <= now)
+            && daemon
+                .node
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= now)
         {
             daemon.node.handle(now, Input::DeadlineReached);
             self.pump(station, life);
@@ -191,7 +209,10 @@ impl World<'_> {
     fn carry_out(&mut self, station: usize, effect: Effect, refused: &mut Vec<PortId>) {
         match effect {
             Effect::Transmit { port, frame } => {
-                match self.gateways[station].kernel.transmit(self.now, port, &frame) {
+                match self.gateways[station]
+                    .kernel
+                    .transmit(self.now, port, &frame)
+                {
                     Transmitted::Sent => self.gateway_puts(station, port, &Frame::from(frame)),
                     Transmitted::Refused => refused.push(port),
                     Transmitted::Dropped | Transmitted::NoCarrier => {}
@@ -202,7 +223,11 @@ impl World<'_> {
             Effect::Alert(alert) => {
                 let gateway = self.id(station);
                 let alert = format!("{alert:?}");
-                self.emit(EventKind::Alert { gateway, alert, raised: true });
+                self.emit(EventKind::Alert {
+                    gateway,
+                    alert,
+                    raised: true,
+                });
             }
             Effect::Reply { .. } => {}
             Effect::Stopped => self.daemon_ended(station),
@@ -217,15 +242,28 @@ impl World<'_> {
         };
         let gateway = self.id(station);
         let serve = matches!(desired, Forwarding::Active { .. });
-        self.emit(EventKind::Apply { gateway, serve, outcome: Outcome::Asked });
+        self.emit(EventKind::Apply {
+            gateway,
+            serve,
+            outcome: Outcome::Asked,
+        });
         let Some(daemon) = self.gateways[station].awake(None) else {
             return;
         };
         let life = daemon.life;
         if let Some(older) = daemon.apply.replace(Waiting { op, wish: desired }) {
-            daemon.completions.push_back((older.op, Err(Failure::Superseded)));
+            daemon
+                .completions
+                .push_back((older.op, Err(Failure::Superseded)));
         }
-        self.queue.push(now.after(latency), Happening::ApplyDue { gateway: station, life, op });
+        self.queue.push(
+            now.after(latency),
+            Happening::ApplyDue {
+                gateway: station,
+                life,
+                op,
+            },
+        );
     }
 
     /// The kernel does what is wished. A stopped daemon's threads stand still with it.
@@ -237,11 +275,23 @@ impl World<'_> {
         let Some(waiting) = daemon.apply.take_if(|waiting| waiting.op == op) else {
             return;
         };
-        let outcome = if failing { Err(Failure::Refused) } else { self.obey(station, waiting.wish) };
+        let outcome = if failing {
+            Err(Failure::Refused)
+        } else {
+            self.obey(station, waiting.wish)
+        };
         let gateway = self.id(station);
         let serve = matches!(waiting.wish, Forwarding::Active { .. });
-        let told = if outcome.is_ok() { Outcome::Done } else { Outcome::Failed };
-        self.emit(EventKind::Apply { gateway, serve, outcome: told });
+        let told = if outcome.is_ok() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        self.emit(EventKind::Apply {
+            gateway,
+            serve,
+            outcome: told,
+        });
         if let Some(daemon) = &mut self.gateways[station].daemon {
             daemon.completions.push_back((op, outcome));
         }
@@ -255,7 +305,11 @@ impl World<'_> {
         let leased = self.rules.keep(Rule::D9);
         let kernel = &mut self.gateways[station].kernel;
         let ports = &self.configs[station].ports;
-        let all = || ports.iter().flat_map(|port| port.virtuals.iter().map(|ip| (port.id, *ip)));
+        let all = || {
+            ports
+                .iter()
+                .flat_map(|port| port.virtuals.iter().map(|ip| (port.id, *ip)))
+        };
         match wish {
             Forwarding::Active { .. } => {
                 if leased {
@@ -267,7 +321,9 @@ impl World<'_> {
             }
             Forwarding::Offering { remaining } => {
                 if leased {
-                    kernel.offer(now, remaining).map_err(|_| Failure::LeaseLapsed)?;
+                    kernel
+                        .offer(now, remaining)
+                        .map_err(|_| Failure::LeaseLapsed)?;
                 }
                 Ok(())
             }
@@ -295,9 +351,18 @@ impl World<'_> {
         };
         let life = daemon.life;
         if let Some(older) = daemon.persist.replace(Waiting { op, wish: record }) {
-            daemon.completions.push_back((older.op, Err(Failure::Superseded)));
+            daemon
+                .completions
+                .push_back((older.op, Err(Failure::Superseded)));
         }
-        self.queue.push(now.after(latency), Happening::PersistDue { gateway: station, life, op });
+        self.queue.push(
+            now.after(latency),
+            Happening::PersistDue {
+                gateway: station,
+                life,
+                op,
+            },
+        );
     }
 
     pub(super) fn persist_due(&mut self, station: usize, life: u64, op: OpId) {
@@ -309,7 +374,11 @@ impl World<'_> {
             return;
         };
         let failed = disk == Disk::Failing;
-        let outcome = if failed { Err(Failure::Refused) } else { Ok(()) };
+        let outcome = if failed {
+            Err(Failure::Refused)
+        } else {
+            Ok(())
+        };
         daemon.completions.push_back((op, outcome));
         if !failed {
             self.gateways[station].stored = waiting.wish;
@@ -327,14 +396,22 @@ impl World<'_> {
         let parsed = Ethernet::parse(frame)?;
         let ours = &self.plan.layout.segments[segment].virtuals;
         let any = |ip: &core::net::Ipv4Addr| {
-            self.plan.layout.segments.iter().any(|segment| segment.virtuals.contains(ip))
+            self.plan
+                .layout
+                .segments
+                .iter()
+                .any(|segment| segment.virtuals.contains(ip))
         };
         match parsed.ethertype {
             ethertype::ARP => {
                 let arp = Arp::parse(parsed.payload).filter(|arp| ours.contains(&arp.sender_ip))?;
                 let told = arp.sender_ip == arp.target_ip
                     || (arp.operation == Operation::Reply && parsed.destination.is_group());
-                Some(if told { SourceKind::Announcement } else { SourceKind::Arp })
+                Some(if told {
+                    SourceKind::Announcement
+                } else {
+                    SourceKind::Arp
+                })
             }
             ethertype::IPV4 => {
                 let source = parsed.payload.get(12..16)?;

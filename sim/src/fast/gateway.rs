@@ -107,7 +107,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// A daemon that has just started.
-    pub fn new(node: Node, life: u64, ports: usize) -> Self {
+    pub(super) fn new(node: Node, life: u64, ports: usize) -> Self {
         Self {
             node,
             life,
@@ -123,7 +123,7 @@ impl Daemon {
     }
 
     /// A frame has come in on a port.
-    pub fn push_frame(&mut self, index: usize, at: Instant, frame: Frame) {
+    pub(super) fn push_frame(&mut self, index: usize, at: Instant, frame: Frame) {
         match self.sockets.get_mut(index) {
             Some(socket) if socket.len() < SOCKET_FRAMES_MAX => socket.push_back((at, frame)),
             Some(_) | None => self.overrun += 1,
@@ -162,7 +162,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// A dark box.
-    pub fn new(kernel: Kernel, stored: Record) -> Self {
+    pub(super) fn new(kernel: Kernel, stored: Record) -> Self {
         Self {
             kernel,
             power: Power::Off,
@@ -180,12 +180,12 @@ impl Gateway {
     }
 
     /// Whether its kernel takes part in the world.
-    pub fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         self.power == Power::On && self.frozen.is_none()
     }
 
     /// The daemon, if it is there and not stopped.
-    pub fn awake(&mut self, life: Option<u64>) -> Option<&mut Daemon> {
+    pub(super) fn awake(&mut self, life: Option<u64>) -> Option<&mut Daemon> {
         if !self.runs() {
             return None;
         }

@@ -14,6 +14,8 @@ mod queue;
 mod setup;
 mod strangers;
 mod traffic;
+mod turns;
+mod wires;
 mod world;
 
 use steadfast_core::Rules;

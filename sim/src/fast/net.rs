@@ -86,17 +86,25 @@ pub(super) struct Network {
 
 impl Network {
     /// A network of these segments, with nobody plugged in.
-    pub fn new(media: Vec<Medium>) -> Self {
-        Self { media, version: 1, egress: Vec::new() }
+    pub(super) fn new(media: Vec<Medium>) -> Self {
+        Self {
+            media,
+            version: 1,
+            egress: Vec::new(),
+        }
     }
 
     /// The place of a station's port on its segment.
-    pub fn place(&self, segment: usize, station: Station) -> Option<usize> {
-        self.media.get(segment)?.ends.iter().position(|end| end.station == station)
+    pub(super) fn place(&self, segment: usize, station: Station) -> Option<usize> {
+        self.media
+            .get(segment)?
+            .ends
+            .iter()
+            .position(|end| end.station == station)
     }
 
     /// Whether an attachment sees carrier.
-    pub fn carrier(&self, segment: usize, place: usize) -> bool {
+    pub(super) fn carrier(&self, segment: usize, place: usize) -> bool {
         let Some(medium) = self.media.get(segment) else {
             return false;
         };
@@ -107,7 +115,7 @@ impl Network {
     }
 
     /// A station sends a frame.
-    pub fn send(
+    pub(super) fn send(
         &mut self,
         now: Instant,
         (segment, place): (usize, usize),
@@ -124,20 +132,34 @@ impl Network {
             let at = now.after(*delay);
             if medium.switch.is_some() {
                 let frame = frame.clone();
-                out.push((at, NetEvent::AtSwitch { segment, from: place, frame }));
+                out.push((
+                    at,
+                    NetEvent::AtSwitch {
+                        segment,
+                        from: place,
+                        frame,
+                    },
+                ));
             } else {
                 let other = &mut medium.ends[1 - place];
                 let (station, port) = (other.station, other.port);
                 for more in other.back.pass(frame, draw).delays() {
                     let frame = frame.clone();
-                    out.push((at.after(*more), NetEvent::Arrive { station, port, frame }));
+                    out.push((
+                        at.after(*more),
+                        NetEvent::Arrive {
+                            station,
+                            port,
+                            frame,
+                        },
+                    ));
                 }
             }
         }
     }
 
     /// A frame has reached a switch: it goes on to where the bridge says.
-    pub fn forward(
+    pub(super) fn forward(
         &mut self,
         now: Instant,
         (segment, from): (usize, usize),
@@ -159,14 +181,21 @@ impl Network {
             let (station, port) = (end.station, end.port);
             for delay in end.back.pass(frame, draw).delays() {
                 let frame = frame.clone();
-                out.push((now.after(*delay), NetEvent::Arrive { station, port, frame }));
+                out.push((
+                    now.after(*delay),
+                    NetEvent::Arrive {
+                        station,
+                        port,
+                        frame,
+                    },
+                ));
             }
         }
         self.egress = egress;
     }
 
     /// Brings the switches' ports in line with what is plugged in and powered.
-    pub fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         self.version += 1;
         for medium in &mut self.media {
             let on = medium.on;
@@ -180,17 +209,21 @@ impl Network {
     }
 
     /// Whether a question from one attachment reaches another and its answer comes back.
-    pub fn reachable(&self, now: Instant, segment: SegmentId, from: usize, to: usize) -> bool {
+    pub(super) fn reachable(
+        &self,
+        now: Instant,
+        segment: SegmentId,
+        from: usize,
+        to: usize,
+    ) -> bool {
         let Some(medium) = self.media.get(segment.index()) else {
             return false;
         };
-        let passes = |end: &Attachment| {
-            !end.out.blocked && !end.back.blocked && end.out.up && end.back.up
-        };
+        let passes =
+            |end: &Attachment| !end.out.blocked && !end.back.blocked && end.out.up && end.back.up;
         let open = |place: usize| medium.ends.get(place).is_some_and(passes);
-        let bridged = |switch: &Switch| {
-            switch.connects(now, from, to) && switch.connects(now, to, from)
-        };
+        let bridged =
+            |switch: &Switch| switch.connects(now, from, to) && switch.connects(now, to, from);
         self.carrier(segment.index(), from)
             && self.carrier(segment.index(), to)
             && open(from)

@@ -121,8 +121,8 @@ impl World<'_> {
                 continue;
             };
             let id = SegmentId(u8::try_from(segment).unwrap_or(u8::MAX));
-            let heard = self.gateways[station].runs()
-                && self.net.reachable(self.now, id, here, there);
+            let heard =
+                self.gateways[station].runs() && self.net.reachable(self.now, id, here, there);
             self.ask_unit(station, cell, id, heard);
             self.ask_virtuals(station, cell, id, heard);
         }
@@ -137,7 +137,11 @@ impl World<'_> {
         if self.observer.cells[station][cell].reachable != reachable {
             self.observer.cells[station][cell].reachable = reachable;
             let gateway = self.id(station);
-            self.emit(EventKind::Reachable { segment, gateway, reachable });
+            self.emit(EventKind::Reachable {
+                segment,
+                gateway,
+                reachable,
+            });
         }
     }
 
@@ -152,7 +156,12 @@ impl World<'_> {
             if *known != answered {
                 *known = answered;
                 let gateway = self.id(station);
-                self.emit(EventKind::Owner { segment, gateway, address, answered });
+                self.emit(EventKind::Owner {
+                    segment,
+                    gateway,
+                    address,
+                    answered,
+                });
             }
         }
     }
@@ -164,10 +173,18 @@ impl World<'_> {
         if let Some(kind) = frame_kind(frame) {
             self.frame_seen(station, kind);
             if is_handover(kind) {
-                self.emit(EventKind::HandoverFrame { segment: id, kind, from: gateway });
+                self.emit(EventKind::HandoverFrame {
+                    segment: id,
+                    kind,
+                    from: gateway,
+                });
             }
         } else if let Some(what) = self.virtual_source(segment, frame) {
-            self.emit(EventKind::VirtualSource { segment: id, gateway, what });
+            self.emit(EventKind::VirtualSource {
+                segment: id,
+                gateway,
+                what,
+            });
         }
     }
 
@@ -183,7 +200,11 @@ impl World<'_> {
             if *known != holder {
                 *known = holder;
                 let host = HostId(u8::try_from(host).unwrap_or(u8::MAX));
-                self.emit(EventKind::Neighbour { host, address, holder });
+                self.emit(EventKind::Neighbour {
+                    host,
+                    address,
+                    holder,
+                });
             }
         }
     }
@@ -192,12 +213,17 @@ impl World<'_> {
         let Some(mac) = mac else {
             return Holder::Nobody;
         };
-        let ports = self.plan.layout.gateways.iter().flat_map(|gateway| {
-            gateway.ports.iter().map(move |port| (gateway.id, port))
-        });
+        let ports = self
+            .plan
+            .layout
+            .gateways
+            .iter()
+            .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway.id, port)));
         let mut owners =
             ports.filter(|(_, port)| port.segment.index() == segment && port.mac == mac);
-        owners.next().map_or(Holder::Other, |(id, _)| Holder::Gateway(id))
+        owners
+            .next()
+            .map_or(Holder::Other, |(id, _)| Holder::Gateway(id))
     }
 
     /// What a node says of itself, when that has changed.
@@ -214,7 +240,13 @@ impl World<'_> {
             self.observer.statuses[station] = said;
             let gateway = self.id(station);
             let why = why.to_string();
-            self.emit(EventKind::Status { gateway, role, since, epoch, why });
+            self.emit(EventKind::Status {
+                gateway,
+                role,
+                since,
+                epoch,
+                why,
+            });
         }
     }
 
@@ -226,9 +258,16 @@ impl World<'_> {
         let peers = daemon.node.status(self.now).peers;
         let gateway = self.id(station);
         for peer in peers {
-            let age = peer.age.map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+            let age = peer
+                .age
+                .map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
             let (peer, role) = (peer.node, peer.role);
-            self.emit(EventKind::PeerStatus { gateway, peer, role, age });
+            self.emit(EventKind::PeerStatus {
+                gateway,
+                peer,
+                role,
+                age,
+            });
         }
     }
 }

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
 use steadfast_core::{Node, PortId, Rule};
+use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{self, AllPacified, CommandName, Verb};
 use steadfast_scenarios::trace::{EventKind, PowerState, ProcessState};
-use steadfast_scenarios::Random;
 
 use super::gateway::{Daemon, Disk, Order, Power};
 use super::setup;
@@ -47,10 +47,13 @@ impl World<'_> {
             let setup = self.plan.gateway(&self.plan.layout.gateways[station].name);
             let past = |boot: &format::PastBoot| (boot.uptime.0, boot.clean);
             let past = setup.boots.iter().map(past).collect();
-            self.observer.reckonings.push(Reckoning { past, barred: false });
+            self.observer.reckonings.push(Reckoning {
+                past,
+                barred: false,
+            });
             if setup.powered {
                 let jitter = self.drawn(BOOT_JITTER);
-                let turn = super::faults::Turn::PowerOn { gateway: station };
+                let turn = super::turns::Turn::PowerOn { gateway: station };
                 let at = self.now.after(setup.boot_at.0 + jitter);
                 self.queue.push(at, Happening::Turn { turn });
             }
@@ -66,7 +69,13 @@ impl World<'_> {
         gateway.power = Power::Booting;
         gateway.boot += 1;
         let boot = gateway.boot;
-        self.queue.push(self.now.after(BOOT_TIME), Happening::Booted { gateway: station, boot });
+        self.queue.push(
+            self.now.after(BOOT_TIME),
+            Happening::Booted {
+                gateway: station,
+                boot,
+            },
+        );
         self.tell_power(station, PowerState::Booting);
     }
 
@@ -95,7 +104,11 @@ impl World<'_> {
         }
         let uptime = self.now.since(self.gateways[station].booted_at);
         if self.gateways[station].power == Power::On {
-            let clean = self.gateways[station].stored.boots.last().is_some_and(|it| it.clean);
+            let clean = self.gateways[station]
+                .stored
+                .boots
+                .last()
+                .is_some_and(|it| it.clean);
             self.observer.reckonings[station].past.push((uptime, clean));
         }
         self.end_daemon(station);
@@ -117,8 +130,9 @@ impl World<'_> {
             }
         }
         self.power_off(station);
-        let turn = super::faults::Turn::PowerOn { gateway: station };
-        self.queue.push(self.now.after(DARK), Happening::Turn { turn });
+        let turn = super::turns::Turn::PowerOn { gateway: station };
+        self.queue
+            .push(self.now.after(DARK), Happening::Turn { turn });
     }
 
     fn liven(&mut self, station: usize, alive: bool) {
@@ -163,7 +177,13 @@ impl World<'_> {
         self.tell_process(station, ProcessState::Running);
         self.see_links(station);
         self.pump(station, life);
-        self.queue.push(now, Happening::EachSecond { gateway: station, life });
+        self.queue.push(
+            now,
+            Happening::EachSecond {
+                gateway: station,
+                life,
+            },
+        );
         self.wake_soon(station);
     }
 
@@ -186,8 +206,10 @@ impl World<'_> {
 
     /// The daemon has ended in order.
     pub(super) fn daemon_ended(&mut self, station: usize) {
-        if let Some(waiting) =
-            self.gateways[station].daemon.as_mut().and_then(|daemon| daemon.persist.take())
+        if let Some(waiting) = self.gateways[station]
+            .daemon
+            .as_mut()
+            .and_then(|daemon| daemon.persist.take())
         {
             // An orderly end waits for its last record.
             self.gateways[station].stored = waiting.wish;
@@ -235,7 +257,12 @@ impl World<'_> {
             return;
         };
         let life = daemon.life;
-        let happening = Happening::LinkSeen { gateway: station, life, port, up };
+        let happening = Happening::LinkSeen {
+            gateway: station,
+            life,
+            port,
+            up,
+        };
         self.queue.push(self.now.after(wait), happening);
     }
 
@@ -265,7 +292,13 @@ impl World<'_> {
         self.tell_peers(station);
         self.wake_soon(station);
         let at = self.now.after(Duration::from_secs(1));
-        self.queue.push(at, Happening::EachSecond { gateway: station, life });
+        self.queue.push(
+            at,
+            Happening::EachSecond {
+                gateway: station,
+                life,
+            },
+        );
     }
 
     /// The whole box stands still, or goes on. Its frames are lost meanwhile; its kernel's clock
@@ -277,7 +310,10 @@ impl World<'_> {
             Verb::Freeze { clock_stands } if self.gateways[station].runs() => {
                 self.gateways[station].frozen = Some(now);
                 self.gateways[station].clock_stands = *clock_stands;
-                self.emit(EventKind::Frozen { gateway: id, frozen: true });
+                self.emit(EventKind::Frozen {
+                    gateway: id,
+                    frozen: true,
+                });
             }
             Verb::Thaw => {
                 let Some(since) = self.gateways[station].frozen.take() else {
@@ -288,7 +324,10 @@ impl World<'_> {
                     self.gateways[station].tick_at = None;
                 }
                 self.gateways[station].clock_stands = false;
-                self.emit(EventKind::Frozen { gateway: id, frozen: false });
+                self.emit(EventKind::Frozen {
+                    gateway: id,
+                    frozen: false,
+                });
                 let next = self.gateways[station].kernel.next_change(now);
                 self.schedule_tick(station, next);
                 if let Some(daemon) = &mut self.gateways[station].daemon {
@@ -316,7 +355,10 @@ impl World<'_> {
             count += 1;
         }
         let stays = reckoning.barred
-            && reckoning.past.last().is_none_or(|(uptime, clean)| !clean || *uptime < window);
+            && reckoning
+                .past
+                .last()
+                .is_none_or(|(uptime, clean)| !clean || *uptime < window);
         reckoning.barred = stays || count > u32::from(cluster.boot_limit);
         self.tell_barred();
     }

@@ -48,28 +48,38 @@ pub(super) struct Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), scheduled: 0, overflowed: false }
+        Self {
+            heap: BinaryHeap::new(),
+            scheduled: 0,
+            overflowed: false,
+        }
     }
 }
 
 impl<T> Queue<T> {
     /// Schedules an event. Beyond [`EVENTS_MAX`] it is dropped and the queue says so for good.
-    pub fn push(&mut self, at: Instant, event: T) {
+    pub(super) fn push(&mut self, at: Instant, event: T) {
         if self.heap.len() >= EVENTS_MAX {
             self.overflowed = true;
             return;
         }
         self.scheduled += 1;
-        self.heap.push(Reverse(Entry { at, number: self.scheduled, event }));
+        self.heap.push(Reverse(Entry {
+            at,
+            number: self.scheduled,
+            event,
+        }));
     }
 
     /// Takes the next event.
-    pub fn pop(&mut self) -> Option<(Instant, T)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
+    pub(super) fn pop(&mut self) -> Option<(Instant, T)> {
+        self.heap
+            .pop()
+            .map(|Reverse(entry)| (entry.at, entry.event))
     }
 
     /// Whether an event was ever dropped.
-    pub const fn overflowed(&self) -> bool {
+    pub(super) const fn overflowed(&self) -> bool {
         self.overflowed
     }
 }
@@ -85,7 +95,9 @@ mod tests {
         for (at, event) in [(5, 'c'), (1, 'a'), (5, 'd'), (1, 'b')] {
             queue.push(Instant::from_millis(at), event);
         }
-        let order: String = std::iter::from_fn(|| queue.pop()).map(|(_, event)| event).collect();
+        let order: String = std::iter::from_fn(|| queue.pop())
+            .map(|(_, event)| event)
+            .collect();
         assert_eq!(order, "abcd");
     }
 }

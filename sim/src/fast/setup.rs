@@ -4,13 +4,15 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use steadfast_core::boot::{BootRecord, Record};
-use steadfast_core::config::{self, Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    self, Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing,
+};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::{ClusterId, NodeId, PortId};
+use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{
     self as format, Cluster, GatewaySetup, Plan, SegmentKind, StoreState,
 };
-use steadfast_scenarios::Random;
 
 use super::net::{Medium, Network, attachment};
 use crate::model::kernel::{FenceConfig, Kernel, KernelConfig, PortConfig as KernelPort};
@@ -31,7 +33,11 @@ const PREFIX: u8 = 16;
 /// Never: the constants are valid, which a test shows.
 pub(super) fn keys(own: NodeId, nodes: &[NodeId]) -> Option<KeyRing> {
     let secret = Secret::new(SECRET).ok()?;
-    let key = Key { id: 1, secret, phase: Phase::Enforce };
+    let key = Key {
+        id: 1,
+        secret,
+        phase: Phase::Enforce,
+    };
     KeyRing::new(CLUSTER, own, nodes, vec![key]).ok()
 }
 
@@ -43,7 +49,11 @@ pub(super) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
     let nodes: Vec<NodeId> = plan.layout.gateways.iter().map(|other| other.id).collect();
     let keys = keys(gateway.id, &nodes).ok_or("the simulated keys are refused")?;
     let setup = plan.gateway(&gateway.name);
-    let peers = plan.layout.gateways.iter().filter(|other| other.id != gateway.id);
+    let peers = plan
+        .layout
+        .gateways
+        .iter()
+        .filter(|other| other.id != gateway.id);
     let peer = |other: &format::Gateway| PeerConfig {
         node: other.id,
         units: other
@@ -57,7 +67,11 @@ pub(super) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
         virtual_router: VIRTUAL_ROUTER,
         node: gateway.id,
         peers: peers.map(peer).collect(),
-        ports: gateway.ports.iter().map(|port| core_port(plan, port)).collect(),
+        ports: gateway
+            .ports
+            .iter()
+            .map(|port| core_port(plan, port))
+            .collect(),
         timing: timing(&plan.cluster),
         policy: policy(&plan.cluster, &setup),
         keys,
@@ -71,7 +85,11 @@ pub(super) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
 
 fn core_port(plan: &Plan, port: &format::Port) -> PortConfig {
     let segment = &plan.layout.segments[port.segment.index()];
-    let neighbour = plan.layout.hosts.iter().find(|host| host.segment == port.segment);
+    let neighbour = plan
+        .layout
+        .hosts
+        .iter()
+        .find(|host| host.segment == port.segment);
     PortConfig {
         id: port.id,
         name: port.name.clone(),
@@ -79,7 +97,11 @@ fn core_port(plan: &Plan, port: &format::Port) -> PortConfig {
         direct: segment.kind == SegmentKind::Cable,
         heartbeat: true,
         watched: segment.served(),
-        units: port.unit.map(|unit| (IpAddr::V4(unit), PREFIX)).into_iter().collect(),
+        units: port
+            .unit
+            .map(|unit| (IpAddr::V4(unit), PREFIX))
+            .into_iter()
+            .collect(),
         virtuals: segment.virtuals.iter().map(|ip| IpAddr::V4(*ip)).collect(),
         neighbour: neighbour.map(|host| IpAddr::V4(host.address)),
     }
@@ -137,15 +159,28 @@ fn policy(cluster: &Cluster, setup: &GatewaySetup) -> Policy {
 
 /// A gateway's kernel as it comes up: fenced, without virtual addresses. `leased` is false only
 /// where a test takes the lease away.
-pub(super) fn gateway_kernel(plan: &Plan, gateway: &format::Gateway, phase: Duration, leased: bool) -> Kernel {
+pub(super) fn gateway_kernel(
+    plan: &Plan,
+    gateway: &format::Gateway,
+    phase: Duration,
+    leased: bool,
+) -> Kernel {
     let ports = gateway.ports.iter().map(|port| KernelPort {
         id: port.id,
         mac: port.mac,
-        addresses: port.unit.map(|unit| (IpAddr::V4(unit), PREFIX)).into_iter().collect(),
+        addresses: port
+            .unit
+            .map(|unit| (IpAddr::V4(unit), PREFIX))
+            .into_iter()
+            .collect(),
         served: plan.layout.segments[port.segment.index()].served(),
         heartbeat: true,
     });
-    let virtuals = plan.layout.segments.iter().flat_map(|segment| &segment.virtuals);
+    let virtuals = plan
+        .layout
+        .segments
+        .iter()
+        .flat_map(|segment| &segment.virtuals);
     let fence = FenceConfig {
         lease: plan.cluster.lease.0,
         tail: plan.cluster.tail.0,
@@ -171,7 +206,10 @@ pub(super) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
         heartbeat: false,
     };
     let gateways = segment.virtuals.first().map(|ip| IpAddr::V4(*ip));
-    Kernel::new(KernelConfig::host(vec![port], gateways.into_iter().collect()))
+    Kernel::new(KernelConfig::host(
+        vec![port],
+        gateways.into_iter().collect(),
+    ))
 }
 
 /// What a gateway's disk holds before its first boot.
@@ -204,21 +242,36 @@ pub(super) fn network(plan: &Plan) -> Network {
     let medium = |segment: &format::Segment| {
         let mut ends = Vec::new();
         for (station, gateway) in layout.gateways.iter().enumerate() {
-            let plugged = gateway.ports.iter().filter(|port| port.segment == segment.id);
+            let plugged = gateway
+                .ports
+                .iter()
+                .filter(|port| port.segment == segment.id);
             ends.extend(plugged.map(|port| attachment(station, port.id, delay())));
         }
         if segment.kind == SegmentKind::Cable {
-            return Medium { switch: None, on: true, ends };
+            return Medium {
+                switch: None,
+                on: true,
+                ends,
+            };
         }
         for (place, host) in layout.hosts.iter().enumerate() {
             if host.segment == segment.id {
                 ends.push(attachment(gateways + place, PortId(0), delay()));
             }
         }
-        ends.push(attachment(strangers + segment.id.index(), PortId(0), delay()));
+        ends.push(attachment(
+            strangers + segment.id.index(),
+            PortId(0),
+            delay(),
+        ));
         let mut switch = Switch::new(ends.len());
         switch.set_forward_delay(segment.stp_delay.0);
-        Medium { switch: Some(switch), on: true, ends }
+        Medium {
+            switch: Some(switch),
+            on: true,
+            ends,
+        }
     };
     Network::new(layout.segments.iter().map(medium).collect())
 }

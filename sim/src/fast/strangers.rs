@@ -6,14 +6,14 @@
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use std::collections::VecDeque;
+use steadfast_core::wire::advert::{GROUP_MAC, Kind};
 use steadfast_core::wire::announce::gratuitous_arp;
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{self, ethertype};
-use steadfast_core::wire::advert::{GROUP_MAC, Kind};
 use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
 use steadfast_core::{Instant, MacAddr};
 use steadfast_scenarios::format::{self, ReplayWhat, Verb};
-use std::collections::VecDeque;
 
 use super::world::{Happening, World};
 use crate::model::Frame;
@@ -118,7 +118,12 @@ impl World<'_> {
     /// Begins what a step asks for.
     pub(super) fn start_stranger(&mut self, segment: usize, verb: &Verb) {
         match verb {
-            Verb::ForeignSpeaker { protocol, vrid, priority, lasting } => {
+            Verb::ForeignSpeaker {
+                protocol,
+                vrid,
+                priority,
+                lasting,
+            } => {
                 let mac = self.stranger(segment).mac;
                 let speaker = ForeignSpeaker {
                     protocol: foreign(*protocol),
@@ -127,7 +132,12 @@ impl World<'_> {
                     source: mac,
                 };
                 let from = Ipv4Addr::new(192, 0, 2, 1);
-                self.begin(segment, lasting.0, FOREIGN_INTERVAL, What::Speak(speaker, from));
+                self.begin(
+                    segment,
+                    lasting.0,
+                    FOREIGN_INTERVAL,
+                    What::Speak(speaker, from),
+                );
             }
             Verb::Thief { address, lasting } => {
                 let virtuals = &self.plan.layout.segments[segment].virtuals;
@@ -144,7 +154,11 @@ impl World<'_> {
                     self.stranger_puts(segment, frame);
                 }
             }
-            Verb::Forge { kind, sender, count } => self.forge(segment, *kind, sender, *count),
+            Verb::Forge {
+                kind,
+                sender,
+                count,
+            } => self.forge(segment, *kind, sender, *count),
             Verb::Replay { what, count } => self.replay(segment, *what, *count),
             _ => {}
         }
@@ -152,8 +166,11 @@ impl World<'_> {
 
     fn begin(&mut self, segment: usize, lasting: Duration, every: Duration, what: What) {
         let until = self.now.after(lasting);
-        self.stranger(segment).deeds.push(Deed { until, every, what });
-        self.queue.push(self.now, Happening::Stranger { index: segment });
+        self.stranger(segment)
+            .deeds
+            .push(Deed { until, every, what });
+        self.queue
+            .push(self.now, Happening::Stranger { index: segment });
     }
 
     /// Everything a stranger is at is done once more.
@@ -204,11 +221,22 @@ impl World<'_> {
         count: u32,
     ) {
         let template = self.stranger(segment).memory.back().cloned();
-        let id = self.plan.layout.gateway(sender).map_or(1, |gateway| gateway.id.0);
+        let id = self
+            .plan
+            .layout
+            .gateway(sender)
+            .map_or(1, |gateway| gateway.id.0);
         for _ in 0..count {
-            let mut frame = template.as_ref().map_or_else(Vec::new, |frame| frame.to_vec());
+            let mut frame = template
+                .as_ref()
+                .map_or_else(Vec::new, |frame| frame.to_vec());
             if frame.is_empty() {
-                ethernet::header(&mut frame, GROUP_MAC, MacAddr::BROADCAST, ethertype::STEADFAST);
+                ethernet::header(
+                    &mut frame,
+                    GROUP_MAC,
+                    MacAddr::BROADCAST,
+                    ethertype::STEADFAST,
+                );
                 frame.extend(std::iter::repeat_n(0, 200));
             }
             if let Some(byte) = kind_byte(kind) {

@@ -40,16 +40,23 @@ struct Progress {
 impl Traffic {
     pub(super) fn new(plan: &Plan) -> Self {
         let progress = |stream: &steadfast_scenarios::format::Stream| Progress {
-            host: plan.layout.host(&stream.from).map_or(0, |host| host.id.index()),
+            host: plan
+                .layout
+                .host(&stream.from)
+                .map_or(0, |host| host.id.index()),
             destination: plan.destination(stream),
             period: stream.rate.period(),
-            fast: stream.burst.map(|burst| (burst.rate.period(), burst.lasting.0)),
+            fast: stream
+                .burst
+                .map(|burst| (burst.rate.period(), burst.lasting.0)),
             fast_until: Instant::ORIGIN,
             known: Vec::new(),
             seq: 0,
             due: None,
         };
-        Self { streams: plan.traffic.iter().map(progress).collect() }
+        Self {
+            streams: plan.traffic.iter().map(progress).collect(),
+        }
     }
 
     /// A step ran: probes come fast for a while.

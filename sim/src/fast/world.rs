@@ -10,8 +10,8 @@ use core::time::Duration;
 
 use steadfast_core::config::Config;
 use steadfast_core::{Instant, OpId, PortId, Rules};
-use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::Random;
+use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind, Names};
 
 use super::faults::Steps;
@@ -35,7 +35,12 @@ pub(super) enum Happening {
     /// The daemon's second has passed: it looks at the fence, and people look at its status.
     EachSecond { gateway: usize, life: u64 },
     /// A port's carrier is noticed.
-    LinkSeen { gateway: usize, life: u64, port: PortId, up: bool },
+    LinkSeen {
+        gateway: usize,
+        life: u64,
+        port: PortId,
+        up: bool,
+    },
     /// Something on the wires.
     Net(NetEvent),
     /// The store carries out the wish with this number.
@@ -49,7 +54,7 @@ pub(super) enum Happening {
     /// A kernel changes by itself.
     Tick { station: Station },
     /// Part of a step ends, or its next turn comes.
-    Turn { turn: super::faults::Turn },
+    Turn { turn: super::turns::Turn },
     /// A daemon looks at its sockets and its clock.
     Wake { gateway: usize, life: u64 },
 }
@@ -106,7 +111,11 @@ impl<'a> World<'a> {
         rules: Rules,
         sink: &'a mut dyn FnMut(&Event),
     ) -> Result<Self, String> {
-        let configs = plan.layout.gateways.iter().map(|gateway| setup::config(plan, gateway));
+        let configs = plan
+            .layout
+            .gateways
+            .iter()
+            .map(|gateway| setup::config(plan, gateway));
         let net = setup::network(plan);
         let mut world = Self {
             configs: configs.collect::<Result<_, _>>()?,
@@ -145,7 +154,12 @@ impl<'a> World<'a> {
             let segment = host.segment.index();
             let place = self.net.place(segment, station).unwrap_or_default();
             let kernel = setup::host_kernel(plan, host);
-            self.hosts.push(HostBox { kernel, segment, place, tick_at: None });
+            self.hosts.push(HostBox {
+                kernel,
+                segment,
+                place,
+                tick_at: None,
+            });
         }
         let gateways = self.gateways.len();
         for medium in &mut self.net.media {
@@ -185,7 +199,12 @@ impl<'a> World<'a> {
             Happening::ApplyDue { gateway, life, op } => self.apply_due(gateway, life, op),
             Happening::Booted { gateway, boot } => self.booted(gateway, boot),
             Happening::EachSecond { gateway, life } => self.each_second(gateway, life),
-            Happening::LinkSeen { gateway, life, port, up } => {
+            Happening::LinkSeen {
+                gateway,
+                life,
+                port,
+                up,
+            } => {
                 self.link_seen(gateway, life, port, up);
             }
             Happening::Net(event) => self.net_event(event),
@@ -202,13 +221,22 @@ impl<'a> World<'a> {
     fn net_event(&mut self, event: NetEvent) {
         self.hops += 1;
         match event {
-            NetEvent::AtSwitch { segment, from, frame } => {
+            NetEvent::AtSwitch {
+                segment,
+                from,
+                frame,
+            } => {
                 let (random, later) = (&mut self.random, &mut self.later);
                 let mut draw = || random.draw();
-                self.net.forward(self.now, (segment, from), &frame, &mut draw, later);
+                self.net
+                    .forward(self.now, (segment, from), &frame, &mut draw, later);
                 self.schedule_later();
             }
-            NetEvent::Arrive { station, port, frame } => self.arrive(station, port, &frame),
+            NetEvent::Arrive {
+                station,
+                port,
+                frame,
+            } => self.arrive(station, port, &frame),
         }
     }
 
@@ -226,7 +254,9 @@ impl<'a> World<'a> {
     fn host_receives(&mut self, host: usize, frame: &Frame) {
         let mut out = core::mem::take(&mut self.outbox);
         out.clear();
-        self.hosts[host].kernel.receive(self.now, PortId(0), frame, &mut out);
+        self.hosts[host]
+            .kernel
+            .receive(self.now, PortId(0), frame, &mut out);
         self.host_sends(host, &mut out);
         self.outbox = out;
     }
@@ -252,10 +282,11 @@ impl<'a> World<'a> {
         out.clear();
         if station < gateways {
             self.gateways[station].tick_at = None;
+            // A clock that stands changes nothing; waking schedules the next tick.
             if self.gateways[station].runs() || !self.gateways[station].clock_stands {
                 self.gateways[station].kernel.tick(self.now, &mut out);
+                self.gateway_sends(station, &mut out);
             }
-            self.gateway_sends(station, &mut out);
         } else if let Some(host) = self.hosts.get_mut(station - gateways) {
             host.tick_at = None;
             host.kernel.tick(self.now, &mut out);
@@ -284,7 +315,8 @@ impl<'a> World<'a> {
     pub(super) fn put(&mut self, segment: usize, place: usize, frame: &Frame) {
         let (random, later) = (&mut self.random, &mut self.later);
         let mut draw = || random.draw();
-        self.net.send(self.now, (segment, place), frame, &mut draw, later);
+        self.net
+            .send(self.now, (segment, place), frame, &mut draw, later);
         self.schedule_later();
     }
 
@@ -309,6 +341,9 @@ impl<'a> World<'a> {
 
     /// The first virtual address of a segment.
     pub(super) fn first_virtual(&self, segment: usize) -> Option<IpAddr> {
-        self.plan.layout.segments[segment].virtuals.first().map(|ip| IpAddr::V4(*ip))
+        self.plan.layout.segments[segment]
+            .virtuals
+            .first()
+            .map(|ip| IpAddr::V4(*ip))
     }
 }

@@ -127,7 +127,8 @@ fn config_initial_wait_is_off_or_in_range() {
     }
 }
 
-/// Virtual router 0 does not exist; nor do priorities 0 (resigns) and 255 (owner) (RFC 9568 §5.2.4).
+/// Virtual router 0 does not exist; nor do priorities 0 (resigns) and 255 (owner) (RFC 9568
+/// §5.2.4).
 #[test]
 fn config_router_number_and_priority_have_reserved_values() {
     let errors = refused(|parts| parts.virtual_router = 0);

@@ -10,6 +10,7 @@
 
 use core::cmp::Ordering;
 
+use super::project::{View, behind};
 use super::{Node, vacancy};
 use crate::config::Preempt;
 use crate::effect::Alert;
@@ -17,6 +18,7 @@ use crate::peer::Peer;
 use crate::rank::order;
 use crate::rules::Rule;
 use crate::status::Cause;
+use crate::suspicion::SLOW_FACTOR;
 use crate::timer::Timer;
 use crate::wire::advert::{Advert, Flags, Kind, RoleMark};
 use crate::{Instant, NodeId};
@@ -34,13 +36,36 @@ pub(super) struct Dispute {
     frames: u32,
 }
 
+impl Dispute {
+    /// For comparing states.
+    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64, u32) {
+        (
+            view.ago(self.since),
+            behind(counter, self.counter),
+            self.frames.min(2 * DEAF_FRAMES),
+        )
+    }
+}
+
 /// A standby that asks and does not hear the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Deafness {
     peer: NodeId,
     since: Instant,
+    last: Instant,
     counter: u64,
     frames: u32,
+}
+
+impl Deafness {
+    /// For comparing states.
+    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64, u32) {
+        (
+            view.ago(self.since),
+            behind(counter, self.counter),
+            self.frames.min(2 * DEAF_FRAMES),
+        )
+    }
 }
 
 impl Node {
@@ -176,6 +201,7 @@ impl Node {
             self.deafness = Some(Deafness {
                 peer: node,
                 since: self.now,
+                last: self.now,
                 counter: self.counter + 1,
                 frames: 0,
             });
@@ -187,6 +213,7 @@ impl Node {
         }
         self.deafness = Some(Deafness {
             frames: open.frames + 1,
+            last: self.now,
             ..open
         });
         if self.is_deaf(peer, open) && self.rules.keep(Rule::D12) && self.giving.is_none() {
@@ -196,8 +223,11 @@ impl Node {
         }
     }
 
+    /// Watched for long, or the prober itself paused: what it missed then says nothing.
     fn stale_watch(&self, open: Deafness) -> bool {
-        self.now.since(open.since) > self.config.timing.dead_interval
+        let timing = &self.config.timing;
+        let pause = timing.round * SLOW_FACTOR + timing.slack;
+        self.now.since(open.since) > timing.dead_interval || self.now.since(open.last) > pause
     }
 
     fn is_deaf(&self, peer: &Peer, open: Deafness) -> bool {

@@ -92,6 +92,9 @@ impl Node {
         if up {
             self.timers.arm(Timer::Ask, self.now);
         }
+        if self.health() > before {
+            self.worsened_at = Some(self.now);
+        }
         self.note_recovery(before);
         self.broadcast(Kind::Advert);
         if !up && self.config.ports[index].direct {
@@ -153,9 +156,11 @@ impl Node {
             .fold(0, |all, bit| all | bit)
     }
 
-    /// Some other station was heard on a served segment lately (D12).
+    /// Some other station was heard on a served segment lately, and while a peer is suspected,
+    /// since then: whoever hears nobody must not be believed to hear (D12).
     pub(super) fn receives(&self) -> bool {
-        let lately = |at: Instant| self.now.since(at) < RECEPTION_WITHIN;
+        let doubt = self.suspicion.as_ref().map(|open| open.since);
+        let lately = |at: Instant| self.now.since(at) < RECEPTION_WITHIN && Some(at) >= doubt;
         let proven = |(config, port): (&PortConfig, &super::Port)| {
             config.served() && port.up && port.foreign_at.is_some_and(lately)
         };

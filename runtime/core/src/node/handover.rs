@@ -14,7 +14,10 @@
 //! declined or has been silent since V/2, the giver may arm its lease again. If the taker still
 //! answers, the giver waits for its word: that word says whether it claims.
 
+mod number;
+
 use super::Node;
+use super::project::{View, behind};
 use crate::effect::{Command, Effect, Forwarding, Rejection};
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rule;
@@ -22,6 +25,9 @@ use crate::status::Cause;
 use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
 use crate::{Instant, NodeId};
+
+pub(super) use number::begun;
+use number::{names, number};
 
 /// Rounds of PREPARE before the giver stops trying.
 const PREPARES_MAX: u32 = 20;
@@ -78,6 +84,16 @@ pub(super) struct Taking {
     ready_at: Instant,
 }
 
+impl Taking {
+    /// For comparing states: how old the hand-over and the readiness are.
+    pub(super) fn project(self, view: View, sent: &impl Fn(NodeId) -> u64) -> (u64, u16) {
+        (
+            behind(sent(self.from), begun(self.id)),
+            view.ago(self.ready_at),
+        )
+    }
+}
+
 impl Node {
     /// Whether the giver has shortened its lease.
     pub(super) fn offering(&self) -> bool {
@@ -118,7 +134,7 @@ impl Node {
             return false;
         }
         let to = self.peers[place].node;
-        let id = self.counter + 1;
+        let id = number(self.counter + 1, to);
         if reason == Reason::Health {
             self.moved_at = Some(self.now);
         }
@@ -226,6 +242,9 @@ impl Node {
             return;
         };
         let (from, id, health) = (latest.sender, latest.handover, latest.health);
+        if !names(id, self.config.node) {
+            return;
+        }
         let able = self.role == EffectiveRole::Standby
             && self.eligible()
             && self.health() <= health
@@ -311,7 +330,8 @@ impl Node {
             return;
         };
         let (from, id) = (latest.sender, latest.handover);
-        if matches!(self.role, EffectiveRole::Promoting | EffectiveRole::Active) {
+        let serves = matches!(self.role, EffectiveRole::Promoting | EffectiveRole::Active);
+        if serves || !names(id, self.config.node) {
             return;
         }
         let fits = |taking: &Taking| taking.id == id && taking.from == from;
@@ -461,11 +481,14 @@ impl Node {
         let Some(place) = self.best_taker() else {
             return;
         };
-        let better = self.peers[place]
-            .latest
-            .as_ref()
-            .is_some_and(|it| it.health < own);
-        if better {
+        let peer = &self.peers[place];
+        let better = peer.latest.as_ref().is_some_and(|it| it.health < own);
+        // A segment that comes back is seen by one node before the other: what looks like a
+        // healthier peer may only be the first to know.
+        let settled = |at: Instant| {
+            self.worsened_at >= Some(at) || self.now.since(at) >= timing.dead_interval
+        };
+        if better && peer.improved_at.is_none_or(settled) {
             self.give(place, Reason::Health);
         }
     }

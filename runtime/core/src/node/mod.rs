@@ -4,13 +4,15 @@
 //! The rooms behind the door: `receive` reads frames, `send` builds them, `suspect` finds out
 //! whether the active is dead, `claim` moves the role, `vacancy` decides who takes a role nobody
 //! has, `handover` moves it by consent, `dispute` ends two actives, `duty` does what is done
-//! without being asked, `command` serves operators, `report` tells.
+//! without being asked, `command` serves operators, `report` tells,
+//! `project` serves those who explore states.
 
 mod claim;
 mod command;
 mod dispute;
 mod duty;
 mod handover;
+pub(crate) mod project;
 mod receive;
 mod report;
 mod send;
@@ -80,6 +82,8 @@ pub struct Node {
     record: Record,
     vacant_since: Option<Instant>,
     moved_at: Option<Instant>,
+    /// When this node's own health last became worse.
+    worsened_at: Option<Instant>,
     was_degraded: bool,
     asked: Option<(RequestId, Command, Instant)>,
     claims_left: u32,
@@ -115,6 +119,8 @@ struct Port {
     since: Instant,
     /// When another station was last heard.
     foreign_at: Option<Instant>,
+    /// When a station other than the suspected peer was last heard.
+    other_at: Option<Instant>,
     /// Another station was heard since the carrier came (R3.6).
     heard_since_up: bool,
 }
@@ -149,6 +155,7 @@ impl Node {
             up: false,
             since: boot.now,
             foreign_at: None,
+            other_at: None,
             heard_since_up: false,
         };
         let ports: Vec<Port> = config.ports.iter().map(port).collect();
@@ -197,6 +204,7 @@ impl Node {
             record,
             vacant_since: None,
             moved_at: None,
+            worsened_at: None,
             was_degraded: false,
             asked: None,
             claims_left: 0,

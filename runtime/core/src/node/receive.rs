@@ -40,7 +40,16 @@ impl Node {
             return;
         }
         let at = at.min(self.now);
+        let id = self.config.ports[index].id;
+        let suspect = self.suspicion.as_ref().map(|open| open.peer);
+        let is_suspect = suspect.is_some_and(|node| {
+            let peer = self.peers.iter().find(|peer| peer.node == node);
+            peer.and_then(|peer| peer.mac(id)) == Some(frame.source)
+        });
         let facts = &mut self.ports[index];
+        if !is_suspect {
+            facts.other_at = facts.other_at.max(Some(at));
+        }
         facts.foreign_at = facts.foreign_at.max(Some(at));
         facts.heard_since_up = true;
         match frame.ethertype {
@@ -78,11 +87,11 @@ impl Node {
         let own = self.config.node;
         let secret = self.secret;
         match self.peers[place].admit(&advert, own, index, at, &secret) {
-            Admission::Fresh => self.peer_spoke(place, index, advert, source),
+            Admission::Fresh => self.peer_spoke(place, index, advert, (source, at)),
             Admission::NewLife => {
                 self.peers[place].forget_kernel_evidence();
                 self.peers[place].latest = None;
-                self.peer_spoke(place, index, advert, source);
+                self.peer_spoke(place, index, advert, (source, at));
                 self.answer_paced(place, index, source, None);
             }
             Admission::PathOnly if advert.kind == Kind::Probe => {
@@ -111,7 +120,8 @@ impl Node {
     }
 
     /// A proven, fresh word of a peer.
-    fn peer_spoke(&mut self, place: usize, index: usize, advert: Advert, source: MacAddr) {
+    fn peer_spoke(&mut self, place: usize, index: usize, advert: Advert, from: (MacAddr, Instant)) {
+        let (source, at) = from;
         let kind = advert.kind;
         let peer = advert.sender;
         let was_active = self.peers[place].says_active();
@@ -121,8 +131,15 @@ impl Node {
             self.emit(crate::effect::Effect::Alert(Alert::PeerUp { peer }));
         }
         self.compare_roles(&advert);
+        let before = self.peers[place]
+            .latest
+            .as_ref()
+            .map(|latest| latest.health);
+        if before.is_none_or(|before| advert.health < before) {
+            self.peers[place].improved_at = Some(self.now);
+        }
         self.peers[place].latest = Some(advert);
-        self.end_suspicion(place);
+        self.end_suspicion(place, at);
         self.watch(place, was_active);
         self.meet_claims(place);
         match kind {

@@ -81,26 +81,20 @@ impl Node {
         self.emit(Effect::Transmit { port, frame });
     }
 
-    /// From the moment the kernel is asked to shorten the lease, no frame may lengthen it again.
+    /// From the moment the kernel is asked to shorten the lease, no frame may lengthen it again;
+    /// once an offer is over there is no lease, and the guard would drop the question that asks
+    /// the taker what became of it.
     fn mark(&self) -> RoleMark {
-        match (&self.giving, self.role) {
-            (
-                Some(Giving::Offering { .. } | Giving::Preparing { ready: true, .. }),
-                EffectiveRole::Active,
-            ) => RoleMark::Offering,
-            (Some(Giving::Preparing { ready: false, .. }) | None, EffectiveRole::Active) => {
-                RoleMark::Active
+        if self.role != EffectiveRole::Active {
+            return RoleMark::Standby;
+        }
+        let offer = self.config.timing.offer;
+        match &self.giving {
+            Some(Giving::Offering { at, .. }) if self.now >= at.after(offer) => RoleMark::Standby,
+            Some(Giving::Offering { .. } | Giving::Preparing { ready: true, .. }) => {
+                RoleMark::Offering
             }
-            (
-                _,
-                EffectiveRole::Demoting
-                | EffectiveRole::Failed
-                | EffectiveRole::Off
-                | EffectiveRole::Pacified
-                | EffectiveRole::Promoting
-                | EffectiveRole::Standby
-                | EffectiveRole::Starting,
-            ) => RoleMark::Standby,
+            Some(Giving::Preparing { ready: false, .. }) | None => RoleMark::Active,
         }
     }
 
@@ -192,12 +186,18 @@ impl Node {
         }
     }
 
-    /// Every virtual address, with the place of its port.
+    /// Every virtual address, with the place of its port; the first of every port first, so that
+    /// no segment waits for another's long list.
     pub(super) fn virtuals(&self) -> Vec<(usize, IpAddr)> {
-        let ports = self.config.ports.iter().enumerate();
-        ports
-            .flat_map(|(index, port)| port.virtuals.iter().map(move |ip| (index, *ip)))
-            .collect()
+        let ports = || self.config.ports.iter().enumerate();
+        let longest = ports()
+            .map(|(_, port)| port.virtuals.len())
+            .max()
+            .unwrap_or(0);
+        let row = |row: usize| {
+            ports().filter_map(move |(index, port)| Some((index, *port.virtuals.get(row)?)))
+        };
+        (0..longest).flat_map(row).collect()
     }
 
     /// Asks one station about one address. The question names no address of ours where it can

@@ -7,17 +7,22 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Node;
-use crate::config::{Detection, PortConfig};
+use super::vacancy::peer_candidate;
+use crate::config::{Detection, Isolation, PortConfig};
+use crate::peer::Peer;
+use crate::rank::order;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::suspicion::{Doubt, Suspicion, Tally, Terms, Verdict};
 use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
-use crate::{Instant, MacAddr};
+use crate::{Instant, MacAddr, NodeId};
 
-/// How old an answer of the peer's kernel may be to arm its segment (D8).
+/// How long before the peer was last heard an answer of its kernel still arms its segment (D8).
 const ARMED_WITHIN: Duration = Duration::from_millis(1_000);
+/// Rounds at full pace of a verdict that waits for proof of reception; then each tenth.
+const FAST_ROUNDS_MAX: u32 = 64;
 /// Between two asks in quiet times (D8).
 pub(super) const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,6 +49,15 @@ impl Node {
                 self.timers.disarm(Timer::Silence);
             }
             return;
+        }
+        let node = self.peers[place].node;
+        if self
+            .suspicion
+            .as_ref()
+            .is_some_and(|open| open.peer != node)
+        {
+            self.suspicion = None;
+            self.timers.disarm(Timer::Round);
         }
         if !was_active {
             self.peers[place].forget_kernel_evidence();
@@ -112,7 +126,14 @@ impl Node {
         let terms = self.terms(place, doubt);
         let peer = self.peers[place].node;
         let segments = self.tallies(place);
-        self.suspicion = Some(Suspicion::new(self.now, peer, doubt, terms, segments));
+        let question = self.counter + 1;
+        self.suspicion = Some(Suspicion::new(
+            (self.now, question),
+            peer,
+            doubt,
+            terms,
+            segments,
+        ));
         if self.rules.keep(Rule::D7) {
             self.send_round();
         } else {
@@ -132,6 +153,8 @@ impl Node {
         if !self.rules.keep(Rule::D8) {
             overdue = timing.dead_interval;
         }
+        let patience = self.patience(place);
+        overdue += timing.round * patience;
         Terms {
             window: match doubt {
                 Doubt::Carrier => timing.w_carrier,
@@ -142,15 +165,29 @@ impl Node {
             overdue_at: heard_at.after(overdue),
             fence_whole: peer.says(Flags::FENCE_WHOLE),
             fast: self.rules.keep(Rule::D8),
+            patience,
         }
     }
 
-    /// The segments on which the peer's kernel can be asked, armed if it answered lately.
+    /// Several standbys reach a verdict at once: each lets those before it in the order claim first,
+    /// in slots twice as wide as a round trip (D13, F12).
+    fn patience(&self, suspect: usize) -> u32 {
+        let timing = &self.config.timing;
+        let slot = (timing.rtt_bound * 2).as_nanos() / timing.round.as_nanos().max(1);
+        let ahead = self.ahead_among_standbys(suspect);
+        u32::try_from(slot)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
+    }
+
+    /// The segments on which the peer's kernel can be asked, armed if it answered within the second
+    /// before the peer was last heard: a slow interval must not disarm what was armed at its death.
     fn tallies(&self, place: usize) -> Vec<Tally> {
         if !self.rules.keep(Rule::D8) {
             return Vec::new();
         }
-        let lately = |at: Option<Instant>| at.is_some_and(|at| self.now.since(at) <= ARMED_WITHIN);
+        let heard_at = self.peers[place].heard_at.unwrap_or(self.now);
+        let lately = |at: Option<Instant>| at.is_some_and(|at| at.after(ARMED_WITHIN) >= heard_at);
         let askable = |(index, port): (usize, &PortConfig)| {
             self.questions(place, index)?;
             let path = self.peers[place].paths.get(index)?;
@@ -197,6 +234,7 @@ impl Node {
         if self.rules.keep(Rule::D8) {
             self.ask_everywhere(place);
         }
+        self.ask_for_reception();
         let asked = self.effects.len() > before;
         let now = self.now;
         if let Some(suspicion) = &mut self.suspicion {
@@ -233,32 +271,48 @@ impl Node {
             .peers
             .iter()
             .position(|candidate| candidate.node == peer);
-        match (verdict, place) {
-            (Verdict::Open, _) | (_, None) => self.send_round(),
-            (Verdict::Dead | Verdict::Lapsed | Verdict::Overdue, Some(place)) => {
-                if !self.take_over(place, verdict) {
-                    self.send_round();
-                    let wait = self.config.timing.round * 10;
-                    self.timers.arm(Timer::Round, self.now.after(wait));
-                }
-            }
+        let (Some(place), Some(found_at)) = (place, self.found_at(verdict)) else {
+            self.send_round();
+            return;
+        };
+        let turn = found_at.after(self.slot(peer));
+        if self.now < turn {
+            self.send_round();
+            self.timers.arm(Timer::Round, turn);
+        } else if !self.take_over(place, verdict) {
+            self.send_round();
+            let soon = self
+                .suspicion
+                .as_ref()
+                .is_some_and(|open| open.round < FAST_ROUNDS_MAX);
+            let factor = if soon { 1 } else { 10 };
+            let wait = self.config.timing.round * factor;
+            self.timers.arm(Timer::Round, self.now.after(wait));
         }
+    }
+
+    /// Since when the verdict has stood; none while it is open.
+    fn found_at(&mut self, verdict: Verdict) -> Option<Instant> {
+        let now = self.now;
+        let suspicion = self.suspicion.as_mut()?;
+        if verdict == Verdict::Open {
+            suspicion.found_at = None;
+            return None;
+        }
+        Some(*suspicion.found_at.get_or_insert(now))
     }
 
     /// The active is found dead: claim, if this node may.
     fn take_over(&mut self, place: usize, verdict: Verdict) -> bool {
         let peer = self.peers[place].node;
-        let since = self
-            .suspicion
-            .as_ref()
-            .map_or(self.now, |suspicion| suspicion.since);
         let (why, witnessed) = match verdict {
             Verdict::Dead => (Cause::PeerDead { peer }, true),
             Verdict::Lapsed => (Cause::PeerLapsed { peer }, true),
             Verdict::Overdue => (Cause::PeerOverdue { peer }, false),
             Verdict::Open => return false,
         };
-        if !self.may_take_over(since, verdict) {
+        let may = |suspicion: &Suspicion| self.may_take_over(suspicion, verdict);
+        if !self.suspicion.as_ref().is_some_and(may) {
             return false;
         }
         self.peers[place].dead = true;
@@ -268,34 +322,74 @@ impl Node {
         true
     }
 
-    /// A served segment with carrier, heard from within the second before the suspicion (D12).
-    fn may_take_over(&self, since: Instant, verdict: Verdict) -> bool {
+    /// A served segment on which some other station was heard *since* the suspicion began (D12):
+    /// a node that has just gone deaf would else find everybody dead. Without one, an isolated
+    /// node serves only if its policy says so, and late: nobody hears it meanwhile.
+    fn may_take_over(&self, suspicion: &Suspicion, verdict: Verdict) -> bool {
         if !self.eligible() {
             return false;
         }
-        let proven = |(config, port): (&PortConfig, &super::Port)| {
-            let recent = port
-                .foreign_at
-                .is_some_and(|at| at.after(ARMED_WITHIN) >= since);
-            config.served() && port.up && (recent || !self.rules.keep(Rule::D12))
+        let late = verdict == Verdict::Overdue || self.now >= suspicion.terms.overdue_at;
+        let serves_alone = self.config.policy.isolation == Isolation::Serve && late;
+        let lapsed = verdict == Verdict::Lapsed;
+        let connected = |index: usize| {
+            self.config.ports[index].served() && (lapsed || self.hears_others(index, suspicion))
         };
-        let connected = self.config.ports.iter().zip(&self.ports).any(proven);
-        let serves_alone = verdict == Verdict::Overdue
-            && self.config.policy.isolation == crate::config::Isolation::Serve
-            && self.has_received();
-        connected || (serves_alone && self.some_served_port_up())
+        let proven = (0..self.ports.len()).any(|index| self.ports[index].up && connected(index));
+        proven || !self.rules.keep(Rule::D12) || (serves_alone && self.has_received())
     }
 
-    /// The peer's daemon spoke: it lives.
-    pub(super) fn end_suspicion(&mut self, place: usize) {
-        let peer = self.peers[place].node;
-        if self
-            .suspicion
-            .as_ref()
-            .is_some_and(|suspicion| suspicion.peer == peer)
-        {
+    /// Whether a station other than the suspect was heard on a port since the suspicion began.
+    fn hears_others(&self, index: usize, suspicion: &Suspicion) -> bool {
+        self.ports[index]
+            .other_at
+            .is_some_and(|at| at >= suspicion.since)
+    }
+
+    /// Asks the neighbours of every served segment on which nobody else was heard so far.
+    fn ask_for_reception(&mut self) {
+        let Some(suspicion) = &self.suspicion else {
+            return;
+        };
+        let silent = |index: &usize| {
+            self.config.ports[*index].served()
+                && self.ports[*index].up
+                && !self.hears_others(*index, suspicion)
+        };
+        let silent: Vec<usize> = (0..self.ports.len()).filter(silent).collect();
+        for index in silent {
+            self.ask_neighbours(index);
+        }
+    }
+
+    /// Standbys that are present and rank before this one claim first; each has its slot (D13).
+    fn slot(&self, suspect: NodeId) -> Duration {
+        let own = self.candidate();
+        let preempt = self.config.policy.preempt;
+        let before = |peer: &&Peer| {
+            peer.node != suspect
+                && peer.heard_within(self.now, self.config.timing.dead_interval)
+                && peer.says(Flags::ELIGIBLE)
+                && peer_candidate(peer).is_some_and(|other| order(&other, &own, preempt).is_lt())
+        };
+        let ahead = self.peers.iter().filter(before).count();
+        self.config.timing.rtt_bound * 2 * u32::try_from(ahead).unwrap_or(u32::MAX)
+    }
+
+    /// The peer's daemon spoke: it lives. After a cable lost its carrier, a frame that was on its
+    /// way before proves nothing: it must answer this node's question, or come a round later.
+    pub(super) fn end_suspicion(&mut self, place: usize, at: Instant) {
+        let peer = &self.peers[place];
+        let round = self.config.timing.round;
+        let Some(suspicion) = self.suspicion.as_mut().filter(|it| it.peer == peer.node) else {
+            return;
+        };
+        let answers = peer.has_heard(self.config.node, self.boot, suspicion.question);
+        if suspicion.doubt == Doubt::Silence || answers || at >= suspicion.since.after(round) {
             self.suspicion = None;
             self.timers.disarm(Timer::Round);
+        } else {
+            suspicion.heard();
         }
     }
 

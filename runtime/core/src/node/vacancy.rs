@@ -9,6 +9,7 @@
 use core::cmp::Ordering;
 
 use super::Node;
+use super::project::{View, behind};
 use crate::Instant;
 use crate::config::{Isolation, PortConfig};
 use crate::peer::Peer;
@@ -25,6 +26,13 @@ pub(super) struct Relisten {
     since: Instant,
     /// A peer that has heard this counter has spoken since.
     counter: u64,
+}
+
+impl Relisten {
+    /// For comparing states: how old the question is.
+    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64) {
+        (view.ago(self.since), behind(counter, self.counter))
+    }
 }
 
 impl Node {
@@ -86,7 +94,8 @@ impl Node {
         let timing = self.config.timing;
         let promoting = |peer: &Peer| {
             let latest = peer.latest.as_ref();
-            latest.is_some_and(|latest| latest.effective == EffectiveRole::Promoting)
+            let holds = |role| matches!(role, EffectiveRole::Promoting | EffectiveRole::Active);
+            latest.is_some_and(|latest| holds(latest.effective))
                 && peer.heard_within(self.now, timing.dead_interval)
         };
         let claims_unproven = |peer: &Peer| {
@@ -171,6 +180,20 @@ impl Node {
         let ahead = || self.peers.iter().filter(better);
         let newest = ahead().filter_map(|peer| peer.alive_since).max();
         (ahead().count(), newest.map_or(since, |at| at.max(since)))
+    }
+
+    /// How many present standbys beside the suspect should rather take over from it (D13).
+    pub(super) fn ahead_among_standbys(&self, suspect: usize) -> usize {
+        let own = self.candidate();
+        let preempt = self.config.policy.preempt;
+        let better = |(place, peer): &(usize, &Peer)| {
+            *place != suspect
+                && self.present(peer)
+                && peer.says(Flags::ELIGIBLE)
+                && peer_candidate(peer)
+                    .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
+        };
+        self.peers.iter().enumerate().filter(better).count()
     }
 
     /// This node in the order of D5.

@@ -24,13 +24,14 @@ fn terms() -> Terms {
         overdue_at: Instant::from_millis(START_MS - 105 + 600),
         fence_whole: true,
         fast: true,
+        patience: 0,
     }
 }
 
 fn suspicion(terms: Terms, segments: &[(PortId, bool)]) -> Suspicion {
     let tally = |(port, armed): &(PortId, bool)| Tally::new(*port, *armed);
     let segments = segments.iter().map(tally).collect();
-    Suspicion::new(at(0), NodeId(1), Doubt::Carrier, terms, segments)
+    Suspicion::new((at(0), 1), NodeId(1), Doubt::Carrier, terms, segments)
 }
 
 fn both_armed() -> Suspicion {

@@ -11,9 +11,6 @@ use steadfast_core::{Instant, Node, OpId, PortId};
 use crate::kernel::Kernel;
 use crate::setup::PORTS;
 
-/// Frames a socket holds while the daemon does not read; the newest are lost beyond it.
-const SOCKET_MAX: usize = 1_000;
-
 /// What waits for the daemon to read it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inbox {
@@ -39,6 +36,8 @@ pub(crate) struct Gateway {
     /// How long the kernel takes, and its answer.
     pub(crate) apply_delay: Duration,
     pub(crate) answer_delay: Duration,
+    /// Frames a socket holds while the daemon does not read; the newest are lost beyond it.
+    pub(crate) socket_max: usize,
     /// How late the daemon wakes, every time.
     pub(crate) late: Duration,
     /// Which states the kernel refuses.
@@ -64,6 +63,7 @@ impl Gateway {
             applying: None,
             apply_delay: Duration::from_micros(100),
             answer_delay: Duration::from_micros(20),
+            socket_max: 1_000,
             late: Duration::ZERO,
             refuses: |_| false,
             inbox: Inbox::default(),
@@ -132,7 +132,7 @@ impl Gateway {
 
     pub(crate) fn receive(&mut self, now: Instant, port: u8, frame: Vec<u8>) {
         let socket = &mut self.inbox.frames[usize::from(port)];
-        if self.daemon.is_some() && socket.len() < SOCKET_MAX {
+        if self.daemon.is_some() && socket.len() < self.socket_max {
             socket.push_back((now, frame));
         }
     }

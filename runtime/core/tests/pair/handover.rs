@@ -24,8 +24,8 @@ const RELEASED: u8 = 10;
 const V: Duration = ms(30);
 const TAIL: Duration = ms(30);
 
-/// By command from either side, and back: at no moment without a lease, hardly any with two, and the
-/// command is answered once.
+/// By command from either side, and back: at no moment without a lease, hardly any with two, and
+/// the command is answered once.
 #[test]
 fn handover_by_command_never_leaves_a_moment_without_a_lease() {
     for (at, order, expected) in [
@@ -76,8 +76,8 @@ fn handover_giver_goes_through_every_step_in_order() {
     assert!(first(PREPARE).is_some(), "{kinds:?}");
 }
 
-/// From the moment the lease is cut, nothing lengthens it: not the advertisement that falls due while
-/// a slow kernel is still cutting, nor an answer to a probe.
+/// From the moment the lease is cut, nothing lengthens it: not the advertisement that falls due
+/// while a slow kernel is still cutting, nor an answer to a probe.
 #[test]
 fn handover_lease_never_outlasts_v_once_offered() {
     for phase in 80..100 {
@@ -102,10 +102,10 @@ fn handover_lease_never_outlasts_v_once_offered() {
     }
 }
 
-/// The taker's box dies at any moment of the hand-over. Before it claimed the giver keeps
-/// or re-arms its lease, and the addresses are gone for no longer than V, the round trip, and the
-/// kernel's haste. After it, the new active is dead like any other whose kernel was never asked: for
-/// dead interval + L, as long as no segment is armed.
+/// The taker's box dies at any moment of the hand-over. Before it claimed the giver keeps or
+/// re-arms its lease, and the addresses are gone for no longer than V, the round trip, and the
+/// kernel's haste. After it, the new active is dead like any other whose kernel was never asked:
+/// for dead interval + L, as long as no segment is armed.
 #[test]
 fn handover_taker_dies_and_the_giver_serves_on() {
     for micros in (0..1_000).step_by(25) {

@@ -147,8 +147,8 @@ fn lease_refused_claim_fails_loudly_and_recovers() {
     assert_eq!(world.role(B), Active);
 }
 
-/// A kernel that refuses the fence is asked again until it confirms: a giver is not left in between,
-/// and a daemon that shall end does end.
+/// A kernel that refuses the fence is asked again until it confirms: a giver is not left in
+/// between, and a daemon that shall end does end.
 #[test]
 fn lease_refused_fence_is_asked_for_again() {
     let mut world = World::settled(|_, _| {});

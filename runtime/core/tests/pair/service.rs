@@ -129,8 +129,8 @@ fn service_slow_link_at_boot_is_no_failure() {
     assert_eq!(world.roles(), (Active, Standby));
 }
 
-/// A total split: the standby cannot tell it from a death, and both serve their half. Healed, exactly
-/// one remains, within milliseconds of the first word, and both tell people once.
+/// A total split: the standby cannot tell it from a death, and both serve their half. Healed,
+/// exactly one remains, within milliseconds of the first word, and both tell people once.
 #[test]
 fn service_two_actives_after_a_healed_split_become_one() {
     for length in [1_000, 5_000, 60_000] {
@@ -187,8 +187,8 @@ fn service_winner_of_a_dispute_announces_again() {
 }
 
 /// One-way loss: the standby hears nothing of the active, which hears it. The one that hears knows
-/// more: after the standby has shown that it is deaf, and receives others, the role moves, and never
-/// two lease it (D12).
+/// more: after the standby has shown that it is deaf, and receives others, the role moves, and
+/// never two lease it (D12).
 #[test]
 fn service_active_that_is_not_heard_steps_aside_for_the_deaf_standby() {
     let mut world = World::settled(|_, _| {});
@@ -208,8 +208,8 @@ fn service_active_that_is_not_heard_steps_aside_for_the_deaf_standby() {
     );
 }
 
-/// The same where nobody's kernel can be asked, so that the standby needs the dead interval + L: the
-/// active steps aside, and the role must not be thrown to and fro until then.
+/// The same where nobody's kernel can be asked, so that the standby needs the dead interval + L:
+/// the active steps aside, and the role must not be thrown to and fro until then.
 #[test]
 fn service_unheard_active_does_not_flap_while_the_standby_makes_up_its_mind() {
     let mut world = World::dark(|_, _| {});

@@ -46,8 +46,8 @@ fn start_cold_staggered_makes_one_claim_only() {
     }
 }
 
-/// A heartbeat path on every port, served ones included (D4): advertisements leave on all three, and
-/// each side says that it hears the other on all three.
+/// A heartbeat path on every port, served ones included (D4): advertisements leave on all three,
+/// and each side says that it hears the other on all three.
 #[test]
 fn start_both_speak_and_hear_on_three_paths() {
     let mut world = World::settled(|_, _| {});
@@ -120,8 +120,8 @@ fn start_initial_wait_runs_from_link_up() {
     assert_eq!(world.watch.both, []);
 }
 
-/// A daemon restarted within its own lease: the old lease is fenced before the peer, which hears the
-/// new life say that it owns nothing, can claim. Even when the kernel takes its time.
+/// A daemon restarted within its own lease: the old lease is fenced before the peer, which hears
+/// the new life say that it owns nothing, can claim. Even when the kernel takes its time.
 #[test]
 fn start_restarted_active_is_fenced_before_its_peer_claims() {
     for active in [A, B] {

@@ -124,8 +124,29 @@ fn takeover_stopped_judge_never_finds_a_living_active_dead() {
     }
 }
 
-/// The same while the active's daemon is dead and its kernel leases: the sleeping judge must not
-/// take its own silence for the kernel's.
+/// The judge slept, and its sockets overflowed while it did: every answer to what it had asked is
+/// lost, and only asking again shows that the active lives (D6).
+#[test]
+fn takeover_stopped_judge_with_full_sockets_asks_again() {
+    for stop in [5, 20, 100] {
+        let mut world = World::settled(|_, _| {});
+        world.flight = Duration::from_micros(1_500);
+        world.run(300);
+        world.pull(A, CABLE);
+        world.run_for(Duration::from_micros(2_500));
+        world.stop(B);
+        world.gateways[B].socket_max = 0;
+        world.run(stop);
+        world.gateways[B].socket_max = 1_000;
+        world.thaw(B);
+        world.run(500);
+        assert_eq!(world.roles(), (Active, Standby), "stopped {stop} ms");
+        assert_eq!(world.watch.both, [], "stopped {stop} ms");
+    }
+}
+
+/// A stopped judge while the active's daemon is dead and its kernel leases: the sleeping judge must
+/// not take its own silence for the kernel's.
 #[test]
 fn takeover_stopped_judge_respects_the_lease_of_a_dead_daemon() {
     for after in [106, 108, 110, 150, 290] {
@@ -143,8 +164,8 @@ fn takeover_stopped_judge_respects_the_lease_of_a_dead_daemon() {
     }
 }
 
-/// Where switches drop the asks, no segment is armed and no proof is possible: the standby waits for
-/// the dead interval *and* the lease, and calls its claim provisional.
+/// Where switches drop the asks, no segment is armed and no proof is possible: the standby waits
+/// for the dead interval *and* the lease, and calls its claim provisional.
 #[test]
 fn takeover_without_kernel_evidence_waits_for_dead_interval_and_lease() {
     let mut world = World::dark(|_, _| {});

@@ -1,7 +1,8 @@
 //! Two gateways, their wires and a stepping clock: everything happens in one order, twice the same.
 //!
-//! Frames take 50 µs. A gateway reads everything that has come before it learns of a deadline (D6).
-//! A story cuts wires, kills and stops daemons, and looks at leases, roles, replies and alerts.
+//! Frames take 50 µs, unless a story says otherwise. A gateway reads everything that has come
+//! before it learns of a deadline (D6). A story cuts wires, kills and stops daemons, and looks at
+//! leases, roles, replies and alerts.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,6 @@ use crate::gateway::Gateway;
 use crate::kernel::{LeaseWatch, reply};
 use crate::setup::{A, B, CABLE, Change, LAN, PORTS, WAN, address, config, host_mac};
 
-/// How long a frame takes.
-const FLIGHT: Duration = Duration::from_micros(50);
 /// Between two words of a segment's host.
 const CHATTER: Duration = Duration::from_millis(250);
 /// Rounds of reading and waking within one instant. Beyond it the core spins, and the story fails.
@@ -55,6 +54,8 @@ pub(crate) struct World {
     /// Every effect, in order.
     pub(crate) log: Vec<(Instant, usize, Effect)>,
     requests: u64,
+    /// How long a frame takes.
+    pub(crate) flight: Duration,
     /// The segments' hosts are there.
     pub(crate) hosts: bool,
 }
@@ -72,6 +73,7 @@ impl World {
             watch: LeaseWatch::default(),
             log: Vec::new(),
             requests: 0,
+            flight: Duration::from_micros(50),
             hosts: true,
         };
         world.schedule(CHATTER, Event::Chatter);
@@ -374,7 +376,7 @@ impl World {
             });
             if wanted {
                 let to = *place;
-                self.schedule(FLIGHT, Event::Arrived { to, port, frame });
+                self.schedule(self.flight, Event::Arrived { to, port, frame });
             }
         }
     }

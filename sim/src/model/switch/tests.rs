@@ -6,6 +6,9 @@ use steadfast_core::wire::ethernet::ethertype;
 
 use super::*;
 
+/// A frame that leaves by no port.
+const NOWHERE: [usize; 0] = [];
+
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
 const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
 const GROUP: MacAddr = MacAddr([0x03, 0x53, 0x46, 0, 0, 1]);
@@ -53,7 +56,7 @@ fn switch_floods_the_unknown_and_learns_sources() {
     assert_eq!(hop(&mut switch, ms(2), 0, (A, B)), [2]);
     assert_eq!(
         hop(&mut switch, ms(3), 2, (A, B)),
-        [],
+        NOWHERE,
         "A moved to B's port"
     );
     assert_eq!(
@@ -87,7 +90,7 @@ fn switch_fdb_flushed_on_port_down() {
     assert_eq!(hop(&mut switch, ms(1), 0, (A, B)), [2]);
     assert_eq!(
         hop(&mut switch, ms(1), 1, (B, A)),
-        [],
+        NOWHERE,
         "a dead port is deaf"
     );
     assert_eq!(switch.counters().blocked_count, 1);
@@ -104,13 +107,13 @@ fn switch_forward_delay_blocks_a_port_that_came_up() {
     switch.set_port(ms(20), 1, true);
     let open = ms(30_020);
     let shut = open.before(Duration::from_nanos(1));
-    assert_eq!(hop(&mut switch, shut, 1, (B, A)), []);
+    assert_eq!(hop(&mut switch, shut, 1, (B, A)), NOWHERE);
     assert_eq!(
         switch.port_of(shut, 0, B),
         None,
         "blocked ports learn nothing"
     );
-    assert_eq!(hop(&mut switch, shut, 0, (A, B)), []);
+    assert_eq!(hop(&mut switch, shut, 0, (A, B)), NOWHERE);
     assert_eq!(hop(&mut switch, open, 1, (B, A)), [0]);
     assert_eq!(hop(&mut switch, open, 0, (A, B)), [1]);
 }
@@ -121,11 +124,15 @@ fn switch_mac_filter_drops_foreign_sources() {
     let mut switch = Switch::new(2);
     switch.restrict_source(0, Some(A));
     assert_eq!(hop(&mut switch, ms(0), 0, (A, B)), [1]);
-    assert_eq!(hop(&mut switch, ms(0), 0, (B, A)), []);
+    assert_eq!(hop(&mut switch, ms(0), 0, (B, A)), NOWHERE);
     assert_eq!(switch.port_of(ms(0), 1, B), None);
     assert_eq!(switch.counters().source_filtered_count, 1);
     switch.restrict_source(0, None);
-    assert_eq!(hop(&mut switch, ms(0), 0, (B, A)), [], "A sits there too");
+    assert_eq!(
+        hop(&mut switch, ms(0), 0, (B, A)),
+        NOWHERE,
+        "A sits there too"
+    );
     assert_eq!(switch.port_of(ms(0), 1, B), Some(0));
 }
 
@@ -153,13 +160,17 @@ fn switch_ignored_mac_move_first_port_wins() {
 fn switch_snooping_drops_groups_without_members() {
     let mut switch = Switch::new(3);
     switch.set_snooping(true);
-    assert_eq!(hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)), []);
+    assert_eq!(hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)), NOWHERE);
     assert_eq!(switch.counters().snooped_count, 1);
     switch.join(2, VRRP_GROUP);
     assert_eq!(hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)), [2]);
     switch.set_port(ms(0), 2, false);
     switch.set_port(ms(0), 2, true);
-    assert_eq!(hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)), [], "forgotten");
+    assert_eq!(
+        hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)),
+        NOWHERE,
+        "forgotten"
+    );
     for open in [
         GROUP,
         MacAddr::BROADCAST,
@@ -197,7 +208,7 @@ fn switch_snooping_reads_membership_reports() {
             let mut switch = Switch::new(3);
             switch.set_snooping(true);
             egress(&mut switch, ms(0), 1, &out[..len]);
-            assert_eq!(hop(&mut switch, ms(1), 0, (A, solicited)), [], "{len}");
+            assert_eq!(hop(&mut switch, ms(1), 0, (A, solicited)), NOWHERE, "{len}");
         }
         let mut switch = Switch::new(3);
         switch.set_snooping(true);
@@ -212,7 +223,7 @@ fn switch_drops_an_ethertype() {
     let mut switch = Switch::new(2);
     let advert = frame(GROUP, A, ethertype::STEADFAST);
     assert!(switch.set_ethertype_dropped(ethertype::STEADFAST, true));
-    assert_eq!(egress(&mut switch, ms(0), 0, &advert), []);
+    assert_eq!(egress(&mut switch, ms(0), 0, &advert), NOWHERE);
     assert_eq!(hop(&mut switch, ms(0), 0, (A, B)), [1]);
     assert!(switch.set_ethertype_dropped(ethertype::STEADFAST, false));
     assert_eq!(egress(&mut switch, ms(0), 0, &advert), [1]);
@@ -241,9 +252,13 @@ fn switch_without_power_forgets() {
     switch.set_forward_delay(Duration::from_millis(5));
     hop(&mut switch, ms(0), 0, (A, B));
     switch.set_powered(ms(1), false);
-    assert_eq!(hop(&mut switch, ms(2), 1, (B, A)), []);
+    assert_eq!(hop(&mut switch, ms(2), 1, (B, A)), NOWHERE);
     switch.set_powered(ms(10), true);
-    assert_eq!(hop(&mut switch, ms(14), 1, (B, A)), [], "forward delay");
+    assert_eq!(
+        hop(&mut switch, ms(14), 1, (B, A)),
+        NOWHERE,
+        "forward delay"
+    );
     assert_eq!(switch.port_of(ms(15), 1, A), None);
     assert_eq!(hop(&mut switch, ms(15), 1, (B, A)), [0]);
 }
@@ -272,8 +287,8 @@ fn switch_fdb_is_bounded() {
 #[test]
 fn switch_ignores_what_it_cannot_read() {
     let mut switch = Switch::new(2);
-    assert_eq!(egress(&mut switch, ms(0), 0, &[0xff; 13]), []);
-    assert_eq!(hop(&mut switch, ms(0), 9, (A, B)), []);
+    assert_eq!(egress(&mut switch, ms(0), 0, &[0xff; 13]), NOWHERE);
+    assert_eq!(hop(&mut switch, ms(0), 9, (A, B)), NOWHERE);
     switch.set_port(ms(0), 9, true);
     switch.restrict_source(9, Some(A));
     assert_eq!(switch.counters().malformed_count, 1);

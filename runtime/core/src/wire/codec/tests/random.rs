@@ -18,7 +18,7 @@ prop_compose! {
     fn roles()(kind in 1..=11u8, mark in 1..=3u8, configured in 1..=4u8, effective in 1..=8u8)
         -> (Kind, RoleMark, ConfiguredRole, EffectiveRole) {
         (
-            fields::kind_of(kind).unwrap(),
+            Kind::from_byte(kind).unwrap(),
             fields::mark_of(mark).unwrap(),
             fields::configured_of(configured).unwrap(),
             fields::effective_of(effective).unwrap(),

@@ -1,0 +1,178 @@
+//! What must hold in every state, and what theory forbids anybody to promise.
+//!
+//! *Two owners*: on no served segment whose observer reaches both gateways do both kernels answer
+//! for its address, but for the drain of a hand-over: the giver's lease was cut to V by an offer
+//! and has not ended (D10). *Outage*: while some gateway is able to serve, nobody answers for an
+//! address for at most [`Setup::outage_max`]; each fault starts the count anew. Both are wire
+//! evidence: the kernels are asked, not the nodes.
+//!
+//! Some faults blind every evidence there is, and then no protocol can tell a dead peer from a
+//! living one. Those states are counted under the theorem that says so.
+
+use core::fmt;
+use core::hash::{Hash, Hasher};
+
+use steadfast_core::Instant;
+use steadfast_core::role::EffectiveRole;
+
+use super::pair::{Gateway, Pair};
+use super::setup::{CABLE, NODES, Setup, port};
+use super::wires::Wires;
+
+/// A property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Oracle {
+    /// Frames breed frames.
+    Bounded,
+    /// Nobody serves for too long.
+    Outage,
+    /// Two gateways answer for one address.
+    TwoOwners,
+}
+
+impl fmt::Display for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bounded => "frames in flight are bounded",
+            Self::Outage => "outage is bounded",
+            Self::TwoOwners => "at most one owner",
+        })
+    }
+}
+
+/// Why nobody could have done better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Theorem {
+    /// A frozen box resumes with what is left of its lease.
+    PausedBox,
+    /// Nothing of one gateway reaches the other: silence looks like death.
+    TotalLoss,
+}
+
+impl Theorem {
+    /// Every theorem.
+    pub const ALL: [Self; 2] = [Self::PausedBox, Self::TotalLoss];
+
+    /// The name of its scenario, too.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PausedBox => "paused-box",
+            Self::TotalLoss => "total-loss",
+        }
+    }
+}
+
+/// A property that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Broken {
+    /// Which.
+    pub(super) oracle: Oracle,
+    /// Why it could not, if so.
+    pub(super) theorem: Option<Theorem>,
+}
+
+/// What the properties remember.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    /// By served path: since when nobody answers although somebody could.
+    dark: [Option<Instant>; CABLE],
+    /// At some time nothing of one running gateway reached the other.
+    pub(super) blinded: bool,
+    /// A frozen box went on.
+    pub(super) thawed: bool,
+    /// A standby took over from a dead active.
+    pub(super) takeover: bool,
+    /// A role was handed over.
+    pub(super) handover: bool,
+    /// A suspicion ended because the peer lives.
+    pub(super) resolved: bool,
+    pub(super) suspects: [bool; NODES],
+}
+
+impl Watch {
+    /// What matters for the future; what only shows that the exploration is not vacuous does not.
+    pub(super) fn project<H: Hasher>(&self, now: Instant, out: &mut H) {
+        let dark = self.dark.map(|since| since.map(|since| now.since(since)));
+        (dark, self.blinded, self.thawed).hash(out);
+    }
+
+    /// A fault has struck.
+    pub(super) fn struck(&mut self, gateways: &[Gateway; NODES], wires: &Wires) {
+        self.dark = Default::default();
+        let alive = gateways.iter().all(|gateway| gateway.runs());
+        self.blinded |= alive && (0..NODES).any(|from| wires.is_unheard(from));
+    }
+}
+
+impl Pair {
+    /// Looks at a new state.
+    pub(super) fn judge(&mut self, setup: &Setup) {
+        self.note();
+        let oracle = if self.wires.overrun {
+            Some(Oracle::Bounded)
+        } else if (0..CABLE).any(|path| self.has_two_owners(setup, path)) {
+            Some(Oracle::TwoOwners)
+        } else if (0..CABLE).any(|path| self.is_dark_too_long(setup, path)) {
+            Some(Oracle::Outage)
+        } else {
+            None
+        };
+        let theorem = oracle.and_then(|oracle| self.theorem(oracle));
+        self.broken = oracle.map(|oracle| Broken { oracle, theorem });
+    }
+
+    fn owns(&self, setup: &Setup, place: usize, path: usize) -> bool {
+        let gateway = &self.gateways[place];
+        gateway.runs()
+            && self.wires.observed(place, path)
+            && gateway
+                .kernel
+                .answers_for(self.now, port(path), setup.virtuals[path])
+    }
+
+    fn has_two_owners(&self, setup: &Setup, path: usize) -> bool {
+        let drains = |gateway: &Gateway| {
+            let timing = setup.timing();
+            gateway
+                .offered
+                .is_some_and(|at| self.now <= at.after(timing.offer))
+        };
+        (0..NODES).all(|place| self.owns(setup, place, path)) && !self.gateways.iter().any(drains)
+    }
+
+    /// Whether a gateway could serve: it runs, its daemon runs, and its served ports work.
+    fn is_able(&self, place: usize) -> bool {
+        self.gateways[place].awake().is_some() && self.wires.serves(place)
+    }
+
+    fn is_dark_too_long(&mut self, setup: &Setup, path: usize) -> bool {
+        let owned = (0..NODES).any(|place| self.owns(setup, place, path));
+        let able = (0..NODES).any(|place| self.is_able(place));
+        if owned || !able || self.is_hidden(path) {
+            self.watch.dark[path] = None;
+            return false;
+        }
+        let since = *self.watch.dark[path].get_or_insert(self.now);
+        self.now.since(since) > setup.outage_max()
+    }
+
+    /// The active serves the other segment and its port here is silent with carrier: found out by
+    /// health, which is slower than what is explored.
+    fn is_hidden(&self, path: usize) -> bool {
+        (0..NODES).any(|place| {
+            let active = |node: &steadfast_core::Node| node.role() == EffectiveRole::Active;
+            let jack = self.wires.jacks[place][path];
+            self.gateways[place].awake().is_some_and(active)
+                && !jack.down
+                && (jack.deaf || jack.mute)
+        })
+    }
+
+    fn theorem(&self, oracle: Oracle) -> Option<Theorem> {
+        match oracle {
+            Oracle::TwoOwners if self.watch.blinded => Some(Theorem::TotalLoss),
+            Oracle::TwoOwners if self.watch.thawed => Some(Theorem::PausedBox),
+            Oracle::Bounded | Oracle::Outage | Oracle::TwoOwners => None,
+        }
+    }
+}

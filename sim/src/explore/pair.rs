@@ -1,0 +1,290 @@
+//! One state of the explored world, and how two states are found equal.
+//!
+//! Nodes and kernels are shared between states until one changes them, so a state costs what its
+//! step changed. Equality is equality of hashes of what matters for the future: the nodes as
+//! [`steadfast_core::Node::project`] sees them, the kernels' leases and addresses, the wires, the
+//! frames in flight by what they say, and what the properties remember. The story that led here,
+//! and how long it took, are told and never compared.
+
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::sync::Arc;
+
+use steadfast_core::effect::Forwarding;
+use steadfast_core::{Instant, Node, NodeId, OpId};
+
+use super::fault::Fault;
+use super::judge::{Broken, Watch};
+use super::setup::{NODES, PATHS, Setup};
+use super::wires::Wires;
+use crate::model::Frame;
+use crate::model::kernel::Kernel;
+
+/// Frames that each socket of a stopped daemon holds; further ones are dropped, as by a full
+/// receive buffer.
+pub(super) const SOCKET_MAX: usize = 48;
+
+/// A frame that waits for a stopped daemon, with the time it came.
+pub(super) type Waiting = (Instant, Frame);
+
+/// One gateway: a box, its kernel, and its daemon while there is one.
+#[derive(Clone)]
+pub(super) struct Gateway {
+    pub(super) node: Option<Arc<Node>>,
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) powered: bool,
+    pub(super) frozen: bool,
+    /// Since when the daemon is stopped.
+    pub(super) stopped: Option<Instant>,
+    /// What the kernel was asked and has not done.
+    pub(super) apply: Option<(OpId, Forwarding)>,
+    /// What waits for a stopped daemon, by path.
+    pub(super) sockets: [VecDeque<Waiting>; PATHS],
+    /// Carrier changes that a stopped daemon has not seen, in order.
+    pub(super) links: Vec<(usize, bool)>,
+    /// When the kernel last shortened the lease for an offer.
+    pub(super) offered: Option<Instant>,
+}
+
+impl Gateway {
+    /// A box that has just come up, with its daemon.
+    pub(super) fn new(setup: &Setup, place: usize, now: Instant) -> Self {
+        Self {
+            node: Some(Arc::new(setup.node(place, now))),
+            kernel: Arc::new(setup.kernel(place)),
+            powered: true,
+            frozen: false,
+            stopped: None,
+            apply: None,
+            sockets: Default::default(),
+            links: Vec::new(),
+            offered: None,
+        }
+    }
+
+    /// Whether the box takes part in the world.
+    pub(super) fn runs(&self) -> bool {
+        self.powered && !self.frozen
+    }
+
+    /// The daemon, if it is there and not held still.
+    pub(super) fn awake(&self) -> Option<&Node> {
+        let held = !self.runs() || self.stopped.is_some();
+        self.node.as_deref().filter(|_| !held)
+    }
+}
+
+/// A state of the world.
+#[derive(Clone)]
+pub struct Pair {
+    pub(super) now: Instant,
+    pub(super) gateways: [Gateway; NODES],
+    pub(super) wires: Wires,
+    /// By receiver: the newest counter delivered; what is not newer is a copy.
+    pub(super) delivered: [u64; NODES],
+    /// Faults left to strike.
+    pub(super) budget: u8,
+    /// What the properties remember.
+    pub(super) watch: Watch,
+    /// The faults so far.
+    pub(super) story: Vec<(Instant, Fault)>,
+    /// The property that does not hold here, if any: nothing follows.
+    pub(super) broken: Option<Broken>,
+}
+
+impl Pair {
+    /// Both boxes with their daemons just started, wires whole.
+    pub(super) fn new(setup: &Setup, budget: u8) -> Self {
+        let now = Instant::from_millis(1_000);
+        Self {
+            now,
+            gateways: [Gateway::new(setup, 0, now), Gateway::new(setup, 1, now)],
+            wires: Wires::default(),
+            delivered: [0; NODES],
+            budget,
+            watch: Watch::default(),
+            story: Vec::new(),
+            broken: None,
+        }
+    }
+
+    /// The newest counter a gateway has sent.
+    fn sent(&self, place: usize) -> u64 {
+        self.gateways[place]
+            .node
+            .as_ref()
+            .map_or(0, |node| node.newest_counter())
+    }
+
+    fn hash_gateway<H: Hasher>(&self, place: usize, out: &mut H) {
+        let gateway = &self.gateways[place];
+        let kernel = &gateway.kernel;
+        let left = |end: Option<Instant>| end.map(|end| end.since(self.now));
+        (gateway.powered, gateway.frozen).hash(out);
+        (
+            left(kernel.lease_end(self.now)),
+            left(kernel.tail_end(self.now)),
+        )
+            .hash(out);
+        (
+            kernel.virtuals().count(),
+            gateway.apply.map(|(_, desired)| desired),
+        )
+            .hash(out);
+        gateway.stopped.map(|since| self.now.since(since)).hash(out);
+        gateway.links.hash(out);
+        let offer = gateway.offered.filter(|_| kernel.holds_lease(self.now));
+        offer.map(|at| self.now.since(at)).hash(out);
+        let sent = |_: NodeId| self.sent(1 - place);
+        if let Some(node) = &gateway.node {
+            node.project(self.now, sent, out);
+        }
+        for socket in &gateway.sockets {
+            socket.len().hash(out);
+            for (at, frame) in socket {
+                self.now.since(*at).hash(out);
+                self.hash_frame(frame, place, out);
+            }
+        }
+    }
+
+    /// A frame by what it says to its receiver.
+    fn hash_frame<H: Hasher>(&self, frame: &Frame, to: usize, out: &mut H) {
+        let Some(glimpse) = Glimpse::of(frame) else {
+            frame.hash(out);
+            return;
+        };
+        let (own, peer) = (self.sent(to), self.sent(1 - to));
+        let behind = |newest: u64, counter: u64| newest.saturating_sub(counter);
+        (
+            glimpse.kind,
+            glimpse.mark,
+            glimpse.effective,
+            glimpse.flags,
+            glimpse.health,
+        )
+            .hash(out);
+        (behind(peer, glimpse.counter), behind(own, glimpse.echo)).hash(out);
+        let newest = |place: usize| {
+            self.gateways[place]
+                .node
+                .as_ref()
+                .map(|node| node.epoch().0)
+        };
+        let epoch = newest(0).max(newest(1)).unwrap_or_default();
+        behind(epoch, glimpse.epoch).hash(out);
+        (glimpse.handover == 0, behind(own, glimpse.handover).min(8)).hash(out);
+        behind(peer, glimpse.handover).min(8).hash(out);
+    }
+}
+
+impl Hash for Pair {
+    fn hash<H: Hasher>(&self, out: &mut H) {
+        for place in 0..NODES {
+            self.hash_gateway(place, out);
+        }
+        (
+            self.wires.jacks,
+            self.wires.overrun,
+            self.budget,
+            self.broken,
+        )
+            .hash(out);
+        for place in 0..NODES {
+            let losing = matches!(self.wires.losing[place], Some(super::wires::Losing::Next));
+            losing.hash(out);
+            for path in 0..PATHS {
+                for frame in self.wires.flying(path, place) {
+                    path.hash(out);
+                    self.hash_frame(frame, place, out);
+                }
+            }
+        }
+        self.watch.project(self.now, out);
+    }
+}
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        let digest = |pair: &Self| {
+            let mut hasher = DefaultHasher::new();
+            pair.hash(&mut hasher);
+            hasher.finish()
+        };
+        digest(self) == digest(other)
+    }
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = |gateway: &Gateway| gateway.node.as_ref().map(|node| node.role());
+        let roles = [role(&self.gateways[0]), role(&self.gateways[1])];
+        let lease = |gateway: &Gateway| gateway.kernel.lease_end(self.now);
+        let leases = [lease(&self.gateways[0]), lease(&self.gateways[1])];
+        write!(
+            f,
+            "{:?} {roles:?} leases to {leases:?} {:?}",
+            self.now, self.story
+        )
+    }
+}
+
+/// What an advertisement says, read without its key: it was made by this model.
+#[derive(Clone, Copy, Debug)]
+struct Glimpse {
+    mark: u8,
+    kind: u8,
+    effective: u8,
+    counter: u64,
+    epoch: u64,
+    handover: u64,
+    flags: [u8; 2],
+    health: u8,
+    /// The newest counter of the receiver that the sender has heard.
+    echo: u64,
+}
+
+impl Glimpse {
+    /// Offsets: [`steadfast_core::wire::advert`].
+    fn of(frame: &[u8]) -> Option<Self> {
+        super::wires::counter(frame)?;
+        let byte = |at: usize| frame.get(at).copied();
+        let number = |at: usize| -> Option<u64> {
+            Some(u64::from_be_bytes(*frame.get(at..)?.first_chunk()?))
+        };
+        Some(Self {
+            mark: byte(15)?,
+            kind: byte(16)?,
+            effective: byte(47)?,
+            counter: number(56)?,
+            epoch: number(64)?,
+            handover: number(72)?,
+            flags: [byte(92)?, byte(93)?],
+            health: byte(94)?,
+            echo: echo(frame).unwrap_or_default(),
+        })
+    }
+}
+
+/// The newest counter among the heard paths of the one echo that a pair's advertisements carry.
+fn echo(frame: &[u8]) -> Option<u64> {
+    const TLVS_AT: usize = 124;
+    const TLV_HEAD: usize = 3;
+    const TLV_ECHO: u8 = 2;
+    const ECHO_FIXED: usize = 25;
+    const HEARD: usize = 9;
+    let mut at = TLVS_AT;
+    while let Some([kind, high, low]) = frame.get(at..).and_then(|rest| rest.first_chunk()) {
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        let value = frame.get(at + TLV_HEAD..at + TLV_HEAD + len)?;
+        if *kind == TLV_ECHO {
+            let heard = value.get(ECHO_FIXED..)?.chunks_exact(HEARD);
+            let counters = heard.filter_map(|entry| entry.get(1..)?.first_chunk());
+            return counters.map(|bytes| u64::from_be_bytes(*bytes)).max();
+        }
+        at += TLV_HEAD + len;
+    }
+    None
+}
