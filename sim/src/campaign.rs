@@ -113,11 +113,15 @@ fn play_plan<W: Write>(
     })
 }
 
-/// The longest gap of the first stream after the first step: the figure people ask for first.
+/// The longest gap of the first stream after the first step in which a probe was lost: the figure
+/// people ask for first.
 #[derive(Debug, Default)]
 struct Gaps {
     since: Option<Instant>,
-    last: Option<Instant>,
+    /// When the last probe arrived, and its number.
+    last: Option<(Instant, u32)>,
+    /// The number of the last probe sent.
+    sent: u32,
     longest: Duration,
 }
 
@@ -127,19 +131,25 @@ impl Gaps {
             EventKind::Step { .. } => {
                 self.since.get_or_insert(event.at);
             }
-            EventKind::ProbeReceived { stream, .. } if stream.0 == 0 => {
-                if let (Some(last), Some(_)) = (self.last, self.since) {
+            EventKind::ProbeReceived { stream, seq, .. } if stream.0 == 0 => {
+                if let (Some((last, known)), Some(_)) = (self.last, self.since)
+                    && *seq > known + 1
+                {
                     self.longest = self.longest.max(event.at.since(last));
                 }
-                self.last = Some(event.at);
+                self.last = Some((event.at, *seq));
             }
+            EventKind::ProbeSent { stream, seq } if stream.0 == 0 => self.sent = *seq,
             _ => {}
         }
     }
 
     fn longest(&self, end: Instant) -> Option<Duration> {
         self.since?;
-        let open = self.last.map_or(Duration::ZERO, |last| end.since(last));
+        let open = match self.last {
+            Some((last, known)) if self.sent > known + 1 => end.since(last),
+            Some(_) | None => Duration::ZERO,
+        };
         Some(self.longest.max(open))
     }
 }

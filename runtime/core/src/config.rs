@@ -6,6 +6,7 @@
 use core::net::IpAddr;
 use core::ops::Deref;
 use core::time::Duration;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -15,9 +16,9 @@ use crate::wire::advert::{NODES_MAX, PORTS_MAX};
 use crate::wire::auth::KeyRing;
 use crate::{ClusterId, MacAddr, NodeId, PortId};
 
-/// A checked configuration.
+/// A checked configuration; clones share it.
 #[derive(Clone, Debug)]
-pub struct Config(Parts);
+pub struct Config(Arc<Parts>);
 
 /// The fields of a configuration, before they are checked.
 #[derive(Clone, Debug)]
@@ -317,7 +318,7 @@ impl Config {
         check_nodes(&parts, &mut errors);
         check_ports(&parts, &mut errors);
         if errors.is_empty() {
-            Ok(Self(parts))
+            Ok(Self(Arc::new(parts)))
         } else {
             Err(errors)
         }

@@ -68,6 +68,8 @@ pub(crate) struct Peer {
     pub(crate) heard_at: Option<Instant>,
     /// When an unproven frame last claimed to be active.
     pub(crate) unproven_active_at: Option<Instant>,
+    /// When it first said that it owns the role no more, if it did not claim it again.
+    pub(crate) let_go_at: Option<Instant>,
     /// Found dead, and not heard since.
     pub(crate) dead: bool,
     /// When it last told of better health than before.
@@ -97,6 +99,7 @@ impl Peer {
             latest: None,
             heard_at: None,
             unproven_active_at: None,
+            let_go_at: None,
             dead: false,
             improved_at: None,
             alive_since: None,
@@ -288,6 +291,8 @@ impl Peer {
         let heard = self.heard_at.map(|at| view.ago(at));
         let unproven = self.unproven_active_at.map(|at| view.ago(at));
         let alive = self.alive_since.map(|at| view.ago(at));
+        let gone = [self.let_go_at, self.improved_at].map(|at| at.map(|at| view.ago(at)));
+        gone.hash(out);
         (heard, unproven, alive, self.dead).hash(out);
         let newest = self.session.map(|session| session.newest);
         newest.map(|newest| behind(sent, newest)).hash(out);

@@ -93,6 +93,8 @@ pub(crate) struct Terms {
     pub(crate) overdue_at: Instant,
     /// The peer's last word was that its fence is whole.
     pub(crate) fence_whole: bool,
+    /// Rounds are counted, never time alone (D6).
+    pub(crate) counted: bool,
     /// Whether anything but `overdue` may decide: kernel evidence, or two independent paths.
     pub(crate) fast: bool,
     /// Rounds that better ranked standbys are given to claim first (D13).
@@ -112,6 +114,8 @@ pub(crate) struct Suspicion {
     pub(crate) question: u64,
     unanswered: u32,
     unanswered_since: Instant,
+    /// When the last round was sent that was answered.
+    answered_at: Instant,
     last_round_at: Instant,
     restarted: bool,
     /// Since when the verdict has stood.
@@ -136,6 +140,7 @@ impl Suspicion {
             question,
             unanswered: 0,
             unanswered_since: now,
+            answered_at: now,
             last_round_at: now,
             restarted: false,
             found_at: None,
@@ -154,13 +159,18 @@ impl Suspicion {
 
     /// The daemon was heard, though not in answer.
     pub(crate) fn heard(&mut self) {
+        self.answered();
+    }
+
+    fn answered(&mut self) {
         self.unanswered = 0;
+        self.answered_at = self.last_round_at;
     }
 
     /// The peer's kernel answered for a virtual address: it owns, and its box lives.
     pub(crate) fn virtual_answered(&mut self, port: PortId) {
         let round = self.round;
-        self.unanswered = 0;
+        self.answered();
         if let Some(tally) = self.segments.iter_mut().find(|tally| tally.port == port) {
             tally.virtual_since_unit = true;
             tally.closed_in_row = 0;
@@ -172,7 +182,7 @@ impl Suspicion {
     /// The peer's kernel answered for the peer's own address: its box lives.
     pub(crate) fn unit_answered(&mut self, port: PortId) {
         let round = self.round;
-        self.unanswered = 0;
+        self.answered();
         if let Some(tally) = self.segments.iter_mut().find(|tally| tally.port == port) {
             tally.answered_round = Some(round);
             if !tally.virtual_since_unit && tally.counted_round < round {
@@ -202,21 +212,35 @@ impl Suspicion {
         }
         let terms = &self.terms;
         let window = terms.window + terms.round * terms.patience;
-        let silent = self.unanswered >= ROUNDS_MIN
+        let counted = self.unanswered >= ROUNDS_MIN
             && now >= self.unanswered_since.after(window)
             && now >= self.last_round_at.after(self.terms.round);
+        // Without the rule, time alone: a judge that slept finds everybody silent.
+        let silent = if terms.counted {
+            counted
+        } else {
+            now >= self.answered_at.after(window)
+        };
         let armed = self.segments.iter().any(|tally| tally.armed);
         if silent && armed && self.terms.fast && self.terms.fence_whole {
             return Verdict::Dead;
         }
-        if now >= self.terms.overdue_at && self.unanswered >= ROUNDS_MIN {
+        let owns_nothing = self.unanswered >= ROUNDS_MIN || self.closed(|_| true);
+        if now >= self.terms.overdue_at && owns_nothing {
             return Verdict::Overdue;
         }
         Verdict::Open
     }
 
     fn lapsed(&self) -> bool {
-        let answering = |tally: &&Tally| tally.armed && self.recent(tally.answered_round);
+        self.closed(|tally| tally.armed)
+    }
+
+    /// Every one of these segments that answers at all shows a closed fence, and at least one does.
+    /// One that was never armed proves no lapse, but a box that lives and owns nothing must not
+    /// hold the role for ever: once overdue, that is enough.
+    fn closed(&self, counts: impl Fn(&Tally) -> bool) -> bool {
+        let answering = |tally: &&Tally| counts(tally) && self.recent(tally.answered_round);
         let mut segments = self.segments.iter().filter(answering).peekable();
         let enough = ROUNDS_MIN.saturating_add(self.terms.patience);
         segments.peek().is_some() && segments.all(|tally| tally.closed_in_row >= enough)
@@ -258,7 +282,7 @@ impl Suspicion {
         for tally in &self.segments {
             (tally.port, tally.armed, tally.virtual_since_unit).hash(out);
             (
-                tally.closed_in_row.min(ROUNDS_MIN),
+                tally.closed_in_row.min(ROUNDS_MIN + terms.patience),
                 past(tally.counted_round),
             )
                 .hash(out);

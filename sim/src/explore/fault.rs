@@ -11,24 +11,20 @@ use steadfast_core::{Instant, Rule};
 
 use super::pair::{Gateway, Pair};
 use super::setup::{CABLE, NODES, PATHS, Setup, port};
-use super::wires::Losing;
+use super::wires::{Losing, counter};
 
-/// Which way a port fails, seen from its gateway.
+/// Who is not heard by the other on a parted path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
-    /// Both.
+    /// Neither is.
     Both,
-    /// It hears nothing.
-    In,
-    /// It is heard by nobody.
-    Out,
+    /// The gateway of this number is not.
+    From(usize),
 }
 
 /// A fault, or the end of one. Gateways and paths by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// Every port of a gateway is silent.
-    Blind(usize, Way),
     /// The cable is pulled.
     CablePull,
     /// A stopped daemon goes on. Free of charge.
@@ -37,18 +33,16 @@ pub enum Fault {
     Freeze(usize),
     /// Every port and every cable is well again.
     Heal,
-    /// A daemon is killed.
-    Kill(usize),
-    /// The next frame in flight to a gateway on a path is lost.
-    LoseHead(usize, usize),
+    /// The message in flight to a gateway is lost on every path.
+    LoseCopies(usize),
     /// The next message of a gateway is lost on every path.
     LoseNext(usize),
+    /// A path parts; carrier stays, and hosts reach both gateways.
+    Part(usize, Way),
     /// A served port has no carrier.
     PortDown(usize, usize),
     /// A box goes dark.
     PowerOff(usize),
-    /// A port is silent; its carrier stays.
-    Silence(usize, usize, Way),
     /// A daemon is stopped and does not know it.
     Stop(usize),
     /// A frozen box goes on.
@@ -74,28 +68,14 @@ pub(super) const fn path_name(path: usize) -> &'static str {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = |way: &Way| match way {
-            Way::Both => "both ways",
-            Way::In => "inwards",
-            Way::Out => "outwards",
-        };
         match self {
-            Self::Blind(at, it) => {
-                write!(
-                    f,
-                    "every port of {} is silent {}",
-                    gateway_name(*at),
-                    way(it)
-                )
-            }
             Self::CablePull => f.write_str("the cable is pulled"),
             Self::Cont(at) => write!(f, "the daemon of {} goes on", gateway_name(*at)),
             Self::Freeze(at) => write!(f, "{} freezes", gateway_name(*at)),
             Self::Heal => f.write_str("every port is well again"),
-            Self::Kill(at) => write!(f, "the daemon of {} is killed", gateway_name(*at)),
-            Self::LoseHead(path, to) => {
-                let (path, to) = (path_name(*path), gateway_name(*to));
-                write!(f, "the frame in flight to {to} on {path} is lost")
+            Self::LoseCopies(to) => {
+                let to = gateway_name(*to);
+                write!(f, "the message in flight to {to} is lost on every path")
             }
             Self::LoseNext(at) => {
                 write!(
@@ -103,6 +83,13 @@ impl fmt::Display for Fault {
                     "the next message of {} is lost on every path",
                     gateway_name(*at)
                 )
+            }
+            Self::Part(path, Way::Both) => {
+                write!(f, "nothing passes between a and b on {}", path_name(*path))
+            }
+            Self::Part(path, Way::From(at)) => {
+                let (path, from, to) = (path_name(*path), gateway_name(*at), gateway_name(1 - at));
+                write!(f, "nothing of {from} reaches {to} on {path}")
             }
             Self::PortDown(at, path) => {
                 write!(
@@ -113,10 +100,6 @@ impl fmt::Display for Fault {
                 )
             }
             Self::PowerOff(at) => write!(f, "{} goes dark", gateway_name(*at)),
-            Self::Silence(at, path, it) => {
-                let (at, path) = (gateway_name(*at), path_name(*path));
-                write!(f, "{at}.{path} is silent {}", way(it))
-            }
             Self::Stop(at) => write!(f, "the daemon of {} is stopped", gateway_name(*at)),
             Self::Thaw(at) => write!(f, "{} goes on", gateway_name(*at)),
         }
@@ -138,7 +121,8 @@ impl Pair {
     /// The faults that would change something here, and that are paid for.
     pub(super) fn faults(&self, faults: &mut Vec<Fault>) {
         for at in 0..NODES {
-            if self.gateways[at].stopped.is_some() && self.wires.idle() {
+            if self.gateways[at].stopped.is_some() && self.gateways[at].runs() && self.wires.idle()
+            {
                 faults.push(Fault::Cont(at));
             }
         }
@@ -148,20 +132,31 @@ impl Pair {
         for at in 0..NODES {
             self.faults_of(at, faults);
         }
-        let jacks = &self.wires.jacks;
-        let both = (0..NODES).all(|at| self.gateways[at].powered);
-        if both && !jacks[0][CABLE].down {
-            faults.push(Fault::CablePull);
-            let silences = [Way::Both, Way::In, Way::Out];
-            faults.extend(silences.map(|way| Fault::Silence(0, CABLE, way)).into_iter().filter(
-                |fault| matches!(fault, Fault::Silence(_, _, way) if self.silences(0, CABLE, *way)),
-            ));
-        }
-        let hurt = |at: usize| {
-            self.gateways[at].powered && jacks[at].iter().any(|jack| *jack != Default::default())
-        };
-        if (0..NODES).any(hurt) {
+        self.faults_of_paths(faults);
+    }
+
+    fn faults_of_paths(&self, faults: &mut Vec<Fault>) {
+        let wires = &self.wires;
+        let down = |at: usize| self.gateways[at].powered && wires.down[at].contains(&true);
+        if (0..NODES).any(down) || wires.parted.as_flattened().contains(&true) {
             faults.push(Fault::Heal);
+        }
+        if !self.gateways.iter().all(|gateway| gateway.powered) {
+            return;
+        }
+        if wires.has_carrier(0, CABLE) {
+            faults.push(Fault::CablePull);
+        }
+        for path in self.first_path()..PATHS {
+            if !(0..NODES).all(|at| wires.has_carrier(at, path)) {
+                continue;
+            }
+            let open = |at: usize| wires.carries(at, path);
+            let ways = (0..NODES).filter(|at| open(*at)).map(Way::From);
+            faults.extend(ways.map(|way| Fault::Part(path, way)));
+            if (0..NODES).all(open) {
+                faults.push(Fault::Part(path, Way::Both));
+            }
         }
     }
 
@@ -171,51 +166,42 @@ impl Pair {
             return;
         }
         faults.push(Fault::PowerOff(at));
-        if gateway.frozen {
-            faults.push(Fault::Thaw(at));
+        if gateway.frozen.is_some() {
+            // A box that never thaws has lost its daemon already.
+            faults.extend(gateway.node.as_ref().map(|_| Fault::Thaw(at)));
             return;
         }
         faults.push(Fault::Freeze(at));
-        if gateway.node.is_some() {
-            faults.push(Fault::Kill(at));
-            if gateway.stopped.is_none() {
-                faults.push(Fault::Stop(at));
-            }
+        if gateway.node.is_some() && gateway.stopped.is_none() {
+            faults.push(Fault::Stop(at));
         }
         if gateway.awake().is_some() && self.wires.losing[at].is_none() && self.wires.idle() {
             faults.push(Fault::LoseNext(at));
         }
-        for path in 0..PATHS {
-            if self.wires.head(path, at).is_some() {
-                faults.push(Fault::LoseHead(path, at));
-            }
+        if self.next_path(at).is_some() {
+            faults.push(Fault::LoseCopies(at));
         }
-        for path in 0..CABLE {
-            if self.wires.jacks[at][path].down {
-                continue;
-            }
-            faults.push(Fault::PortDown(at, path));
-            for way in [Way::Both, Way::In, Way::Out] {
-                if self.silences(at, path, way) {
-                    faults.push(Fault::Silence(at, path, way));
-                }
-            }
-        }
-        for way in [Way::Both, Way::In, Way::Out] {
-            if (0..PATHS).all(|path| self.silences(at, path, way)) {
-                faults.push(Fault::Blind(at, way));
-            }
-        }
+        let served = (self.first_path()..CABLE).filter(|path| !self.wires.down[at][*path]);
+        faults.extend(served.map(|path| Fault::PortDown(at, path)));
     }
 
-    /// Whether a silence would add to what the port suffers already.
-    fn silences(&self, at: usize, path: usize, way: Way) -> bool {
-        let jack = self.wires.jacks[at][path];
-        match way {
-            Way::Both => !jack.deaf && !jack.mute,
-            Way::In => !jack.deaf,
-            Way::Out => !jack.mute,
-        }
+    /// The two served segments are alike until a fault has told them apart: until then only the
+    /// second one is struck.
+    fn first_path(&self) -> usize {
+        let tells = |fault: &Fault| match *fault {
+            Fault::Part(path, _) | Fault::PortDown(_, path) => path < CABLE,
+            Fault::CablePull
+            | Fault::Cont(_)
+            | Fault::Freeze(_)
+            | Fault::Heal
+            | Fault::LoseCopies(_)
+            | Fault::LoseNext(_)
+            | Fault::PowerOff(_)
+            | Fault::Stop(_)
+            | Fault::Thaw(_) => false,
+        };
+        let alike = !self.story.iter().any(|(_, fault)| tells(fault));
+        usize::from(alike)
     }
 
     /// Both daemons see their ports for the first time.
@@ -241,20 +227,18 @@ impl Pair {
         }
         self.story.push((self.now, fault));
         match fault {
-            Fault::Blind(at, way) => (0..PATHS).for_each(|path| self.silence(at, path, way)),
             Fault::CablePull => self.set_down(setup, &[(0, CABLE), (1, CABLE)], true),
             Fault::Cont(at) => self.cont(setup, at),
-            Fault::Freeze(at) => self.gateways[at].frozen = true,
+            Fault::Freeze(at) => self.gateways[at].frozen = Some(self.now),
             Fault::Heal => self.heal(setup),
-            Fault::Kill(at) => self.gateways[at].end_daemon(),
-            Fault::LoseHead(path, to) => drop(self.wires.take(path, to)),
+            Fault::LoseCopies(to) => self.lose_copies(to),
             Fault::LoseNext(at) => self.wires.losing[at] = Some(Losing::Next),
+            Fault::Part(path, way) => self.part(path, way),
             Fault::PortDown(at, path) => self.set_down(setup, &[(at, path)], true),
             Fault::PowerOff(at) => self.power_off(setup, at),
-            Fault::Silence(at, path, way) => self.silence(at, path, way),
             Fault::Stop(at) => self.gateways[at].stopped = Some(self.now),
             Fault::Thaw(at) => {
-                self.gateways[at].frozen = false;
+                self.gateways[at].frozen = None;
                 self.watch.thawed = true;
                 self.read_backlog(setup, at);
             }
@@ -263,17 +247,29 @@ impl Pair {
         self.watch.struck(&self.gateways, &self.wires);
     }
 
-    fn silence(&mut self, at: usize, path: usize, way: Way) {
-        let jack = &mut self.wires.jacks[at][path];
-        jack.deaf |= way != Way::Out;
-        jack.mute |= way != Way::In;
+    fn lose_copies(&mut self, to: usize) {
+        let Some(path) = self.next_path(to) else {
+            return;
+        };
+        let lost = self.wires.head(path, to).and_then(|frame| counter(frame));
+        for path in 0..PATHS {
+            if self.wires.head(path, to).and_then(|frame| counter(frame)) == lost {
+                drop(self.wires.take(path, to));
+            }
+        }
+    }
+
+    fn part(&mut self, path: usize, way: Way) {
+        for from in 0..NODES {
+            self.wires.parted[path][from] |= way == Way::Both || way == Way::From(from);
+        }
     }
 
     fn power_off(&mut self, setup: &Setup, at: usize) {
         let gateway = &mut self.gateways[at];
         gateway.end_daemon();
         gateway.powered = false;
-        gateway.frozen = false;
+        gateway.frozen = None;
         gateway.kernel = setup.kernel(at).into();
         gateway.offered = None;
         self.wires.losing[at] = None;
@@ -283,22 +279,18 @@ impl Pair {
     }
 
     fn heal(&mut self, setup: &Setup) {
-        let mut up = Vec::new();
-        for at in (0..NODES).filter(|at| self.gateways[*at].powered) {
-            for path in 0..PATHS {
-                self.wires.jacks[at][path].deaf = false;
-                self.wires.jacks[at][path].mute = false;
-                up.push((at, path));
-            }
-        }
-        self.set_down(setup, &up, false);
+        self.wires.parted = Default::default();
+        let powered = (0..NODES).filter(|at| self.gateways[*at].powered);
+        let ports = powered.flat_map(|at| (0..PATHS).map(move |path| (at, path)));
+        let ports: Vec<(usize, usize)> = ports.collect();
+        self.set_down(setup, &ports, false);
     }
 
     /// Ports lose or regain their carrier; whoever sees it is told, the ports in order.
     fn set_down(&mut self, setup: &Setup, ports: &[(usize, usize)], down: bool) {
         let before = self.carriers();
         for (at, path) in ports {
-            self.wires.jacks[*at][*path].down = down;
+            self.wires.down[*at][*path] = down;
         }
         self.wires.settle();
         let after = self.carriers();
@@ -311,13 +303,8 @@ impl Pair {
         }
     }
 
-    /// By gateway and path: a cable has carrier if both of its ends are well.
     fn carriers(&self) -> [[bool; PATHS]; NODES] {
-        let jacks = &self.wires.jacks;
-        let up = |at: usize, path: usize| {
-            !jacks[at][path].down && (path != CABLE || !jacks[1 - at][path].down)
-        };
-        core::array::from_fn(|at| core::array::from_fn(|path| up(at, path)))
+        core::array::from_fn(|at| core::array::from_fn(|path| self.wires.has_carrier(at, path)))
     }
 
     fn carrier_changed(&mut self, setup: &Setup, at: usize, path: usize, up: bool) {

@@ -13,7 +13,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use steadfast_core::Instant;
-use steadfast_core::role::EffectiveRole;
+use steadfast_core::effect::Forwarding;
 
 use super::pair::{Gateway, Pair};
 use super::setup::{CABLE, NODES, Setup, port};
@@ -45,18 +45,21 @@ impl fmt::Display for Oracle {
 pub enum Theorem {
     /// A frozen box resumes with what is left of its lease.
     PausedBox,
+    /// A daemon is held still between its decision to claim and the kernel's arming.
+    StoppedClaim,
     /// Nothing of one gateway reaches the other: silence looks like death.
     TotalLoss,
 }
 
 impl Theorem {
     /// Every theorem.
-    pub const ALL: [Self; 2] = [Self::PausedBox, Self::TotalLoss];
+    pub const ALL: [Self; 3] = [Self::PausedBox, Self::StoppedClaim, Self::TotalLoss];
 
     /// The name of its scenario, too.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PausedBox => "paused-box",
+            Self::StoppedClaim => "stopped-claim",
             Self::TotalLoss => "total-loss",
         }
     }
@@ -80,6 +83,8 @@ pub(super) struct Watch {
     pub(super) blinded: bool,
     /// A frozen box went on.
     pub(super) thawed: bool,
+    /// A daemon was held still while its kernel had yet to arm the lease.
+    pub(super) claim_held: bool,
     /// A standby took over from a dead active.
     pub(super) takeover: bool,
     /// A role was handed over.
@@ -93,13 +98,18 @@ impl Watch {
     /// What matters for the future; what only shows that the exploration is not vacuous does not.
     pub(super) fn project<H: Hasher>(&self, now: Instant, out: &mut H) {
         let dark = self.dark.map(|since| since.map(|since| now.since(since)));
-        (dark, self.blinded, self.thawed).hash(out);
+        (dark, self.blinded, self.thawed, self.claim_held).hash(out);
     }
 
     /// A fault has struck.
     pub(super) fn struck(&mut self, gateways: &[Gateway; NODES], wires: &Wires) {
         self.dark = Default::default();
         let alive = gateways.iter().all(|gateway| gateway.runs());
+        let claims = |gateway: &Gateway| {
+            let arms = matches!(gateway.apply, Some((_, Forwarding::Active { .. })));
+            arms && gateway.held_since().is_some()
+        };
+        self.claim_held |= gateways.iter().any(claims);
         self.blinded |= alive && (0..NODES).any(|from| wires.is_unheard(from));
     }
 }
@@ -124,7 +134,7 @@ impl Pair {
     fn owns(&self, setup: &Setup, place: usize, path: usize) -> bool {
         let gateway = &self.gateways[place];
         gateway.runs()
-            && self.wires.observed(place, path)
+            && self.wires.has_carrier(place, path)
             && gateway
                 .kernel
                 .answers_for(self.now, port(path), setup.virtuals[path])
@@ -148,7 +158,7 @@ impl Pair {
     fn is_dark_too_long(&mut self, setup: &Setup, path: usize) -> bool {
         let owned = (0..NODES).any(|place| self.owns(setup, place, path));
         let able = (0..NODES).any(|place| self.is_able(place));
-        if owned || !able || self.is_hidden(path) {
+        if owned || !able {
             self.watch.dark[path] = None;
             return false;
         }
@@ -156,21 +166,10 @@ impl Pair {
         self.now.since(since) > setup.outage_max()
     }
 
-    /// The active serves the other segment and its port here is silent with carrier: found out by
-    /// health, which is slower than what is explored.
-    fn is_hidden(&self, path: usize) -> bool {
-        (0..NODES).any(|place| {
-            let active = |node: &steadfast_core::Node| node.role() == EffectiveRole::Active;
-            let jack = self.wires.jacks[place][path];
-            self.gateways[place].awake().is_some_and(active)
-                && !jack.down
-                && (jack.deaf || jack.mute)
-        })
-    }
-
     fn theorem(&self, oracle: Oracle) -> Option<Theorem> {
         match oracle {
             Oracle::TwoOwners if self.watch.blinded => Some(Theorem::TotalLoss),
+            Oracle::TwoOwners if self.watch.claim_held => Some(Theorem::StoppedClaim),
             Oracle::TwoOwners if self.watch.thawed => Some(Theorem::PausedBox),
             Oracle::Bounded | Oracle::Outage | Oracle::TwoOwners => None,
         }

@@ -35,7 +35,7 @@ pub fn debug(faults: u8, rules: Rules) {
     while !checker.is_done() {
         std::thread::sleep(Duration::from_millis(100));
         i += 1;
-        if i % 50 == 0 {
+        if i % 200 == 0 {
             println!(
                 "{} {} {} {:?}",
                 checker.state_count(),
@@ -65,6 +65,16 @@ pub fn debug(faults: u8, rules: Rules) {
         .collect();
     all.sort_by_key(|(c, f)| (c.0.theorem.is_some(), f.story.len()));
     println!("classes {}", all.len());
+    let n: usize = std::env::args().nth(2).map_or(0, |n| n.parse().unwrap());
+    for (class, found) in all.iter().filter(|(c, _)| c.0.theorem.is_none()).take(n) {
+        println!(
+            "{:?} {} {}",
+            class.0,
+            found.count,
+            fault::tell_story(&found.story)
+        );
+        checker.model().tell_trace(&found.story);
+    }
     for (class, found) in all.iter().take(60) {
         println!(
             "{:?} {} {}",

@@ -46,6 +46,64 @@ impl Explorer {
         })
     }
 
+    /// The steps of a story, in words: how the violation with this story comes about.
+    pub(super) fn retrace(&self, story: &[(Instant, Fault)]) -> Vec<Step> {
+        let mut open = vec![(self.start.clone(), Vec::new())];
+        let mut known = std::collections::BTreeSet::new();
+        while let Some((pair, path)) = open.pop() {
+            if pair.broken.is_some() && pair.story == story {
+                return path;
+            }
+            let mut steps = Vec::new();
+            self.actions(&pair, &mut steps);
+            steps.reverse();
+            for step in steps {
+                let Some(next) = self.next_state(&pair, step) else {
+                    continue;
+                };
+                let told = next.story.len();
+                let digest = (told, next.digest());
+                if story.get(..told) == Some(&next.story[..]) && known.insert(digest) {
+                    let mut path: Vec<Step> = path.clone();
+                    path.push(step);
+                    open.push((next, path));
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    pub(super) fn tell_trace(&self, story: &[(Instant, Fault)]) {
+        let mut pair = self.start.clone();
+        for step in self.retrace(story) {
+            pair = self.next_state(&pair, step).unwrap();
+            let n = |i: usize| {
+                pair.gateways[i]
+                    .node
+                    .as_ref()
+                    .map(|n| (n.role(), n.suspects(), n.reason().1, n.epoch().0))
+            };
+            println!(
+                "  {} {:?}: A {:?} {:?} B {:?} {:?} apply {:?} {:?} said {:b}",
+                (pair.now.as_nanos() - 3_000_000_000) / 1_000_000,
+                step,
+                n(0),
+                pair.gateways[0]
+                    .kernel
+                    .lease_end(pair.now)
+                    .map(|at| at.since(pair.now).as_millis()),
+                n(1),
+                pair.gateways[1]
+                    .kernel
+                    .lease_end(pair.now)
+                    .map(|at| at.since(pair.now).as_millis()),
+                pair.gateways[0].apply.map(|a| a.1),
+                pair.gateways[1].apply.map(|a| a.1),
+                pair.wires.said
+            );
+        }
+    }
+
     fn keep(&self, broken: Broken, pair: &Pair) {
         let mut kinds: Vec<Fault> = pair.story.iter().map(|(_, fault)| *fault).collect();
         kinds.dedup();
@@ -80,7 +138,9 @@ impl Model for Explorer {
         }
         pair.steps(actions);
         let mut faults = Vec::new();
-        pair.faults(&mut faults);
+        if pair.point {
+            pair.faults(&mut faults);
+        }
         actions.extend(faults.into_iter().map(Step::Strike));
     }
 

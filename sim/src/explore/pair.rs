@@ -17,6 +17,7 @@ use steadfast_core::{Instant, Node, NodeId, OpId};
 
 use super::fault::Fault;
 use super::judge::{Broken, Watch};
+use super::run::STALL_MAX;
 use super::setup::{NODES, PATHS, Setup};
 use super::wires::Wires;
 use crate::model::Frame;
@@ -25,6 +26,9 @@ use crate::model::kernel::Kernel;
 /// Frames that each socket of a stopped daemon holds; further ones are dropped, as by a full
 /// receive buffer.
 pub(super) const SOCKET_MAX: usize = 48;
+
+/// Counters and epochs further apart than this are equally far apart.
+const COUNTERS_MAX: u64 = 6;
 
 /// A frame that waits for a stopped daemon, with the time it came.
 pub(super) type Waiting = (Instant, Frame);
@@ -35,7 +39,8 @@ pub(super) struct Gateway {
     pub(super) node: Option<Arc<Node>>,
     pub(super) kernel: Arc<Kernel>,
     pub(super) powered: bool,
-    pub(super) frozen: bool,
+    /// Since when the whole box stands still.
+    pub(super) frozen: Option<Instant>,
     /// Since when the daemon is stopped.
     pub(super) stopped: Option<Instant>,
     /// What the kernel was asked and has not done.
@@ -55,7 +60,7 @@ impl Gateway {
             node: Some(Arc::new(setup.node(place, now))),
             kernel: Arc::new(setup.kernel(place)),
             powered: true,
-            frozen: false,
+            frozen: None,
             stopped: None,
             apply: None,
             sockets: Default::default(),
@@ -66,7 +71,13 @@ impl Gateway {
 
     /// Whether the box takes part in the world.
     pub(super) fn runs(&self) -> bool {
-        self.powered && !self.frozen
+        self.powered && self.frozen.is_none()
+    }
+
+    /// Since when a daemon that could go on is held still.
+    pub(super) fn held_since(&self) -> Option<Instant> {
+        let since = self.stopped.into_iter().chain(self.frozen).min();
+        since.filter(|_| self.node.is_some())
     }
 
     /// The daemon, if it is there and not held still.
@@ -84,6 +95,10 @@ pub struct Pair {
     pub(super) wires: Wires,
     /// By receiver: the newest counter delivered; what is not newer is a copy.
     pub(super) delivered: [u64; NODES],
+    /// By receiver: the gist of the newest message delivered; what says the same repeats it.
+    pub(super) heard: [Option<Gist>; NODES],
+    /// Faults may strike here: something has just happened.
+    pub(super) point: bool,
     /// Faults left to strike.
     pub(super) budget: u8,
     /// What the properties remember.
@@ -103,11 +118,20 @@ impl Pair {
             gateways: [Gateway::new(setup, 0, now), Gateway::new(setup, 1, now)],
             wires: Wires::default(),
             delivered: [0; NODES],
+            heard: [None; NODES],
+            point: true,
             budget,
             watch: Watch::default(),
             story: Vec::new(),
             broken: None,
         }
+    }
+
+    /// Equal for equal states; the same in every build.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The newest counter a gateway has sent.
@@ -122,7 +146,7 @@ impl Pair {
         let gateway = &self.gateways[place];
         let kernel = &gateway.kernel;
         let left = |end: Option<Instant>| end.map(|end| end.since(self.now));
-        (gateway.powered, gateway.frozen).hash(out);
+        gateway.powered.hash(out);
         (
             left(kernel.lease_end(self.now)),
             left(kernel.tail_end(self.now)),
@@ -133,7 +157,11 @@ impl Pair {
             gateway.apply.map(|(_, desired)| desired),
         )
             .hash(out);
-        gateway.stopped.map(|since| self.now.since(since)).hash(out);
+        for since in [gateway.stopped, gateway.frozen] {
+            since
+                .map(|since| self.now.since(since).min(STALL_MAX))
+                .hash(out);
+        }
         gateway.links.hash(out);
         let offer = gateway.offered.filter(|_| kernel.holds_lease(self.now));
         offer.map(|at| self.now.since(at)).hash(out);
@@ -144,7 +172,7 @@ impl Pair {
         for socket in &gateway.sockets {
             socket.len().hash(out);
             for (at, frame) in socket {
-                self.now.since(*at).hash(out);
+                self.now.since(*at).min(STALL_MAX).hash(out);
                 self.hash_frame(frame, place, out);
             }
         }
@@ -157,7 +185,7 @@ impl Pair {
             return;
         };
         let (own, peer) = (self.sent(to), self.sent(1 - to));
-        let behind = |newest: u64, counter: u64| newest.saturating_sub(counter);
+        let behind = |newest: u64, counter: u64| newest.saturating_sub(counter).min(COUNTERS_MAX);
         (
             glimpse.kind,
             glimpse.mark,
@@ -175,8 +203,8 @@ impl Pair {
         };
         let epoch = newest(0).max(newest(1)).unwrap_or_default();
         behind(epoch, glimpse.epoch).hash(out);
-        (glimpse.handover == 0, behind(own, glimpse.handover).min(8)).hash(out);
-        behind(peer, glimpse.handover).min(8).hash(out);
+        (glimpse.handover == 0, behind(own, glimpse.handover)).hash(out);
+        behind(peer, glimpse.handover).hash(out);
     }
 }
 
@@ -185,16 +213,12 @@ impl Hash for Pair {
         for place in 0..NODES {
             self.hash_gateway(place, out);
         }
-        (
-            self.wires.jacks,
-            self.wires.overrun,
-            self.budget,
-            self.broken,
-        )
-            .hash(out);
+        (self.wires.down, self.wires.parted, self.wires.overrun).hash(out);
+        (self.budget, self.point, self.broken).hash(out);
         for place in 0..NODES {
             let losing = matches!(self.wires.losing[place], Some(super::wires::Losing::Next));
-            losing.hash(out);
+            let heard = self.heard[place].map(|(kind, mark, role, ..)| (kind, mark, role));
+            (losing, heard).hash(out);
             for path in 0..PATHS {
                 for frame in self.wires.flying(path, place) {
                     path.hash(out);
@@ -208,12 +232,7 @@ impl Hash for Pair {
 
 impl PartialEq for Pair {
     fn eq(&self, other: &Self) -> bool {
-        let digest = |pair: &Self| {
-            let mut hasher = DefaultHasher::new();
-            pair.hash(&mut hasher);
-            hasher.finish()
-        };
-        digest(self) == digest(other)
+        self.digest() == other.digest()
     }
 }
 
@@ -233,7 +252,7 @@ impl fmt::Debug for Pair {
 
 /// What an advertisement says, read without its key: it was made by this model.
 #[derive(Clone, Copy, Debug)]
-struct Glimpse {
+pub(super) struct Glimpse {
     mark: u8,
     kind: u8,
     effective: u8,
@@ -246,9 +265,23 @@ struct Glimpse {
     echo: u64,
 }
 
+/// Kind, mark, effective role, epoch and hand-over of a message.
+pub(super) type Gist = (u8, u8, u8, u64, u64);
+
 impl Glimpse {
+    /// What decides; the rest changes with every message.
+    pub(super) fn gist(self) -> Gist {
+        (
+            self.kind,
+            self.mark,
+            self.effective,
+            self.epoch,
+            self.handover,
+        )
+    }
+
     /// Offsets: [`steadfast_core::wire::advert`].
-    fn of(frame: &[u8]) -> Option<Self> {
+    pub(super) fn of(frame: &[u8]) -> Option<Self> {
         super::wires::counter(frame)?;
         let byte = |at: usize| frame.get(at).copied();
         let number = |at: usize| -> Option<u64> {

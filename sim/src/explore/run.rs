@@ -11,23 +11,25 @@ use steadfast_core::effect::{Effect, Failure, Forwarding, Input};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::status::Cause;
 use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
-use steadfast_core::{Instant, PortId, Rule};
+use steadfast_core::{Instant, Node, PortId, Rule};
 
 use core::time::Duration;
 
 use super::fault::Fault;
-use super::pair::{Pair, SOCKET_MAX};
+use super::pair::{Gateway, Glimpse, Pair, SOCKET_MAX};
 use super::setup::{NODES, PATHS, Setup, TICK, port};
 use super::wires::counter;
 use crate::model::Frame;
 use crate::model::kernel::{Outbox, Transmitted};
 
 /// Time passes by at most this much at once, so that faults also strike between two deadlines.
-pub(super) const STRIDE: Duration = Duration::from_millis(24);
+pub(super) const STRIDE: Duration = Duration::from_millis(48);
 /// A daemon stopped for longer than this never goes on: it is as good as killed, and is killed.
-pub(super) const STALL_MAX: Duration = Duration::from_millis(400);
+pub(super) const STALL_MAX: Duration = Duration::from_millis(240);
 /// Frames delivered in one step; reaching it is an error, as frames then breed frames.
 const DRAIN_MAX: u32 = 2_000;
+/// A CLAIM among the kinds said.
+const CLAIM_BIT: u16 = 1 << 3;
 /// Turns of effects and their immediate consequences in one input, as in the production shell.
 const PUMP_MAX: usize = 8;
 
@@ -51,9 +53,22 @@ pub enum Step {
     Strike(Fault),
 }
 
+/// What is to be seen of a gateway from afar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outline {
+    role: Option<EffectiveRole>,
+    suspects: bool,
+    lease: bool,
+    tail: bool,
+}
+
 impl Pair {
     /// What can happen now, faults aside.
     pub(super) fn steps(&self, steps: &mut Vec<Step>) {
+        if let Some((to, path)) = self.commuting() {
+            steps.push(Step::Deliver { to, path });
+            return;
+        }
         for to in 0..NODES {
             if let Some(path) = self.next_path(to) {
                 steps.push(Step::Deliver { to, path });
@@ -69,8 +84,25 @@ impl Pair {
         }
     }
 
+    /// With no fault to come between, a delivery to a node whose kernel has nothing to do goes
+    /// before everything else: it commutes with all of it.
+    fn commuting(&self) -> Option<(usize, usize)> {
+        let mut idle = (0..NODES).filter(|to| self.gateways[*to].apply.is_none());
+        let find = |to: usize| Some((to, self.next_path(to)?));
+        idle.find_map(find).filter(|_| self.budget == 0)
+    }
+
+    /// Whether something may come between: a fault, or a daemon that goes on.
+    fn can_be_struck(&self) -> bool {
+        let held = |gateway: &Gateway| gateway.held_since().is_some();
+        self.budget > 0 || self.gateways.iter().any(held)
+    }
+
     /// Does it. The faults are carried out in `fault`.
     pub(super) fn step(&mut self, setup: &Setup, step: Step) {
+        self.wires.said = 0;
+        let before = self.outline();
+        let strides = step == Step::Advance && self.next_instant() == Some(self.now.after(STRIDE));
         match step {
             Step::Advance => self.advance(setup),
             Step::Apply(place) => self.apply(setup, place),
@@ -79,10 +111,27 @@ impl Pair {
             Step::Strike(fault) => self.strike(setup, fault),
         }
         self.drain(setup);
+        let repeats = [0, CLAIM_BIT].contains(&self.wires.said);
+        let happened = !repeats || strides || before != self.outline();
+        self.point = (happened || step != Step::Advance) && self.can_be_struck();
+    }
+
+    /// What makes an instant worth a fault when it changes.
+    fn outline(&self) -> [Outline; NODES] {
+        core::array::from_fn(|place| {
+            let gateway = &self.gateways[place];
+            let node = gateway.awake();
+            Outline {
+                role: node.map(Node::role),
+                suspects: node.is_some_and(Node::suspects),
+                lease: gateway.kernel.holds_lease(self.now),
+                tail: gateway.kernel.tail_end(self.now).is_some(),
+            }
+        })
     }
 
     /// The path whose head is the oldest message for a gateway; its copies follow by themselves.
-    fn next_path(&self, to: usize) -> Option<usize> {
+    pub(super) fn next_path(&self, to: usize) -> Option<usize> {
         let heads = (0..PATHS).filter_map(|path| Some((counter(self.wires.head(path, to)?), path)));
         heads.min().map(|(_, path)| path)
     }
@@ -102,10 +151,13 @@ impl Pair {
                 .kernel
                 .next_change(self.now)
                 .filter(|_| gateway.powered);
-            let stall = gateway.stopped.map(|since| since.after(STALL_MAX));
+            let stall = gateway.held_since().map(|since| since.after(STALL_MAX));
             [node, kernel, stall]
         });
-        let at = own.flatten().min()?.min(self.now.after(STRIDE));
+        let mut at = own.flatten().min()?;
+        if self.can_be_struck() {
+            at = at.min(self.now.after(STRIDE));
+        }
         let tick = u64::try_from(TICK.as_nanos()).unwrap_or(1);
         let at = Instant::from_nanos(at.as_nanos().div_ceil(tick) * tick);
         Some(at.max(self.now.after(TICK)))
@@ -122,10 +174,8 @@ impl Pair {
             if gateway.powered && gateway.kernel.next_change(at).is_some_and(|due| due <= at) {
                 Arc::make_mut(&mut gateway.kernel).tick(at, &mut out);
             }
-            if gateway
-                .stopped
-                .is_some_and(|since| at.since(since) >= STALL_MAX)
-            {
+            let held = gateway.held_since();
+            if held.is_some_and(|since| at.since(since) >= STALL_MAX) {
                 gateway.end_daemon();
             }
         }
@@ -246,6 +296,9 @@ impl Pair {
         if let Some(counter) = counter(&frame) {
             self.delivered[to] = self.delivered[to].max(counter);
         }
+        if let Some(glimpse) = Glimpse::of(&frame) {
+            self.heard[to] = Some(glimpse.gist());
+        }
         self.receive(setup, to, path, &frame);
     }
 
@@ -311,7 +364,9 @@ impl Pair {
         const PLAIN: [u8; 4] = [1, 2, 8, 11];
         let ours = Ethernet::parse(frame).is_some_and(|it| it.ethertype == ethertype::STEADFAST);
         let copy = counter(frame).is_some_and(|counter| counter <= self.delivered[to]);
-        !ours || copy || frame.get(16).is_some_and(|kind| PLAIN.contains(kind))
+        let gist = Glimpse::of(frame).map(Glimpse::gist);
+        let repeats = gist.is_some() && gist == self.heard[to];
+        !ours || copy || repeats || frame.get(16).is_some_and(|kind| PLAIN.contains(kind))
     }
 
     /// Notes what shows that the exploration is not vacuous.

@@ -1,10 +1,11 @@
 //! Three paths between two gateways: what is in flight, and what stops it.
 //!
 //! Each path keeps order in each direction and carries a frame in no time; what is free is the
-//! order in which a receiver meets the paths, and what strikes before it does. A path fails by
-//! its ports: a port without carrier (both ends know), or one that hears nothing or is heard by
-//! nobody (nobody knows). The observer of a served segment sits on its switch, so it reaches a
-//! gateway exactly if that gateway's port there works both ways.
+//! order in which a receiver meets the paths, and what strikes before it does. A path fails by a
+//! port without carrier, which both ends of a cable see, or it parts: nothing passes between the
+//! gateways one way or both, and nobody is told. A parted segment is the worst there is: hosts,
+//! and the observer among them, still reach both gateways, as behind a switch that keeps its ports
+//! apart.
 
 use std::collections::VecDeque;
 
@@ -29,32 +30,19 @@ pub(super) enum Losing {
     Now(u64),
 }
 
-/// One gateway's port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Jack {
-    /// No carrier.
-    pub(super) down: bool,
-    /// Hears nothing.
-    pub(super) deaf: bool,
-    /// Is heard by nobody.
-    pub(super) mute: bool,
-}
-
-impl Jack {
-    fn whole(self) -> bool {
-        !self.down && !self.deaf && !self.mute
-    }
-}
-
 /// All paths.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wires {
     /// By path and receiver.
     flying: [[VecDeque<Frame>; NODES]; PATHS],
-    /// By gateway and path.
-    pub(super) jacks: [[Jack; PATHS]; NODES],
+    /// By gateway and path: the port has no carrier.
+    pub(super) down: [[bool; PATHS]; NODES],
+    /// By path and sender: nothing arrives.
+    pub(super) parted: [[bool; NODES]; PATHS],
     /// By sender.
     pub(super) losing: [Option<Losing>; NODES],
+    /// Kinds of the advertisements put on a wire since this was last looked at, bit n is kind n.
+    pub(super) said: u16,
     /// More than [`IN_FLIGHT_MAX`] frames were in flight.
     pub(super) overrun: bool,
 }
@@ -62,6 +50,7 @@ pub(super) struct Wires {
 impl Wires {
     /// A gateway puts a frame on a path.
     pub(super) fn put(&mut self, from: usize, path: usize, frame: Frame) {
+        self.said |= kind(&frame).map_or(0, |kind| 1_u16.checked_shl(kind.into()).unwrap_or(0));
         let to = 1 - from;
         if self.loses(from, &frame) || !self.carries(from, path) {
             return;
@@ -94,8 +83,12 @@ impl Wires {
 
     /// Whether what this gateway sends on a path reaches the other's port.
     pub(super) fn carries(&self, from: usize, path: usize) -> bool {
-        let (own, other) = (self.jacks[from][path], self.jacks[1 - from][path]);
-        !own.down && !own.mute && !other.down && !other.deaf
+        self.has_carrier(from, path) && self.has_carrier(1 - from, path) && !self.parted[path][from]
+    }
+
+    /// Whether a port has carrier; a cable's both ends need each other.
+    pub(super) fn has_carrier(&self, gateway: usize, path: usize) -> bool {
+        !self.down[gateway][path] && (path != CABLE || !self.down[1 - gateway][path])
     }
 
     /// Whether nothing of what this gateway sends reaches the other one.
@@ -103,14 +96,9 @@ impl Wires {
         (0..PATHS).all(|path| !self.carries(from, path))
     }
 
-    /// Whether the observer of a served segment and this gateway reach each other.
-    pub(super) fn observed(&self, gateway: usize, path: usize) -> bool {
-        self.jacks[gateway][path].whole()
-    }
-
     /// Whether every served port of a gateway works.
     pub(super) fn serves(&self, gateway: usize) -> bool {
-        (0..CABLE).all(|path| self.observed(gateway, path))
+        (0..CABLE).all(|path| self.has_carrier(gateway, path))
     }
 
     /// What was in flight where nothing is carried any more is lost.
@@ -161,4 +149,10 @@ pub(super) fn counter(frame: &[u8]) -> Option<u64> {
                 .map(|bytes| u64::from_be_bytes(*bytes))
         })
         .flatten()
+}
+
+/// An advertisement's kind, unverified; none for other frames.
+pub(super) fn kind(frame: &[u8]) -> Option<u8> {
+    counter(frame)?;
+    frame.get(16).copied()
 }

@@ -84,7 +84,6 @@ impl World<'_> {
 
     /// The next part of a step that takes time.
     pub(super) fn turn_due(&mut self, turn: Turn) {
-        let again = |at, turn| (at, Happening::Turn { turn });
         let next = match turn {
             Turn::Cont { gateway } => {
                 self.cont(gateway);
@@ -133,28 +132,7 @@ impl World<'_> {
                 let wait = uptime + super::power::DARK + super::power::BOOT_TIME;
                 (left > 1).then(|| again(self.now.after(wait), turn))
             }
-            Turn::Starve {
-                gateway,
-                on,
-                off,
-                until,
-                runs,
-            } => {
-                if !runs || self.now >= until {
-                    self.cont(gateway);
-                } else {
-                    self.stop(gateway);
-                }
-                let wait = if runs { off } else { on };
-                let turn = Turn::Starve {
-                    gateway,
-                    on,
-                    off,
-                    until,
-                    runs: !runs,
-                };
-                (self.now < until).then(|| again(self.now.after(wait), turn))
-            }
+            Turn::Starve { .. } => self.starve(&turn),
         };
         if let Some((at, happening)) = next {
             self.queue.push(at, happening);
@@ -162,4 +140,36 @@ impl World<'_> {
         self.net.settle(self.now);
         self.carriers_changed();
     }
+
+    /// The daemon is given the processor, or denied it, for a while.
+    fn starve(&mut self, turn: &Turn) -> Option<(Instant, Happening)> {
+        let Turn::Starve {
+            gateway,
+            on,
+            off,
+            until,
+            runs,
+        } = *turn
+        else {
+            return None;
+        };
+        if !runs || self.now >= until {
+            self.cont(gateway);
+        } else {
+            self.stop(gateway);
+        }
+        let wait = if runs { off } else { on };
+        let turn = Turn::Starve {
+            gateway,
+            on,
+            off,
+            until,
+            runs: !runs,
+        };
+        (self.now < until).then(|| again(self.now.after(wait), turn))
+    }
+}
+
+fn again(at: Instant, turn: Turn) -> (Instant, Happening) {
+    (at, Happening::Turn { turn })
 }

@@ -87,6 +87,8 @@ fn config_interval_has_both_bounds() {
             parts.timing.interval = interval;
             parts.timing.dead_interval = interval * 3 + ms(20);
             parts.timing.lease = interval * 3 + ms(20);
+            parts.timing.offer = ms(10);
+            parts.timing.tail = ms(10);
         })
     };
     let least = Duration::from_micros(3_300);
@@ -150,6 +152,8 @@ fn config_node_ids_are_unique_and_in_range() {
             parts.node = NodeId(own);
             parts.peers[0].node = NodeId(peer);
         });
+        let foreign = |error: &ConfigError| *error == ConfigError::ForeignKeys;
+        let errors: Vec<ConfigError> = errors.into_iter().filter(|it| !foreign(it)).collect();
         assert_eq!(
             errors,
             [ConfigError::NodeIds(NodeId(wrong))],
@@ -264,5 +268,36 @@ fn config_reports_all_errors_together() {
     assert_eq!(
         errors[0].to_string(),
         "lease is 1ms; it must be at least interval + slack + 8 ms = 113ms"
+    );
+}
+
+/// A window of nothing would spin, and one beyond the dead interval would outlive every decision.
+#[test]
+fn config_windows_are_neither_empty_nor_endless() {
+    let zero = refused(|parts| parts.timing.round = Duration::ZERO);
+    assert_eq!(zero, [ConfigError::Window("round", ms(0), ms(300))]);
+    let long = refused(|parts| parts.timing.tail = ms(301));
+    assert_eq!(long, [ConfigError::Window("tail", ms(301), ms(300))]);
+}
+
+/// Keys of another node would sign in its name and be refused by everybody.
+#[test]
+fn config_keys_are_the_nodes_own() {
+    assert_eq!(
+        refused(|parts| parts.node = NodeId(7)),
+        [ConfigError::ForeignKeys]
+    );
+}
+
+/// One address twice would be announced twice and withdrawn once.
+#[test]
+fn config_virtual_addresses_are_listed_once() {
+    let errors = refused(|parts| {
+        let port = parts.ports.iter_mut().find(|port| port.served()).unwrap();
+        port.virtuals.push(port.virtuals[0]);
+    });
+    assert!(
+        matches!(errors[..], [ConfigError::VirtualTwice(..)]),
+        "{errors:?}"
     );
 }

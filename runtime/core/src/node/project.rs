@@ -53,14 +53,9 @@ impl View {
         (millis(at.since(self.now).min(self.reach)), self.ago(at))
     }
 
-    /// How old evidence is, in the steps in which rules look at it: 0 to 4.
-    pub(crate) fn age(self, at: Option<Instant>) -> u8 {
-        const STEP_MS: u16 = 250;
-        const STEPS_MAX: u16 = 4;
-        at.map_or(u8::MAX, |at| {
-            let steps = millis(self.now.since(at)) / STEP_MS;
-            u8::try_from(steps.min(STEPS_MAX)).unwrap_or(u8::MAX)
-        })
+    /// Whether evidence is younger than a second, as the rules about it ask (D8, D12).
+    pub(crate) fn age(self, at: Option<Instant>) -> bool {
+        self.within(at, Duration::from_secs(1))
     }
 
     /// Whether less than this has passed.
@@ -183,6 +178,7 @@ impl Node {
         (taking, relisten, dispute, deafness).hash(out);
         let moved = self.moved_at.map(|at| view.ago(at));
         let vacant = self.vacant_since.map(|at| view.ago(at));
+        self.worsened_at.map(|at| view.ago(at)).hash(out);
         (moved, vacant, self.asked.is_some(), self.was_degraded).hash(out);
     }
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::effect::Alert;
-use crate::peer::Admission;
+use crate::peer::{Admission, Peer};
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::advert::{Advert, Kind, RoleMark};
 use crate::wire::arp::{Arp, Operation};
@@ -40,16 +40,8 @@ impl Node {
             return;
         }
         let at = at.min(self.now);
-        let id = self.config.ports[index].id;
-        let suspect = self.suspicion.as_ref().map(|open| open.peer);
-        let is_suspect = suspect.is_some_and(|node| {
-            let peer = self.peers.iter().find(|peer| peer.node == node);
-            peer.and_then(|peer| peer.mac(id)) == Some(frame.source)
-        });
+        self.note_station(index, frame.source, at);
         let facts = &mut self.ports[index];
-        if !is_suspect {
-            facts.other_at = facts.other_at.max(Some(at));
-        }
         facts.foreign_at = facts.foreign_at.max(Some(at));
         facts.heard_since_up = true;
         match frame.ethertype {
@@ -62,6 +54,31 @@ impl Node {
             ethertype::IPV4 => self.foreign_received(&frame),
             _ => {}
         }
+    }
+
+    /// A station other than the suspect shows that this node can receive. If it is the first since
+    /// the suspicion began, and comes late, nothing was heard before it: what went unanswered then
+    /// proves nothing, and is asked again.
+    fn note_station(&mut self, index: usize, source: MacAddr, at: Instant) {
+        let id = self.config.ports[index].id;
+        let suspect = self.suspicion.as_ref().map(|open| open.peer);
+        let is_suspect = |peer: &Peer| Some(peer.node) == suspect && peer.mac(id) == Some(source);
+        if self.peers.iter().any(is_suspect) {
+            return;
+        }
+        let since = self.suspicion.as_ref().map(|open| open.since);
+        let first = |port: &super::Port| port.other_at < since;
+        let late = since.is_some_and(|since| at > since.after(self.config.timing.round * 2));
+        let served = self.config.ports[index].served();
+        if served
+            && late
+            && self.ports.iter().all(first)
+            && let Some(open) = &mut self.suspicion
+        {
+            open.heard();
+        }
+        let facts = &mut self.ports[index];
+        facts.other_at = facts.other_at.max(Some(at));
     }
 
     fn advert_received(&mut self, index: usize, bytes: &[u8], source: MacAddr, at: Instant) {
@@ -138,7 +155,12 @@ impl Node {
         if before.is_none_or(|before| advert.health < before) {
             self.peers[place].improved_at = Some(self.now);
         }
-        self.peers[place].latest = Some(advert);
+        let latest = self.peers[place].latest.insert(advert);
+        if latest.mark != RoleMark::Standby {
+            self.peers[place].let_go_at = None;
+        } else if was_active {
+            self.peers[place].let_go_at = Some(at);
+        }
         self.end_suspicion(place, at);
         self.watch(place, was_active);
         self.meet_claims(place);

@@ -164,6 +164,7 @@ impl Node {
             lapse_at: heard_at.after(lease),
             overdue_at: heard_at.after(overdue),
             fence_whole: peer.says(Flags::FENCE_WHOLE),
+            counted: self.rules.keep(Rule::D6),
             fast: self.rules.keep(Rule::D8),
             patience,
         }

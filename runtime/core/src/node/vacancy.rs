@@ -18,7 +18,7 @@ use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
-use crate::wire::advert::{Flags, Kind};
+use crate::wire::advert::{Advert, Flags, Kind};
 
 /// A pause is over, the lease is lost, and this node listens (D15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,16 +62,18 @@ impl Node {
             self.vacant_since = None;
             return;
         }
-        let since = *self.vacant_since.get_or_insert(self.now);
         if self.role == EffectiveRole::Pacified {
             self.consider_serving_pacified();
             return;
         }
         let all_heard = self.peers.iter().all(|peer| self.present(peer));
         if !self.eligible() || !self.waited(all_heard) || !self.reception_allows(all_heard) {
+            self.vacant_since = None;
             return;
         }
-        if !self.facts_are_known() {
+        // Slots are counted from when this node might claim: what lets it, lets others too.
+        let since = *self.vacant_since.get_or_insert(self.now);
+        if !self.facts_are_known() || self.leaves_to_resume() {
             return;
         }
         let (ahead, since) = self.ahead_of_me(since);
@@ -106,6 +108,25 @@ impl Node {
         self.peers
             .iter()
             .any(|peer| promoting(peer) || claims_unproven(peer))
+    }
+
+    /// Whoever lost its lease listens for `W_silence` and then serves on (D15). A peer claims in the
+    /// first half of that time or leaves the role to it: one that slept and wakes just then would
+    /// else claim in the same moment.
+    fn leaves_to_resume(&self) -> bool {
+        let timing = &self.config.timing;
+        let listens = |peer: &Peer| {
+            let stands = |latest: &Advert| latest.effective == EffectiveRole::Standby;
+            self.present(peer)
+                && !peer.says(Flags::ELIGIBLE)
+                && peer.latest.as_ref().is_some_and(stands)
+        };
+        let its_turn = |at: Instant| {
+            let gone = self.now.since(at);
+            gone >= timing.w_silence / 2 && gone < timing.w_silence + timing.dead_interval
+        };
+        let mut peers = self.peers.iter().filter(|peer| listens(peer));
+        peers.any(|peer| peer.let_go_at.is_some_and(its_turn))
     }
 
     fn present(&self, peer: &Peer) -> bool {
@@ -274,8 +295,11 @@ impl Node {
         };
         let (own, boot) = (self.config.node, self.boot);
         let spoke = |peer: &&Peer| peer.has_heard(own, boot, relisten.counter);
+        // What a peer said before this node last spoke as the active was settled then.
+        let since = |peer: &Peer| peer.heard_at > Some(self.kernel.refreshed_at);
         let claims = |peer: &Peer| {
             peer.heard_within(self.now, self.config.timing.dead_interval)
+                && since(peer)
                 && (peer.says_active()
                     || peer
                         .latest

@@ -23,6 +23,7 @@ fn terms() -> Terms {
         lapse_at: Instant::from_millis(START_MS - 105 + 300),
         overdue_at: Instant::from_millis(START_MS - 105 + 600),
         fence_whole: true,
+        counted: true,
         fast: true,
         patience: 0,
     }
@@ -250,6 +251,7 @@ fn suspicion_unarmed_segment_proves_no_lapse() {
 fn suspicion_without_evidence_is_overdue_only_after_dead_interval_and_lease() {
     let unfenced = Terms {
         fence_whole: false,
+        counted: true,
         ..terms()
     };
     let blind = [

@@ -150,8 +150,21 @@ fn lease_lapsed_leaves_no_tail() {
 
     let mut late = active_gateway();
     let lapsed = late.lease_end(ms(0)).unwrap();
+    let before = late.tail_end(lapsed);
     assert_eq!(late.release_to_tail(lapsed), Err(Lapsed));
-    assert_eq!(late.tail_end(lapsed), None);
+    assert_eq!(late.tail_end(lapsed), before, "no new tail");
+    assert_eq!(late.tail_end(lapsed.after(Duration::from_millis(34))), None);
+}
+
+/// lease: the tail is refreshed with it and outlives it by its own length, so that a killed
+/// daemon's kernel carries on what clients send until they know the next owner.
+#[test]
+fn lease_is_outlived_by_its_tail() {
+    let kernel = active_gateway();
+    let lapsed = kernel.lease_end(ms(0)).unwrap();
+    let over = kernel.tail_end(ms(0)).unwrap().since(lapsed);
+    assert!(over > Duration::from_millis(24), "{over:?}");
+    assert!(over <= Duration::from_millis(32), "{over:?}");
 }
 
 /// lease: closing the fence takes lease and tail away.
@@ -246,5 +259,8 @@ fn kernel_next_change_and_version_follow_the_lease() {
     kernel.set_carrier(LAN, false);
     kernel.tick(end, &mut out);
     assert_eq!(kernel.ownership_version(), last, "nothing changed");
-    assert_eq!(kernel.next_change(end), None);
+    let tail = kernel.tail_end(end).unwrap();
+    assert_eq!(kernel.next_change(end), Some(tail));
+    kernel.tick(tail, &mut out);
+    assert_eq!(kernel.next_change(tail), None);
 }
