@@ -7,7 +7,7 @@ use std::thread;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::verbs::{check, qualify, replay, run, sweep};
+use crate::verbs::{check, explore, qualify, replay, run, sweep};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -33,6 +33,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Read scenario files and say what is wrong with them
     Check(check::Args),
+    /// Try every interleaving of a few faults on the production core
+    Explore(explore::Args),
     /// List the scenarios that are built in
     List,
     /// Run the whole catalogue and write a report (the default)

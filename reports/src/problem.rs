@@ -13,6 +13,9 @@ use thiserror::Error;
 /// Why the command could not be carried out as given.
 #[derive(Debug, Diagnostic, Error)]
 pub(crate) enum Problem {
+    /// The explorer cannot begin, or what it found cannot be stored.
+    #[error("failed to explore: {0}")]
+    Explore(String),
     /// The text cannot be written.
     #[error("failed to print")]
     Print(#[source] io::Error),

@@ -88,6 +88,13 @@ fn catalogue_claims_are_ids() {
     for scenario in folder("catalogue").iter().chain(&folder("impossible")) {
         let plan = scenario.plan();
         assert!(!plan.claims.is_empty(), "{} claims nothing", plan.name);
+        let once: BTreeSet<&String> = plan.claims.iter().collect();
+        assert_eq!(
+            once.len(),
+            plan.claims.len(),
+            "{}: a claim twice",
+            plan.name
+        );
         for claim in &plan.claims {
             assert!(is_id(claim), "{}: `{claim}` is no id", plan.name);
         }
@@ -120,6 +127,18 @@ fn catalogue_stories_are_told() {
         let header = scenario.to_toml().lines();
         let lines = header.take_while(|line| line.starts_with("# ")).count();
         assert!(lines >= 2, "{} has no header of two lines", plan.name);
+    }
+}
+
+/// Every file has its row in the folder's table: a story nobody finds is not told.
+#[test]
+fn catalogue_tables_list_every_file() {
+    for name in ["catalogue", "impossible"] {
+        let table = fs::read_to_string(place(name).join("README.md")).expect("a readable table");
+        for scenario in folder(name) {
+            let row = format!("[{0}]({0}.toml)", scenario.plan().name);
+            assert!(table.contains(&row), "{name}/README.md lacks {row}");
+        }
     }
 }
 
@@ -188,12 +207,16 @@ fn is_id(claim: &str) -> bool {
     }
 }
 
+/// Where a folder of scenarios is.
+fn place(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../scenarios")
+        .join(name)
+}
+
 /// Every scenario of a folder, by name.
 fn folder(name: &str) -> Vec<Scenario> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../scenarios")
-        .join(name);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+    let mut files: Vec<PathBuf> = fs::read_dir(place(name))
         .expect("the folder is part of the repository")
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|it| it == "toml"))

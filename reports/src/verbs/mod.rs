@@ -10,6 +10,7 @@ use crate::ending::Ending;
 use crate::problem::Problem;
 
 pub(crate) mod check;
+pub(crate) mod explore;
 mod list;
 pub(crate) mod qualify;
 pub(crate) mod replay;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Proble
         Some(Verb::Replay(args)) => replay::run(args, streams),
         Some(Verb::Run(args)) => run::run(args, streams),
         Some(Verb::Schema) => schema::run(streams),
+        Some(Verb::Explore(args)) => explore::run(args, streams),
         Some(Verb::Sweep(args)) => sweep::run(args, streams),
     }
 }
