@@ -98,7 +98,8 @@ impl Problem {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Print(reason) => reason.kind() == io::ErrorKind::BrokenPipe,
-            Self::Read { .. }
+            Self::Explore(_)
+            | Self::Read { .. }
             | Self::Scenario(_)
             | Self::TooMuch { .. }
             | Self::Trace { .. }

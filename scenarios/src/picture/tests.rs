@@ -1,3 +1,5 @@
+//! What the wire has shown, event by event.
+
 use proptest::prelude::*;
 use steadfast_core::Epoch;
 use steadfast_core::role::EffectiveRole;

@@ -1,3 +1,5 @@
+//! Which step runs when, and on whom.
+
 use super::*;
 use crate::format::Scenario;
 use crate::oracle::testing::{A, B, Tape};

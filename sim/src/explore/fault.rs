@@ -5,6 +5,8 @@
 //! that goes on: a stall is one fault. What changes nothing is not offered.
 
 use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
 
 use steadfast_core::effect::Input;
 use steadfast_core::{Instant, Rule};
@@ -204,19 +206,12 @@ impl Pair {
         usize::from(alike)
     }
 
-    /// Both daemons see their ports for the first time.
-    pub(super) fn plug_in(&mut self, setup: &Setup) {
-        for at in 0..NODES {
-            for path in 0..PATHS {
-                self.tell(
-                    setup,
-                    at,
-                    Input::LinkChanged {
-                        port: port(path),
-                        up: true,
-                    },
-                );
-            }
+    /// A daemon starts and sees its ports.
+    pub(super) fn start(&mut self, setup: &Setup, at: usize) {
+        self.gateways[at].node = Some(Arc::new(setup.node(at, self.now)));
+        for path in 0..PATHS {
+            let (port, up) = (port(path), true);
+            self.tell(setup, at, Input::LinkChanged { port, up });
         }
     }
 
@@ -224,6 +219,13 @@ impl Pair {
     pub(super) fn strike(&mut self, setup: &Setup, fault: Fault) {
         if fault.costs() {
             self.budget = self.budget.saturating_sub(1);
+        }
+        if self.story.is_empty() {
+            let left = self.gateways[0].kernel.lease_end(self.now);
+            let left = left.map(|end| end.since(self.now));
+            self.phase = left.map_or(Duration::ZERO, |left| {
+                setup.timing().lease.saturating_sub(left)
+            });
         }
         self.story.push((self.now, fault));
         match fault {
@@ -312,7 +314,7 @@ impl Pair {
         if !gateway.powered {
             return;
         }
-        std::sync::Arc::make_mut(&mut gateway.kernel).set_carrier(port(path), up);
+        Arc::make_mut(&mut gateway.kernel).set_carrier(port(path), up);
         if gateway.awake().is_some() {
             self.tell(
                 setup,

@@ -30,6 +30,17 @@ pub enum Oracle {
     TwoOwners,
 }
 
+impl Oracle {
+    /// A short name for files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bounded => "flood",
+            Self::Outage => "outage",
+            Self::TwoOwners => "two-owners",
+        }
+    }
+}
+
 impl fmt::Display for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -55,19 +66,19 @@ impl Theorem {
     /// Every theorem.
     pub const ALL: [Self; 3] = [Self::PausedBox, Self::StoppedClaim, Self::TotalLoss];
 
-    /// The name of its scenario, too.
+    /// The name of the scenario in `scenarios/impossible` that shows it.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::PausedBox => "paused-box",
-            Self::StoppedClaim => "stopped-claim",
-            Self::TotalLoss => "total-loss",
+            Self::PausedBox => "box-frozen-shorter-than-lease",
+            Self::StoppedClaim => "daemon-stopped-in-claim",
+            Self::TotalLoss => "total-loss-healed-strict",
         }
     }
 }
 
 /// A property that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Broken {
+pub(super) struct Broken {
     /// Which.
     pub(super) oracle: Oracle,
     /// Why it could not, if so.
@@ -104,7 +115,7 @@ impl Watch {
     /// A fault has struck.
     pub(super) fn struck(&mut self, gateways: &[Gateway; NODES], wires: &Wires) {
         self.dark = Default::default();
-        let alive = gateways.iter().all(|gateway| gateway.runs());
+        let alive = gateways.iter().all(Gateway::runs);
         let claims = |gateway: &Gateway| {
             let arms = matches!(gateway.apply, Some((_, Forwarding::Active { .. })));
             arms && gateway.held_since().is_some()

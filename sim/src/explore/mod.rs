@@ -1,8 +1,16 @@
 //! The world `explore`: every interleaving of a few faults, on the production core.
 //!
-//! A pair of production [`steadfast_core::Node`]s and two kernel models, driven by the model
-//! checker stateright through every order of decisive events and every place for up to `faults`
-//! faults. It proves what a campaign can only make likely, for a small world.
+//! A pair of production [`steadfast_core::Node`]s on two kernel models, three paths between them,
+//! and the model checker stateright, which tries every order of decisive events and every fault at
+//! every place. It proves for a small world what a campaign can only make likely. There is no
+//! horizon in time: states are compared relative to now, so the exploration is complete when every
+//! behaviour has met itself again.
+//!
+//! The hard case is what theory forbids. A violation is counted under a theorem only if the state
+//! itself remembers that all evidence was blinded; whatever else is violated is a counterexample,
+//! with its story, its steps, and a scenario file.
+//!
+//! Limits: [`PROJECTED_AWAY`], which every report prints.
 
 mod fault;
 mod judge;
@@ -10,77 +18,243 @@ mod model;
 mod pair;
 mod run;
 mod setup;
+mod story;
 mod wires;
 
 use core::time::Duration;
+use std::thread;
 
 use stateright::{Checker, Model};
-use steadfast_core::Rules;
+use steadfast_core::{Instant, Rules};
 
 pub use fault::{Fault, Way};
 pub use judge::{Oracle, Theorem};
 
-use model::Explorer;
+use fault::tell_story;
+use model::{Class, Explorer, Found, SOMETIMES};
 use setup::Setup;
 
-/// dbg
-pub fn debug(faults: u8, rules: Rules) {
-    let setup = Setup::new(rules).unwrap();
-    println!("outage max {:?}", setup.outage_max());
-    let explorer = Explorer::new(setup, faults).unwrap();
-    println!("start {:?}", explorer.init_states()[0]);
-    let t = std::time::Instant::now();
-    let checker = explorer.checker().threads(1).spawn_bfs();
-    let mut i = 0;
-    while !checker.is_done() {
-        std::thread::sleep(Duration::from_millis(100));
-        i += 1;
-        if i % 200 == 0 {
-            println!(
-                "{} {} {} {:?}",
-                checker.state_count(),
-                checker.unique_state_count(),
-                checker.max_depth(),
-                t.elapsed()
-            );
+/// Most faults that are explored: with more the states do not fit into a machine.
+pub const FAULTS_MAX: u8 = 3;
+/// Most counterexamples told with steps and file; further ones are counted.
+pub const TOLD_MAX: usize = 16;
+/// Between two calls of the progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// What the exploration does not tell apart, or leaves out.
+pub const PROJECTED_AWAY: [&str; 12] = [
+    "absolute time, uptime, counters of drops, alerts and records: compared relative, or not",
+    "restarts, boots and proofs of a new life: sessions are proven at the start and stay so",
+    "counters and epochs further apart than 6 and 3 are equally far apart",
+    "evidence older than the period in which the pair repeats: armed segments stay armed unless \
+     a takeover disarms them, and no segment is found silent (D12, D14)",
+    "time between two ticks of 4 ms, and delays: a frame arrives in the tick in which it was sent",
+    "the order of frames that decide nothing, of copies, and of messages that repeat the last one",
+    "faults in an instant in which nothing happens: they strike after each decisive frame, kernel \
+     action, advertisement, probe round, change of role, suspicion or lease, and each 48 ms",
+    "stalls and freezes longer than 240 ms: they last for ever; a killed daemon is one stopped \
+     for ever",
+    "the second of two segments that no fault has told apart",
+    "slow, refused and lost effects: a kernel does what it is asked before time passes",
+    "hosts, switches, announcements, flows and IPv6: who is told of a takeover is for `fast`",
+    "operators, preemption and configuration: the policies are the defaults",
+];
+
+/// How far an exploration has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// States reached, known ones included.
+    pub states: u64,
+    /// States that differ.
+    pub unique: u64,
+    /// Steps of the longest shortest path so far.
+    pub depth: u64,
+}
+
+/// What an exploration found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Most faults in one story.
+    pub faults: u8,
+    /// States reached, known ones included.
+    pub states: u64,
+    /// States that differ.
+    pub unique: u64,
+    /// Steps to the farthest state.
+    pub depth: u64,
+    /// How far the exploration looks.
+    pub horizon: String,
+    /// Every state within the horizon was looked at.
+    pub complete: bool,
+    /// Violations that no protocol avoids, by theorem.
+    pub residues: Vec<Residue>,
+    /// Violations of other kinds, the simplest first; at most [`TOLD_MAX`].
+    pub violations: Vec<Counterexample>,
+    /// Kinds of such violations, untold ones included.
+    pub violation_kinds: usize,
+    /// What must happen somewhere, or the exploration proves nothing; and whether it did.
+    pub sometimes: Vec<(&'static str, bool)>,
+}
+
+impl Report {
+    /// Complete, not vacuous, and nothing violated but what theory forbids.
+    pub fn passed(&self) -> bool {
+        self.complete && self.violation_kinds == 0 && self.sometimes.iter().all(|(_, seen)| *seen)
+    }
+}
+
+/// What theory forbids, met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residue {
+    /// The theorem.
+    pub theorem: Theorem,
+    /// Steps that led to such a state.
+    pub count: u64,
+    /// The simplest story, in words.
+    pub story: String,
+}
+
+/// A violation.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// What does not hold.
+    pub oracle: Oracle,
+    /// Steps that led to a violation of this kind.
+    pub count: u64,
+    /// The faults and when they strike, times from the first one.
+    pub faults: Vec<(Duration, Fault)>,
+    /// The same in words.
+    pub story: String,
+    /// Step by step, from the first fault on.
+    pub steps: Vec<String>,
+    /// The scenario file.
+    pub scenario: String,
+}
+
+/// Explores the pair with up to `faults` faults (at most [`FAULTS_MAX`]). With one thread two
+/// explorations are equal in everything; with more, only the stories may differ among equals.
+///
+/// # Errors
+/// A pair that cannot be configured or does not settle without any fault.
+///
+/// # Panics
+/// If the protocol does.
+pub fn explore(
+    faults: u8,
+    threads: usize,
+    rules: Rules,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, String> {
+    let faults = faults.min(FAULTS_MAX);
+    let explorer = Explorer::new(Setup::new(rules)?, faults)?;
+    let mut checker = explorer.checker().threads(threads.max(1)).spawn_bfs();
+    let handles = checker.handles();
+    while handles.iter().any(|handle| !handle.is_finished()) {
+        progress(told(&checker));
+        thread::sleep(PROGRESS_EVERY);
+    }
+    for handle in handles {
+        if let Err(panic) = handle.join() {
+            std::panic::resume_unwind(panic);
         }
     }
-    println!(
-        "done {} {} {} {:?}",
-        checker.state_count(),
-        checker.unique_state_count(),
-        checker.max_depth(),
-        t.elapsed()
-    );
-    for (name, _) in checker.discoveries() {
-        println!("found {name}");
+    progress(told(&checker));
+    Ok(report(faults, &checker))
+}
+
+fn told(checker: &impl Checker<Explorer>) -> Progress {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Progress {
+        states: count(checker.state_count()),
+        unique: count(checker.unique_state_count()),
+        depth: count(checker.max_depth()),
     }
-    let mut all: Vec<_> = checker
-        .model()
-        .found
-        .lock()
-        .unwrap()
-        .clone()
+}
+
+fn report(faults: u8, checker: &impl Checker<Explorer>) -> Report {
+    let Progress {
+        states,
+        unique,
+        depth,
+    } = told(checker);
+    let model = checker.model();
+    let discoveries = checker.discoveries();
+    let mut found: Vec<(Class, Found)> = model.found().into_iter().collect();
+    found.sort_by_key(|((broken, kinds), found)| {
+        (kinds.len(), *broken, length(&found.story), kinds.clone())
+    });
+    let (residues, violations): (Vec<_>, Vec<_>) = found
         .into_iter()
-        .collect();
-    all.sort_by_key(|(c, f)| (c.0.theorem.is_some(), f.story.len()));
-    println!("classes {}", all.len());
-    let n: usize = std::env::args().nth(2).map_or(0, |n| n.parse().unwrap());
-    for (class, found) in all.iter().filter(|(c, _)| c.0.theorem.is_none()).take(n) {
-        println!(
-            "{:?} {} {}",
-            class.0,
-            found.count,
-            fault::tell_story(&found.story)
-        );
-        checker.model().tell_trace(&found.story);
+        .partition(|((broken, _), _)| broken.theorem.is_some());
+    let tell = |(number, (class, found)): (usize, &(Class, Found))| {
+        counterexample(model, number, class, found)
+    };
+    Report {
+        faults,
+        states,
+        unique,
+        depth,
+        horizon: format!("until every behaviour repeats: {depth} steps"),
+        complete: checker.is_done() && !discoveries.contains_key("frames in flight stay bounded"),
+        residues: Theorem::ALL
+            .into_iter()
+            .filter_map(|it| residue(it, &residues))
+            .collect(),
+        violations: violations
+            .iter()
+            .take(TOLD_MAX)
+            .enumerate()
+            .map(tell)
+            .collect(),
+        violation_kinds: violations.len(),
+        sometimes: SOMETIMES
+            .map(|name| (name, discoveries.contains_key(name)))
+            .to_vec(),
     }
-    for (class, found) in all.iter().take(60) {
-        println!(
-            "{:?} {} {}",
-            class.0,
-            found.count,
-            fault::tell_story(&found.story)
-        );
+}
+
+fn residue(theorem: Theorem, found: &[(Class, Found)]) -> Option<Residue> {
+    let mut own = found
+        .iter()
+        .filter(|((broken, _), _)| broken.theorem == Some(theorem));
+    let (_, simplest) = own.clone().next()?;
+    let story = tell_story(&simplest.story);
+    Some(Residue {
+        theorem,
+        count: own.by_ref().map(|(_, found)| found.count).sum(),
+        story,
+    })
+}
+
+fn counterexample(
+    model: &Explorer,
+    number: usize,
+    (broken, _): &Class,
+    found: &Found,
+) -> Counterexample {
+    let start = found.story.first().map_or(Instant::ORIGIN, |(at, _)| *at);
+    let name = format!("explored-{}-{}", broken.oracle.name(), number + 1);
+    let scenario = story::scenario(&model.setup, &name, *broken, found.phase, &found.story);
+    Counterexample {
+        oracle: broken.oracle,
+        count: found.count,
+        faults: found
+            .story
+            .iter()
+            .map(|(at, fault)| (at.since(start), *fault))
+            .collect(),
+        story: tell_story(&found.story),
+        steps: model.tell(&found.story),
+        scenario: scenario.map_or_else(
+            |error| format!("# failed to write the scenario: {error}\n"),
+            |scenario| scenario.to_toml().to_owned(),
+        ),
+    }
+}
+
+fn length(story: &[(Instant, Fault)]) -> Duration {
+    match (story.first(), story.last()) {
+        (Some((first, _)), Some((last, _))) => last.since(*first),
+        _ => Duration::ZERO,
     }
 }

@@ -8,6 +8,7 @@
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::sync::Arc;
@@ -54,10 +55,10 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// A box that has just come up, with its daemon.
-    pub(super) fn new(setup: &Setup, place: usize, now: Instant) -> Self {
+    /// A box that has just come up; its daemon has yet to start.
+    pub(super) fn new(setup: &Setup, place: usize) -> Self {
         Self {
-            node: Some(Arc::new(setup.node(place, now))),
+            node: None,
             kernel: Arc::new(setup.kernel(place)),
             powered: true,
             frozen: None,
@@ -89,7 +90,7 @@ impl Gateway {
 
 /// A state of the world.
 #[derive(Clone)]
-pub struct Pair {
+pub(super) struct Pair {
     pub(super) now: Instant,
     pub(super) gateways: [Gateway; NODES],
     pub(super) wires: Wires,
@@ -105,17 +106,19 @@ pub struct Pair {
     pub(super) watch: Watch,
     /// The faults so far.
     pub(super) story: Vec<(Instant, Fault)>,
+    /// How long after an advertisement of the first active the first fault struck.
+    pub(super) phase: Duration,
     /// The property that does not hold here, if any: nothing follows.
     pub(super) broken: Option<Broken>,
 }
 
 impl Pair {
-    /// Both boxes with their daemons just started, wires whole.
+    /// Both boxes up, wires whole, no daemon yet.
     pub(super) fn new(setup: &Setup, budget: u8) -> Self {
         let now = Instant::from_millis(1_000);
         Self {
             now,
-            gateways: [Gateway::new(setup, 0, now), Gateway::new(setup, 1, now)],
+            gateways: [Gateway::new(setup, 0), Gateway::new(setup, 1)],
             wires: Wires::default(),
             delivered: [0; NODES],
             heard: [None; NODES],
@@ -123,6 +126,7 @@ impl Pair {
             budget,
             watch: Watch::default(),
             story: Vec::new(),
+            phase: Duration::ZERO,
             broken: None,
         }
     }

@@ -13,9 +13,10 @@ use steadfast_core::status::Cause;
 use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
 use steadfast_core::{Instant, Node, PortId, Rule};
 
+use core::fmt;
 use core::time::Duration;
 
-use super::fault::Fault;
+use super::fault::{Fault, gateway_name, path_name};
 use super::pair::{Gateway, Glimpse, Pair, SOCKET_MAX};
 use super::setup::{NODES, PATHS, Setup, TICK, port};
 use super::wires::counter;
@@ -35,7 +36,7 @@ const PUMP_MAX: usize = 8;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
+pub(super) enum Step {
     /// Time passes.
     Advance,
     /// A kernel does what it was asked.
@@ -51,6 +52,20 @@ pub enum Step {
     Fire(usize),
     /// A fault strikes, or is mended.
     Strike(Fault),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Advance => f.write_str("time passes"),
+            Self::Apply(at) => write!(f, "the kernel of {} obeys", gateway_name(*at)),
+            Self::Deliver { to, path } => {
+                write!(f, "{} receives on {}", gateway_name(*to), path_name(*path))
+            }
+            Self::Fire(at) => write!(f, "a deadline of {}", gateway_name(*at)),
+            Self::Strike(fault) => fault.fmt(f),
+        }
+    }
 }
 
 /// What is to be seen of a gateway from afar.
@@ -137,16 +152,14 @@ impl Pair {
     }
 
     fn is_due(&self, place: usize) -> bool {
-        let deadline = self.gateways[place]
-            .awake()
-            .and_then(|node| node.next_deadline());
+        let deadline = self.gateways[place].awake().and_then(Node::next_deadline);
         deadline.is_some_and(|at| at <= self.now)
     }
 
     /// The next instant at which anything can happen by itself, on a tick.
     fn next_instant(&self) -> Option<Instant> {
         let own = self.gateways.iter().flat_map(|gateway| {
-            let node = gateway.awake().and_then(|node| node.next_deadline());
+            let node = gateway.awake().and_then(Node::next_deadline);
             let kernel = gateway
                 .kernel
                 .next_change(self.now)

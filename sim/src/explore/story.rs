@@ -15,7 +15,7 @@ use steadfast_scenarios::trace::FrameKind;
 
 use super::fault::{Fault, Way, gateway_name, path_name, tell_story};
 use super::judge::{Broken, Oracle};
-use super::setup::{CABLE, NODES, PATHS, Setup};
+use super::setup::{CABLE, Setup};
 
 /// Advertisements of the active, on all its paths, before the first fault: time to settle.
 const SETTLED: u32 = 90;
@@ -53,19 +53,18 @@ pub(super) fn scenario(
         .lasting(Span(length + REST))
         .cluster(|cluster| settings(setup, cluster))
         .expect(Expectation::of(watched));
-    let Some((start, _)) = story.first() else {
-        return Err("a story without a fault".to_owned());
-    };
+    // A pair that needs no fault to break its promise is shown by its start alone.
+    let start = story.first().map_or(Instant::ORIGIN, |(at, _)| *at);
     let mut steps = Vec::new();
     for (at, fault) in story {
         let parts = verbs(*fault, &steps);
-        steps.push((at.since(*start), *fault));
+        steps.push((at.since(start), *fault));
         for (number, (target, verb)) in parts.into_iter().enumerate() {
             let name = format!("fault{}_{number}", steps.len());
             builder = if steps.len() == 1 && number == 0 {
                 builder.step_on(&name, first(phase), &target, verb)
             } else {
-                let moment = Moment::after("fault1_0", Span(at.since(*start)));
+                let moment = Moment::after("fault1_0", Span(at.since(start)));
                 builder.step(&name, moment, &target, verb)
             };
         }
@@ -105,8 +104,16 @@ fn verbs(fault: Fault, earlier: &[(Duration, Fault)]) -> Vec<(String, Verb)> {
     match fault {
         Fault::CablePull => one(path_name(CABLE).to_owned(), Verb::CablePull),
         Fault::Cont(at) => one(gateway(at), Verb::Cont),
-        Fault::Freeze(at) => one(gateway(at), Verb::Freeze { clock_stands: false }),
-        Fault::Heal => earlier.iter().flat_map(|(_, fault)| mending(*fault)).collect(),
+        Fault::Freeze(at) => one(
+            gateway(at),
+            Verb::Freeze {
+                clock_stands: false,
+            },
+        ),
+        Fault::Heal => earlier
+            .iter()
+            .flat_map(|(_, fault)| mending(*fault))
+            .collect(),
         Fault::LoseCopies(to) => one(gateway(1 - to), loss()),
         Fault::LoseNext(at) => one(gateway(at), loss()),
         Fault::Part(path, way) => part(path, way),
@@ -174,6 +181,7 @@ fn mending(fault: Fault) -> Vec<(String, Verb)> {
 mod tests {
     use steadfast_core::Rules;
 
+    use super::super::setup::{NODES, PATHS};
     use super::*;
 
     /// Every fault has words that the scenario format accepts, and can be mended if it is one of
@@ -181,24 +189,40 @@ mod tests {
     #[test]
     fn story_every_fault_becomes_a_scenario() {
         let setup = Setup::new(Rules::complete()).unwrap();
-        let broken = Broken { oracle: Oracle::TwoOwners, theorem: None };
+        let broken = Broken {
+            oracle: Oracle::TwoOwners,
+            theorem: None,
+        };
         let mut faults = vec![Fault::CablePull];
         for at in 0..NODES {
-            faults.extend([Fault::PowerOff(at), Fault::LoseNext(at), Fault::LoseCopies(at)]);
+            faults.extend([
+                Fault::PowerOff(at),
+                Fault::LoseNext(at),
+                Fault::LoseCopies(at),
+            ]);
             faults.extend((0..CABLE).map(|path| Fault::PortDown(at, path)));
             faults.extend((0..PATHS).map(|path| Fault::Part(path, Way::From(at))));
         }
         faults.extend((0..PATHS).map(|path| Fault::Part(path, Way::Both)));
         for fault in faults {
-            let story = [(Instant::from_millis(0), fault), (Instant::from_millis(8), Fault::Heal)];
+            let story = [
+                (Instant::from_millis(0), fault),
+                (Instant::from_millis(8), Fault::Heal),
+            ];
             let made = scenario(&setup, "x", broken, Duration::from_millis(4), &story).unwrap();
             let again = Scenario::parse("x.toml", made.to_toml()).unwrap();
             let mended = usize::from(!mending(fault).is_empty());
             assert_eq!(again.plan().steps.len(), 1 + mended, "{fault}");
         }
         for at in 0..NODES {
-            for (held, free) in [(Fault::Stop(at), Fault::Cont(at)), (Fault::Freeze(at), Fault::Thaw(at))] {
-                let story = [(Instant::from_millis(0), held), (Instant::from_millis(8), free)];
+            for (held, free) in [
+                (Fault::Stop(at), Fault::Cont(at)),
+                (Fault::Freeze(at), Fault::Thaw(at)),
+            ] {
+                let story = [
+                    (Instant::from_millis(0), held),
+                    (Instant::from_millis(8), free),
+                ];
                 let made = scenario(&setup, "x", broken, Duration::ZERO, &story).unwrap();
                 assert_eq!(made.plan().steps.len(), 2, "{held}");
             }

@@ -186,4 +186,24 @@ impl Node {
     fn reply(&mut self, request: RequestId, result: Result<(), Rejection>) {
         self.emit(Effect::Reply { request, result });
     }
+
+    /// Ends a pending command with success.
+    pub(super) fn command_fulfilled(&mut self) {
+        if let Some((request, _, _)) = self.asked.take() {
+            self.emit(Effect::Reply {
+                request,
+                result: Ok(()),
+            });
+        }
+    }
+
+    /// Ends a pending command with a reason.
+    pub(super) fn refuse_command(&mut self, why: Rejection) {
+        if let Some((request, _, _)) = self.asked.take() {
+            self.emit(Effect::Reply {
+                request,
+                result: Err(why),
+            });
+        }
+    }
 }

@@ -18,7 +18,7 @@ mod number;
 
 use super::Node;
 use super::project::{View, behind};
-use crate::effect::{Command, Effect, Forwarding, Rejection};
+use crate::effect::{Command, Forwarding, Rejection};
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rule;
 use crate::status::Cause;
@@ -490,26 +490,6 @@ impl Node {
         };
         if better && peer.improved_at.is_none_or(settled) {
             self.give(place, Reason::Health);
-        }
-    }
-
-    /// Ends a pending command with success.
-    pub(super) fn command_fulfilled(&mut self) {
-        if let Some((request, _, _)) = self.asked.take() {
-            self.emit(Effect::Reply {
-                request,
-                result: Ok(()),
-            });
-        }
-    }
-
-    /// Ends a pending command with a reason.
-    pub(super) fn refuse_command(&mut self, why: Rejection) {
-        if let Some((request, _, _)) = self.asked.take() {
-            self.emit(Effect::Reply {
-                request,
-                result: Err(why),
-            });
         }
     }
 }

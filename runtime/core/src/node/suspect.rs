@@ -170,7 +170,7 @@ impl Node {
         }
     }
 
-    /// Several standbys reach a verdict at once: each lets those before it in the order claim first,
+    /// Several standbys reach a verdict at once: each lets those before it claim first,
     /// in slots twice as wide as a round trip (D13, F12).
     fn patience(&self, suspect: usize) -> u32 {
         let timing = &self.config.timing;

@@ -110,7 +110,7 @@ impl Node {
             .any(|peer| promoting(peer) || claims_unproven(peer))
     }
 
-    /// Whoever lost its lease listens for `W_silence` and then serves on (D15). A peer claims in the
+    /// Whoever lost its lease listens for `W_silence`, then serves on (D15). A peer claims in the
     /// first half of that time or leaves the role to it: one that slept and wakes just then would
     /// else claim in the same moment.
     fn leaves_to_resume(&self) -> bool {

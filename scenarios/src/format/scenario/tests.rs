@@ -1,3 +1,5 @@
+//! Scenario files: what is read, what is refused and with which words.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The judge: which oracles watch, and how findings are weighed.
+
 use steadfast_core::role::EffectiveRole::{Active, Standby};
 
 use super::super::testing::{A, B, LAN, Tape, plan};

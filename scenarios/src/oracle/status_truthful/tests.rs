@@ -1,3 +1,5 @@
+//! Statuses that are so, and statuses that lie.
+
 use steadfast_core::role::EffectiveRole::{self, Active, Standby};
 use steadfast_core::{Epoch, Instant};
 

@@ -1,3 +1,5 @@
+//! Announcements against reference bytes.
+
 use super::*;
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);

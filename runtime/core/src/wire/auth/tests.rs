@@ -1,3 +1,5 @@
+//! Keys: which are refused, which sign, which are accepted.
+
 use super::*;
 
 const CLUSTER: ClusterId = ClusterId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);

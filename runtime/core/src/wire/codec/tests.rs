@@ -1,3 +1,5 @@
+//! The codec against damage, replay, reflection and later versions.
+
 mod random;
 
 use super::super::advert::{GROUP_MAC, Kind, RoleMark};

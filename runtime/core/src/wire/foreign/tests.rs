@@ -1,3 +1,5 @@
+//! Foreign redundancy protocols, recognised from reference bytes.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

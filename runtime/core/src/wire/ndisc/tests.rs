@@ -1,3 +1,5 @@
+//! Neighbour discovery and MLD against reference bytes.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
