@@ -58,7 +58,8 @@ pub enum Theorem {
     PausedBox,
     /// A daemon is held still between its decision to claim and the kernel's arming.
     StoppedClaim,
-    /// Nothing of one gateway reaches the other: silence looks like death.
+    /// Nothing of one gateway reaches the other: silence looks like death, and whoever is not heard
+    /// can neither be given the role nor take it from one that lives.
     TotalLoss,
 }
 
@@ -179,7 +180,7 @@ impl Pair {
 
     fn theorem(&self, oracle: Oracle) -> Option<Theorem> {
         match oracle {
-            Oracle::TwoOwners if self.watch.blinded => Some(Theorem::TotalLoss),
+            Oracle::Outage | Oracle::TwoOwners if self.watch.blinded => Some(Theorem::TotalLoss),
             Oracle::TwoOwners if self.watch.claim_held => Some(Theorem::StoppedClaim),
             Oracle::TwoOwners if self.watch.thawed => Some(Theorem::PausedBox),
             Oracle::Bounded | Oracle::Outage | Oracle::TwoOwners => None,

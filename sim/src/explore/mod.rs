@@ -37,7 +37,7 @@ use setup::Setup;
 /// Most faults that are explored: with more the states do not fit into a machine.
 pub const FAULTS_MAX: u8 = 3;
 /// Most counterexamples told with steps and file; further ones are counted.
-pub const TOLD_MAX: usize = 16;
+pub const TOLD_MAX: usize = 64;
 /// Between two calls of the progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 

@@ -245,6 +245,30 @@ fn suspicion_unarmed_segment_proves_no_lapse() {
     assert_eq!(open.judge(at(100)), Verdict::Open);
 }
 
+/// A box whose daemon is silent and whose kernel answers for its own address alone, but was never
+/// asked before: no lapse is proven, yet nobody owns anything, and waiting for silence would be
+/// waiting for ever.
+#[test]
+fn suspicion_unarmed_segment_with_a_closed_fence_is_overdue_in_time() {
+    let mut open = suspicion(terms(), &[(LAN, false)]);
+    let overdue = open.terms.overdue_at;
+    let mut now = at(0);
+    while now < overdue {
+        assert_eq!(open.judge(now), Verdict::Open, "at {now}");
+        open.sent(now);
+        open.unit_answered(LAN);
+        now = now.after(ROUND);
+    }
+    assert_eq!(open.judge(now), Verdict::Overdue);
+    open.sent(now);
+    open.virtual_answered(LAN);
+    assert_eq!(
+        open.judge(now.after(ROUND)),
+        Verdict::Open,
+        "it owns after all"
+    );
+}
+
 /// Without kernel evidence (no armed segment, or a fence that was not whole) silence decides only
 /// after the dead interval *and* the lease: not a millisecond earlier, and never as "dead".
 #[test]
