@@ -1,0 +1,1 @@
+//! Steadfast on Linux: the backends of the shell, the configuration, the daemon and its control.
