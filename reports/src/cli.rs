@@ -7,7 +7,7 @@ use std::thread;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::verbs::{check, explore, qualify, replay, run, sweep};
+use crate::verbs::{bench, check, explore, qualify, replay, run, sweep};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -31,6 +31,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Measure: the simulator's speed
+    Bench(bench::Args),
     /// Read scenario files and say what is wrong with them
     Check(check::Args),
     /// Try every interleaving of a few faults on the production core

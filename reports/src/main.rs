@@ -16,6 +16,7 @@ mod ending;
 mod junit;
 mod pool;
 mod problem;
+mod processor;
 mod progress;
 mod runs;
 mod summary;

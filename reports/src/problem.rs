@@ -13,6 +13,9 @@ use thiserror::Error;
 /// Why the command could not be carried out as given.
 #[derive(Debug, Diagnostic, Error)]
 pub(crate) enum Problem {
+    /// What was to be measured did not go as it must.
+    #[error("failed to measure {0}")]
+    Bench(String),
     /// The explorer cannot begin, or what it found cannot be stored.
     #[error("failed to explore: {0}")]
     Explore(String),
@@ -98,7 +101,8 @@ impl Problem {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Print(reason) => reason.kind() == io::ErrorKind::BrokenPipe,
-            Self::Explore(_)
+            Self::Bench(_)
+            | Self::Explore(_)
             | Self::Read { .. }
             | Self::Scenario(_)
             | Self::TooMuch { .. }

@@ -9,6 +9,7 @@ use crate::cli::{Cli, Verb};
 use crate::ending::Ending;
 use crate::problem::Problem;
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod explore;
 mod list;
@@ -42,6 +43,7 @@ impl Streams<'_> {
 pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
     match &cli.verb {
         None => qualify::run(&qualify::Args::default(), streams),
+        Some(Verb::Bench(args)) => bench::run(args, streams),
         Some(Verb::Check(args)) => check::run(args, streams),
         Some(Verb::List) => list::run(streams),
         Some(Verb::Qualify(args)) => qualify::run(args, streams),

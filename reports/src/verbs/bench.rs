@@ -1,0 +1,30 @@
+//! `steadfast bench`: figures, each from one run of its own on this machine.
+//!
+//! One file per bench; each prints a table for people and writes the same as JSON for tools.
+
+use super::Streams;
+use crate::ending::Ending;
+use crate::problem::Problem;
+
+mod sim;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// The benches.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The speed of the world `fast`: simulated seconds and frame hops for a second of processor
+    Sim(sim::Args),
+}
+
+/// Measures and tells.
+pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
+    match &args.what {
+        What::Sim(args) => sim::run(args, streams),
+    }
+}
