@@ -1,1 +1,3 @@
-//! The world lab.
+//! The world lab: gateways, switches and cables out of Linux namespaces.
+
+pub mod daemons;

@@ -1,0 +1,81 @@
+//! keepalived as its handbook would have a pair: two VRRP instances in one sync group, interfaces
+//! tracked, `nopreempt`, gratuitous ARP by its own defaults.
+//!
+//! Advertisements go over each served segment. VRRPv3, because v2 cannot do less than a second.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use steadfast_scenarios::format::{Gateway, Layout};
+
+use super::{FOLDER, File, Program, comes_first, served};
+
+/// The virtual router of the first served port; the next ones count on.
+const VIRTUAL_ROUTER: u8 = 61;
+/// VRRPv3 counts in centiseconds, up to 40.95 s.
+const INTERVAL_MAX: Duration = Duration::from_millis(40_950);
+
+/// Its files and command line.
+///
+/// # Errors
+/// An interval that VRRPv3 cannot say.
+pub(super) fn program(
+    layout: &Layout,
+    gateway: &Gateway,
+    interval: Duration,
+) -> Result<Program, String> {
+    let centis = interval.as_millis() / 10;
+    if interval > INTERVAL_MAX || centis == 0 || !interval.as_millis().is_multiple_of(10) {
+        return Err(format!(
+            "VRRPv3 cannot advertise each {interval:?}: 10 ms to 40.95 s"
+        ));
+    }
+    let seconds = format!("{}.{:02}", centis / 100, centis % 100);
+    let priority = if comes_first(&layout.gateways, gateway) {
+        110
+    } else {
+        100
+    };
+    let mut text = String::from("global_defs {\n  vrrp_version 3\n  script_user root\n}\n");
+    let mut group = String::from("vrrp_sync_group BOTH {\n  group {\n");
+    for (number, (port, address)) in served(layout, gateway).enumerate() {
+        let router = usize::from(VIRTUAL_ROUTER) + number;
+        let name = &port.name;
+        // Writing to memory cannot fail.
+        let _ = write!(
+            text,
+            "vrrp_instance {name} {{\n  state BACKUP\n  nopreempt\n  interface {name}\n  \
+             virtual_router_id {router}\n  priority {priority}\n  advert_int {seconds}\n  \
+             track_interface {{\n"
+        );
+        for (port, _) in served(layout, gateway) {
+            let _ = writeln!(text, "    {}", port.name);
+        }
+        let _ = write!(
+            text,
+            "  }}\n  virtual_ipaddress {{\n    {address}/16 dev {name}\n  }}\n}}\n"
+        );
+        let _ = writeln!(group, "    {name}");
+    }
+    text.push_str(&group);
+    text.push_str("  }\n}\n");
+    let path = |name: &str| format!("{FOLDER}/{name}");
+    let argv = [
+        "/usr/sbin/keepalived".to_owned(),
+        "-n".to_owned(),
+        "-l".to_owned(),
+        "-P".to_owned(),
+        format!("--use-file={}", path("keepalived.conf")),
+        "-p".to_owned(),
+        path("keepalived.pid"),
+        "-r".to_owned(),
+        path("vrrp.pid"),
+        "-c".to_owned(),
+        path("checkers.pid"),
+    ];
+    Ok(Program {
+        files: vec![File::new("keepalived.conf", text).with_mode(0o600)],
+        before: Vec::new(),
+        argv: argv.to_vec(),
+    })
+}

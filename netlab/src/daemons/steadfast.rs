@@ -1,0 +1,195 @@
+//! The product on a lab's gateway: the configuration file that an operator would write.
+//!
+//! Written as text, not built as a value: what is tested is what is shipped, reader included.
+
+use std::fmt::Write as _;
+
+use steadfast_core::role::ConfiguredRole;
+use steadfast_scenarios::format::{
+    AllPacified, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout, OnFailure, Plan,
+    Preempt, SegmentKind, Span,
+};
+
+use super::{FOLDER, File, Program};
+
+/// The cluster of every lab.
+const CLUSTER: &str = "5354454144464153544c414230303031";
+/// The virtual router of every lab.
+pub const VIRTUAL_ROUTER: u8 = 51;
+/// The secret of every lab; never of a real pair.
+const SECRET: &str = "1 enforce 6b6e6f776e20746f206576657279207265616465722c206e6f7420726561";
+
+/// The control socket, inside the node's own mounts.
+pub fn socket() -> String {
+    format!("{FOLDER}/control.sock")
+}
+
+/// Everything a gateway needs to run the product. `daemon` is the path of `steadfastd`.
+pub fn program(plan: &Plan, gateway: &Gateway, daemon: &str) -> Program {
+    let text = configuration(plan, gateway);
+    Program {
+        files: vec![
+            File::new("steadfast.toml", text).with_mode(0o600),
+            File::new("secret", format!("{SECRET}\n")).with_mode(0o600),
+        ],
+        before: Vec::new(),
+        argv: vec![
+            daemon.to_owned(),
+            "--config".to_owned(),
+            format!("{FOLDER}/steadfast.toml"),
+        ],
+    }
+}
+
+fn configuration(plan: &Plan, gateway: &Gateway) -> String {
+    let setup = plan.gateway(&gateway.name);
+    let mut text = format!(
+        "format = 1\n\n[cluster]\nid = \"{CLUSTER}\"\nvirtual_router = {VIRTUAL_ROUTER}\n\
+         secret_file = \"{FOLDER}/secret\"\n"
+    );
+    // Writing to memory cannot fail.
+    let _ = node(&mut text, gateway, &setup);
+    let _ = peers(&mut text, &plan.layout, gateway);
+    let _ = ports(&mut text, &plan.layout, gateway);
+    let _ = times(&mut text, &plan.cluster);
+    let _ = policy(&mut text, &plan.cluster);
+    let _ = write!(
+        text,
+        "\n[daemon]\nstate_dir = \"{FOLDER}/state\"\nruntime_dir = \"{FOLDER}\"\n\
+         control_socket = \"{}\"\nlog = \"info\"\n",
+        socket()
+    );
+    text
+}
+
+fn node(text: &mut String, gateway: &Gateway, setup: &GatewaySetup) -> std::fmt::Result {
+    let role = match setup.configured {
+        ConfiguredRole::Active => "active",
+        ConfiguredRole::Any => "any",
+        ConfiguredRole::Off => "off",
+        ConfiguredRole::Standby => "standby",
+    };
+    write!(
+        text,
+        "\n[node]\nid = {}\nname = \"{}\"\nrole = \"{role}\"\npriority = {}\npreferred = {}\n",
+        gateway.id, gateway.name, setup.priority, setup.preferred
+    )
+}
+
+fn peers(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Result {
+    for other in layout
+        .gateways
+        .iter()
+        .filter(|other| other.id != gateway.id)
+    {
+        write!(
+            text,
+            "\n[[peer]]\nid = {}\nname = \"{}\"\n",
+            other.id, other.name
+        )?;
+        writeln!(text, "[peer.addresses]")?;
+        for port in &other.ports {
+            if let Some(unit) = port.unit {
+                writeln!(text, "{} = \"{unit}\"", port.name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Result {
+    for port in &gateway.ports {
+        write!(
+            text,
+            "\n[[port]]\ninterface = \"{}\"\nnumber = {}\n",
+            port.name, port.id
+        )?;
+        let Some(segment) = layout.segments.get(port.segment.index()) else {
+            continue;
+        };
+        if segment.kind == SegmentKind::Cable {
+            writeln!(text, "direct = true")?;
+            continue;
+        }
+        let virtuals: Vec<String> = segment
+            .virtuals
+            .iter()
+            .map(|ip| format!("\"{ip}\""))
+            .collect();
+        writeln!(text, "virtual = [{}]", virtuals.join(", "))?;
+        if let Some(host) = layout
+            .hosts
+            .iter()
+            .find(|host| host.segment == port.segment)
+        {
+            writeln!(text, "neighbour = \"{}\"", host.address)?;
+        }
+    }
+    Ok(())
+}
+
+fn times(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
+    let times: [(&str, &Span); 10] = [
+        ("interval", &cluster.interval),
+        ("slack", &cluster.slack),
+        ("dead_interval", &cluster.dead_interval),
+        ("lease", &cluster.lease),
+        ("initial_wait", &cluster.initial_wait),
+        ("w_carrier", &cluster.w_carrier),
+        ("w_silence", &cluster.w_silence),
+        ("offer", &cluster.offer),
+        ("tail", &cluster.tail),
+        ("rtt_bound", &cluster.rtt_bound),
+    ];
+    writeln!(text, "\n[timing]")?;
+    for (key, span) in times {
+        writeln!(text, "{key} = \"{}\"", spelt(*span))?;
+    }
+    Ok(())
+}
+
+fn policy(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
+    let preempt = match cluster.preempt {
+        Preempt::Never => "never",
+        Preempt::Prefer => "prefer",
+        Preempt::Priority => "priority",
+    };
+    let on_failure = match cluster.on_failure {
+        OnFailure::Configured => "configured",
+        OnFailure::Off => "off",
+        OnFailure::Standby => "standby",
+    };
+    let isolation = match cluster.isolation {
+        Isolation::Serve => "serve",
+        Isolation::Yield => "yield",
+    };
+    let detection = match cluster.detection {
+        Detection::DeadInterval => "dead-interval",
+        Detection::Fast => "fast",
+    };
+    let all_pacified = match cluster.all_pacified {
+        AllPacified::Never => "never",
+        AllPacified::Serve => "serve",
+    };
+    write!(
+        text,
+        "\n[policy]\npreempt = \"{preempt}\"\non_failure = \"{on_failure}\"\n\
+         isolation = \"{isolation}\"\ndetection = \"{detection}\"\n\
+         all_pacified = \"{all_pacified}\"\nboot_limit = {}\nboot_window = \"{}\"\n\
+         preempt_delay = \"{}\"\nhold_down = \"{}\"\n",
+        cluster.boot_limit,
+        spelt(cluster.boot_window),
+        spelt(cluster.preempt_delay),
+        spelt(cluster.hold_down)
+    )
+}
+
+/// A duration as the file writes it, in the largest unit that needs no fraction.
+fn spelt(span: Span) -> String {
+    let nanos = span.0.as_nanos();
+    if nanos.is_multiple_of(1_000_000) {
+        format!("{}ms", nanos / 1_000_000)
+    } else {
+        format!("{}us", nanos / 1_000)
+    }
+}

@@ -1,0 +1,59 @@
+//! ucarp: one process for each served port, addresses added and removed by scripts.
+//!
+//! ucarp knows no groups and no interface tracking; its interval is whole seconds. `-P` preempts;
+//! it is left out, as for the others.
+
+use std::time::Duration;
+
+use steadfast_scenarios::format::{Gateway, Layout};
+
+use super::{FOLDER, File, Program, comes_first, served};
+
+/// The virtual host id of the first served port; the next ones count on.
+const VIRTUAL_HOST: u8 = 81;
+
+/// Its files and command line.
+///
+/// # Errors
+/// An interval that is no whole number of seconds, or a port without an address of its own.
+pub(super) fn program(
+    layout: &Layout,
+    gateway: &Gateway,
+    interval: Duration,
+) -> Result<Program, String> {
+    if interval.is_zero() || interval.subsec_nanos() != 0 {
+        return Err(format!(
+            "ucarp cannot advertise each {interval:?}: whole seconds only"
+        ));
+    }
+    let skew = if comes_first(&layout.gateways, gateway) {
+        0
+    } else {
+        50
+    };
+    let up = "#!/bin/sh\nexec ip addr add \"$2/16\" dev \"$1\"\n";
+    let down = "#!/bin/sh\nexec ip addr del \"$2/16\" dev \"$1\"\n";
+    let mut start = String::from("#!/bin/sh\ntrap 'kill 0' TERM INT\n");
+    for (number, (port, address)) in served(layout, gateway).enumerate() {
+        let own = port
+            .unit
+            .ok_or_else(|| format!("{} has no address of its own", port.name))?;
+        let router = usize::from(VIRTUAL_HOST) + number;
+        start.push_str(&format!(
+            "/usr/sbin/ucarp -i {} -s {own} -v {router} -p steadfast-lab -a {address} -b {} \
+             -k {skew} -u {FOLDER}/up -d {FOLDER}/down &\n",
+            port.name,
+            interval.as_secs()
+        ));
+    }
+    start.push_str("wait\n");
+    Ok(Program {
+        files: vec![
+            File::new("up", up.to_owned()).with_mode(0o755),
+            File::new("down", down.to_owned()).with_mode(0o755),
+            File::new("ucarps", start).with_mode(0o755),
+        ],
+        before: Vec::new(),
+        argv: vec!["/bin/sh".to_owned(), format!("{FOLDER}/ucarps")],
+    })
+}
