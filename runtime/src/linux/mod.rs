@@ -1,0 +1,14 @@
+//! Linux: the kernel's interfaces that the daemon uses, each in a room of its own.
+
+pub mod addresses;
+pub mod carrier;
+pub mod clock;
+pub mod interfaces;
+pub mod links;
+pub mod neighbours;
+pub mod netlink;
+pub mod packet;
+pub mod priority;
+mod raw;
+mod rtnetlink;
+pub mod sysctl;

@@ -1,0 +1,201 @@
+//! Frames in and out of the gateway's ports: one packet socket per port, no IP address needed (D4).
+//!
+//! A filter in the kernel lets through what a node understands (our EtherType, ARP, neighbour
+//! discovery, IP protocol 112) and nothing else, so traffic that is forwarded never reaches this
+//! program. The kernel stamps each frame with wall time; the stamp is only used as an age, since
+//! the wall clock may step: at most a second, and never older than the moment at which the socket
+//! was last seen empty.
+//!
+//! The hard case is an interface that goes away: its socket reports an error once and stays silent
+//! for good, even when an interface of the same name and number comes back. So each doubt is
+//! settled by asking the socket what it is bound to; a port without a socket is opened again by its
+//! name, at most each [`REOPEN_SPACING`], when frames are taken or sent. The watcher of links wakes
+//! the driver when the interface is back, so nobody has to wait for that here.
+//!
+//! The limits: a queue of the kernel that is full answers like the lease guard (ENOBUFS), so an
+//! active advertisement that found no room looks refused; heartbeats have a band of their own
+//! (priority 7) so that this takes a queue full of heartbeats. Frames with the tag of a VLAN belong
+//! to the VLAN's own interface and are not heard here; frames tagged for priority alone are.
+
+mod filter;
+mod port;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll;
+use rustix::time::Timespec;
+use steadfast_core::{Instant, MacAddr, PortId};
+use steadfast_shell::env::{Frames, Sent};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::carrier::CarrierBoard;
+use super::clock::Monotonic;
+use super::raw;
+use port::{Port, Taken};
+
+pub use port::REOPEN_SPACING;
+
+/// Longest frame that is taken or sent, bytes; longer ones are counted and dropped. Ours have at
+/// most 1414.
+pub const FRAME_MAX: usize = 2048;
+/// Most frames that are thrown away in one search for the next good one. Beyond it the search says
+/// "none"; what is left is found at the next.
+const DISCARDS_MAX: usize = 1024;
+
+/// What a port's socket is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// The port.
+    pub id: PortId,
+    /// The interface's name; what the port is bound to, whatever index it has.
+    pub name: String,
+    /// The interface's address when the configuration was checked; another one is logged.
+    pub mac: MacAddr,
+    /// Advertisements are sent and heard here (D4).
+    pub heartbeat: bool,
+    /// Virtual addresses live here: other redundancy protocols are listened for (R5.4).
+    pub served: bool,
+}
+
+/// What was counted on a port since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortCounters {
+    /// Frames handed over.
+    pub received: u64,
+    /// Frames that passed the filter and found no room in the socket.
+    pub dropped_by_kernel: u64,
+    /// Frames longer than [`FRAME_MAX`], in or out.
+    pub too_long: u64,
+    /// Frames that left.
+    pub sent: u64,
+    /// Frames that the lease guard refused (D9).
+    pub refused: u64,
+    /// Frames for which there was no room, or that failed otherwise.
+    pub no_room: u64,
+    /// Frames that were not sent because the port had no carrier.
+    pub no_carrier: u64,
+    /// Times the port was opened again.
+    pub reopened: u64,
+    /// Times that failed; the interface was not there.
+    pub reopen_failed: u64,
+}
+
+/// The sockets of all ports.
+#[derive(Debug)]
+pub struct PacketPorts {
+    ports: Vec<Port>,
+    /// An epoll descriptor that watches every socket.
+    watch: AsyncFd<OwnedFd>,
+    time: Monotonic,
+    board: CarrierBoard,
+    /// The port that is looked at next: each gets its turn, however much one of them hears.
+    cursor: usize,
+    buffer: Box<[u8; FRAME_MAX]>,
+}
+
+impl PacketPorts {
+    /// Opens a socket on every port. A port whose interface is missing is opened once it is there.
+    /// `board` is the one the watcher of links writes to. To be called on the driver's runtime.
+    ///
+    /// # Errors
+    /// Packet sockets are refused (CAP_NET_RAW is missing), or a port is not Ethernet.
+    pub fn open(specs: &[PortSpec], time: Monotonic, board: &CarrierBoard) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut ports = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let mut port = Port::new(spec.clone(), time.now());
+            match port.open(&epoll) {
+                Ok(()) => {}
+                Err(error) if port::is_absent(&error) => {
+                    log::warn!("port {}: no such interface yet", spec.name);
+                }
+                Err(error) => return Err(named(&spec.name, &error)),
+            }
+            ports.push(port);
+        }
+        Ok(Self {
+            ports,
+            watch: raw::register(epoll, Interest::READABLE)?,
+            time,
+            board: board.clone(),
+            cursor: 0,
+            buffer: Box::new([0; FRAME_MAX]),
+        })
+    }
+
+    /// What was counted, port by port in the order of [`PacketPorts::open`].
+    pub fn counters(&mut self) -> Vec<(PortId, PortCounters)> {
+        let counted = |port: &mut Port| (port.spec.id, port.counters());
+        self.ports.iter_mut().map(counted).collect()
+    }
+
+    /// Whether some socket has a frame, or an error, waiting.
+    fn something_waits(&self) -> io::Result<bool> {
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        Ok(epoll::wait(self.watch.get_ref(), &mut events[..], Some(&now))? > 0)
+    }
+
+    /// Opens what is closed and may be there again.
+    fn mend(&mut self) {
+        for port in &mut self.ports {
+            port.mend(self.watch.get_ref(), self.time, &self.board);
+        }
+    }
+}
+
+impl Frames for PacketPorts {
+    async fn ready(&mut self) -> io::Result<()> {
+        loop {
+            let mut guard = self.watch.readable().await?;
+            // Looked at before the readiness is cleared: what comes in between wakes again.
+            if self.something_waits()? {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
+    }
+
+    fn take(&mut self, frame: &mut Vec<u8>) -> Option<(PortId, Instant)> {
+        frame.clear();
+        self.mend();
+        let count = self.ports.len();
+        let (mut empty, mut discards) = (0, 0);
+        while empty < count && discards < DISCARDS_MAX {
+            let port = &mut self.ports[self.cursor];
+            self.cursor = (self.cursor + 1) % count;
+            match port.take(&mut self.buffer[..], self.time) {
+                Taken::Discarded => {
+                    discards += 1;
+                    empty = 0;
+                }
+                Taken::Frame { len, at } => {
+                    frame.extend_from_slice(&self.buffer[..len]);
+                    return Some((port.spec.id, at));
+                }
+                Taken::None => empty += 1,
+            }
+        }
+        None
+    }
+
+    async fn send(&mut self, port: PortId, frame: &[u8]) -> Sent {
+        let Some(port) = self.ports.iter_mut().find(|own| own.spec.id == port) else {
+            return Sent::Dropped;
+        };
+        port.mend(self.watch.get_ref(), self.time, &self.board);
+        port.send(frame, self.board.seen(port.spec.id))
+    }
+}
+
+fn named(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to open port {name}: {error}"))
+}

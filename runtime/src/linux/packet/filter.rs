@@ -1,0 +1,152 @@
+//! The filter that runs in the kernel: which frames are for a node, as a classic BPF program.
+//!
+//! It is written as questions with the places to go to by name; [`program`] turns names into
+//! relative jumps. First whom the frame is for (not another station, not a VLAN of its own), then
+//! what it is. The limit: IPv6 extension headers are not looked through; neighbour discovery has
+//! none (RFC 4861), nor has VRRP.
+
+use steadfast_core::wire::ethernet::ethertype;
+
+/// Accept the whole frame: more bytes than any has.
+const WHOLE: u32 = 0x4_0000;
+/// Packet type "for another station", seen while the interface is promiscuous.
+const OTHER_HOST: u32 = 3;
+/// VLAN number within a tag; 0 means that the tag is for priority alone.
+const VLAN_ID: u32 = 0x0fff;
+/// VRRP and CARP.
+const PROTOCOL_112: u32 = 112;
+const ICMPV6: u32 = 58;
+/// Router solicitation, the first message of neighbour discovery, to redirect, its last.
+const ND_FIRST: u32 = 133;
+const ND_LAST: u32 = 137;
+
+const ETHERTYPE_AT: u32 = 12;
+const IPV4_PROTOCOL_AT: u32 = 14 + 9;
+const IPV6_NEXT_HEADER_AT: u32 = 14 + 6;
+const ICMPV6_TYPE_AT: u32 = 14 + 40;
+
+/// Where an instruction leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    Accept,
+    Drop,
+    Kind,
+    Next,
+    Ipv4,
+    Ipv6,
+}
+
+/// An instruction, with the name of its place if something leads to it.
+type Line = (Option<To>, Step);
+
+enum Step {
+    /// Read a byte.
+    Byte(u32),
+    /// Read two bytes.
+    Half(u32),
+    /// Read what the kernel knows beside the frame.
+    Known(libc::c_int),
+    /// Keep only these bits.
+    And(u32),
+    /// Equal: there, otherwise there.
+    Is(u32, To, To),
+    /// Equal or greater: there, otherwise there.
+    AtLeast(u32, To, To),
+    /// Greater: there, otherwise there.
+    Above(u32, To, To),
+    /// The answer: so many bytes.
+    Answer(u32),
+}
+
+const LINES: [Line; 22] = [
+    (None, Step::Known(libc::SKF_AD_PKTTYPE)),
+    (None, Step::Is(OTHER_HOST, To::Drop, To::Next)),
+    (None, Step::Known(libc::SKF_AD_VLAN_TAG_PRESENT)),
+    (None, Step::Is(0, To::Kind, To::Next)),
+    (None, Step::Known(libc::SKF_AD_VLAN_TAG)),
+    (None, Step::And(VLAN_ID)),
+    (None, Step::Is(0, To::Kind, To::Drop)),
+    (Some(To::Kind), Step::Half(ETHERTYPE_AT)),
+    (
+        None,
+        Step::Is(ethertype::STEADFAST as u32, To::Accept, To::Next),
+    ),
+    (None, Step::Is(ethertype::ARP as u32, To::Accept, To::Next)),
+    (None, Step::Is(ethertype::IPV4 as u32, To::Ipv4, To::Next)),
+    (None, Step::Is(ethertype::IPV6 as u32, To::Ipv6, To::Drop)),
+    (Some(To::Ipv4), Step::Byte(IPV4_PROTOCOL_AT)),
+    (None, Step::Is(PROTOCOL_112, To::Accept, To::Drop)),
+    (Some(To::Ipv6), Step::Byte(IPV6_NEXT_HEADER_AT)),
+    (None, Step::Is(PROTOCOL_112, To::Accept, To::Next)),
+    (None, Step::Is(ICMPV6, To::Next, To::Drop)),
+    (None, Step::Byte(ICMPV6_TYPE_AT)),
+    (None, Step::AtLeast(ND_FIRST, To::Next, To::Drop)),
+    (None, Step::Above(ND_LAST, To::Drop, To::Accept)),
+    (Some(To::Accept), Step::Answer(WHOLE)),
+    (Some(To::Drop), Step::Answer(0)),
+];
+
+/// The program as the kernel takes it.
+pub(super) fn program() -> Vec<libc::sock_filter> {
+    let instruction = |(at, (_, step)): (usize, &Line)| instruction(at, step);
+    LINES.iter().enumerate().map(instruction).collect()
+}
+
+fn instruction(at: usize, step: &Step) -> libc::sock_filter {
+    let load = |size: u32, k: u32| plain(libc::BPF_LD | size | libc::BPF_ABS, k);
+    match *step {
+        Step::Byte(offset) => load(libc::BPF_B, offset),
+        Step::Half(offset) => load(libc::BPF_H, offset),
+        Step::Known(what) => load(libc::BPF_W, (libc::SKF_AD_OFF + what).cast_unsigned()),
+        Step::And(bits) => plain(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
+        Step::Is(value, yes, no) => jump(at, libc::BPF_JEQ, value, (yes, no)),
+        Step::AtLeast(value, yes, no) => jump(at, libc::BPF_JGE, value, (yes, no)),
+        Step::Above(value, yes, no) => jump(at, libc::BPF_JGT, value, (yes, no)),
+        Step::Answer(bytes) => plain(libc::BPF_RET | libc::BPF_K, bytes),
+    }
+}
+
+fn plain(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+fn jump(at: usize, test: u32, k: u32, (yes, no): (To, To)) -> libc::sock_filter {
+    libc::sock_filter {
+        jt: distance(at, yes),
+        jf: distance(at, no),
+        ..plain(libc::BPF_JMP | test | libc::BPF_K, k)
+    }
+}
+
+/// Instructions that are skipped on the way from `at`; the program has fewer than 256.
+fn distance(at: usize, to: To) -> u8 {
+    let place = LINES.iter().position(|(name, _)| *name == Some(to));
+    place.map_or(0, |place| (place - at - 1) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel only jumps forward; a wrong name would lead to a place before the jump.
+    #[test]
+    fn filter_every_jump_leads_forward_to_its_place() {
+        for (at, (_, step)) in LINES.iter().enumerate() {
+            let (Step::Is(_, yes, no) | Step::AtLeast(_, yes, no) | Step::Above(_, yes, no)) = step
+            else {
+                continue;
+            };
+            for to in [*yes, *no] {
+                let place = at + 1 + usize::from(distance(at, to));
+                assert!(place < LINES.len());
+                let named = LINES[place].0 == Some(to);
+                assert!(named || to == To::Next, "line {at} leads to {place}");
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Precedence for the heartbeat thread: real-time scheduling and memory that stays in memory.
+//!
+//! A judge that wakes late takes the silence of its own machine for that of its peer, and an active
+//! that speaks late loses its lease. So the thread runs before all ordinary ones (FIFO), and its
+//! pages are not written out. Neither is always granted (containers, real-time groups, limits);
+//! what is refused is noted and never a reason not to start, and the windows of D7 follow from
+//! what was granted.
+//!
+//! The hard case is the thread itself running away, in a flood of frames say: on one processor
+//! nothing else would run. After [`RUN_MAX`] without a wait the kernel signals, and the thread
+//! becomes an ordinary one again, which costs precision and not the gateway.
+//!
+//! The limit: once demoted, a thread stays so until the daemon is started again.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use rustix::mm::{MlockAllFlags, mlockall, munlockall};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+
+use super::raw;
+
+/// Longest run of the heartbeat thread without a wait, before it loses its precedence.
+pub const RUN_MAX: Duration = Duration::from_millis(500);
+
+/// Above the kernel's threads of interrupts (50) nothing should be; equal to them is enough.
+const FIFO_PRIORITY: i32 = 50;
+/// The strongest of ordinary precedence.
+const NICE: i32 = -20;
+/// An allocation of this size is mapped afresh: it shows whether memory can still be had.
+const TRIAL_LEN: usize = 16 << 20;
+
+/// What the heartbeat thread was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// How it is scheduled.
+    pub scheduling: Scheduling,
+    /// Its memory stays in memory.
+    pub memory_locked: bool,
+    /// What was refused, and what helps: one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// How a thread is scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// Real-time: before all ordinary threads.
+    Fifo,
+    /// Ordinary, with the largest share.
+    Nice,
+    /// Like every other thread.
+    Ordinary,
+}
+
+impl fmt::Display for Scheduling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fifo => "fifo",
+            Self::Nice => "nice",
+            Self::Ordinary => "ordinary",
+        })
+    }
+}
+
+/// Asks for precedence for the calling thread, and locks the memory of the process. Threads that
+/// it starts later are ordinary ones.
+pub fn take_precedence() -> Granted {
+    let mut notes = Vec::new();
+    let scheduling = schedule(&mut notes);
+    let memory_locked = lock_memory(&mut notes);
+    Granted {
+        scheduling,
+        memory_locked,
+        notes,
+    }
+}
+
+/// How often a heartbeat thread lost its precedence because it ran for [`RUN_MAX`] without a wait.
+pub fn demotions() -> u32 {
+    raw::demotions()
+}
+
+fn schedule(notes: &mut Vec<String>) -> Scheduling {
+    match fifo() {
+        Ok(()) => return Scheduling::Fifo,
+        Err(error) => notes.push(format!(
+            "no real-time scheduling: {error} (CAP_SYS_NICE or LimitRTPRIO=60; real-time groups \
+             may forbid it, see cpu.rt_runtime_us)"
+        )),
+    }
+    match setpriority_process(None, NICE) {
+        Ok(()) => Scheduling::Nice,
+        Err(error) => {
+            notes.push(format!(
+                "no precedence at all: {error} (CAP_SYS_NICE or LimitNICE=-20)"
+            ));
+            Scheduling::Ordinary
+        }
+    }
+}
+
+/// The limit comes first: a thread is not to run in real time without it.
+fn fifo() -> io::Result<()> {
+    raw::demote_on_overrun()?;
+    let before = getrlimit(Resource::Rttime);
+    let micros = u64::try_from(RUN_MAX.as_micros()).unwrap_or(u64::MAX);
+    let current = before.maximum.map_or(micros, |most| most.min(micros));
+    let limit = Rlimit {
+        current: Some(current),
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::Rttime, limit)?;
+    raw::schedule_fifo(FIFO_PRIORITY)
+}
+
+fn lock_memory(notes: &mut Vec<String>) -> bool {
+    let present = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
+    // Under a limit, locking what is to come succeeds, and a later allocation fails: tried out.
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    match mlockall(present | MlockAllFlags::FUTURE) {
+        Ok(()) if unlimited || can_allocate() => return true,
+        Ok(()) => {
+            if let Err(error) = munlockall() {
+                notes.push(format!("failed to unlock memory again: {error}"));
+            }
+        }
+        Err(_) => {}
+    }
+    match mlockall(present) {
+        Ok(()) => {
+            notes.push("only present memory is locked (LimitMEMLOCK=infinity)".to_owned());
+            true
+        }
+        Err(error) => {
+            notes.push(format!(
+                "memory is not locked: {error} (CAP_IPC_LOCK or LimitMEMLOCK=infinity)"
+            ));
+            false
+        }
+    }
+}
+
+fn can_allocate() -> bool {
+    let mut trial: Vec<u8> = Vec::new();
+    let possible = trial.try_reserve_exact(TRIAL_LEN).is_ok();
+    std::hint::black_box(&trial);
+    possible
+}
