@@ -1,1 +1,3 @@
 //! Steadfast on Linux: the backends of the shell, the configuration, the daemon and its control.
+
+pub mod config;
