@@ -1,3 +1,4 @@
 //! Steadfast on Linux: the backends of the shell, the configuration, the daemon and its control.
 
+pub mod config;
 pub mod linux;

@@ -1,0 +1,402 @@
+//! What was written and what the machine is, put together into the core's configuration.
+//!
+//! Values that are missing or wrong were told before; here they get a stand-in, so that the rules
+//! between the others are still checked. A configuration with any stand-in never leaves this room,
+//! since a mistake was counted for each. Times that are not written follow the interval:
+//! `dead_interval` is three of it (30 ms at least) and `lease` as long, or what D9 asks at least.
+
+use std::time::Duration;
+
+use steadfast_core::config::{Config, ConfigError, Digests, Parts, PeerConfig, PortConfig};
+use steadfast_core::config::{Policy, Timing};
+use steadfast_core::wire::auth::KeyRing;
+use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
+use toml::Spanned;
+
+use super::addresses::{self, own_addresses};
+use super::mistake::{Findings, nearest};
+use super::raw::{self, Raw, byte};
+use super::secret::{self, Secrets};
+use super::{Interfaces, digest, places};
+
+/// Virtual router numbers up to this one are often taken by devices out of the box (R5.4).
+const ROUTER_ADVISED_MIN: u8 = 11;
+/// Windows that nobody wrote fit into a dead interval of this length.
+const DEAD_INTERVAL_MIN: Duration = Duration::from_millis(30);
+
+/// The core's configuration; none when anything was wrong.
+pub(super) fn assemble(
+    raw: &Raw,
+    interfaces: &dyn Interfaces,
+    secrets: Option<Secrets>,
+    facts: u64,
+    findings: &mut Findings,
+) -> Option<Config> {
+    let ports = ports(raw, interfaces, findings);
+    let peers = peers(raw, findings);
+    let node = own_id(raw);
+    let cluster = raw
+        .cluster
+        .id
+        .as_ref()
+        .map_or(ClusterId([1; 16]), |id| *id.get_ref());
+    let kept = secrets.as_ref().and_then(|secrets| secrets.cluster);
+    let foreign = raw.cluster.id.is_some() && kept.is_some_and(|kept| kept != cluster);
+    let signer = if foreign {
+        kept.unwrap_or(cluster)
+    } else {
+        cluster
+    };
+    let keys = keys((signer, node), &peers, secrets, raw, findings)?;
+    let virtual_router = byte(raw.cluster.virtual_router.as_ref());
+    let mut parts = Parts {
+        cluster,
+        virtual_router: virtual_router.unwrap_or(51),
+        node,
+        peers,
+        ports,
+        timing: timing(raw),
+        policy: policy(raw),
+        keys,
+        digests: Digests::default(),
+    };
+    parts.digests = digest::digests(&parts, facts);
+    addresses::check(raw, &parts, interfaces.here(), findings);
+    check_names(raw, findings);
+    advise(raw, &parts, findings);
+    let known = parts.clone();
+    match Config::new(parts) {
+        Ok(config) => Some(config),
+        Err(errors) => {
+            for error in errors {
+                if tellable(&error, raw, foreign) {
+                    places::tell(&error, raw, &known, findings);
+                }
+            }
+            None
+        }
+    }
+}
+
+/// Whether a broken rule is news, and not what follows from a mistake told before.
+fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
+    match error {
+        ConfigError::ForeignKeys => foreign,
+        ConfigError::NothingServed | ConfigError::NoHeartbeat => {
+            raw.ports_whole && !raw.ports.is_empty()
+        }
+        ConfigError::Interval(_)
+        | ConfigError::DeadInterval(..)
+        | ConfigError::Lease(..)
+        | ConfigError::InitialWait(_)
+        | ConfigError::Window(..)
+        | ConfigError::VirtualTwice(..)
+        | ConfigError::VirtualRouter
+        | ConfigError::Priority(_)
+        | ConfigError::NodeIds(_)
+        | ConfigError::Nodes(_)
+        | ConfigError::Ports(_)
+        | ConfigError::DirectServed(_)
+        | ConfigError::OutsideSubnet(..)
+        | ConfigError::VirtualIsUnit(..) => true,
+    }
+}
+
+/// The number of the port at this place: as written, else its place in the file.
+pub(super) fn port_number(port: &raw::Port, place: usize) -> PortId {
+    PortId(byte(port.number.as_ref()).unwrap_or(u8::try_from(place).unwrap_or(u8::MAX)))
+}
+
+/// This node's id; without one, any that no peer has.
+fn own_id(raw: &Raw) -> NodeId {
+    let taken = |id: &u8| {
+        raw.peers
+            .iter()
+            .any(|peer| byte(peer.id.as_ref()) == Some(*id))
+    };
+    let free = || (1..=254).find(|id| !taken(id)).unwrap_or(1);
+    NodeId(byte(raw.node.id.as_ref()).unwrap_or_else(free))
+}
+
+fn keys(
+    (cluster, own): (ClusterId, NodeId),
+    peers: &[PeerConfig],
+    secrets: Option<Secrets>,
+    raw: &Raw,
+    findings: &mut Findings,
+) -> Option<KeyRing> {
+    let valid = |node: &NodeId| (1..=254).contains(&node.0);
+    let nodes: Vec<NodeId> = peers.iter().map(|peer| peer.node).filter(valid).collect();
+    // An own id that cannot be is told by the core; the keys of another are never used.
+    let own = if valid(&own) { own } else { NodeId(1) };
+    let place = match &raw.cluster.secret_file {
+        Some(written) => written.span(),
+        None => raw.cluster.place.clone(),
+    };
+    if let Some(secrets) = secrets {
+        match KeyRing::new(cluster, own, &nodes, secrets.keys) {
+            Ok(ring) => return Some(ring),
+            Err(error) => findings.wrong(&place, error.to_string(), secret::cure(error)),
+        }
+    }
+    let drawn = secret::unknown_to_all();
+    let Ok(drawn) = drawn else {
+        findings.wrong_nowhere(
+            "failed to draw random bytes",
+            "look at the system's entropy",
+        );
+        return None;
+    };
+    KeyRing::new(cluster, own, &[], drawn.keys).ok()
+}
+
+fn ports(raw: &Raw, interfaces: &dyn Interfaces, findings: &mut Findings) -> Vec<PortConfig> {
+    if raw.ports.is_empty() && raw.ports_whole {
+        let cure = "add a `[[port]]` with `interface = \"lan0\"` and `virtual = [\"10.0.1.1\"]`";
+        findings.wrong(&(0..0), "no port is configured", cure);
+    }
+    let mut ports = Vec::new();
+    for (place, port) in raw.ports.iter().enumerate() {
+        let Some(name) = &port.interface else {
+            continue;
+        };
+        let direct = flag(port.direct.as_ref(), false);
+        let served = !port.virtuals.is_empty();
+        let watched = flag(port.watched.as_ref(), served);
+        if direct
+            && watched
+            && let Some(written) = &port.watched
+        {
+            findings.wrong(
+                &written.span(),
+                format!("port `{}` is a direct cable and watched", name.get_ref()),
+                "remove `watched`: a cable that is pulled must not make a gateway sick",
+            );
+        }
+        let (mac, units) = look(port, name, interfaces, findings);
+        ports.push(PortConfig {
+            id: port_number(port, place),
+            name: name.get_ref().clone(),
+            mac,
+            direct,
+            heartbeat: flag(port.heartbeat.as_ref(), true),
+            watched,
+            units,
+            virtuals: port
+                .virtuals
+                .iter()
+                .map(|address| *address.get_ref())
+                .collect(),
+            neighbour: port.neighbour.as_ref().map(|address| *address.get_ref()),
+        });
+    }
+    ports
+}
+
+fn flag(written: Option<&Spanned<bool>>, otherwise: bool) -> bool {
+    written.map_or(otherwise, |flag| *flag.get_ref())
+}
+
+/// What the interface is; a stand-in when it is not there.
+fn look(
+    port: &raw::Port,
+    name: &Spanned<String>,
+    interfaces: &dyn Interfaces,
+    findings: &mut Findings,
+) -> (MacAddr, Vec<(std::net::IpAddr, u8)>) {
+    let written = || {
+        port.addresses
+            .iter()
+            .map(|address| *address.get_ref())
+            .collect()
+    };
+    let Some(facts) = interfaces.interface(name.get_ref()) else {
+        if interfaces.here() {
+            let names = interfaces.names();
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            let cure = match (nearest(name.get_ref(), &known), known.is_empty()) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, false) => format!("this machine has `{}`", known.join("`, `")),
+                (None, true) => "`ip link` shows what this machine has".to_owned(),
+            };
+            let message = format!("there is no interface `{}`", name.get_ref());
+            findings.wrong(&name.span(), message, cure);
+        }
+        return (MacAddr([2, 0, 0, 0, 0, 0]), written());
+    };
+    if facts.mac == MacAddr::ZERO || facts.mac.is_group() {
+        findings.wrong(
+            &name.span(),
+            format!("interface `{}` has no Ethernet address", name.get_ref()),
+            "use an Ethernet interface: frames are sent on layer 2",
+        );
+    }
+    (facts.mac, own_addresses(port, name, facts.units, findings))
+}
+
+fn peers(raw: &Raw, findings: &mut Findings) -> Vec<PeerConfig> {
+    let mut peers = Vec::new();
+    for peer in &raw.peers {
+        let mut units = Vec::new();
+        for (interface, addresses) in &peer.addresses {
+            let named = |port: &raw::Port| {
+                let name = port.interface.as_ref();
+                name.is_some_and(|name| name.get_ref() == interface.get_ref())
+            };
+            let Some(place) = raw.ports.iter().position(named) else {
+                let names = raw.ports.iter().filter_map(|port| port.interface.as_ref());
+                let known: Vec<&str> = names.map(|name| name.get_ref().as_str()).collect();
+                let cure = match nearest(interface.get_ref(), &known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("ports here are `{}`", known.join("`, `")),
+                };
+                let message = format!("no port is called `{}`", interface.get_ref());
+                findings.wrong(&interface.span(), message, cure);
+                continue;
+            };
+            let id = port_number(&raw.ports[place], place);
+            units.extend(addresses.iter().map(|address| (id, *address.get_ref())));
+        }
+        if let Some(node) = byte(peer.id.as_ref()) {
+            let node = NodeId(node);
+            peers.push(PeerConfig { node, units });
+        }
+    }
+    peers
+}
+
+fn timing(raw: &Raw) -> Timing {
+    let written = |name: &str| {
+        let times = raw
+            .timing
+            .written
+            .get(name)
+            .or(raw.policy.times.written.get(name));
+        times.map(|time| *time.get_ref())
+    };
+    let house = Timing::default();
+    let interval = written("interval").unwrap_or(house.interval);
+    let slack = written("slack").unwrap_or(house.slack);
+    let three = interval.saturating_mul(3);
+    let dead_interval = written("dead_interval").unwrap_or(three.max(DEAD_INTERVAL_MIN));
+    let window = |name: &str, usual: Duration| written(name).unwrap_or(usual.min(dead_interval));
+    Timing {
+        interval,
+        slack,
+        w_carrier: window("w_carrier", house.w_carrier),
+        w_silence: window("w_silence", house.w_silence),
+        dead_interval,
+        lease: written("lease").unwrap_or(three.max(least_lease(interval, slack))),
+        offer: window("offer", house.offer),
+        tail: window("tail", house.tail),
+        rtt_bound: window("rtt_bound", house.rtt_bound),
+        round: window("round", house.round),
+        initial_wait: written("initial_wait").unwrap_or(house.initial_wait),
+        hold_down: written("hold_down").unwrap_or(house.hold_down),
+        preempt_delay: written("preempt_delay").unwrap_or(house.preempt_delay),
+    }
+}
+
+/// Interval + slack + 8 ms (D9), in the kernel's steps of 4 ms.
+pub(super) fn least_lease(interval: Duration, slack: Duration) -> Duration {
+    let least = interval
+        .saturating_add(slack)
+        .saturating_add(Duration::from_millis(8));
+    let steps = least.as_nanos().div_ceil(4_000_000);
+    Duration::from_millis(u64::try_from(steps.saturating_mul(4)).unwrap_or(u64::MAX))
+}
+
+fn policy(raw: &Raw) -> Policy {
+    let house = Policy::default();
+    let (node, policy) = (&raw.node, &raw.policy);
+    let boot_window = policy
+        .times
+        .written
+        .get("boot_window")
+        .map(|time| *time.get_ref());
+    let limit = policy
+        .boot_limit
+        .as_ref()
+        .and_then(|it| u32::try_from(*it.get_ref()).ok());
+    Policy {
+        configured: node
+            .role
+            .as_ref()
+            .map_or(house.configured, |it| *it.get_ref()),
+        priority: byte(node.priority.as_ref()).unwrap_or(house.priority),
+        preferred: flag(node.preferred.as_ref(), house.preferred),
+        preempt: policy
+            .preempt
+            .as_ref()
+            .map_or(house.preempt, |it| *it.get_ref()),
+        on_failure: policy
+            .on_failure
+            .as_ref()
+            .map_or(house.on_failure, |it| *it.get_ref()),
+        isolation: policy
+            .isolation
+            .as_ref()
+            .map_or(house.isolation, |it| *it.get_ref()),
+        detection: policy
+            .detection
+            .as_ref()
+            .map_or(house.detection, |it| *it.get_ref()),
+        all_pacified: policy
+            .all_pacified
+            .as_ref()
+            .map_or(house.all_pacified, |it| *it.get_ref()),
+        boot_limit: limit.unwrap_or(house.boot_limit),
+        boot_window: boot_window.unwrap_or(house.boot_window),
+    }
+}
+
+/// Names of nodes are different, or nobody knows whom an alert means (R1.4).
+fn check_names(raw: &Raw, findings: &mut Findings) {
+    let own = raw.node.name.iter();
+    let all: Vec<&Spanned<String>> = own
+        .chain(raw.peers.iter().filter_map(|peer| peer.name.as_ref()))
+        .collect();
+    for (place, name) in all.iter().enumerate() {
+        let earlier = all
+            .iter()
+            .take(place)
+            .find(|other| other.get_ref() == name.get_ref());
+        if let Some(earlier) = earlier {
+            findings.wrong_twice(
+                &name.span(),
+                Some((&earlier.span(), "and here")),
+                format!("two nodes are called `{}`", name.get_ref()),
+                "give each node a name of its own",
+            );
+        }
+    }
+}
+
+/// What is allowed and seldom meant.
+fn advise(raw: &Raw, parts: &Parts, findings: &mut Findings) {
+    if let Some(router) = &raw.cluster.virtual_router
+        && (1..ROUTER_ADVISED_MIN).contains(&parts.virtual_router)
+    {
+        let text = "virtual routers up to 10 are often used by other devices; 11 to 255 are safer";
+        findings.note(&router.span(), "virtual_router", text);
+    }
+    if parts.peers.is_empty() {
+        findings.note(
+            &(0..0),
+            "peer",
+            "no `[[peer]]` is listed: this node serves alone",
+        );
+    }
+    let paths = parts.ports.iter().filter(|port| port.heartbeat).count();
+    if paths == 1 && !parts.peers.is_empty() {
+        let text = "one port alone carries heartbeats; a second path tells a dead peer from a \
+                    dead switch";
+        findings.note(&(0..0), "heartbeat", text);
+    }
+    for port in raw.ports.iter().filter(|port| port.virtuals.is_empty()) {
+        if let Some(neighbour) = &port.neighbour {
+            let text = "`neighbour` has no effect on a port without virtual addresses";
+            findings.note(&neighbour.span(), "neighbour unserved", text);
+        }
+    }
+}

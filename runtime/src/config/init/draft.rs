@@ -1,0 +1,430 @@
+//! The text of a configuration: every key with its meaning, what is usual as a comment.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use steadfast_core::ClusterId;
+use toml::Spanned;
+
+use super::{InitOptions, InitPeer, digits};
+use crate::config::assemble::port_number;
+use crate::config::raw::{self, Raw, byte};
+
+/// A configuration that is about to be written.
+pub(super) struct Draft {
+    pub(super) cluster: ClusterId,
+    cluster_name: String,
+    virtual_router: u8,
+    secret: String,
+    node_id: u8,
+    node_name: String,
+    peers: Vec<InitPeer>,
+    ports: Vec<Port>,
+    /// Keys of the tables that people leave alone, as written in the other node's file.
+    kept: Vec<(&'static str, String)>,
+}
+
+struct Port {
+    number: u8,
+    interface: String,
+    virtuals: Vec<IpAddr>,
+    neighbour: Option<IpAddr>,
+    /// Flags that are not as usual.
+    flags: Vec<(&'static str, bool)>,
+}
+
+/// Keys of `[timing]` and `[policy]`: name, what is usual, what it means.
+const TIMING: [(&str, &str, &str); 11] = [
+    (
+        "interval",
+        "\"100ms\"",
+        "between two advertisements; 3.3ms to 60s",
+    ),
+    (
+        "dead_interval",
+        "\"300ms\"",
+        "silence that is death without better evidence; 3 intervals",
+    ),
+    (
+        "lease",
+        "\"300ms\"",
+        "how long a kernel serves on when its daemon died; 3 intervals",
+    ),
+    (
+        "initial_wait",
+        "\"10s\"",
+        "after boot and link-up, if a peer is not heard; 0s, 10s to 180s",
+    ),
+    ("slack", "\"5ms\"", "how late an advertisement may be"),
+    (
+        "w_carrier",
+        "\"4ms\"",
+        "confirm window after a cable lost its carrier",
+    ),
+    ("w_silence", "\"20ms\"", "confirm window after silence"),
+    (
+        "offer",
+        "\"30ms\"",
+        "how long an offer to hand over is good",
+    ),
+    (
+        "tail",
+        "\"30ms\"",
+        "how long the old active forwards after a hand-over",
+    ),
+    (
+        "rtt_bound",
+        "\"5ms\"",
+        "longest round trip between healthy nodes",
+    ),
+    ("round", "\"1ms\"", "between two rounds of questions"),
+];
+const POLICY: [(&str, &str, &str); 9] = [
+    (
+        "preempt",
+        "\"never\"",
+        "who may take the role from a working active: never, prefer, priority",
+    ),
+    (
+        "on_failure",
+        "\"standby\"",
+        "after this node's failure is mended: standby, configured, off",
+    ),
+    (
+        "isolation",
+        "\"serve\"",
+        "a node that hears nobody at all: serve, yield",
+    ),
+    (
+        "detection",
+        "\"fast\"",
+        "fast asks the peer's kernel; dead-interval waits",
+    ),
+    (
+        "all_pacified",
+        "\"serve\"",
+        "when all nodes are barred for boot loops: serve, never",
+    ),
+    (
+        "boot_limit",
+        "3",
+        "more unclean boots than this in a row ...",
+    ),
+    (
+        "boot_window",
+        "\"5min\"",
+        "... within this uptime bar a node",
+    ),
+    (
+        "preempt_delay",
+        "\"10s\"",
+        "how long a preferred node waits before it asks for its role",
+    ),
+    (
+        "hold_down",
+        "\"10s\"",
+        "wait after a role change before a voluntary one",
+    ),
+];
+const DAEMON: [(&str, &str, &str); 6] = [
+    ("log", "\"info\"", "off, error, warn, info, debug, trace"),
+    ("state_dir", "\"/var/lib/steadfast\"", "kept over reboots"),
+    ("runtime_dir", "\"/run/steadfast\"", "sockets"),
+    (
+        "control_socket",
+        "\"/run/steadfast/control\"",
+        "where steadfastctl finds the daemon",
+    ),
+    (
+        "control_group",
+        "\"adm\"",
+        "whose members may command, beside root; usually nobody",
+    ),
+    ("journal_bytes_max", "8388608", "flight recorder on disk"),
+];
+
+impl Draft {
+    /// The first node of a cluster.
+    pub(super) fn fresh(options: &InitOptions, cluster: ClusterId) -> Self {
+        let port = |(number, port): (u8, &super::InitPort)| Port {
+            number,
+            interface: port.interface.clone(),
+            virtuals: port.virtuals.clone(),
+            neighbour: port.neighbour,
+            flags: if port.direct {
+                vec![("direct", true)]
+            } else {
+                Vec::new()
+            },
+        };
+        Self {
+            cluster,
+            cluster_name: options.cluster_name.clone(),
+            virtual_router: options.virtual_router,
+            secret: options.secret.display().to_string(),
+            node_id: options.node_id,
+            node_name: options.node_name.clone(),
+            peers: options.peers.clone(),
+            ports: (0..=u8::MAX).zip(&options.ports).map(port).collect(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// A further node: what is shared as in the other's file, which has no mistakes in itself.
+    pub(super) fn joined(options: &InitOptions, raw: &Raw, text: &str) -> Self {
+        let name = |name: Option<&Spanned<String>>, otherwise: String| {
+            name.map_or(otherwise, |name| name.get_ref().clone())
+        };
+        let flags = |port: &raw::Port| {
+            let all = [
+                ("direct", &port.direct),
+                ("watched", &port.watched),
+                ("heartbeat", &port.heartbeat),
+            ];
+            let written = |(name, flag): (&'static str, &Option<Spanned<bool>>)| {
+                flag.as_ref().map(|flag| (name, *flag.get_ref()))
+            };
+            all.into_iter().filter_map(written).collect()
+        };
+        let port = |(place, port): (usize, &raw::Port)| Port {
+            number: port_number(port, place).0,
+            interface: name(port.interface.as_ref(), String::new()),
+            virtuals: port.virtuals.iter().map(|it| *it.get_ref()).collect(),
+            neighbour: port.neighbour.as_ref().map(|it| *it.get_ref()),
+            flags: flags(port),
+        };
+        Self {
+            cluster: raw
+                .cluster
+                .id
+                .as_ref()
+                .map_or(ClusterId([0; 16]), |id| *id.get_ref()),
+            cluster_name: name(raw.cluster.name.as_ref(), "steadfast".to_owned()),
+            virtual_router: byte(raw.cluster.virtual_router.as_ref()).unwrap_or(0),
+            secret: options.secret.display().to_string(),
+            node_id: options.node_id,
+            node_name: options.node_name.clone(),
+            peers: others(options, raw),
+            ports: raw.ports.iter().enumerate().map(port).collect(),
+            kept: kept(raw, text),
+        }
+    }
+
+    /// The file's text.
+    pub(super) fn render(&self) -> String {
+        let mut out = String::from(
+            "# Steadfast: one gateway of a cluster. `steadfastctl check-config` checks this file\n\
+             # and tells what each fault costs with it. Lines with # show what is usual.\n\
+             format = 1\n\n\
+             # The same on every node.\n",
+        );
+        let id = digits(self.cluster);
+        put(&mut out, "[cluster]", "");
+        put(
+            &mut out,
+            &format!("id = \"{id}\""),
+            "tells this cluster from all others",
+        );
+        put(
+            &mut out,
+            &format!("name = {}", quoted(&self.cluster_name)),
+            "for people",
+        );
+        let router = format!("virtual_router = {}", self.virtual_router);
+        put(
+            &mut out,
+            &router,
+            "1 to 255; used by nobody else on these segments",
+        );
+        let secret = format!("secret_file = {}", quoted(&self.secret));
+        put(&mut out, &secret, "readable by its owner alone");
+        out.push_str("\n# This node alone.\n[node]\n");
+        put(
+            &mut out,
+            &format!("id = {}", self.node_id),
+            "1 to 254, each node its own",
+        );
+        put(&mut out, &format!("name = {}", quoted(&self.node_name)), "");
+        put(&mut out, "# role = \"any\"", "any, active, standby, off");
+        put(&mut out, "# priority = 100", "1 to 254; higher is better");
+        put(
+            &mut out,
+            "# preferred = false",
+            "the one to serve, where preempt = \"prefer\"",
+        );
+        self.render_peers(&mut out);
+        self.render_ports(&mut out);
+        self.render_keys(
+            &mut out,
+            "timing",
+            "Times: the same on every node.",
+            &TIMING,
+        );
+        self.render_keys(&mut out, "policy", "Choices.", &POLICY);
+        self.render_keys(&mut out, "daemon", "The daemon on this machine.", &DAEMON);
+        out
+    }
+
+    fn render_peers(&self, out: &mut String) {
+        out.push_str(
+            "\n# Every other node, with its own (not the shared) addresses: its kernel is\n",
+        );
+        out.push_str("# asked for them before anybody takes over.\n");
+        for peer in &self.peers {
+            put(out, "[[peer]]", "");
+            put(out, &format!("id = {}", peer.id), "");
+            put(out, &format!("name = {}", quoted(&peer.name)), "");
+            put(out, "[peer.addresses]", "");
+            for port in &self.ports {
+                let here = peer
+                    .addresses
+                    .iter()
+                    .filter(|(name, _)| *name == port.interface);
+                let list: Vec<String> = here.map(|(_, ip)| format!("\"{ip}\"")).collect();
+                let key = quoted(&port.interface);
+                if !list.is_empty() {
+                    put(out, &format!("{key} = [{}]", list.join(", ")), "");
+                } else if !port.virtuals.is_empty() {
+                    put(
+                        out,
+                        &format!("# {key} = [\"…\"]"),
+                        "not known yet: write it here",
+                    );
+                }
+            }
+            out.push('\n');
+        }
+    }
+
+    fn render_ports(&self, out: &mut String) {
+        out.push_str(
+            "# Ports: all carry heartbeats. Those with virtual addresses serve clients.\n",
+        );
+        out.push_str(
+            "# `neighbour`: a station there that is always on, asked when all is silent.\n",
+        );
+        for port in &self.ports {
+            put(out, "[[port]]", "");
+            put(out, &format!("interface = {}", quoted(&port.interface)), "");
+            put(
+                out,
+                &format!("number = {}", port.number),
+                "the same on every node",
+            );
+            if !port.virtuals.is_empty() {
+                let list: Vec<String> =
+                    port.virtuals.iter().map(|ip| format!("\"{ip}\"")).collect();
+                put(out, &format!("virtual = [{}]", list.join(", ")), "");
+                match port.neighbour {
+                    Some(ip) => put(out, &format!("neighbour = \"{ip}\""), ""),
+                    None => put(out, "# neighbour = \"…\"", ""),
+                }
+            }
+            for (name, flag) in &port.flags {
+                put(out, &format!("{name} = {flag}"), "");
+            }
+            out.push('\n');
+        }
+    }
+
+    fn render_keys(
+        &self,
+        out: &mut String,
+        section: &str,
+        title: &str,
+        keys: &[(&'static str, &str, &str)],
+    ) {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "# {title}\n[{section}]\n");
+        for (name, usual, meaning) in keys {
+            match self.kept.iter().find(|(kept, _)| kept == name) {
+                Some((_, value)) => put(out, &format!("{name} = {value}"), meaning),
+                None => put(out, &format!("# {name} = {usual}"), meaning),
+            }
+        }
+        out.push('\n');
+    }
+}
+
+/// The nodes beside the one that joins: the file's own node, and its peers.
+fn others(options: &InitOptions, raw: &Raw) -> Vec<InitPeer> {
+    let told = |id: u8| options.peers.iter().find(|peer| peer.id == id);
+    let mut others = Vec::new();
+    let mut add = |id: Option<u8>, name: Option<&Spanned<String>>, known: Vec<(String, IpAddr)>| {
+        let Some(id) = id.filter(|id| *id != options.node_id) else {
+            return;
+        };
+        let addresses = match told(id) {
+            Some(peer) if !peer.addresses.is_empty() && known.is_empty() => peer.addresses.clone(),
+            Some(_) | None => known,
+        };
+        let name = name.map_or_else(|| format!("gw{id}"), |name| name.get_ref().clone());
+        others.push(InitPeer {
+            id,
+            name,
+            addresses,
+        });
+    };
+    let own = raw.ports.iter().flat_map(|port| {
+        let interface = port.interface.as_ref().map(|it| it.get_ref().clone());
+        let each = move |unit: &Spanned<(IpAddr, u8)>| Some((interface.clone()?, unit.get_ref().0));
+        port.addresses.iter().filter_map(each).collect::<Vec<_>>()
+    });
+    add(
+        byte(raw.node.id.as_ref()),
+        raw.node.name.as_ref(),
+        own.collect(),
+    );
+    for peer in &raw.peers {
+        let addresses = peer.addresses.iter().flat_map(|(interface, list)| {
+            let each = |ip: &Spanned<IpAddr>| (interface.get_ref().clone(), *ip.get_ref());
+            list.iter().map(each).collect::<Vec<_>>()
+        });
+        add(
+            byte(peer.id.as_ref()),
+            peer.name.as_ref(),
+            addresses.collect(),
+        );
+    }
+    others
+}
+
+/// What the other file says of times and policy, as it says it. `on_failure` is each node's own.
+fn kept(raw: &Raw, text: &str) -> Vec<(&'static str, String)> {
+    let slice = |place: std::ops::Range<usize>| text.get(place).unwrap_or_default().to_owned();
+    let times = raw.timing.written.iter().chain(&raw.policy.times.written);
+    let mut kept: Vec<(&'static str, String)> = times
+        .map(|(name, value)| (*name, slice(value.span())))
+        .collect();
+    let policy = &raw.policy;
+    if let Some(preempt) = &policy.preempt {
+        let word = format!("{:?}", preempt.get_ref()).to_lowercase();
+        kept.push(("preempt", quoted(&word)));
+    }
+    let places = [
+        ("isolation", policy.isolation.as_ref().map(Spanned::span)),
+        ("detection", policy.detection.as_ref().map(Spanned::span)),
+        (
+            "all_pacified",
+            policy.all_pacified.as_ref().map(Spanned::span),
+        ),
+        ("boot_limit", policy.boot_limit.as_ref().map(Spanned::span)),
+    ];
+    let written = |(name, place): (&'static str, Option<_>)| Some((name, slice(place?)));
+    kept.extend(places.into_iter().filter_map(written));
+    kept
+}
+
+/// A line, with what it means in a column of its own.
+fn put(out: &mut String, line: &str, meaning: &str) {
+    // Writing to a string cannot fail.
+    let _ = if meaning.is_empty() {
+        writeln!(out, "{line}")
+    } else {
+        writeln!(out, "{line:<34} # {meaning}")
+    };
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}

@@ -1,0 +1,163 @@
+//! What is written can be read, joined, and is never lost.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::super::tests::{Folder, Gateway};
+use super::super::{Offline, load};
+use super::*;
+
+fn options(folder: &Folder, name: &str) -> InitOptions {
+    InitOptions {
+        config: folder.0.join(format!("{name}/steadfast.toml")),
+        secret: folder.0.join(format!("{name}/secret")),
+        ..InitOptions::default()
+    }
+}
+
+/// The text that an operator sees first, but for what is drawn.
+#[test]
+fn init_file_reads_like_a_story() {
+    let folder = Folder::new();
+    let draft = Draft::fresh(&options(&folder, "a"), ClusterId([7; 16]));
+    insta::assert_snapshot!(folder.plain(&draft.render()));
+}
+
+/// What was written loads without a mistake, on the gateway and elsewhere.
+#[test]
+fn init_file_round_trip_through_load() {
+    let folder = Folder::new();
+    let written = init(&options(&folder, "a")).expect("new files");
+    let loaded = load(&written.config, &Gateway).unwrap_or_else(|report| {
+        panic!("{}", report.render(false));
+    });
+    assert_eq!(loaded.config.ports.len(), 3);
+    assert_eq!(
+        loaded.config.timing,
+        steadfast_core::config::Timing::default()
+    );
+    assert_eq!(
+        loaded.config.policy,
+        steadfast_core::config::Policy::default()
+    );
+    assert_eq!(loaded.notes, []);
+    assert!(load(&written.config, &Offline).is_ok());
+    let mode = fs::metadata(&written.secret)
+        .expect("a secret")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let left = fs::read_dir(folder.0.join("a")).expect("a folder").count();
+    assert_eq!(left, 2, "nothing else is left in the folder");
+}
+
+/// Every key that the file shows as a comment is one that the reader knows, with a usual value.
+#[test]
+fn init_commented_keys_are_known() {
+    let folder = Folder::new();
+    let written = init(&options(&folder, "a")).expect("new files");
+    let text = fs::read_to_string(&written.config).expect("a text");
+    let key = |line: &str| {
+        let words = line.strip_prefix("# ")?;
+        let name = words.split_once(" = ")?.0;
+        let word = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        (word && !words.contains('…')).then(|| words.to_owned())
+    };
+    let opened: Vec<String> = text
+        .lines()
+        .map(|line| key(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
+    assert!(opened.len() > 60);
+    fs::write(&written.config, opened.join("\n")).expect("a file");
+    let loaded = load(&written.config, &Gateway);
+    let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(false)));
+    assert_eq!(
+        loaded.config.timing,
+        steadfast_core::config::Timing::default()
+    );
+    assert_eq!(
+        loaded.config.policy,
+        steadfast_core::config::Policy::default()
+    );
+}
+
+/// A file that is there stays, byte for byte, unless the operator says otherwise.
+#[test]
+fn init_never_overwrites_unasked() {
+    let folder = Folder::new();
+    let mut again = options(&folder, "a");
+    let written = init(&again).expect("new files");
+    let bytes = |path: &PathBuf| fs::read(path).expect("a file");
+    let before = (bytes(&written.config), bytes(&written.secret));
+    assert!(matches!(init(&again), Err(InitError::Exists(_))));
+    fs::remove_file(&again.secret).expect("removed");
+    assert!(matches!(init(&again), Err(InitError::Exists(_))));
+    assert!(
+        !again.secret.exists(),
+        "a refused start leaves no secret behind"
+    );
+    again.force = true;
+    init(&again).expect("replaced");
+    assert_ne!((bytes(&written.config), bytes(&written.secret)), before);
+}
+
+/// The second node takes over cluster, secret, ports and times; the pair agrees.
+#[test]
+fn init_join_shares_cluster_and_secret() {
+    let folder = Folder::new();
+    let first = init(&options(&folder, "a")).expect("new files");
+    let text = fs::read_to_string(&first.config).expect("a text");
+    let text = text.replace("# interval = \"100ms\"", "interval = \"50ms\"   ");
+    let text = text.replace("# isolation = \"serve\"", "isolation = \"yield\"  ");
+    fs::write(&first.config, text).expect("a file");
+    let mut second = options(&folder, "b");
+    second.join = Some(first.config.clone());
+    (second.node_id, second.node_name) = (2, "gw2".to_owned());
+    second.peers = vec![InitPeer {
+        id: 1,
+        name: String::new(),
+        addresses: vec![("lan0".to_owned(), IpAddr::from([10, 0, 1, 2]))],
+    }];
+    let joined = init(&second).expect("joined");
+    assert_eq!(
+        fs::read(&first.secret).expect("one"),
+        fs::read(&joined.secret).expect("other")
+    );
+    let (a, b) = (
+        load(&first.config, &Offline),
+        load(&joined.config, &Offline),
+    );
+    let (a, b) = (
+        a.expect("sound"),
+        b.unwrap_or_else(|report| panic!("{}", report.render(false))),
+    );
+    assert_eq!(a.config.digests, b.config.digests);
+    assert_eq!((b.config.node.0, b.config.peers[0].node.0), (2, 1));
+    assert_eq!(b.config.peers[0].units.len(), 1);
+    assert_eq!(b.names.peers[0].1, "gw1");
+    assert!(
+        joined.next[1].contains("[[peer]] with id = 2"),
+        "{:?}",
+        joined.next
+    );
+}
+
+/// Joining under the other node's id, with its file broken, or without its secret: nothing is
+/// written.
+#[test]
+fn init_join_refusals_write_nothing() {
+    let folder = Folder::new();
+    let first = init(&options(&folder, "a")).expect("new files");
+    let mut second = options(&folder, "b");
+    second.join = Some(first.config.clone());
+    assert!(matches!(init(&second), Err(InitError::SameId(1))));
+    second.node_id = 2;
+    fs::set_permissions(&first.secret, fs::Permissions::from_mode(0o644)).expect("a mode");
+    assert!(matches!(init(&second), Err(InitError::Secret(_))));
+    fs::remove_file(&first.secret).expect("removed");
+    let error = init(&second).expect_err("no secret").to_string();
+    assert!(error.contains("is missing"), "{error}");
+    fs::write(&first.config, "format = 1\n[cluster]\n").expect("a file");
+    assert!(matches!(init(&second), Err(InitError::Join(_))));
+    assert!(!folder.0.join("b").exists(), "nothing was written");
+}

@@ -1,0 +1,225 @@
+//! What sound files become: values, notes, digests, and what a change of them needs.
+
+use std::time::Duration;
+
+use steadfast_core::PortId;
+use steadfast_core::config::Preempt;
+use steadfast_core::role::ConfiguredRole;
+
+use super::*;
+
+/// Numbers follow the order, served ports are watched, units come from the interface.
+#[test]
+fn config_sound_file_becomes_parts() {
+    let loaded = sound();
+    let ports = &loaded.config.ports;
+    assert_eq!(
+        ports.iter().map(|port| port.id.0).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert_eq!(
+        ports.iter().map(|port| port.watched).collect::<Vec<_>>(),
+        [true, true, false]
+    );
+    assert_eq!(ports[0].units.len(), 2);
+    assert_eq!(loaded.config.peers[0].units[1].0, PortId(1));
+    assert_eq!(
+        loaded.config.timing,
+        steadfast_core::config::Timing::default()
+    );
+    assert_eq!(loaded.names.peers[0].1, "gw2");
+    assert_eq!(
+        loaded.daemon.control_socket,
+        PathBuf::from("/run/steadfast/control")
+    );
+    assert_eq!(loaded.notes, []);
+    assert_ne!(loaded.config.digests.config, 0);
+    assert!(
+        !format!("{loaded:?}").contains("0001020304"),
+        "text aside, no secret"
+    )
+}
+
+/// Times that are not written follow the interval, so that one line makes a slow or fast pair.
+#[test]
+fn config_times_follow_the_interval() {
+    let timing = |interval: &str| {
+        let loaded = load_text(&changed("\"100ms\"", interval)).1.expect("sound");
+        (
+            loaded.config.timing.dead_interval,
+            loaded.config.timing.lease,
+        )
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(timing("\"1s\""), (ms(3_000), ms(3_000)));
+    assert_eq!(timing("\"10ms\""), (ms(30), ms(30)));
+    assert_eq!(timing("\"3.3ms\""), (ms(30), ms(20)));
+}
+
+/// The vendors' words are understood, and each is noted once with ours.
+#[test]
+fn config_vendors_words_are_understood_and_noted_once() {
+    let text = SOUND
+        .replace("virtual_router", "vrid")
+        .replace("\"any\"", "\"master\"")
+        .replace("interval =", "advert_int =")
+        .replace("preempt = \"never\"", "nopreempt = true")
+        .replace("virtual = ", "virtual_ipaddress = ");
+    let loaded = load_text(&text).1.expect("sound");
+    assert_eq!(loaded.config.policy.configured, ConfiguredRole::Active);
+    assert_eq!(loaded.config.policy.preempt, Preempt::Never);
+    assert_eq!(loaded.config.virtual_router, 51);
+    let notes: Vec<&str> = loaded.notes.iter().map(|note| note.text.as_str()).collect();
+    insta::assert_snapshot!(notes.join("\n"));
+    let other = text.replace("nopreempt = true", "nopreempt = false");
+    let other = load_text(&other).1.expect("sound");
+    assert_eq!(other.config.policy.preempt, Preempt::Priority);
+}
+
+/// Addresses left over from a killed daemon are no reason not to start again (F37).
+#[test]
+fn config_leftover_virtual_address_is_noted_and_ignored() {
+    struct Left;
+    impl Interfaces for Left {
+        fn interface(&self, name: &str) -> Option<InterfaceFacts> {
+            let mut facts = Gateway.interface(name)?;
+            if name == "wan0" {
+                facts
+                    .units
+                    .push(("10.0.2.1".parse().expect("an address"), 32));
+            }
+            Some(facts)
+        }
+    }
+    let folder = Folder::new();
+    folder.write("secret", SECRET.as_bytes(), 0o600);
+    let path = folder.write("steadfast.toml", SOUND.as_bytes(), 0o644);
+    let loaded = load(&path, &Left).expect("sound");
+    assert_eq!(loaded.config.ports[1].units.len(), 1);
+    assert!(
+        loaded.notes[0].text.contains("left on `wan0`"),
+        "{:?}",
+        loaded.notes
+    );
+}
+
+/// Elsewhere, written addresses take the interfaces' place, and their rules still hold.
+#[test]
+fn config_offline_checks_what_is_written() {
+    let folder = Folder::new();
+    let text = changed(
+        "virtual = [\"10.0.2.1\"]",
+        "virtual = [\"10.0.2.1\"]\naddress = \"10.0.2.2/24\"",
+    );
+    let path = folder.write("steadfast.toml", text.as_bytes(), 0o644);
+    let loaded = load(&path, &Offline).expect("sound");
+    assert!(loaded.offline);
+    assert_eq!(loaded.config.ports[1].units.len(), 1);
+    let path = folder.write(
+        "steadfast.toml",
+        text.replace("2.1\"]", "3.1\"]").as_bytes(),
+        0o644,
+    );
+    let report = load(&path, &Offline).expect_err("outside");
+    assert!(
+        report.mistakes[0].message.contains("lies in none"),
+        "{report:?}"
+    );
+}
+
+/// Two nodes of one cluster agree on what is shared, whatever is their own; a change is seen.
+#[test]
+fn config_digests_agree_on_what_is_shared() {
+    let own = sound().config.digests;
+    let mine = SOUND
+        .replace("id = 1\nname = \"gw1\"", "id = 9\nname = \"gw1\"")
+        .replace("id = 2\nname = \"gw2\"", "id = 1\nname = \"gw2\"")
+        .replace("id = 9", "id = 2")
+        .replace("priority = 100", "priority = 7");
+    assert_eq!(load_text(&mine).1.expect("sound").config.digests, own);
+    let timing = load_text(&changed("\"100ms\"", "\"90ms\""))
+        .1
+        .expect("sound");
+    assert_ne!(timing.config.digests.config, own.config);
+    assert_eq!(timing.config.digests.interfaces, own.interfaces);
+    let port = load_text(&changed("direct = true", "number = 5"))
+        .1
+        .expect("sound");
+    assert_ne!(port.config.digests.interfaces, own.interfaces);
+}
+
+/// What can be taken over by a running node, and what cannot (F18, F46).
+#[test]
+fn config_compare_tells_live_from_restart() {
+    let after =
+        |from: &str, to: &str| compare(&sound(), &load_text(&changed(from, to)).1.expect("sound"));
+    let mut same = load_text(&changed("log =", "# a comment\nlog ="))
+        .1
+        .expect("sound");
+    same.daemon.secret_file = PathBuf::new();
+    let mut old = sound();
+    old.daemon.secret_file = PathBuf::new();
+    assert_eq!(compare(&old, &same), Change::Same);
+    let live = |from, to, what| match after(from, to) {
+        Change::Live(changes) => assert!(changes.contains(&what), "{changes:?}"),
+        other @ (Change::Same | Change::Restart(_)) => panic!("{to}: {other:?}"),
+    };
+    live("\"100ms\"", "\"90ms\"", "times");
+    live("priority = 100", "priority = 7", "policy");
+    live("\"10.0.2.1\"", "\"10.0.2.9\"", "virtual addresses");
+    live("\"10.0.1.50\"", "\"10.0.1.51\"", "neighbours");
+    live("\"10.0.1.3\"", "\"10.0.1.4\"", "the nodes' own addresses");
+    live("log = \"info\"", "log = \"warn\"", "the log level");
+    let restart = |from, to, what| assert_eq!(after(from, to), Change::Restart(vec![what]));
+    restart("id = 1\n", "id = 3\n", "this node's id");
+    restart("id = 2\n", "id = 3\n", "the peers' ids");
+    restart("= 51", "= 52", "the virtual router's number");
+    restart("id = \"0001", "id = \"ff01", "the cluster's id");
+    restart(
+        "direct = true",
+        "number = 7",
+        "the ports, their numbers or uses",
+    );
+    restart(
+        "log = ",
+        "state_dir = \"/x\"\nlog = ",
+        "the daemon's folders, sockets or bounds",
+    );
+}
+
+/// A changed key is seen on a reload, without the keys being shown.
+#[test]
+fn config_compare_sees_changed_keys() {
+    let folder = Folder::new();
+    let path = folder.write("steadfast.toml", SOUND.as_bytes(), 0o644);
+    folder.write("secret", SECRET.as_bytes(), 0o600);
+    let old = load(&path, &Gateway).expect("sound");
+    let more = format!("{SECRET}2 receive-only text:a second secret, long enough\n");
+    folder.write("secret", more.as_bytes(), 0o600);
+    let new = load(&path, &Gateway).expect("sound");
+    assert_eq!(compare(&old, &new), Change::Live(vec!["keys"]));
+    assert!(new.config.keys.accepts(2));
+}
+
+/// What the product says of itself is compared by digest; a file that is not there is a mistake.
+#[test]
+fn config_facts_file_is_digested() {
+    let folder = Folder::new();
+    folder.write("secret", SECRET.as_bytes(), 0o600);
+    let text = changed("priority = 100", "facts_file = \"facts\"");
+    let path = folder.write("steadfast.toml", text.as_bytes(), 0o644);
+    let report = load(&path, &Gateway).expect_err("no facts");
+    assert!(
+        report.mistakes[0]
+            .message
+            .contains("failed to read facts file"),
+        "{report:?}"
+    );
+    folder.write("facts", b"model R2\n", 0o644);
+    let one = load(&path, &Gateway).expect("sound").config.digests.facts;
+    folder.write("facts", b"model R3\n", 0o644);
+    assert_ne!(
+        load(&path, &Gateway).expect("sound").config.digests.facts,
+        one
+    );
+}
