@@ -96,6 +96,11 @@ impl Addresses {
         })
     }
 
+    /// From now on these are the virtual addresses that this host may ever hold.
+    pub fn configure(&mut self, configured: impl IntoIterator<Item = IpAddr>) {
+        self.configured = configured.into_iter().collect();
+    }
+
     /// How our addresses are told from others on this kernel.
     pub fn tags(&self) -> Tags {
         self.tags
