@@ -103,12 +103,8 @@ impl View<'_> {
             let reason = "no other heartbeat path to hand over by: the peers find it silent, and \
                           what they cannot ask must run out (D + L)";
             let time = t.dead_interval + t.lease + t.round + TAKE;
-            return row(
-                fault,
-                (at_most(time), Bound::None),
-                reason.to_owned(),
-                "D7 D14",
-            );
+            let (time, reason) = self.with_proof(time, reason.to_owned());
+            return row(fault, (time, Bound::None), reason, "D7 D12 D14");
         }
         let time = CARRIER + t.interval + t.rtt_bound * 2 + t.offer + TAKE;
         let mut reason = "handed over by consent, on another path".to_owned();
@@ -255,7 +251,7 @@ impl View<'_> {
         if !self.armed {
             let time = t.dead_interval + t.lease + t.round + TAKE;
             let reason = "a peer's kernel cannot be asked: dead interval + lease decide";
-            return (at_most(time), reason.to_owned());
+            return self.with_proof(time, reason.to_owned());
         }
         let time = self.notice() + self.window(t.w_silence) + TAKE;
         let reason = match self.config.policy.detection {
