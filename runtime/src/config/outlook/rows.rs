@@ -25,7 +25,12 @@ impl View<'_> {
         rows.extend(served.clone().map(|port| self.port_down(port)));
         rows.extend(served.map(|port| self.segment_silent(port)));
         rows.extend([self.heartbeats_lost(), self.cut(), self.hand_over()]);
-        rows.extend([self.unfenced(), self.both_dark(), self.boot_loop()]);
+        rows.extend([
+            self.unfenced(),
+            self.dark_unfenced(),
+            self.both_dark(),
+            self.boot_loop(),
+        ]);
         rows
     }
 
@@ -204,6 +209,21 @@ impl View<'_> {
             (Bound::None, overlap),
             reason,
             "D9 D11",
+        )
+    }
+
+    /// A box that last said "fence damaged", or has none, is never found dead by questions alone:
+    /// `D + L + R + A`.
+    fn dark_unfenced(&self) -> Row {
+        let t = &self.config.timing;
+        let time = t.dead_interval + t.lease + t.round + TAKE;
+        let reason = "its kernel's silence proves nothing then: dead interval + lease decide";
+        let (time, reason) = self.with_proof(time, reason.to_owned());
+        row(
+            "power loss, its fence damaged",
+            (time, Bound::None),
+            reason,
+            "D8 D9",
         )
     }
 
