@@ -110,7 +110,7 @@ pub struct Loaded {
     /// The machine's facts were not looked at.
     pub offline: bool,
     /// Tells two secret files apart.
-    secret_print: [u8; 32],
+    secret_print: secret::Print,
 }
 
 /// Names for people.
@@ -158,7 +158,10 @@ pub fn load(path: &Path, interfaces: &dyn Interfaces) -> Result<Loaded, Report> 
     };
     let (secret_file, secrets) = read_secret(path, &raw, interfaces, &mut findings);
     let daemon = daemon_settings(&raw.daemon, secret_file);
-    let secret_print = secrets.as_ref().map_or([0; 32], |secrets| secrets.print);
+    let secret_print = secrets
+        .as_ref()
+        .map(|secrets| secrets.print)
+        .unwrap_or_default();
     let facts = facts_of(path, &raw, interfaces, &mut findings);
     let config = assemble(&raw, interfaces, secrets, facts, &mut findings);
     let names = names(&raw);

@@ -29,6 +29,9 @@ pub const SILENT: Duration = Duration::from_millis(2_200);
 /// How much earlier than L the kernel's lease may end (D9).
 pub const LEASE_EARLY: Duration = Duration::from_millis(6);
 
+/// Columns that reasons and advice may fill.
+const TABLE_CHARS: usize = 92;
+
 /// How long something lasts at worst.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
@@ -44,7 +47,11 @@ impl std::fmt::Display for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::None => f.write_str("none"),
-            Self::AtMost(time) => f.write_str(&show(*time)),
+            Self::AtMost(time) if *time < Duration::from_secs(1) => f.write_str(&show(*time)),
+            Self::AtMost(time) => {
+                let tenths = time.as_nanos().div_ceil(100_000_000);
+                write!(f, "{}.{}s", tenths / 10, tenths % 10)
+            }
             Self::Until(what) => write!(f, "until {what}"),
         }
     }
@@ -98,7 +105,7 @@ pub fn outlook(loaded: &Loaded) -> Outlook {
 }
 
 impl Outlook {
-    /// The table for people, at most about 100 columns wide; reasons below each row.
+    /// The table for people, reasons below each row.
     pub fn table(&self) -> String {
         let mut out = String::from("worst case for one fault of the active, with this file\n\n");
         let cells = |row: &Row| {
@@ -125,16 +132,32 @@ impl Outlook {
         out.push_str(&draw(&header));
         for (row, line) in self.rows.iter().zip(&lines) {
             out.push_str(&draw(line));
-            out.push_str(&format!("    {} [{}]\n", row.reason, row.rules));
+            wrap(&format!("{} [{}]", row.reason, row.rules), "    ", &mut out);
         }
         for advice in &self.advice {
-            out.push_str(&format!("\nadvice: {advice}"));
-        }
-        if !self.advice.is_empty() {
             out.push('\n');
+            wrap(&format!("advice: {advice}"), "", &mut out);
         }
         out
     }
+}
+
+/// Breaks a text into lines of at most [`TABLE_CHARS`], where words end.
+fn wrap(text: &str, indent: &str, out: &mut String) {
+    let mut line = String::from(indent);
+    for word in text.split(' ') {
+        let blank = line.len() == indent.len();
+        if !blank && line.chars().count() + word.chars().count() >= TABLE_CHARS {
+            out.push_str(&line);
+            out.push('\n');
+            line = String::from(indent);
+        } else if !blank {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
 }
 
 /// What the rows are made of.

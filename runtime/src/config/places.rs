@@ -62,21 +62,8 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
             findings.wrong(&place, text, "leave peers out, or make two clusters");
         }
         ConfigError::Ports(_) => ports(raw, findings),
-        ConfigError::NoHeartbeat => {
-            let place = raw.ports.first().map_or(0..0, |port| port.place.clone());
-            let off = raw.ports.iter().find_map(|port| port.heartbeat.as_ref());
-            let place = at(off, &place);
-            findings.wrong(
-                &place,
-                text,
-                "remove `heartbeat = false` from one port at least",
-            );
-        }
-        ConfigError::NothingServed => {
-            let place = raw.ports.first().map_or(0..0, |port| port.place.clone());
-            let cure = "write `virtual = [\"10.0.1.1\"]` under the port that clients are on";
-            findings.wrong(&place, text, cure);
-        }
+        ConfigError::NoHeartbeat => no_heartbeat(raw, text, findings),
+        ConfigError::NothingServed => nothing_served(raw, text, findings),
         ConfigError::DirectServed(name) => direct_served(raw, name, text, findings),
         ConfigError::OutsideSubnet(name, address) => {
             let known = parts.ports.iter().find(|port| port.name == *name);
@@ -214,6 +201,23 @@ fn ports(raw: &Raw, findings: &mut Findings) {
             );
         }
     }
+}
+
+fn no_heartbeat(raw: &Raw, text: String, findings: &mut Findings) {
+    let place = raw.ports.first().map_or(0..0, |port| port.place.clone());
+    let off = raw.ports.iter().find_map(|port| port.heartbeat.as_ref());
+    let place = at(off, &place);
+    findings.wrong(
+        &place,
+        text,
+        "remove `heartbeat = false` from one port at least",
+    );
+}
+
+fn nothing_served(raw: &Raw, text: String, findings: &mut Findings) {
+    let place = raw.ports.first().map_or(0..0, |port| port.place.clone());
+    let cure = "write `virtual = [\"10.0.1.1\"]` under the port that clients are on";
+    findings.wrong(&place, text, cure);
 }
 
 fn direct_served(raw: &Raw, name: &str, text: String, findings: &mut Findings) {

@@ -36,7 +36,17 @@ pub struct Secrets {
     /// Whose keys they are, if the file says so.
     pub cluster: Option<ClusterId>,
     /// Tells two contents apart, and nothing else about them.
-    pub(super) print: [u8; 32],
+    pub(super) print: Print,
+}
+
+/// A hash of a secret file under a key of its own; kept in memory only, never shown.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Print([u8; 32]);
+
+impl std::fmt::Debug for Print {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Print(..)")
+    }
 }
 
 /// Why a secret file cannot be used. Neither text shows what is in it.
@@ -176,7 +186,10 @@ fn parse(path: &Path, text: &[u8]) -> Result<Secrets, Vec<SecretFault>> {
     let mut secrets = Secrets {
         keys: Vec::new(),
         cluster: None,
-        print: blake3::derive_key("steadfast 2026 secret file, compared on reload", text),
+        print: Print(blake3::derive_key(
+            "steadfast 2026 secret file, compared on reload",
+            text,
+        )),
     };
     let mut faults = Vec::new();
     for (place, line) in text.split(|byte| *byte == b'\n').enumerate() {

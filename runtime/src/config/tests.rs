@@ -71,7 +71,7 @@ impl Interfaces for Gateway {
     }
 }
 
-pub(super) const SECRET: &str = "1 enforce 000102030405060708090a0b0c0d0e0f\n";
+pub(super) const SECRET: &str = "1 enforce f0e1d2c3b4a5968778695a4b3c2d1e0f\n";
 
 /// Nothing is wrong with it.
 pub(super) const SOUND: &str = r#"format = 1
@@ -150,7 +150,9 @@ proptest! {
 
     /// A sound file cut, doubled or overwritten anywhere is answered, and its report can be drawn.
     #[test]
-    fn config_damaged_file_is_answered(at in 0..SOUND.len(), len in 0..40_usize, with in ".{0,12}") {
+    fn config_damaged_file_is_answered(
+        at in 0..SOUND.len(), len in 0..40_usize, with in ".{0,12}",
+    ) {
         let end = (at + len).min(SOUND.len());
         let text = format!("{}{with}{}", &SOUND[..at], &SOUND[end..]);
         if let Err(report) = load_text(&text).1 {

@@ -53,7 +53,7 @@ const TIMING: [(&str, &str, &str); 11] = [
     (
         "initial_wait",
         "\"10s\"",
-        "after boot and link-up, if a peer is not heard; 0s, 10s to 180s",
+        "before a claim, if a peer is not heard; 0s, 10s to 180s",
     ),
     ("slack", "\"5ms\"", "how late an advertisement may be"),
     (
@@ -83,7 +83,7 @@ const POLICY: [(&str, &str, &str); 9] = [
     (
         "preempt",
         "\"never\"",
-        "who may take the role from a working active: never, prefer, priority",
+        "who may retake the role: never, prefer, priority",
     ),
     (
         "on_failure",
@@ -281,7 +281,7 @@ impl Draft {
                     .iter()
                     .filter(|(name, _)| *name == port.interface);
                 let list: Vec<String> = here.map(|(_, ip)| format!("\"{ip}\"")).collect();
-                let key = quoted(&port.interface);
+                let key = bare(&port.interface);
                 if !list.is_empty() {
                     put(out, &format!("{key} = [{}]", list.join(", ")), "");
                 } else if !port.virtuals.is_empty() {
@@ -427,4 +427,14 @@ fn put(out: &mut String, line: &str, meaning: &str) {
 
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+/// A key without quotes, where TOML allows it.
+fn bare(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(plain) {
+        key.to_owned()
+    } else {
+        quoted(key)
+    }
 }

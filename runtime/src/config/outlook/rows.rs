@@ -25,7 +25,12 @@ impl View<'_> {
         rows.extend(served.clone().map(|port| self.port_down(port)));
         rows.extend(served.map(|port| self.segment_silent(port)));
         rows.extend([self.heartbeats_lost(), self.cut(), self.hand_over()]);
-        rows.extend([self.unfenced(), self.both_dark(), self.boot_loop()]);
+        rows.extend([
+            self.unfenced(),
+            self.dark_unfenced(),
+            self.both_dark(),
+            self.boot_loop(),
+        ]);
         rows
     }
 
@@ -103,12 +108,8 @@ impl View<'_> {
             let reason = "no other heartbeat path to hand over by: the peers find it silent, and \
                           what they cannot ask must run out (D + L)";
             let time = t.dead_interval + t.lease + t.round + TAKE;
-            return row(
-                fault,
-                (at_most(time), Bound::None),
-                reason.to_owned(),
-                "D7 D14",
-            );
+            let (time, reason) = self.with_proof(time, reason.to_owned());
+            return row(fault, (time, Bound::None), reason, "D7 D12 D14");
         }
         let time = CARRIER + t.interval + t.rtt_bound * 2 + t.offer + TAKE;
         let mut reason = "handed over by consent, on another path".to_owned();
@@ -211,6 +212,21 @@ impl View<'_> {
         )
     }
 
+    /// A box that last said "fence damaged", or has none, is never found dead by questions alone:
+    /// `D + L + R + A`.
+    fn dark_unfenced(&self) -> Row {
+        let t = &self.config.timing;
+        let time = t.dead_interval + t.lease + t.round + TAKE;
+        let reason = "its kernel's silence proves nothing then: dead interval + lease decide";
+        let (time, reason) = self.with_proof(time, reason.to_owned());
+        row(
+            "power loss, its fence damaged",
+            (time, Bound::None),
+            reason,
+            "D8 D9",
+        )
+    }
+
     /// Alone after a power cut: `max(initial wait, D + L)` from boot and link-up, and A.
     fn both_dark(&self) -> Row {
         let t = &self.config.timing;
@@ -255,7 +271,7 @@ impl View<'_> {
         if !self.armed {
             let time = t.dead_interval + t.lease + t.round + TAKE;
             let reason = "a peer's kernel cannot be asked: dead interval + lease decide";
-            return (at_most(time), reason.to_owned());
+            return self.with_proof(time, reason.to_owned());
         }
         let time = self.notice() + self.window(t.w_silence) + TAKE;
         let reason = match self.config.policy.detection {

@@ -85,6 +85,16 @@ fn outlook_single_path_cannot_hand_over() {
     assert!(find(&outlook, "wan0 loses carrier").outage != time);
 }
 
+/// What is certain only with a whole fence has a row for a damaged one.
+#[test]
+fn outlook_damaged_fence_costs_the_lease() {
+    let outlook = outlook(&sound());
+    let row = find(&outlook, "power loss, its fence damaged");
+    assert_eq!(row.outage, Bound::AtMost(Duration::from_millis(609)));
+    let killed = find(&outlook, "daemon killed, its fence damaged");
+    assert!(matches!(killed.overlap, Bound::Until(_)));
+}
+
 /// Machines read the same table.
 #[test]
 fn outlook_serialises() {
