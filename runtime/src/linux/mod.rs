@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod carrier;
 pub mod clock;
+pub mod fence;
 pub mod interfaces;
 pub mod links;
 pub mod neighbours;
@@ -11,4 +12,5 @@ pub mod packet;
 pub mod priority;
 mod raw;
 mod rtnetlink;
+mod sys;
 pub mod sysctl;

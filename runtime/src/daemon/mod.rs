@@ -1,0 +1,305 @@
+//! The daemon: from a configuration file to a node that runs.
+//!
+//! The order matters. First everything that may refuse: configuration, lock, rivals, settings,
+//! fence; nothing has been changed until then but leftovers of an earlier life. Then the threads:
+//! kernel, links, store, journal, control. Last the driver, on this thread, with precedence over
+//! everything else. At the end everything is given back: a stopped daemon leaves no address and no
+//! fence behind; a killed one leaves its fence to the keeper.
+
+mod error;
+mod lock;
+mod machine;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::{info, warn};
+use sd_notify::NotifyState;
+use steadfast_core::boot::Boot;
+use steadfast_core::config::Config;
+use steadfast_core::effect::Alert;
+use steadfast_core::{Instant, Node};
+use steadfast_shell::driver::{self, Outlets};
+use steadfast_shell::env::{Executor as _, Parts};
+use steadfast_shell::orders::orders;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+pub use error::StartError;
+pub use machine::Machine;
+
+use crate::config::Loaded;
+use crate::journal::{self, Recorder};
+use crate::linux::addresses::Addresses;
+use crate::linux::carrier::CarrierBoard;
+use crate::linux::clock::{Monotonic, MonotonicClock};
+use crate::linux::dataplane::KernelPlane;
+use crate::linux::environment::{Linux, LocalTasks};
+use crate::linux::fence::{Fence, FenceSpec, ServedPort};
+use crate::linux::links::{LinkSpec, LinkWatch};
+use crate::linux::packet::{PacketPorts, PortSpec};
+use crate::linux::priority::{Granted, take_precedence};
+use crate::linux::sysctl::{Level, PortUse, Settings};
+use crate::store::{FileStore, StoreHandle};
+use lock::Lock;
+
+/// Alerts on their way to the log. Beyond this they are dropped; the status shows them all the same.
+const ALERTS_MAX: usize = 256;
+
+/// Runs until it is ordered to end.
+///
+/// # Errors
+/// Why it does not start, or what ended it.
+pub fn run(loaded: Loaded) -> Result<(), StartError> {
+    let folder = loaded.daemon.runtime_dir.clone();
+    let lock = Lock::take(&folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => StartError::Running { error, folder },
+        _ => StartError::refused("take the lock of the runtime directory")(error),
+    })?;
+    let machine = Machine::look().map_err(StartError::refused("look at the interfaces"))?;
+    let addresses = claimable(&loaded.config, &machine)?;
+    settings(&loaded.config)?;
+    let fence = install_fence(&loaded, &machine)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::refused("start the driver's runtime"))?;
+    let tasks = LocalSet::new();
+    let ended = tasks.block_on(&runtime, serve(loaded, addresses, fence));
+    drop(lock);
+    ended
+}
+
+/// The addresses of this host, swept of leftovers, once nobody else holds a virtual one.
+fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError> {
+    let refused = StartError::refused;
+    let virtuals = || config.ports.iter().flat_map(|port| port.virtuals.iter().copied());
+    let mut addresses =
+        Addresses::open(virtuals()).map_err(refused("reach the kernel about addresses"))?;
+    for address in virtuals() {
+        let holder = addresses.foreign_holder(address);
+        if let Some(index) = holder.map_err(refused("list the addresses of this host"))? {
+            let rivals = machine::rivals();
+            let by = if rivals.is_empty() {
+                String::new()
+            } else {
+                format!(" (running here: {})", rivals.join(", "))
+            };
+            return Err(StartError::AddressHeld {
+                address,
+                interface: machine.name(index).unwrap_or("an interface").to_owned(),
+                by,
+            });
+        }
+    }
+    let swept = addresses.sweep();
+    let swept = swept.map_err(|why| StartError::Setting(why.to_string()))?;
+    for leftover in swept {
+        info!("removed {}, left behind by an earlier life", leftover.address);
+    }
+    Ok(addresses)
+}
+
+/// Puts the kernel's settings right, and refuses where one makes the job impossible.
+fn settings(config: &Config) -> Result<(), StartError> {
+    let uses: Vec<PortUse> = config
+        .ports
+        .iter()
+        .map(|port| PortUse {
+            name: port.name.clone(),
+            virtual4: port.virtuals.iter().any(std::net::IpAddr::is_ipv4),
+            virtual6: port.virtuals.iter().any(std::net::IpAddr::is_ipv6),
+            virtual_mac: false,
+        })
+        .collect();
+    let settings = Settings::of_kernel();
+    for advice in settings.prepare(&uses) {
+        warn!("{advice}");
+    }
+    for advice in settings.check(&uses) {
+        match advice.level {
+            Level::Refuse => return Err(StartError::Setting(advice.to_string())),
+            Level::Warn => warn!("{advice}"),
+        }
+    }
+    Ok(())
+}
+
+fn install_fence(loaded: &Loaded, machine: &Machine) -> Result<Fence, StartError> {
+    let spec = fence_spec(&loaded.config, machine, &loaded.daemon.runtime_dir);
+    let fence = Fence::install(&spec)?;
+    info!("the fence is installed: {}", fence.support());
+    Ok(fence)
+}
+
+/// What a configuration means for the fence.
+fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
+    let heartbeat = config.ports.iter().filter(|port| port.heartbeat);
+    let served = config.ports.iter().filter(|port| port.served());
+    FenceSpec {
+        heartbeat_ports: heartbeat.map(|port| port.name.clone()).collect(),
+        served: served
+            .map(|port| ServedPort {
+                name: port.name.clone(),
+                units: machine.own(&port.name),
+                virtuals: port.virtuals.clone(),
+                virtual_macs: Vec::new(),
+            })
+            .collect(),
+        lease: config.timing.lease,
+        tail: config.timing.tail,
+        keeper_dir: keeper.to_owned(),
+    }
+}
+
+/// What a configuration means for the fence, whenever it is asked.
+fn fence_specs(keeper: PathBuf) -> impl Fn(&Config) -> FenceSpec + Send + 'static {
+    move |config| {
+        // Interfaces that cannot be listed have no addresses: then nothing of theirs is let through.
+        let machine = Machine::look().unwrap_or_default();
+        fence_spec(config, &machine, &keeper)
+    }
+}
+
+/// Everything around the driver, and the driver.
+async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(), StartError> {
+    let config = loaded.config.clone();
+    let time = Monotonic::start();
+    let clock = MonotonicClock::new(time).map_err(StartError::refused("make a timer"))?;
+    let state = loaded.daemon.state_dir.clone();
+    let (store, restored) = FileStore::open(&state);
+    for note in &restored.notes {
+        warn!("{note}");
+    }
+    let boot = boot(time.now(), restored.record)?;
+    let recorder = record(&loaded, &boot)?;
+    let node = Node::new(config.clone(), boot);
+    let (orders, received) = orders();
+    let (status, statuses) = watch::channel(node.status(time.now()));
+    let (alerts, raised) = mpsc::channel(ALERTS_MAX);
+    let specs = fence_specs(loaded.daemon.runtime_dir.clone());
+    let support = fence.support();
+    let dataplane = KernelPlane::start(fence, addresses, &config, specs);
+    let dataplane = dataplane.map_err(StartError::refused("start the dataplane's thread"))?;
+    let undo = dataplane.undo();
+    let board = CarrierBoard::new();
+    let links = LinkWatch::start(&link_specs(&config), &board);
+    let links = links.map_err(StartError::refused("watch the links"))?;
+    let frames = PacketPorts::open(&port_specs(&config), time, &board);
+    let frames = frames.map_err(StartError::refused("open the ports"))?;
+    let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
+    let granted = take_precedence();
+    told(&granted);
+    let facts = Facts { support, granted, time };
+    let control = control(loaded, facts, orders.clone(), statuses.clone())?;
+    LocalTasks.spawn("alerts", tell_alerts(raised));
+    LocalTasks.spawn("service manager", tell_service_manager(statuses));
+    let parts = Parts::<Linux> {
+        clock,
+        executor: LocalTasks,
+        frames,
+        links,
+        dataplane,
+        store,
+        journal: recorder,
+    };
+    let outlets = Outlets { status, alerts };
+    let ended = driver::run(node, parts, received, outlets).await;
+    undo.all().await;
+    control.end();
+    ended.map_err(StartError::Driver)
+}
+
+fn boot(now: Instant, restored: steadfast_core::boot::Record) -> Result<Boot, StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|why| std::io::Error::other(why.to_string()))
+        .map_err(StartError::refused("draw a seed"))?;
+    let kernel_boot =
+        machine::kernel_boot().map_err(StartError::refused("read the kernel's boot id"))?;
+    Ok(Boot {
+        now,
+        seed,
+        kernel_boot,
+        uptime: machine::uptime(),
+        restored,
+    })
+}
+
+fn record(loaded: &Loaded, boot: &Boot) -> Result<Recorder, StartError> {
+    let mut settings = journal::Settings::new(loaded.daemon.state_dir.join("journal"));
+    let files = settings.files_max as u64;
+    settings.file_bytes_max = loaded.daemon.journal_bytes_max / files.max(1);
+    let origin = journal::Origin {
+        build: crate::BUILD,
+        config: &loaded.config,
+        text: &loaded.text,
+        boot,
+    };
+    Recorder::start(settings, origin).map_err(StartError::refused("start the journal"))
+}
+
+fn link_specs(config: &Config) -> Vec<LinkSpec> {
+    let spec = |port: &steadfast_core::config::PortConfig| LinkSpec {
+        id: port.id,
+        name: port.name.clone(),
+        direct: port.direct,
+    };
+    config.ports.iter().map(spec).collect()
+}
+
+fn port_specs(config: &Config) -> Vec<PortSpec> {
+    let spec = |port: &steadfast_core::config::PortConfig| PortSpec {
+        id: port.id,
+        name: port.name.clone(),
+        mac: port.mac,
+        heartbeat: port.heartbeat,
+        served: port.served(),
+    };
+    config.ports.iter().map(spec).collect()
+}
+
+fn told(granted: &Granted) {
+    info!("the heartbeat thread is scheduled as {}", granted.scheduling);
+    for note in &granted.notes {
+        warn!("{note}");
+    }
+}
+
+async fn tell_alerts(mut raised: mpsc::Receiver<(Instant, Alert)>) {
+    while let Some((_, alert)) = raised.recv().await {
+        warn!("alert: {alert:?}");
+    }
+}
+
+/// Each change of the role goes to the log with its reason; the service manager is told that the
+/// daemon is ready, what it is, and, in time, that its driver still runs.
+async fn tell_service_manager(mut statuses: watch::Receiver<steadfast_core::status::Status>) {
+    let beat = sd_notify::watchdog_enabled().map(|limit| limit / 3);
+    let mut role = None;
+    let mut ready = vec![NotifyState::Ready];
+    loop {
+        let (now, why) = {
+            let status = statuses.borrow_and_update();
+            (status.role, status.why_text.clone())
+        };
+        if role != Some(now) {
+            info!("{}: {why}", now.name());
+            let text = format!("{}: {why}", now.name());
+            ready.push(NotifyState::Status(&text));
+            // Without a service manager there is nobody to tell.
+            let _ = sd_notify::notify(&ready);
+            role = Some(now);
+        }
+        ready.clear();
+        if beat.is_some() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        let wait = beat.unwrap_or(Duration::from_secs(3_600));
+        let changed = tokio::time::timeout(wait, statuses.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            return;
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The kernel on a thread of its own: lease, addresses and neighbours as one desired state.
+//!
+//! The driver's thread never takes a lock of the kernel's: a large ruleset load can hold the one of
+//! nf_tables for a second, and heartbeats wait for nothing. So wishes cross to this thread one at a
+//! time, in the order of D20: lease, neighbours, addresses; on the way down the lease goes first,
+//! because without it the addresses are silent at once. The hard case is a failure half-way: then
+//! everything is taken back, and the answer is a refusal.
+//!
+//! Addresses of a node with [`STAGED_MIN`] or more are installed once and stay (D17): the fence
+//! keeps them silent, and a claim is one set element however many there are.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use log::{error, info, warn};
+use steadfast_core::config::{Config, PortConfig};
+use steadfast_core::effect::{Failure, Forwarding};
+use steadfast_shell::env::Dataplane;
+use tokio::sync::oneshot;
+
+use super::addresses::{AddressError, Addresses, VirtualAddress};
+use super::fence::{Fence, FenceSpec, Health};
+use super::interfaces::{Interface, interfaces};
+use super::neighbours::Neighbours;
+
+/// From so many virtual addresses on they are installed ahead of a claim (D17).
+pub const STAGED_MIN: usize = 64;
+/// Wishes on their way to the thread. The driver makes one at a time; a second place keeps a look
+/// at the fence from waiting for it.
+const WISHES_MAX: usize = 4;
+
+/// What the kernel did, counted for status.
+#[derive(Debug, Default)]
+pub struct PlaneCounters {
+    /// Wishes carried out.
+    pub applied: AtomicU64,
+    /// Wishes refused by the kernel.
+    pub refused: AtomicU64,
+    /// Times the fence was found damaged and set up again.
+    pub repaired: AtomicU64,
+}
+
+enum Wish {
+    Apply(Forwarding, oneshot::Sender<Result<(), Failure>>),
+    Check(oneshot::Sender<bool>),
+    End(oneshot::Sender<()>),
+    Reconfigure(Box<Config>, oneshot::Sender<Result<(), Failure>>),
+}
+
+/// The driver's end.
+pub struct KernelPlane {
+    wishes: SyncSender<Wish>,
+    counters: Arc<PlaneCounters>,
+}
+
+/// Gives everything back: for the daemon's orderly end.
+#[derive(Clone)]
+pub struct Undo(SyncSender<Wish>);
+
+impl Undo {
+    /// Withdraws addresses and fence. Returns when it is done, or when the thread is gone.
+    pub async fn all(self) {
+        let (done, ended) = oneshot::channel();
+        if self.0.try_send(Wish::End(done)).is_ok() {
+            // A thread that is gone has nothing left to give back.
+            let _ = ended.await;
+        }
+    }
+}
+
+impl KernelPlane {
+    /// Starts the thread around an installed fence. `spec` says what a changed configuration means
+    /// for the fence.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        fence: Fence,
+        addresses: Addresses,
+        config: &Config,
+        spec: impl Fn(&Config) -> FenceSpec + Send + 'static,
+    ) -> io::Result<Self> {
+        let (wishes, received) = sync_channel(WISHES_MAX);
+        let counters = Arc::new(PlaneCounters::default());
+        let mut plane = Plane {
+            fence,
+            addresses,
+            neighbours: Neighbours::open()?,
+            places: places(config, &interfaces()?),
+            config: config.clone(),
+            spec: Box::new(spec),
+            serving: false,
+            counters: Arc::clone(&counters),
+        };
+        if plane.is_staged() {
+            plane.hold().map_err(io::Error::other)?;
+        }
+        let body = move || plane.serve(&received);
+        thread::Builder::new().name("dataplane".to_owned()).spawn(body)?;
+        Ok(Self { wishes, counters })
+    }
+
+    /// What the kernel did so far.
+    pub fn counters(&self) -> Arc<PlaneCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// For the end.
+    pub fn undo(&self) -> Undo {
+        Undo(self.wishes.clone())
+    }
+
+    async fn ask<T>(&self, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.wishes.try_send(wish(reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Dataplane for KernelPlane {
+    async fn apply(&mut self, desired: Forwarding) -> Result<(), Failure> {
+        let outcome = self.ask(|reply| Wish::Apply(desired, reply)).await;
+        outcome.unwrap_or(Err(Failure::Refused))
+    }
+
+    async fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
+        let config = Box::new(config.clone());
+        let outcome = self.ask(|reply| Wish::Reconfigure(config, reply)).await;
+        outcome.unwrap_or(Err(Failure::Refused))
+    }
+
+    async fn check_fence(&mut self) -> bool {
+        self.ask(Wish::Check).await.unwrap_or(false)
+    }
+}
+
+/// Where each virtual address of a configuration lives; one whose interface is missing lives
+/// nowhere, until it is looked for again.
+fn places(config: &Config, interfaces: &[Interface]) -> Vec<VirtualAddress> {
+    let place = |port: &PortConfig| {
+        let interface = interfaces.iter().find(|one| one.name == port.name);
+        let index = interface.map(|one| one.index)?;
+        let at = |address: &IpAddr| VirtualAddress {
+            index,
+            address: *address,
+        };
+        Some(port.virtuals.iter().map(at).collect::<Vec<_>>())
+    };
+    config.ports.iter().filter_map(place).flatten().collect()
+}
+
+/// The thread's own.
+struct Plane {
+    fence: Fence,
+    addresses: Addresses,
+    neighbours: Neighbours,
+    places: Vec<VirtualAddress>,
+    config: Config,
+    spec: Box<dyn Fn(&Config) -> FenceSpec + Send>,
+    serving: bool,
+    counters: Arc<PlaneCounters>,
+}
+
+impl Plane {
+    fn serve(&mut self, wishes: &Receiver<Wish>) {
+        // An answer nobody waits for any more is no error: the kernel is as wished all the same.
+        while let Ok(wish) = wishes.recv() {
+            match wish {
+                Wish::Apply(desired, reply) => {
+                    let outcome = self.apply(desired);
+                    let counter = match outcome {
+                        Ok(()) => &self.counters.applied,
+                        Err(_) => &self.counters.refused,
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    let _ = reply.send(outcome);
+                }
+                Wish::Check(reply) => {
+                    let _ = reply.send(self.check());
+                }
+                Wish::End(done) => {
+                    self.end();
+                    let _ = done.send(());
+                    return;
+                }
+                Wish::Reconfigure(config, reply) => {
+                    let _ = reply.send(self.reconfigure(&config));
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, desired: Forwarding) -> Result<(), Failure> {
+        match desired {
+            Forwarding::Active { .. } => self.activate(),
+            Forwarding::Offering { remaining } => {
+                self.fence.offer(remaining).map_err(|_| Failure::LeaseLapsed)
+            }
+            Forwarding::Standby => {
+                self.serving = false;
+                let fenced = self.fence.close();
+                let withdrawn = self.withdraw();
+                let outcome = fenced.map_err(|why| why.to_string());
+                outcome.and(withdrawn).map_err(|why| {
+                    error!("failed to withdraw: {why}");
+                    Failure::Refused
+                })
+            }
+            Forwarding::Tail => {
+                // Without a lease there is nothing to leave a tail of: fenced already.
+                if self.fence.release_to_tail().is_err() {
+                    info!("the lease had ended before the hand-over did");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn activate(&mut self) -> Result<(), Failure> {
+        let refused = |what: &str, why: String| {
+            error!("failed to {what}: {why}");
+            Failure::Refused
+        };
+        self.fence.arm().map_err(|why| refused("arm the lease", why.to_string()))?;
+        self.serving = true;
+        let mut indexes: Vec<u32> = self.places.iter().map(|place| place.index).collect();
+        indexes.dedup();
+        if let Err(why) = self.neighbours.forget_unresolved(&indexes) {
+            // They cost a client a second at worst; the role does not wait for them.
+            warn!("failed to forget dead neighbours: {why}");
+        }
+        if let Err(why) = self.hold() {
+            let failure = refused("add the virtual addresses", why.to_string());
+            self.serving = false;
+            if let Err(why) = self.fence.close() {
+                error!("failed to take the lease back: {why}; it ends by itself");
+            }
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    fn is_staged(&self) -> bool {
+        let counts = self.config.ports.iter().map(|port| port.virtuals.len());
+        counts.sum::<usize>() >= STAGED_MIN
+    }
+
+    fn hold(&mut self) -> Result<(), AddressError> {
+        self.addresses.add_all(&self.places)
+    }
+
+    fn withdraw(&mut self) -> Result<(), String> {
+        if self.is_staged() {
+            return Ok(());
+        }
+        let gone = self.addresses.remove_all(&self.places);
+        gone.map_err(|why| why.to_string())
+    }
+
+    fn check(&mut self) -> bool {
+        match interfaces() {
+            Ok(interfaces) => self.places = places(&self.config, &interfaces),
+            Err(why) => error!("failed to look at the interfaces: {why}"),
+        }
+        if (self.serving || self.is_staged())
+            && let Err(why) = self.hold()
+        {
+            error!("failed to restore the virtual addresses: {why}");
+        }
+        match self.fence.check() {
+            Health::Whole => true,
+            Health::Repaired(what) => {
+                self.counters.repaired.fetch_add(1, Ordering::Relaxed);
+                error!("the fence was damaged and is set up again: {what}");
+                false
+            }
+            Health::Missing(why) => {
+                error!("the fence is gone: {why}");
+                false
+            }
+        }
+    }
+
+    fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
+        let spec = (self.spec)(config);
+        if let Err(why) = self.fence.update(&spec) {
+            error!("failed to change the fence: {why}");
+            return Err(Failure::Refused);
+        }
+        let interfaces = interfaces().map_err(|why| {
+            error!("failed to look at the interfaces: {why}");
+            Failure::Refused
+        })?;
+        let older = core::mem::replace(&mut self.places, places(config, &interfaces));
+        self.config = config.clone();
+        let held: Vec<_> = if self.serving || self.is_staged() {
+            self.places.clone()
+        } else {
+            Vec::new()
+        };
+        let gone: Vec<_> = older.into_iter().filter(|place| !held.contains(place)).collect();
+        let removed = self.addresses.remove_all(&gone);
+        let virtuals = config.ports.iter().flat_map(|port| &port.virtuals);
+        self.addresses.configure(virtuals.copied());
+        let outcome = removed.and_then(|()| self.addresses.add_all(&held));
+        outcome.map_err(|why| {
+            error!("failed to change the virtual addresses: {why}");
+            Failure::Refused
+        })
+    }
+
+    fn end(&mut self) {
+        if let Err(why) = self.addresses.remove_all(&self.places) {
+            error!("failed to withdraw the virtual addresses: {why}");
+        }
+        if let Err(why) = self.fence.unfence() {
+            error!("failed to remove the fence: {why}");
+        }
+    }
+}

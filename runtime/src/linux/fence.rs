@@ -1,0 +1,365 @@
+//! The kernel's fence: one nf_tables table that permits virtual addresses for a time (D9).
+//!
+//! Two elements with an end, `live` and `tail`, are all there is to it. With `live` the node owns
+//! its virtual addresses; with `tail` it still carries packets but answers no question; with
+//! neither it is fenced. An advertisement that says "active" refreshes both as it leaves, only
+//! while `live` is there; so a dead or hung daemon's right ends by itself, and its sender learns
+//! at that very send (`ENOBUFS`) that it is gone.
+//!
+//! The table belongs to a socket, so that a foreign `flush ruleset` passes it by, and a keeper
+//! process holds that socket too, so that a killed daemon leaves the fence standing. Building it
+//! anew is one transaction: at no instant is there no fence.
+//!
+//! The hard case is time. The kernel counts jiffies and is early by up to 6 ms, never late. An
+//! offer may only shorten: what is left is read, and written back cut by the time that took.
+//!
+//! Limit: Linux 5.16 or newer, Ethernet ports. Blocking: belongs on a thread of its own.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use steadfast_core::MacAddr;
+
+use super::netlink::{Ack, Batch, Netlink, Refused};
+
+mod build;
+mod error;
+mod keeper;
+mod nftables;
+mod picture;
+mod rules;
+
+pub use error::{FenceError, LeaseError};
+pub use keeper::{KEEPER_ARGUMENT, keeper_main};
+pub use picture::Counter;
+
+use keeper::{Former, Keeper};
+use picture::Picture;
+use rules::{LIVE, TAIL, key, millis};
+
+/// The table's name, in the netdev family.
+pub const TABLE: &str = "steadfast";
+/// `NETLINK_NETFILTER`.
+const NETFILTER: i32 = 12;
+/// The longest jiffy (HZ = 100): by so much a time read and one written may disagree.
+const JIFFY_MAX: u64 = 10;
+
+/// What the fence shall be. The whole of it, each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FenceSpec {
+    /// Where advertisements leave: names of interfaces. On each stands the guard.
+    pub heartbeat_ports: Vec<String>,
+    /// Where clients are: on each stands the fence.
+    pub served: Vec<ServedPort>,
+    /// L, how long the lease lasts from the last refresh. Whole milliseconds count.
+    pub lease: Duration,
+    /// How long packets in flight are carried after the lease.
+    pub tail: Duration,
+    /// A folder of our own that outlives the daemon, such as `/run/steadfast`; its path is short
+    /// (at most 90 bytes), for a Unix socket stands in it.
+    pub keeper_dir: PathBuf,
+    /// The program that runs [`keeper_main`] when its first argument is [`KEEPER_ARGUMENT`];
+    /// `/proc/self/exe` for the daemon's own.
+    pub keeper_program: OsString,
+}
+
+/// A port on which clients are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedPort {
+    /// The interface's name; of a virtual MAC's macvlan, the interface below it.
+    pub name: String,
+    /// The node's own addresses there: never fenced.
+    pub units: Vec<IpAddr>,
+    /// The virtual addresses there, link-local ones included.
+    pub virtuals: Vec<IpAddr>,
+    /// The virtual MACs there.
+    pub virtual_macs: Vec<MacAddr>,
+}
+
+/// What this kernel is able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FenceSupport {
+    /// Packets can be judged as they leave (Linux 5.16). Without it there is no fence.
+    pub egress: bool,
+    /// Transit is told by the routing table; else by the configured unit addresses.
+    pub fib: bool,
+    /// Tables can be owned (Linux 5.13): a foreign flush passes them by.
+    pub owner: bool,
+    /// Tables can outlive their owner (Linux 6.9), even a killed keeper.
+    pub persist: bool,
+    /// An element's time can be set anew in one step (Linux 6.12).
+    pub refresh: bool,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub enum Health {
+    /// The fence does not stand, and could not be built again.
+    Missing(FenceError),
+    /// It was damaged, in this way, and stands again; lease and tail are gone, unless only the
+    /// keeper was.
+    Repaired(&'static str),
+    /// As it was built.
+    Whole,
+}
+
+/// A fence that stands. Dropping the value leaves it standing for as long as the keeper runs.
+#[derive(Debug)]
+pub struct Fence {
+    netlink: Netlink,
+    spec: FenceSpec,
+    support: FenceSupport,
+    built: Picture,
+    keeper: Keeper,
+}
+
+impl Fence {
+    /// Builds the fence, or replaces that of an earlier life, in one transaction. A lease of an
+    /// earlier life ends: the node is fenced until [`Self::arm`].
+    ///
+    /// # Errors
+    /// Not allowed, not supported, a port is missing, or another daemon owns the fence.
+    pub fn install(spec: &FenceSpec) -> Result<Self, FenceError> {
+        let keeper_failed = |error| FenceError::Keeper { error };
+        let former = Former::find(&spec.keeper_dir).map_err(keeper_failed)?;
+        let inherited = former.as_ref().map(Former::socket).transpose();
+        let mut netlink = match inherited.map_err(keeper_failed)?.flatten() {
+            Some(socket) => Netlink::from_fd(socket),
+            None => Netlink::open(NETFILTER),
+        }
+        .map_err(FenceError::socket)?;
+        let (mut support, built) = build::build(&mut netlink, spec)?;
+        support.refresh = build::can_refresh(&mut netlink)?;
+        let socket = netlink.as_fd();
+        let keeper = Keeper::start(&spec.keeper_program, &spec.keeper_dir, socket);
+        let keeper = keeper.map_err(keeper_failed)?;
+        if let Some(former) = former {
+            // It may have died meanwhile; then there is nothing left to tell it.
+            let _ = former.dismiss();
+        }
+        Ok(Self {
+            netlink,
+            spec: spec.clone(),
+            support,
+            built,
+            keeper,
+        })
+    }
+
+    /// What this kernel is able to do.
+    #[must_use]
+    pub const fn support(&self) -> FenceSupport {
+        self.support
+    }
+
+    /// The keeper's process number.
+    #[must_use]
+    pub fn keeper_id(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// Begins a fresh lease of length L, and the tail behind it. The only way to have a lease.
+    ///
+    /// # Errors
+    /// The fence is damaged, or the kernel refuses.
+    pub fn arm(&mut self) -> Result<(), FenceError> {
+        let mut batch = nftables::begin();
+        self.set_time(&mut batch, LIVE, millis(self.spec.lease));
+        self.set_time(&mut batch, TAIL, rules::tail_after_refresh(&self.spec));
+        self.commit(batch)
+    }
+
+    /// The lease that is still there ends within this time, and the tail behind it (D10).
+    ///
+    /// # Errors
+    /// `Lapsed` if there is no lease any more; nothing is changed then.
+    pub fn offer(&mut self, remaining: Duration) -> Result<(), LeaseError> {
+        let read_at = Instant::now();
+        let left = picture::left(&mut self.netlink, TABLE, LIVE).map_err(FenceError::socket)?;
+        // Written back as it was read, it would end later by the time in between.
+        let late = millis(read_at.elapsed()).saturating_add(1 + JIFFY_MAX);
+        let left = left.and_then(|left| left.checked_sub(late));
+        let left = left.filter(|left| *left > 0).ok_or(LeaseError::Lapsed)?;
+        let mut batch = nftables::begin();
+        nftables::delete_element(&mut batch, (TABLE, LIVE), &key());
+        let wanted = millis(remaining).min(left).max(1);
+        nftables::timed_element(&mut batch, (TABLE, LIVE), &key(), (wanted, wanted));
+        let tail = millis(remaining.saturating_add(self.spec.tail));
+        self.set_time(&mut batch, TAIL, tail);
+        self.commit_if_live(batch)
+    }
+
+    /// The lease ends now, and for the configured tail what is in flight is still carried (D10).
+    ///
+    /// # Errors
+    /// `Lapsed` if there is no lease any more; there is no fresh tail then.
+    pub fn release_to_tail(&mut self) -> Result<(), LeaseError> {
+        let mut batch = nftables::begin();
+        nftables::delete_element(&mut batch, (TABLE, LIVE), &key());
+        self.set_time(&mut batch, TAIL, millis(self.spec.tail));
+        self.commit_if_live(batch)
+    }
+
+    /// Lease and tail end now: fenced. Nothing happens if there are none.
+    ///
+    /// # Errors
+    /// The fence is damaged, or the kernel refuses.
+    pub fn close(&mut self) -> Result<(), FenceError> {
+        let mut batch = nftables::begin();
+        nftables::empty_set(&mut batch, TABLE, LIVE);
+        nftables::empty_set(&mut batch, TABLE, TAIL);
+        self.commit(batch)
+    }
+
+    /// How long the lease lasts from now, unless refreshed; none if there is none.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn lease_left(&mut self) -> Result<Option<Duration>, FenceError> {
+        self.left(LIVE)
+    }
+
+    /// How long the tail lasts from now; none if there is none.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn tail_left(&mut self) -> Result<Option<Duration>, FenceError> {
+        self.left(TAIL)
+    }
+
+    /// Compares what stands with what was built, and repairs it, keeper included.
+    pub fn check(&mut self) -> Health {
+        let damage = match Picture::take(&mut self.netlink, TABLE) {
+            Ok(Some(found)) => found.damage(&self.built),
+            Ok(None) => Some("table gone"),
+            Err(_) => Some("fence not readable"),
+        };
+        if let Some(damage) = damage {
+            return match self.reinstall() {
+                Ok(()) => Health::Repaired(damage),
+                Err(why) => Health::Missing(why),
+            };
+        }
+        if self.keeper.is_running() {
+            return Health::Whole;
+        }
+        let (program, folder) = (&self.spec.keeper_program, &self.spec.keeper_dir);
+        match Keeper::start(program, folder, self.netlink.as_fd()) {
+            Ok(keeper) => {
+                self.keeper = keeper;
+                Health::Repaired("keeper gone")
+            }
+            Err(error) => Health::Missing(FenceError::Keeper { error }),
+        }
+    }
+
+    /// Builds the fence anew, whatever stands there. Lease and tail end.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn reinstall(&mut self) -> Result<(), FenceError> {
+        let (support, built) = build::build(&mut self.netlink, &self.spec)?;
+        let refresh = self.support.refresh;
+        self.support = FenceSupport { refresh, ..support };
+        self.built = built;
+        Ok(())
+    }
+
+    /// Makes the fence that of a changed configuration, in one transaction and without touching
+    /// lease or tail. The keeper stays where it is.
+    ///
+    /// # Errors
+    /// As [`Self::install`]; the fence is then as before.
+    pub fn update(&mut self, spec: &FenceSpec) -> Result<(), FenceError> {
+        let by = build::transit_by(self.support);
+        let batch = build::change(&self.spec, spec, by);
+        build::commit(&mut self.netlink, batch)?;
+        self.built = build::confirm(&mut self.netlink, spec, by)?;
+        let spec = spec.clone();
+        self.spec = FenceSpec {
+            keeper_dir: std::mem::take(&mut self.spec.keeper_dir),
+            keeper_program: std::mem::take(&mut self.spec.keeper_program),
+            ..spec
+        };
+        Ok(())
+    }
+
+    /// What each rule has dropped since the fence was last built.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn counters(&mut self) -> Result<Vec<Counter>, FenceError> {
+        picture::counters(&mut self.netlink, TABLE).map_err(FenceError::socket)
+    }
+
+    /// Removes the table and ends the keeper: nothing is fenced any more.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the keeper does not leave.
+    pub fn unfence(mut self) -> Result<(), FenceError> {
+        let batch = build::removal(&mut self.netlink)?;
+        build::commit(&mut self.netlink, batch)?;
+        let dismissed = self.keeper.dismiss();
+        dismissed.map_err(|error| FenceError::Keeper { error })
+    }
+
+    fn left(&mut self, set: &str) -> Result<Option<Duration>, FenceError> {
+        let left = picture::left(&mut self.netlink, TABLE, set).map_err(FenceError::socket)?;
+        Ok(left.map(Duration::from_millis))
+    }
+
+    fn set_time(&self, batch: &mut Batch, set: &'static str, left: u64) {
+        let left = left.max(1);
+        if !self.support.refresh {
+            // Adding first makes sure that there is something to delete.
+            nftables::timed_element(batch, (TABLE, set), &key(), (left, left));
+            nftables::delete_element(batch, (TABLE, set), &key());
+        }
+        nftables::timed_element(batch, (TABLE, set), &key(), (left, left));
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<(), FenceError> {
+        build::commit(&mut self.netlink, batch)
+    }
+
+    /// Commits a batch that begins by deleting the lease: it fails as a whole without one.
+    fn commit_if_live(&mut self, mut batch: Batch) -> Result<(), LeaseError> {
+        nftables::end(&mut batch);
+        let exchanged = self.netlink.exchange(batch, Ack::Last);
+        let refused = exchanged.map_err(FenceError::socket)?;
+        match refused.into_iter().next() {
+            None => Ok(()),
+            Some(Refused {
+                index: 1, error, ..
+            }) if error.kind() == io::ErrorKind::NotFound => Err(LeaseError::Lapsed),
+            Some(refused) => Err(FenceError::refused(refused).into()),
+        }
+    }
+}
+
+/// Removes a fence that no daemon holds any more: its table, and the keeper in this folder
+/// (`steadfastctl unfence`). Whether there was one.
+///
+/// # Errors
+/// Not allowed, or a living daemon owns the fence.
+pub fn remove(keeper_dir: &Path) -> Result<bool, FenceError> {
+    let keeper_failed = |error| FenceError::Keeper { error };
+    let former = Former::find(keeper_dir).map_err(keeper_failed)?;
+    let inherited = former.as_ref().map(Former::socket).transpose();
+    let mut netlink = match inherited.map_err(keeper_failed)?.flatten() {
+        Some(socket) => Netlink::from_fd(socket),
+        None => Netlink::open(NETFILTER),
+    }
+    .map_err(FenceError::socket)?;
+    let was_there = picture::table(&mut netlink, TABLE).map_err(FenceError::socket)?;
+    let batch = build::removal(&mut netlink)?;
+    build::commit(&mut netlink, batch)?;
+    if let Some(former) = former {
+        former.dismiss().map_err(keeper_failed)?;
+    }
+    Ok(was_there.is_some())
+}

@@ -1,0 +1,97 @@
+//! The fence on the real kernel: frames in, frames out, in a network namespace of each story's own.
+//!
+//! A story runs in a child of this program, which first moves into a new namespace: as root by
+//! itself, as an ordinary user behind a user namespace. There a gateway with three ports stands;
+//! their far ends are packet sockets, which play clients, servers and the peer. The program is
+//! also its own keeper, as the daemon is.
+//!
+//! Silence is never waited for: a question that must stay unanswered is followed by one that is
+//! answered, on the same wire.
+//!
+//! Run one story: `cargo test -p steadfast --test fence -- NAME`. Limit: where the kernel refuses
+//! namespaces or nf_tables the stories are "not run", and say so.
+
+#[path = "fence/frames.rs"]
+mod frames;
+#[path = "fence/lease.rs"]
+mod lease;
+#[path = "fence/life.rs"]
+mod life;
+#[path = "fence/packets.rs"]
+mod packets;
+#[path = "fence/sys.rs"]
+mod sys;
+#[path = "fence/world.rs"]
+mod world;
+
+use std::process::{Command, ExitCode, Stdio};
+
+use steadfast::linux::fence::{KEEPER_ARGUMENT, keeper_main};
+
+/// The exit code of a story that could not be played here.
+const NOT_RUN: u8 = 77;
+const STORY_ARGUMENT: &str = "story";
+const HOLD_ARGUMENT: &str = "hold";
+
+type Story = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let stories = || [lease::STORIES, packets::STORIES, life::STORIES].concat();
+    match words[..] {
+        [KEEPER_ARGUMENT] => keeper_main(),
+        [HOLD_ARGUMENT, folder] => life::hold(folder),
+        [STORY_ARGUMENT, name] => play(&stories(), name),
+        _ => run(&stories(), &words),
+    }
+}
+
+/// Runs every story whose name holds the first plain argument, each in its own process.
+fn run(stories: &[Story], words: &[&str]) -> ExitCode {
+    let wanted = words.iter().find(|word| !word.starts_with('-'));
+    let chosen = stories
+        .iter()
+        .filter(|(name, _)| wanted.is_none_or(|wanted| name.contains(wanted)));
+    if words.contains(&"--list") {
+        if !words.contains(&"--ignored") {
+            chosen.for_each(|(name, _)| println!("{name}: test"));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut failed_count = 0;
+    for (name, _) in chosen {
+        let child = Command::new("/proc/self/exe")
+            .args([STORY_ARGUMENT, name])
+            .stdin(Stdio::null())
+            .output()
+            .expect("this program runs");
+        let said = [child.stdout, child.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        match child.status.code() {
+            Some(0) => println!("test {name} ... ok\n{said}"),
+            Some(code) if code == i32::from(NOT_RUN) => {
+                println!("test {name} ... NOT RUN: needs {said}");
+            }
+            _ => {
+                failed_count += 1;
+                println!("test {name} ... FAILED\n{said}");
+            }
+        }
+    }
+    println!("{failed_count} failed");
+    ExitCode::from(u8::from(failed_count > 0))
+}
+
+fn play(stories: &[Story], name: &str) -> ExitCode {
+    if let Err(why) = sys::enter_namespace() {
+        println!("network namespaces ({why})");
+        return ExitCode::from(NOT_RUN);
+    }
+    let (_, story) = stories
+        .iter()
+        .find(|(found, _)| *found == name)
+        .expect("a story of this name");
+    story();
+    ExitCode::SUCCESS
+}
