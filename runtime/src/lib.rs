@@ -1,1 +1,5 @@
 //! Steadfast on Linux: the backends of the shell, the configuration, the daemon and its control.
+
+pub mod journal;
+pub mod logging;
+pub mod store;
