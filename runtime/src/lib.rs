@@ -1,5 +1,7 @@
 //! Steadfast on Linux: the backends of the shell, the configuration, the daemon and its control.
 
+pub mod control;
+pub mod ctl;
 pub mod journal;
 pub mod logging;
 pub mod store;
