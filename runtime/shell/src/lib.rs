@@ -3,3 +3,4 @@
 //! Everything of the outside stands in [`env`]; so the same driver serves gateways and simulators.
 
 pub mod env;
+pub mod orders;

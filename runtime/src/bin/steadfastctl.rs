@@ -1,3 +1,5 @@
-//! The operator's command.
+//! The operator's command; see [`steadfast::ctl`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    steadfast::ctl::main()
+}

@@ -1,0 +1,241 @@
+//! The requests control understands, and their answers.
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use steadfast_core::effect::{Command, Rejection};
+use steadfast_shell::orders::Order;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::socket::{Peer, Rights};
+use super::{BODY_BYTES_MAX, Shared, explain};
+
+/// An error as it is sent.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fault {
+    #[serde(skip)]
+    status: u16,
+    /// What is wrong.
+    pub(super) error: String,
+    /// What to do about it.
+    pub(super) cure: String,
+}
+
+type Answer = Result<Json<serde_json::Value>, Fault>;
+type Body = Result<Bytes, BytesRejection>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Maintenance {
+    on: bool,
+}
+
+/// All routes.
+pub(super) fn router(shared: Shared, rights: Rights) -> Router {
+    let order = |command: Command| {
+        post(move |State(shared): State<Shared>, body: Body| async move {
+            nothing(&body?)?;
+            order(&shared, command).await
+        })
+    };
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/explain", get(explanation))
+        .route("/v1/config", get(config))
+        .route("/v1/takeover", order(Command::TakeOver))
+        .route("/v1/release", order(Command::Release))
+        .route("/v1/enable", order(Command::Enable))
+        .route("/v1/clear-pacified", order(Command::ClearPacified))
+        .route("/v1/maintenance", post(maintenance))
+        .route("/v1/reload", post(reload))
+        .route("/v1/shutdown", post(shutdown))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(rights, permit))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+/// Others may look at status and explanations; all else is for those with rights.
+async fn permit(
+    State(rights): State<Rights>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let open = ["/v1/status", "/v1/explain"].contains(&request.uri().path());
+    if (open && request.method() == Method::GET) || peer.may_command(rights) {
+        return next.run(request).await;
+    }
+    log::warn!(
+        "control: refused {} {} by user {} (process {})",
+        request.method(),
+        request.uri().path(),
+        peer.uid,
+        peer.pid
+    );
+    let error = format!("user {} may not do this", peer.uid);
+    let cure = "ask as root, or become a member of the control group";
+    Fault::new(StatusCode::FORBIDDEN, error, cure).into_response()
+}
+
+async fn status(State(shared): State<Shared>) -> Answer {
+    let status = shared.status.borrow().clone();
+    Ok(Json(json!({ "status": status, "daemon": shared.daemon.facts() })))
+}
+
+async fn explanation(State(shared): State<Shared>) -> Answer {
+    let status = shared.status.borrow().clone();
+    let explanation = explain(&status, &shared.daemon.facts(), &shared.history());
+    Ok(Json(json!(explanation)))
+}
+
+async fn config(State(shared): State<Shared>) -> Answer {
+    let path = shared.daemon.facts().config_path;
+    Ok(Json(json!({ "path": path, "text": shared.daemon.config_text() })))
+}
+
+async fn maintenance(State(shared): State<Shared>, body: Body) -> Answer {
+    let Maintenance { on } = serde_json::from_slice(&body?).map_err(|why| {
+        let error = format!("the body is not understood: {why}");
+        Fault::new(StatusCode::BAD_REQUEST, error, "send {\"on\": true} or {\"on\": false}")
+    })?;
+    let command = if on {
+        Command::MaintenanceOn
+    } else {
+        Command::MaintenanceOff
+    };
+    order(&shared, command).await
+}
+
+async fn reload(State(shared): State<Shared>, body: Body) -> Answer {
+    nothing(&body?)?;
+    let deadline = Instant::now() + shared.answer_wait;
+    let daemon = shared.daemon.clone();
+    let loading = tokio::task::spawn_blocking(move || daemon.load_config());
+    let loaded = timeout_at(deadline, loading).await.map_err(|_| late())?;
+    let loaded = loaded.map_err(|_| gone())?;
+    let refused = |error: String| {
+        let cure = "correct the file and reload again; the old configuration stays in force";
+        Fault::new(StatusCode::CONFLICT, error, cure)
+    };
+    let config = loaded.map_err(refused)?;
+    let (reply, answer) = oneshot::channel();
+    match send(&shared, deadline, Order::Reload { config, reply }, answer).await? {
+        Ok(()) => Ok(done()),
+        Err(why) => Err(refused(why.to_string())),
+    }
+}
+
+async fn shutdown(State(shared): State<Shared>, body: Body) -> Answer {
+    nothing(&body?)?;
+    let deadline = Instant::now() + shared.answer_wait;
+    let sending = shared.orders.send(Order::Shutdown);
+    let sent = timeout_at(deadline, sending).await.map_err(|_| late())?;
+    sent.map(|()| done()).map_err(|_| gone())
+}
+
+async fn order(shared: &Shared, command: Command) -> Answer {
+    let deadline = Instant::now() + shared.answer_wait;
+    let (reply, answer) = oneshot::channel();
+    match send(shared, deadline, Order::Command { command, reply }, answer).await? {
+        Ok(()) => Ok(done()),
+        Err(rejection) => Err(Fault::new(
+            StatusCode::CONFLICT,
+            format!("refused: {rejection}"),
+            cure_of(rejection),
+        )),
+    }
+}
+
+/// Sends an order and waits for its answer, both until the deadline.
+async fn send<T>(
+    shared: &Shared,
+    deadline: Instant,
+    order: Order,
+    answer: oneshot::Receiver<T>,
+) -> Result<T, Fault> {
+    let sent = timeout_at(deadline, shared.orders.send(order)).await;
+    sent.map_err(|_| late())?.map_err(|_| gone())?;
+    let answered = timeout_at(deadline, answer).await;
+    answered.map_err(|_| late())?.map_err(|_| gone())
+}
+
+/// These requests carry nothing, or an empty object.
+fn nothing(body: &Bytes) -> Result<(), Fault> {
+    if matches!(body.trim_ascii(), b"" | b"{}") {
+        return Ok(());
+    }
+    let error = "this request takes no body".to_owned();
+    Err(Fault::new(StatusCode::BAD_REQUEST, error, "send it without a body"))
+}
+
+fn done() -> Json<serde_json::Value> {
+    Json(json!({ "done": true }))
+}
+
+async fn unknown(request: Request) -> Fault {
+    let error = format!("{} is not known here", request.uri().path());
+    Fault::new(StatusCode::NOT_FOUND, error, "use the steadfastctl of the same version")
+}
+
+async fn wrong_method(request: Request) -> Fault {
+    let error = format!("{} does not go with {}", request.method(), request.uri().path());
+    let cure = "read with GET, order with POST";
+    Fault::new(StatusCode::METHOD_NOT_ALLOWED, error, cure)
+}
+
+fn late() -> Fault {
+    let error = "the node did not answer in time".to_owned();
+    let cure = "look at status: the order may still be carried out, or another one is under way";
+    Fault::new(StatusCode::GATEWAY_TIMEOUT, error, cure)
+}
+
+fn gone() -> Fault {
+    let error = "the node has ended".to_owned();
+    let cure = "look at the log of steadfastd and start it again";
+    Fault::new(StatusCode::SERVICE_UNAVAILABLE, error, cure)
+}
+
+const fn cure_of(rejection: Rejection) -> &'static str {
+    match rejection {
+        Rejection::Busy => "wait for the hand-over to end, then ask again",
+        Rejection::NotNow => "look at `steadfastctl explain`: it says what the role waits for",
+        Rejection::NoPeer => "bring a peer into service first; `steadfastctl status` lists them",
+        Rejection::TimedOut => "look at the peer's status and log, then ask again",
+    }
+}
+
+impl Fault {
+    fn new(status: StatusCode, error: String, cure: &str) -> Self {
+        Self {
+            status: status.as_u16(),
+            error,
+            cure: cure.to_owned(),
+        }
+    }
+}
+
+impl From<BytesRejection> for Fault {
+    fn from(why: BytesRejection) -> Self {
+        let error = why.body_text();
+        let cure = "send a body of at most 64 KiB";
+        Self::new(why.status(), error, cure)
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status);
+        (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(self)).into_response()
+    }
+}

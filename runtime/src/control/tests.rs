@@ -1,0 +1,1 @@
+//! Control over real sockets, with a real node's status behind it.

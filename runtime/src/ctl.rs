@@ -1,0 +1,241 @@
+//! The operator's command `steadfastctl`: asks the daemon over its control socket, and shows it.
+//!
+//! What is asked of a running daemon needs that daemon alone, no peer and no network (R11.2).
+//! Exit codes: 0 done, 1 refused or damaged, 2 daemon not reachable, 3 wrong usage.
+
+mod client;
+mod recording;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::Value;
+
+pub use client::{ANSWER_BYTES_MAX, Client, ClientError};
+
+/// The socket asked when no other is given.
+pub const SOCKET: &str = "/run/steadfast/control.sock";
+
+/// Between two looks of `status --watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the command found, as its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// 0: done.
+    Done,
+    /// 1: the daemon refused, or a recording is damaged.
+    Refused,
+    /// 2: no daemon answers.
+    Unreachable,
+    /// 3: wrong usage.
+    Usage,
+}
+
+impl Verdict {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Unreachable => 2,
+            Self::Usage => 3,
+        }
+    }
+}
+
+/// Looks at a gateway's failover and commands it.
+#[derive(Debug, Parser)]
+#[command(name = "steadfastctl", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// The daemon's control socket.
+    #[arg(long, global = true, default_value = SOCKET)]
+    socket: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused by the daemon, or a recording is damaged
+  2  no daemon answers at the socket
+  3  wrong usage";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// End the pacified state after repeated boots.
+    ClearPacified,
+    /// Serve again after a failure.
+    Enable,
+    /// Why this node is what it is, and what would change it.
+    Explain {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the flight recorder's files.
+    Journal {
+        #[command(subcommand)]
+        verb: recording::JournalVerb,
+    },
+    /// Take this node out of service, or back into it.
+    Maintenance {
+        /// On or off.
+        state: Switch,
+    },
+    /// Give the role to a peer.
+    Release,
+    /// Read the configuration file again.
+    Reload,
+    /// Role, peers, ports and alerts.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Again each second, until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Take the role from a peer.
+    Takeover,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let verdict = run(arguments, &mut io::stdout(), &mut io::stderr());
+    ExitCode::from(verdict.code())
+}
+
+/// Runs a command line; the first argument is the command's own name.
+pub fn run(
+    arguments: Vec<std::ffi::OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Verdict {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            let wrong = why.use_stderr();
+            let text = why.render();
+            // Whoever closed our output wants no more of it.
+            let _ = if wrong { write!(err, "{text}") } else { write!(out, "{text}") };
+            return if wrong { Verdict::Usage } else { Verdict::Done };
+        }
+    };
+    let client = match Client::new(arguments.socket) {
+        Ok(client) => client,
+        Err(why) => return complain(err, &why),
+    };
+    match carry_out(arguments.verb, &client, out) {
+        Ok(verdict) => verdict,
+        Err(Trouble::Client(why)) => complain(err, &why),
+        // The reader of our output is gone.
+        Err(Trouble::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => Verdict::Done,
+        Err(Trouble::Output(why)) => {
+            let _ = writeln!(err, "error: {why}");
+            Verdict::Refused
+        }
+    }
+}
+
+/// What ends a command early.
+enum Trouble {
+    Client(ClientError),
+    Output(io::Error),
+}
+
+impl From<ClientError> for Trouble {
+    fn from(why: ClientError) -> Self {
+        Self::Client(why)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(why: io::Error) -> Self {
+        Self::Output(why)
+    }
+}
+
+fn carry_out(verb: Verb, client: &Client, out: &mut dyn Write) -> Result<Verdict, Trouble> {
+    match verb {
+        Verb::ClearPacified => order(client, out, "clear-pacified", "the boot guard lets go"),
+        Verb::Enable => order(client, out, "enable", "this node may serve again"),
+        Verb::Explain { json } => {
+            let answer = client.read("/v1/explain")?;
+            if json {
+                writeln!(out, "{answer:#}")?;
+            } else {
+                table::explanation(&answer, out)?;
+            }
+            Ok(Verdict::Done)
+        }
+        Verb::Journal { verb } => Ok(recording::show(&verb, out)?),
+        Verb::Maintenance { state } => {
+            let on = matches!(state, Switch::On);
+            client.order("/v1/maintenance", &serde_json::json!({ "on": on }))?;
+            writeln!(out, "maintenance is {}", if on { "on" } else { "off" })?;
+            Ok(Verdict::Done)
+        }
+        Verb::Release => order(client, out, "release", "a peer has the role now"),
+        Verb::Reload => order(client, out, "reload", "the new configuration is in force"),
+        Verb::Status { json, watch } => status(client, json, watch, out),
+        Verb::Takeover => order(client, out, "takeover", "this node has the role now"),
+    }
+}
+
+fn order(
+    client: &Client,
+    out: &mut dyn Write,
+    verb: &str,
+    done: &str,
+) -> Result<Verdict, Trouble> {
+    client.order(&format!("/v1/{verb}"), &Value::Null)?;
+    writeln!(out, "{verb}: {done}")?;
+    Ok(Verdict::Done)
+}
+
+fn status(
+    client: &Client,
+    json: bool,
+    watch: bool,
+    out: &mut dyn Write,
+) -> Result<Verdict, Trouble> {
+    loop {
+        let answer = client.read("/v1/status")?;
+        if watch && !json && io::stdout().is_terminal() {
+            // Home, and clear to the end: no flicker.
+            write!(out, "\x1b[H\x1b[J")?;
+        }
+        if json {
+            writeln!(out, "{answer}")?;
+        } else {
+            table::status(&answer, out)?;
+        }
+        out.flush()?;
+        if !watch {
+            return Ok(Verdict::Done);
+        }
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+fn complain(err: &mut dyn Write, why: &ClientError) -> Verdict {
+    // Nothing is left to tell if standard error is gone.
+    let _ = writeln!(err, "error: {why}\n cure: {}", why.cure());
+    match why {
+        ClientError::Refused { .. } => Verdict::Refused,
+        ClientError::Unreachable { .. } | ClientError::Unclear(_) => Verdict::Unreachable,
+    }
+}

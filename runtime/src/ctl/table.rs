@@ -1,0 +1,122 @@
+//! Status and explanation for people: short lines, the most important first.
+//!
+//! The answer is read field by field and leniently, so that a newer daemon's status still shows.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+use steadfast_core::{Instant, NodeId};
+
+use crate::control::{DaemonFacts, Explanation, in_words, node_name};
+
+/// Prints a status.
+pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let daemon: DaemonFacts =
+        serde_json::from_value(answer["daemon"].clone()).unwrap_or_default();
+    let status = &answer["status"];
+    let node = node_name(&daemon, id(&status["node"]));
+    let since = ago(&daemon, &status["since"]);
+    let configured = word(&status["configured"]);
+    writeln!(out, "{node}: {} since {since}", word(&status["role"]).to_uppercase())?;
+    writeln!(out, "  why         {}", word(&status["why_text"]))?;
+    writeln!(out, "  configured  {configured}")?;
+    writeln!(out, "  epoch       {}", word(&status["epoch"]))?;
+    let health = status["health"].as_u64().unwrap_or_default();
+    let health = if health == 0 { "whole".to_owned() } else { format!("class {health}") };
+    writeln!(out, "  health      {health}")?;
+    let fence = if status["fence_whole"] == true { "whole" } else { "NOT WHOLE" };
+    writeln!(out, "  fence       {fence} {}", in_brackets(&daemon.fence))?;
+    if status["maintenance"] == true {
+        writeln!(out, "  maintenance on")?;
+    }
+    peers(&daemon, status, out)?;
+    ports(&daemon, status, out)?;
+    for alert in &daemon.alerts {
+        writeln!(out, "ALERT {alert}")?;
+    }
+    if status["same_role"] == true {
+        writeln!(out, "ALERT a peer is configured with the same role")?;
+    }
+    for note in &daemon.notes {
+        writeln!(out, "note  {note}")?;
+    }
+    let up = in_words(Duration::from_secs(daemon.uptime_s));
+    let scheduling = in_brackets(&daemon.scheduling);
+    writeln!(out, "steadfastd {}, process {}, up {up} {scheduling}", daemon.build, daemon.pid)
+}
+
+/// Prints an explanation.
+pub(super) fn explanation(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let read = serde_json::from_value::<Explanation>(answer.clone());
+    let Ok(told) = read else {
+        return writeln!(out, "{answer:#}");
+    };
+    writeln!(out, "{}", told.summary)?;
+    let peers = told.peers.into_iter().map(|peer| peer.text).collect();
+    let parts = [
+        ("What led here", told.chain),
+        ("What else is true", told.facts),
+        ("Peers", peers),
+        ("What would change it", told.changes),
+    ];
+    for (title, lines) in parts.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        writeln!(out, "{title}")?;
+        lines.iter().try_for_each(|line| writeln!(out, "  - {line}"))?;
+    }
+    Ok(())
+}
+
+fn peers(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "peers                  liveness  role       heard          paths  kernel asked on")?;
+    for peer in status["peers"].as_array().into_iter().flatten() {
+        let age = serde_json::from_value(peer["age"].clone()).ok().flatten();
+        let age = age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", in_words(age)));
+        writeln!(
+            out,
+            "  {:<20} {:<9} {:<10} {age:<14} {:<6} {} segments",
+            node_name(daemon, id(&peer["node"])),
+            word(&peer["liveness"]),
+            word(&peer["role"]),
+            word(&peer["paths_alive"]),
+            word(&peer["segments_armed"]),
+        )?;
+    }
+    Ok(())
+}
+
+fn ports(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "ports")?;
+    for port in status["ports"].as_array().into_iter().flatten() {
+        let number = port["port"].as_u64().and_then(|number| u8::try_from(number).ok());
+        let name = number.and_then(|number| daemon.port_names.get(&number));
+        let name = name.cloned().unwrap_or_else(|| word(&port["port"]));
+        let carrier = if port["up"] == true { "up" } else { "DOWN" };
+        let hears = if port["receives"] == true { "hears others" } else { "hears nobody" };
+        let since = ago(daemon, &port["since"]);
+        writeln!(out, "  {name:<20} {carrier:<9} {hears}, carrier since {since}")?;
+    }
+    Ok(())
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.chars().filter(|letter| !letter.is_control()).collect(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn id(value: &Value) -> NodeId {
+    let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
+    NodeId(number.unwrap_or_default())
+}
+
+fn ago(daemon: &DaemonFacts, value: &Value) -> String {
+    let at = Instant::from_nanos(value.as_u64().unwrap_or_default());
+    in_words(daemon.now.since(at))
+}
+
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("({text})") }
+}

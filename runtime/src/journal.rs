@@ -1,0 +1,247 @@
+//! The flight recorder (R14.2): everything a node was told and what it wanted, bounded, on disk.
+//!
+//! The core is a function of its inputs, so the inputs *are* the reproduction: [`replay`] feeds
+//! them to a fresh node and compares what comes out, bit for bit. Effects are kept for that
+//! comparison; of a sent frame only a digest, since the replay makes the frame itself.
+//!
+//! ```text
+//! driver ─ note ─► mailbox (bytes and entries bounded) ─► thread ─► journal-00000007.bin  1 MiB
+//!                  full: counted, a gap in the stream               journal-00000008.bin  ...
+//!                                                                   oldest deleted beyond 8
+//! ```
+//!
+//! Each file begins with the whole description of its life (build, configuration, boot), so each
+//! can be read alone. No secret is ever written: keys come from the operator at the replay.
+//!
+//! The hard case is a loss: of entries (the disk is slower than the wire), of a tail (power cut),
+//! of a byte. Each is found, named and stands in the stream where it happened; a replay ends there
+//! and says so, instead of blaming the node.
+//!
+//! The limit: a node's inner state is not written down, so a life can be replayed only while its
+//! first file still exists. At 10 advertisements a second on three paths a life writes about
+//! 12 kB/s; whoever wants to replay a day sets the bounds to a gigabyte.
+
+mod codec;
+mod entry;
+mod reader;
+mod replay;
+mod words;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use steadfast_core::Instant;
+use steadfast_core::boot::Boot;
+use steadfast_core::config::Config;
+use steadfast_shell::env::{Entry, Journal};
+
+pub use codec::ENTRY_BYTES_MAX;
+pub use entry::{
+    ConfigFacts, Hole, LifeFacts, PeerFacts, PortFacts, Stored, StoredEffect, StoredInput, Timed,
+};
+pub use reader::{FILE_BYTES_MAX, FILES_READ_MAX, Life, Reading, read};
+pub use replay::{Outcome, replay};
+
+/// Entries waiting for the disk. Beyond this an entry is lost and counted.
+pub const MAILBOX_ENTRIES_MAX: usize = 8_192;
+/// Bytes waiting for the disk, likewise: a minute and more of ordinary traffic.
+pub const MAILBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of configuration text that are kept; the rest is cut off. A replay does not need it.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// How long [`Recorder::close`] waits for the disk.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Where and how much is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory; made if needed, closed to others (mode 0700).
+    pub folder: PathBuf,
+    /// Bytes of a file. A file is longer only if its opening and one entry alone are.
+    pub file_bytes_max: u64,
+    /// Files kept; at least 1.
+    pub files_max: usize,
+}
+
+impl Settings {
+    /// 8 files of 1 MiB in `folder`.
+    pub const fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            file_bytes_max: 1024 * 1024,
+            files_max: 8,
+        }
+    }
+}
+
+/// What a life began with.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Version and build id of the program.
+    pub build: &'a str,
+    /// The configuration as the node takes it; its keys are not written.
+    pub config: &'a Config,
+    /// The configuration file's text, for people. It must name secret files, not hold secrets.
+    pub text: &'a str,
+    /// Exactly what the node was made with.
+    pub boot: &'a Boot,
+}
+
+/// What the recorder has done so far; for status.
+#[derive(Debug, Default)]
+pub struct Counters {
+    written: AtomicU64,
+    lost: AtomicU64,
+    failures: AtomicU64,
+    waiting_bytes: AtomicUsize,
+    /// Lost since the last entry that got into the mailbox.
+    unsaid: AtomicU64,
+}
+
+impl Counters {
+    /// Entries on disk.
+    pub fn written_count(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Entries lost: no room in the mailbox, too long, or refused by the disk.
+    pub fn lost_count(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Writes that the disk refused.
+    pub fn failure_count(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn lose(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// What goes from the driver to the writing thread.
+struct Message {
+    /// Entries lost right before this one.
+    lost_before: u64,
+    /// A role change: synced to the disk at once.
+    important: bool,
+    body: Vec<u8>,
+}
+
+/// The driver's end of the recorder.
+#[derive(Debug)]
+pub struct Recorder {
+    mailbox: SyncSender<Message>,
+    counters: Arc<Counters>,
+    done: Receiver<()>,
+}
+
+impl Recorder {
+    /// Starts recording a life. A disk that refuses is no reason not to start: it shows in the
+    /// counters.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub fn start(settings: Settings, origin: Origin<'_>) -> io::Result<Self> {
+        let (mailbox, waiting) = sync_channel(MAILBOX_ENTRIES_MAX);
+        let (finish, done) = sync_channel(1);
+        let counters = Arc::new(Counters::default());
+        let writer = writer::Writer::new(settings, life_facts(origin), Arc::clone(&counters));
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || {
+                writer.run(&waiting);
+                // Nobody may wait for this any more.
+                let _ = finish.send(());
+            })?;
+        Ok(Self {
+            mailbox,
+            counters,
+            done,
+        })
+    }
+
+    /// The counters; they outlive the recorder.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Notes that the node runs with another configuration from now on.
+    pub fn reloaded(&mut self, at: Instant, config: &Config, text: &str) {
+        let facts = ConfigFacts::new(config, cut(text));
+        self.put(codec::config(at, &facts), true);
+    }
+
+    /// Writes what waits and marks the life as ended in order. False if the disk did not manage
+    /// that within [`CLOSE_WAIT`].
+    pub fn close(self) -> bool {
+        let Self { mailbox, done, .. } = self;
+        drop(mailbox);
+        done.recv_timeout(CLOSE_WAIT).is_ok()
+    }
+
+    fn put(&self, body: Vec<u8>, important: bool) {
+        let counters = &self.counters;
+        let length = body.len();
+        let waiting = counters.waiting_bytes.fetch_add(length, Ordering::AcqRel);
+        let fits = length <= ENTRY_BYTES_MAX && waiting.saturating_add(length) <= MAILBOX_BYTES_MAX;
+        let lost_before = counters.unsaid.swap(0, Ordering::AcqRel);
+        let message = Message {
+            lost_before,
+            important,
+            body,
+        };
+        if !fits || self.mailbox.try_send(message).is_err() {
+            counters.waiting_bytes.fetch_sub(length, Ordering::AcqRel);
+            counters
+                .unsaid
+                .fetch_add(lost_before.saturating_add(1), Ordering::AcqRel);
+            counters.lose(1);
+        }
+    }
+}
+
+impl Journal for Recorder {
+    fn note(&mut self, at: Instant, entry: Entry<'_>) {
+        match entry {
+            Entry::Input(input) => self.put(codec::input(at, input), false),
+            Entry::Effect(effect) => self.put(codec::effect(at, effect), false),
+            Entry::Status(status) => self.put(codec::status(at, status), true),
+        }
+    }
+}
+
+fn life_facts(origin: Origin<'_>) -> LifeFacts {
+    let Boot {
+        now,
+        seed,
+        kernel_boot,
+        uptime,
+        restored,
+    } = origin.boot;
+    LifeFacts {
+        build: origin.build.to_owned(),
+        now: *now,
+        seed: *seed,
+        kernel_boot: *kernel_boot,
+        uptime: *uptime,
+        restored: restored.clone(),
+        config: ConfigFacts::new(origin.config, cut(origin.text)),
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests;
