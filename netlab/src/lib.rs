@@ -1,1 +1,4 @@
 //! The world lab.
+
+pub mod instruments;
+pub mod pcap;
