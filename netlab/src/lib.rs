@@ -2,3 +2,4 @@
 
 pub mod instruments;
 pub mod pcap;
+pub mod race;

@@ -238,6 +238,9 @@ mod tests {
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}");
-        assert!(text.contains("lan.a") && text.contains("nanoseconds"), "{text}");
+        assert!(
+            text.contains("lan.a") && text.contains("nanoseconds"),
+            "{text}"
+        );
     }
 }

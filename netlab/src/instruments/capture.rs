@@ -265,7 +265,10 @@ impl Instrument for Capture {
 /// The virtual addresses of each segment, from first to last.
 fn ranges(layout: &Layout) -> Vec<std::ops::RangeInclusive<std::net::Ipv4Addr>> {
     let range = |segment: &Segment| {
-        let (first, last) = (segment.virtuals.iter().min()?, segment.virtuals.iter().max()?);
+        let (first, last) = (
+            segment.virtuals.iter().min()?,
+            segment.virtuals.iter().max()?,
+        );
         Some(*first..=*last)
     };
     let served = layout.segments.iter().filter_map(range);

@@ -21,9 +21,9 @@ use super::CONNECTION_PORT;
 use super::recorder::{Desk, Instrument};
 
 /// From one connection to the next.
-pub const EVERY: Duration = Duration::from_millis(10);
+const EVERY: Duration = Duration::from_millis(10);
 /// A connection that takes longer has failed. Linux repeats a lost first packet after 1 s.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks at what has come.
 const TURN: Duration = Duration::from_millis(2);
 /// Connections waited for at once, at either end: more than begin within [`PATIENCE`]. Beyond it

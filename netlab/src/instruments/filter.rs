@@ -93,10 +93,7 @@ pub(super) fn probes() -> Vec<Instruction> {
 
 /// What events are made of: our own frames, ARP, and IPv4 from a virtual address, but nothing that
 /// goes to the observer.
-pub(super) fn sights(
-    observer: MacAddr,
-    virtuals: &[RangeInclusive<Ipv4Addr>],
-) -> Vec<Instruction> {
+pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<Ipv4Addr>]) -> Vec<Instruction> {
     let mut program = vec![
         load(LOAD_WORD, 0),
         test(IF_EQUAL, prefix(observer), 3, 0),
@@ -172,7 +169,9 @@ mod tests {
                     let Some(bytes) = frame.get(place..place + width) else {
                         return 0;
                     };
-                    register = bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+                    register = bytes
+                        .iter()
+                        .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
                 }
             }
         }
@@ -237,7 +236,11 @@ mod tests {
         assert!(takes(&arp(PEER, PEER)));
         assert!(!takes(&arp(OBSERVER, PEER)));
         for (last, taken) in [(0, false), (1, true), (3, true), (5, true), (6, false)] {
-            assert_eq!(takes(&ipv4(17, [10, 77, 0, last], &[0; 8])), taken, "{last}");
+            assert_eq!(
+                takes(&ipv4(17, [10, 77, 0, last], &[0; 8])),
+                taken,
+                "{last}"
+            );
         }
         let mut other = Vec::new();
         ethernet::header(&mut other, PEER, PEER, ethertype::IPV6);

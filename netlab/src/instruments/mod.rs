@@ -39,13 +39,15 @@ use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Layout, Plan};
 use steadfast_scenarios::trace::{Holder, Names};
 
-pub use capture::{Capture, Tap};
+pub use capture::{Capture, SharedRecording, Tap};
 pub use clock::RunClock;
-pub use connections::{Connection, ConnectionLog, Connections};
+pub use connections::{Connection, ConnectionLog, Connections, Enter};
 pub use neighbours::{Neighbours, Station};
 pub use observer::{Eye, Observer};
 pub use probes::{Outlet, Pace, ProbeSender};
-pub use recorder::{Desk, Finished, Instrument, Recorder, Setup, Stall};
+pub use recorder::{
+    BLIND_AFTER, Desk, Finished, HOLD_BACK, Instrument, Recorder, STALLS_MAX, Setup, Stall,
+};
 pub use stall::StallWatch;
 pub use sys::PacketSocket;
 

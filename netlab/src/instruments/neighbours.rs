@@ -77,7 +77,10 @@ impl Station {
         virtual_mac: MacAddr,
         ports: &[(NodeId, &str)],
     ) -> io::Result<Self> {
-        let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM);
+        let (family, kind) = (
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::DGRAM,
+        );
         let asker = rustix::net::socket(family, kind, None)?;
         let mut indexes = Vec::with_capacity(ports.len());
         for (gateway, interface) in ports {
@@ -133,7 +136,9 @@ impl Station {
                 for (address, ip) in (0..ASKED_MAX).zip(&segment.virtuals) {
                     let about = |entry: &&NeighbourMessage| {
                         let ip = NeighbourAddress::Inet(*ip);
-                        entry.attributes.contains(&NeighbourAttribute::Destination(ip))
+                        entry
+                            .attributes
+                            .contains(&NeighbourAttribute::Destination(ip))
                     };
                     let mac = entries.iter().find(about).and_then(mac_of);
                     let holder = holder_of(layout, segment.id, mac);
@@ -290,8 +295,13 @@ fn read(datagram: &[u8], entries: &mut Vec<NeighbourMessage>) -> io::Result<bool
 /// The MAC of an entry, if it has one: kernels give none for an entry that failed or is not
 /// answered yet.
 fn mac_of(entry: &NeighbourMessage) -> Option<MacAddr> {
-    entry.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::LinkLayerAddress(bytes) => bytes.as_slice().try_into().ok().map(MacAddr),
-        _ => None,
-    })
+    entry
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                bytes.as_slice().try_into().ok().map(MacAddr)
+            }
+            _ => None,
+        })
 }

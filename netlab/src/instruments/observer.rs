@@ -32,7 +32,7 @@ use super::sys::{Batch, PacketSocket};
 use super::{ASKED_MAX, filter};
 
 /// From round to round.
-pub const ROUND: Duration = Duration::from_millis(1);
+const ROUND: Duration = Duration::from_millis(1);
 /// Rounds whose answers can be told apart.
 const TAGS: u8 = 16;
 /// Batches of answers read from a socket in one round; more wait for the next.
@@ -165,7 +165,11 @@ impl Sight {
                 address,
             };
             let mac = virtual_mac.unwrap_or(port.mac);
-            questions.extend(virtuals.clone().map(|(at, ip)| question(mac, *ip, Some(at))));
+            questions.extend(
+                virtuals
+                    .clone()
+                    .map(|(at, ip)| question(mac, *ip, Some(at))),
+            );
             questions.extend(port.unit.map(|ip| question(port.mac, ip, None)));
         }
         let mac = segment.observer_mac();

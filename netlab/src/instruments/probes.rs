@@ -216,7 +216,9 @@ impl Progress {
         };
         // What the kernel refuses is a lost probe, and is told as one by never arriving.
         let _ = if self.echo {
-            outlet.icmp.send_to(&echo(self.seq, &body.encode()), &self.to)
+            outlet
+                .icmp
+                .send_to(&echo(self.seq, &body.encode()), &self.to)
         } else {
             outlet.udp.send_to(&body.encode(), &self.to)
         };
@@ -337,9 +339,9 @@ mod tests {
     fn probes_echo_checksum_holds() {
         for seq in [0, 1, 65_535, 1_000_000] {
             let bytes = echo(seq, &[7; LEN]);
-            let pairs = bytes.chunks(2).map(|pair| {
-                u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low))
-            });
+            let pairs = bytes
+                .chunks(2)
+                .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
             let sum: u32 = pairs.sum();
             assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
         }

@@ -24,9 +24,9 @@ use super::clock::RunClock;
 use super::sys;
 
 /// Told and not yet taken; further ones are dropped, counted and make the run blind.
-pub const QUEUE_MAX: usize = 1 << 15;
+const QUEUE_MAX: usize = 1 << 15;
 /// Held back at once; beyond it the earliest is released before its time.
-pub const HELD_MAX: usize = 1 << 18;
+const HELD_MAX: usize = 1 << 18;
 /// Stalls remembered; later ones are only told as events.
 pub const STALLS_MAX: usize = 4_096;
 /// How long events are held back unless told otherwise: what the observer needs to judge a lost
@@ -365,9 +365,15 @@ mod tests {
         let finished = recorder.stop(MS);
         assert_eq!(finished.late_count, 1);
         let since = Instant::from_millis(30);
-        let blind = |event: &Event| matches!(event.kind, EventKind::Blind { since: it, .. } if it == since);
+        let blind =
+            |event: &Event| matches!(event.kind, EventKind::Blind { since: it, .. } if it == since);
         assert!(finished.events.iter().any(blind));
-        assert!(finished.events.iter().all(|it| it.at >= Instant::from_millis(50)));
+        assert!(
+            finished
+                .events
+                .iter()
+                .all(|it| it.at >= Instant::from_millis(50))
+        );
     }
 
     /// The queue has an end: what does not fit is counted and told, and nobody waits.

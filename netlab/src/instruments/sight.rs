@@ -141,8 +141,14 @@ mod tests {
             frame.extend([0; 4]);
             source_kind(&frame)
         };
-        assert_eq!(from(layout.segments[0].virtuals[0]), Some(SourceKind::Datagram));
-        assert_eq!(from(layout.segments[1].virtuals[0]), Some(SourceKind::Datagram));
+        assert_eq!(
+            from(layout.segments[0].virtuals[0]),
+            Some(SourceKind::Datagram)
+        );
+        assert_eq!(
+            from(layout.segments[1].virtuals[0]),
+            Some(SourceKind::Datagram)
+        );
         assert_eq!(from(layout.hosts[0].address), None);
     }
 

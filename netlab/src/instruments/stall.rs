@@ -13,7 +13,7 @@ use super::recorder::{Desk, Instrument, Stall};
 /// How often it wakes.
 const ROUND: Duration = Duration::from_millis(1);
 /// Later than this is a stall.
-pub const LATE_MAX: Duration = Duration::from_millis(5);
+const LATE_MAX: Duration = Duration::from_millis(5);
 
 /// Watches the machine's own lateness.
 #[derive(Clone, Copy, Debug, Default)]

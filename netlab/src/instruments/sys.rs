@@ -8,7 +8,10 @@
 //! The hard case is a socket that overflows: the kernel drops and counts, see
 //! [`PacketSocket::dropped`]. The limit: of frames longer than [`SNAP`] only the beginning is seen.
 
-#![expect(unsafe_code, reason = "packet sockets, batches and priorities have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "packet sockets, batches and priorities have no safe wrapper"
+)]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -38,7 +41,6 @@ const CONTROL_WORDS: usize = 8;
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
-    index: i32,
 }
 
 impl PacketSocket {
@@ -59,14 +61,29 @@ impl PacketSocket {
         attach(fd.as_fd(), filter)?;
         set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1_i32)?;
         let ignore = i32::from(!outgoing);
-        set(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &ignore)?;
-        let forced = set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &QUEUE_BYTES);
+        set(
+            fd.as_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_IGNORE_OUTGOING,
+            &ignore,
+        )?;
+        let forced = set(
+            fd.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            &QUEUE_BYTES,
+        );
         forced.or_else(|_| set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, &QUEUE_BYTES))?;
         // SAFETY: all zeros are a valid value of this plain structure.
         let mut request: libc::packet_mreq = unsafe { zeroed() };
         request.mr_ifindex = index;
         request.mr_type = libc::PACKET_MR_PROMISC as u16;
-        set(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)?;
+        set(
+            fd.as_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            &request,
+        )?;
         // SAFETY: as above.
         let mut place: libc::sockaddr_ll = unsafe { zeroed() };
         place.sll_family = libc::AF_PACKET as u16;
@@ -75,12 +92,7 @@ impl PacketSocket {
         let length = size_of::<libc::sockaddr_ll>() as u32;
         // SAFETY: the address is valid for the length told, and outlives the call.
         check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const place).cast(), length) })?;
-        Ok(Self { fd, index })
-    }
-
-    /// The interface's number in its namespace.
-    pub(super) const fn index(&self) -> i32 {
-        self.index
+        Ok(Self { fd })
     }
 
     /// Sends these frames in order and says how many the kernel took; it stops at the first that
@@ -138,7 +150,13 @@ impl PacketSocket {
         // SAFETY: every header points at rooms of the lengths told, which nobody else uses and
         // which outlive the call.
         let got = unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), count, flags as _, std::ptr::null_mut())
+            libc::recvmmsg(
+                fd,
+                headers.as_mut_ptr(),
+                count,
+                flags as _,
+                std::ptr::null_mut(),
+            )
         };
         let Ok(got) = usize::try_from(got) else {
             let error = io::Error::last_os_error();
