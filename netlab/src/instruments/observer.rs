@@ -1,0 +1,356 @@
+//! The observer: asks each gateway's own MAC, a thousand times a second, what it answers for.
+//!
+//! On each switched segment it has an outlet of the switch. Each round asks every gateway by
+//! unicast ARP for the segment's first virtual addresses and for its unit address. The sender
+//! address is 0.0.0.0: kernels answer that, and make no neighbour entry for it.
+//!
+//! ARP has no room for a round's number, but the answer goes to the MAC that asked. So the observer
+//! has sixteen MACs, one for each round modulo 16; its switch learns them all, and an answer says
+//! by its destination which round asked. `rounds` makes the changes of them.
+//!
+//! The hard case is a virtual MAC: it answers in nobody's name, so through a switch nobody could
+//! say who answered. There each gateway is asked at the switch's end of its own port
+//! ([`Eye::ports`]), where only its own answers come by.
+//!
+//! The limit: what a switch does not forward is not seen, and without questions (its outlet is
+//! dark) it keeps the last answer.
+
+use core::time::Duration;
+use std::io;
+use std::net::Ipv4Addr;
+
+use steadfast_core::wire::arp::{Arp, Operation};
+use steadfast_core::wire::ethernet::Frame;
+use steadfast_core::{Instant, MacAddr, NodeId};
+use steadfast_scenarios::SegmentId;
+use steadfast_scenarios::format::{Plan, Segment};
+use steadfast_scenarios::trace::EventKind;
+
+use super::recorder::{Desk, Instrument, Stall};
+use super::rounds::{Change, Ledger};
+use super::sys::{Batch, PacketSocket};
+use super::{ASKED_MAX, filter};
+
+/// From round to round.
+const ROUND: Duration = Duration::from_millis(1);
+/// Rounds whose answers can be told apart.
+const TAGS: u8 = 16;
+/// Batches of answers read from a socket in one round; more wait for the next.
+const BATCHES_MAX: usize = 4;
+/// Woken later than this, a round is told as a stall.
+const LATE_MAX: Duration = Duration::from_millis(2);
+
+/// The observer's sockets on one segment.
+#[derive(Debug)]
+pub struct Eye {
+    /// The segment.
+    pub segment: SegmentId,
+    /// At its outlet of the switch: from [`Observer::outlet`].
+    pub outlet: PacketSocket,
+    /// With a virtual MAC only, from [`Observer::outlet`] too: at the switch's end of each
+    /// gateway's port.
+    pub ports: Vec<(NodeId, PacketSocket)>,
+}
+
+/// Watches who answers on all served segments.
+#[derive(Debug)]
+pub struct Observer {
+    sights: Vec<Sight>,
+    batch: Batch,
+    round: Duration,
+}
+
+/// One segment.
+#[derive(Debug)]
+struct Sight {
+    segment: SegmentId,
+    mac: MacAddr,
+    lines: Vec<Line>,
+    questions: Vec<Question>,
+    ledger: Ledger,
+}
+
+/// One socket, and what is asked through it.
+#[derive(Debug)]
+struct Line {
+    socket: PacketSocket,
+    /// Indexes into the segment's questions.
+    asks: Vec<usize>,
+    /// By tag: the frames of a round, ready to send.
+    frames: Vec<Vec<Vec<u8>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    gateway: NodeId,
+    mac: MacAddr,
+    ip: Ipv4Addr,
+    /// The virtual address's index; none for the unit address.
+    address: Option<u16>,
+}
+
+impl Observer {
+    /// Opens a socket for an [`Eye`], at an interface of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// When there is no such interface, or no right to open packet sockets there.
+    pub fn outlet(segment: &Segment, interface: &str) -> io::Result<PacketSocket> {
+        let wanted = filter::answers(segment.observer_mac());
+        PacketSocket::open(interface, &wanted, false)
+    }
+
+    /// Asks on these segments each [`ROUND`]. `virtual_mac` is the MAC that virtual addresses
+    /// answer with, if not the gateways' own.
+    pub fn new(plan: &Plan, eyes: Vec<Eye>, virtual_mac: Option<MacAddr>) -> Self {
+        let sights = eyes.into_iter().filter_map(|eye| {
+            let segment = plan.layout.segments.get(eye.segment.index())?;
+            Some(Sight::new(plan, segment, eye, virtual_mac))
+        });
+        Self {
+            sights: sights.collect(),
+            batch: Batch::new(),
+            round: ROUND,
+        }
+    }
+}
+
+impl Instrument for Observer {
+    fn name(&self) -> &'static str {
+        "observer"
+    }
+
+    fn run(&mut self, desk: &Desk) -> io::Result<()> {
+        let clock = desk.clock();
+        let mut due = clock.now();
+        let mut tag = 0;
+        while !desk.stopped() {
+            clock.sleep_until(due);
+            let now = clock.now();
+            if now.since(due) > LATE_MAX {
+                let late = now.since(due).as_micros();
+                desk.stall(Stall {
+                    since: due,
+                    until: now,
+                    why: format!("the observer asked {late} us late"),
+                });
+            }
+            for sight in &mut self.sights {
+                sight.listen(desk, &mut self.batch)?;
+                sight.tell(desk, now);
+            }
+            let at = clock.now();
+            for sight in &mut self.sights {
+                sight.ask(tag, at);
+            }
+            tag = (tag + 1) % TAGS;
+            due = due.after(self.round).max(now.after(self.round / 2));
+        }
+        Ok(())
+    }
+}
+
+impl Sight {
+    fn new(plan: &Plan, segment: &Segment, eye: Eye, virtual_mac: Option<MacAddr>) -> Self {
+        let virtuals = (0..ASKED_MAX).zip(&segment.virtuals);
+        let mut questions = Vec::new();
+        for gateway in &plan.layout.gateways {
+            let mut ports = gateway.ports.iter();
+            let Some(port) = ports.find(|port| port.segment == segment.id) else {
+                continue;
+            };
+            let question = |mac, ip, address| Question {
+                gateway: gateway.id,
+                mac,
+                ip,
+                address,
+            };
+            let mac = virtual_mac.unwrap_or(port.mac);
+            questions.extend(
+                virtuals
+                    .clone()
+                    .map(|(at, ip)| question(mac, *ip, Some(at))),
+            );
+            questions.extend(port.unit.map(|ip| question(port.mac, ip, None)));
+        }
+        let mac = segment.observer_mac();
+        let mut lines = vec![Line::new(eye.outlet, mac, &questions, |question| {
+            question.address.is_none() || virtual_mac.is_none()
+        })];
+        for (gateway, socket) in eye.ports {
+            let asks = |it: &Question| {
+                virtual_mac.is_some() && it.gateway == gateway && it.address.is_some()
+            };
+            lines.push(Line::new(socket, mac, &questions, asks));
+        }
+        Self {
+            segment: segment.id,
+            mac,
+            lines,
+            ledger: Ledger::new(questions.iter().map(|it| it.address).collect()),
+            questions,
+        }
+    }
+
+    /// Asks everything once; a round of which a question could not be sent does not count.
+    fn ask(&mut self, tag: u8, at: Instant) {
+        let mut whole = true;
+        for line in &self.lines {
+            let frames = &line.frames[usize::from(tag)];
+            whole &= line.socket.send(frames) == frames.len();
+        }
+        if whole {
+            self.ledger.asked(tag, at);
+        }
+    }
+
+    fn listen(&mut self, desk: &Desk, batch: &mut Batch) -> io::Result<()> {
+        for line in &self.lines {
+            for _ in 0..BATCHES_MAX {
+                let count = line.socket.receive(batch).or_else(dark)?;
+                let reading = desk.clock().read();
+                for caught in batch.frames() {
+                    let answer = read(self.mac, caught.bytes);
+                    let Some((tag, mac, ip)) = answer else {
+                        continue;
+                    };
+                    let asked = |it: &Question| it.mac == mac && it.ip == ip;
+                    let mut asks = line.asks.iter().copied();
+                    if let Some(question) = asks.find(|it| asked(&self.questions[*it])) {
+                        let at = reading.time_of(caught.stamp);
+                        self.ledger.answered(tag, question, at);
+                    }
+                }
+                if count < super::sys::BATCH {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, desk: &Desk, now: Instant) {
+        for change in self.ledger.judge(now) {
+            desk.tell(change.at, self.event(&change));
+        }
+    }
+
+    fn event(&self, change: &Change) -> EventKind {
+        let question = &self.questions[change.question];
+        let (segment, gateway) = (self.segment, question.gateway);
+        match question.address {
+            Some(address) => EventKind::Owner {
+                segment,
+                gateway,
+                address,
+                answered: change.answered,
+            },
+            None => EventKind::Reachable {
+                segment,
+                gateway,
+                reachable: change.answered,
+            },
+        }
+    }
+}
+
+impl Line {
+    fn new(
+        socket: PacketSocket,
+        mac: MacAddr,
+        questions: &[Question],
+        asks: impl Fn(&Question) -> bool,
+    ) -> Self {
+        let chosen = questions.iter().enumerate().filter(|(_, it)| asks(it));
+        let asks: Vec<usize> = chosen.map(|(at, _)| at).collect();
+        let frames = |tag| {
+            let frame = |at: &usize| frame(tagged(mac, tag), &questions[*at]);
+            asks.iter().map(frame).collect()
+        };
+        Self {
+            frames: (0..TAGS).map(frames).collect(),
+            socket,
+            asks,
+        }
+    }
+}
+
+/// A socket whose interface is down reads as empty: it comes back with the interface.
+pub(super) fn dark(error: io::Error) -> io::Result<usize> {
+    match error.kind() {
+        io::ErrorKind::NetworkDown => Ok(0),
+        _ => Err(error),
+    }
+}
+
+/// The observer's MAC of a round.
+fn tagged(mac: MacAddr, tag: u8) -> MacAddr {
+    let [a, b, c, d, e, _] = mac.0;
+    MacAddr([a, b, c, d, e, tag + 1])
+}
+
+fn frame(asker: MacAddr, question: &Question) -> Vec<u8> {
+    let arp = Arp {
+        operation: Operation::Request,
+        sender_mac: asker,
+        sender_ip: Ipv4Addr::UNSPECIFIED,
+        target_mac: MacAddr::default(),
+        target_ip: question.ip,
+    };
+    arp.frame(question.mac, asker)
+}
+
+/// The round's tag, who answers, and for what; nothing if it is no answer to us.
+fn read(mac: MacAddr, bytes: &[u8]) -> Option<(u8, MacAddr, Ipv4Addr)> {
+    let frame = Frame::parse(bytes)?;
+    let arp = Arp::parse(frame.payload)?;
+    let tag = frame.destination.0[5].checked_sub(1)?;
+    let ours = tag < TAGS && frame.destination == tagged(mac, tag);
+    let answers = arp.operation == Operation::Reply && arp.sender_mac == frame.source;
+    (ours && answers).then_some((tag, arp.sender_mac, arp.sender_ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBSERVER: MacAddr = MacAddr([2, 0x77, 1, 2, 0, 1]);
+    const GATEWAY: MacAddr = MacAddr([2, 0x77, 1, 0, 0, 1]);
+    const IP: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+
+    fn reply(to: MacAddr, sender_mac: MacAddr, source: MacAddr) -> Vec<u8> {
+        let arp = Arp {
+            operation: Operation::Reply,
+            sender_mac,
+            sender_ip: IP,
+            target_mac: to,
+            target_ip: Ipv4Addr::UNSPECIFIED,
+        };
+        arp.frame(to, source)
+    }
+
+    /// The question of every round is told apart by the MAC it is answered to.
+    #[test]
+    fn observer_answers_carry_their_round() {
+        for tag in 0..TAGS {
+            let frame = reply(tagged(OBSERVER, tag), GATEWAY, GATEWAY);
+            assert_eq!(read(OBSERVER, &frame), Some((tag, GATEWAY, IP)));
+        }
+    }
+
+    /// Answers to others, questions, lies about the sender and rubbish are no answers.
+    #[test]
+    fn observer_ignores_what_is_no_answer() {
+        assert_eq!(read(OBSERVER, &reply(GATEWAY, GATEWAY, GATEWAY)), None);
+        assert_eq!(read(OBSERVER, &reply(OBSERVER, GATEWAY, OBSERVER)), None);
+        let beyond = tagged(OBSERVER, TAGS);
+        assert_eq!(read(OBSERVER, &reply(beyond, GATEWAY, GATEWAY)), None);
+        let question = Question {
+            gateway: NodeId(1),
+            mac: GATEWAY,
+            ip: IP,
+            address: None,
+        };
+        assert_eq!(read(OBSERVER, &frame(OBSERVER, &question)), None);
+        assert_eq!(read(OBSERVER, &[0; 20]), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! The stall watch: how late a thread wakes that has nothing else to do.
+//!
+//! When the whole machine stands still, gateways and instruments stand still alike, and what looks
+//! like a slow failover is nobody's fault. This thread asks to be woken each millisecond. Being
+//! woken more than [`LATE_MAX`] late is told as a stall; which stalls blind is the recorder's
+//! policy ([`super::Setup::blind_after`]). The limit: it notices what happens to its own core.
+
+use core::time::Duration;
+use std::io;
+
+use super::recorder::{Desk, Instrument, Stall};
+
+/// How often it wakes.
+const ROUND: Duration = Duration::from_millis(1);
+/// Later than this is a stall.
+const LATE_MAX: Duration = Duration::from_millis(5);
+
+/// Watches the machine's own lateness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StallWatch;
+
+impl Instrument for StallWatch {
+    fn name(&self) -> &'static str {
+        "stall"
+    }
+
+    fn run(&mut self, desk: &Desk) -> io::Result<()> {
+        let clock = desk.clock();
+        let mut due = clock.now().after(ROUND);
+        while !desk.stopped() {
+            clock.sleep_until(due);
+            let now = clock.now();
+            if now.since(due) > LATE_MAX {
+                let late = now.since(due).as_micros();
+                desk.stall(Stall {
+                    since: due,
+                    until: now,
+                    why: format!("the machine stood still for {late} us"),
+                });
+            }
+            due = now.max(due).after(ROUND);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Recorder, RunClock, Setup};
+    use super::*;
+
+    /// It ends when told, at once, and stalls it tells of are longer than the limit.
+    #[test]
+    fn stall_watch_ends_and_tells_only_of_long_stalls() {
+        let mut recorder = Recorder::new(Setup::new(RunClock::start()));
+        recorder.start(StallWatch).unwrap();
+        let clock = recorder.desk().clock();
+        clock.sleep_until(clock.now().after(Duration::from_millis(50)));
+        let finished = recorder.stop(Duration::from_secs(5));
+        assert!(finished.unfinished.is_empty());
+        let long = |stall: &Stall| stall.until.since(stall.since) > LATE_MAX;
+        assert!(finished.stalls.iter().all(long));
+    }
+}
