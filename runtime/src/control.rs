@@ -38,7 +38,7 @@ use steadfast_shell::orders::Orders;
 use tokio::sync::{oneshot, watch};
 
 pub use explain::{Explanation, PeerExplanation, explain};
-pub(crate) use explain::{in_words, node_name};
+pub(crate) use explain::{in_words, node_name, role_word};
 pub use socket::{BindError, Bound};
 
 /// Bytes of a request's body. A longer one is refused with 413.

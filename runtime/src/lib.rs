@@ -3,7 +3,11 @@
 pub mod config;
 pub mod control;
 pub mod ctl;
+pub mod daemon;
 pub mod journal;
 pub mod linux;
 pub mod logging;
 pub mod store;
+
+/// Which build this is: version and a digest of its sources.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("STEADFAST_SOURCES"));

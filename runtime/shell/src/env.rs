@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 
 use steadfast_core::boot::Record;
+use steadfast_core::config::Config;
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_core::{Instant, PortId};
 
@@ -111,6 +112,9 @@ pub struct LinkEvent {
 pub trait Dataplane: 'static {
     /// Makes the kernel so. The driver asks for one thing at a time, always the newest.
     fn apply(&mut self, desired: Forwarding) -> impl Future<Output = Result<(), Failure>>;
+    /// Takes a changed configuration: from now on `apply` means its addresses and times, and what
+    /// is served now is brought in line, without a moment in which nothing is fenced.
+    fn reconfigure(&mut self, config: &Config) -> impl Future<Output = Result<(), Failure>>;
     /// Looks whether the fence is complete and ours, and repairs it if it is not. True if it was
     /// found whole.
     fn check_fence(&mut self) -> impl Future<Output = bool>;

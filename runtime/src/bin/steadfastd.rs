@@ -1,3 +1,71 @@
-//! The daemon.
+//! The daemon; see [`steadfast::daemon`].
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use steadfast::daemon::{self, Machine};
+use steadfast::linux::fence::{KEEPER_ARGUMENT, keeper_main};
+use steadfast::{config, logging};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended as ordered
+  1  could not start, or its world ended; standard error says why
+  3  wrong usage, or a configuration with mistakes
+
+Signals: TERM and INT hand the role over and end; HUP reads the configuration again.";
+
+/// Keeps this gateway's virtual addresses alive.
+#[derive(Debug, Parser)]
+#[command(name = "steadfastd", version = steadfast::BUILD, after_help = EXIT_CODES)]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/steadfast/steadfast.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == KEEPER_ARGUMENT) {
+        return keeper_main();
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            let code = if why.use_stderr() { 3 } else { 0 };
+            // When even the terminal is gone, the code is all that can be told.
+            let _ = why.print();
+            return ExitCode::from(code);
+        }
+    };
+    let machine = match Machine::look() {
+        Ok(machine) => machine,
+        Err(why) => {
+            eprintln!("steadfastd: failed to look at the interfaces: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let loaded = match config::load(&arguments.config, &machine) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            eprint!("{}", report.render(false));
+            return ExitCode::from(3);
+        }
+    };
+    let log = match logging::init(loaded.daemon.log) {
+        Ok(log) => log,
+        Err(why) => {
+            eprintln!("steadfastd: failed to start the log: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = daemon::run(loaded);
+    log.flush();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("steadfastd: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -296,7 +296,7 @@ fn daemon_settings(raw: &raw::Daemon, secret_file: PathBuf) -> DaemonSettings {
     let runtime_dir = path(&raw.runtime_dir, "/run/steadfast");
     let control_socket = match &raw.control_socket {
         Some(written) => PathBuf::from(written.get_ref()),
-        None => runtime_dir.join("control"),
+        None => runtime_dir.join("control.sock"),
     };
     DaemonSettings {
         state_dir: path(&raw.state_dir, "/var/lib/steadfast"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::control::BindError;
 use crate::linux::fence::FenceError;
 
 /// Why the daemon does not start, or ended.
@@ -25,6 +26,9 @@ pub enum StartError {
         /// Who may have put it there, as a part of the sentence.
         by: String,
     },
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] BindError),
     /// The driver's world ended.
     #[error("the driver ended: {0}")]
     Driver(#[source] io::Error),

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Held for as long as the daemon lives.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
+pub(super) struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
 
 impl Lock {
     /// Takes the lock of a directory; makes the directory if it is missing.
@@ -17,7 +17,7 @@ impl Lock {
     /// # Errors
     /// Another daemon holds it (`WouldBlock`, its process id in the text), or the directory cannot
     /// be written.
-    pub fn take(folder: &Path) -> io::Result<Self> {
+    pub(super) fn take(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);

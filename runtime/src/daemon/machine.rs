@@ -16,6 +16,7 @@ const RIVALS: [&str; 6] = ["keepalived", "vrrpd", "ucarp", "carpd", "uvrrpd", "h
 const PROCESSES_MAX: usize = 65_536;
 
 /// The interfaces of this machine.
+#[derive(Debug, Default)]
 pub struct Machine(Vec<Interface>);
 
 impl Machine {
@@ -65,7 +66,7 @@ impl Interfaces for Machine {
 ///
 /// # Errors
 /// It cannot be read, or is no id.
-pub fn kernel_boot() -> io::Result<[u8; 16]> {
+pub(super) fn kernel_boot() -> io::Result<[u8; 16]> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     boot_id(&text).ok_or_else(|| io::Error::other(format!("no boot id: {text:?}")))
 }
@@ -83,14 +84,14 @@ fn boot_id(text: &str) -> Option<[u8; 16]> {
 }
 
 /// How long the kernel has been up, sleep included.
-pub fn uptime() -> Duration {
+pub(super) fn uptime() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Names of running programs that are known to move addresses.
-pub fn rivals() -> Vec<String> {
+pub(super) fn rivals() -> Vec<String> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -9,12 +9,14 @@
 mod error;
 mod lock;
 mod machine;
+mod report;
+mod service;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use log::{info, warn};
-use sd_notify::NotifyState;
+use log::{error, info, warn};
 use steadfast_core::boot::Boot;
 use steadfast_core::config::Config;
 use steadfast_core::effect::Alert;
@@ -29,6 +31,7 @@ pub use error::StartError;
 pub use machine::Machine;
 
 use crate::config::Loaded;
+use crate::control::{Bound, Control};
 use crate::journal::{self, Recorder};
 use crate::linux::addresses::Addresses;
 use crate::linux::carrier::CarrierBoard;
@@ -42,6 +45,7 @@ use crate::linux::priority::{Granted, take_precedence};
 use crate::linux::sysctl::{Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
 use lock::Lock;
+use report::Report;
 
 /// Alerts on their way to the log. Beyond this they are dropped; the status shows them all the same.
 const ALERTS_MAX: usize = 256;
@@ -128,7 +132,7 @@ fn settings(config: &Config) -> Result<(), StartError> {
 fn install_fence(loaded: &Loaded, machine: &Machine) -> Result<Fence, StartError> {
     let spec = fence_spec(&loaded.config, machine, &loaded.daemon.runtime_dir);
     let fence = Fence::install(&spec)?;
-    info!("the fence is installed: {}", fence.support());
+    info!("the fence is installed: {:?}", fence.support());
     Ok(fence)
 }
 
@@ -149,6 +153,7 @@ fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
         lease: config.timing.lease,
         tail: config.timing.tail,
         keeper_dir: keeper.to_owned(),
+        keeper_program: OsString::from("/proc/self/exe"),
     }
 }
 
@@ -178,7 +183,6 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let (status, statuses) = watch::channel(node.status(time.now()));
     let (alerts, raised) = mpsc::channel(ALERTS_MAX);
     let specs = fence_specs(loaded.daemon.runtime_dir.clone());
-    let support = fence.support();
     let dataplane = KernelPlane::start(fence, addresses, &config, specs);
     let dataplane = dataplane.map_err(StartError::refused("start the dataplane's thread"))?;
     let undo = dataplane.undo();
@@ -188,12 +192,16 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let frames = PacketPorts::open(&port_specs(&config), time, &board);
     let frames = frames.map_err(StartError::refused("open the ports"))?;
     let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
+    let report = Report::new(loaded, time, &dataplane, &recorder, restored.notes);
+    let report = Arc::new(report);
+    let control = control(&report, &orders, &statuses)?;
+    service::tell(statuses).map_err(StartError::refused("start the service thread"))?;
+    // Threads inherit precedence: this one takes it last.
     let granted = take_precedence();
+    report.granted(&granted);
     told(&granted);
-    let facts = Facts { support, granted, time };
-    let control = control(loaded, facts, orders.clone(), statuses.clone())?;
     LocalTasks.spawn("alerts", tell_alerts(raised));
-    LocalTasks.spawn("service manager", tell_service_manager(statuses));
+    service::listen(&orders, Arc::clone(&report)).map_err(StartError::refused("take signals"))?;
     let parts = Parts::<Linux> {
         clock,
         executor: LocalTasks,
@@ -206,8 +214,22 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let outlets = Outlets { status, alerts };
     let ended = driver::run(node, parts, received, outlets).await;
     undo.all().await;
-    control.end();
+    if let Err(why) = control.stop() {
+        error!("control ended early: {why}");
+    }
     ended.map_err(StartError::Driver)
+}
+
+/// Control, on a thread of its own.
+fn control(
+    report: &Arc<Report>,
+    orders: &steadfast_shell::orders::Orders,
+    statuses: &watch::Receiver<steadfast_core::status::Status>,
+) -> Result<Control, StartError> {
+    let bound = Bound::new(report.control_settings()?)?;
+    let daemon = Arc::clone(report);
+    Control::start(bound, orders.clone(), statuses.clone(), daemon)
+        .map_err(StartError::refused("start control"))
 }
 
 fn boot(now: Instant, restored: steadfast_core::boot::Record) -> Result<Boot, StartError> {
@@ -269,37 +291,5 @@ fn told(granted: &Granted) {
 async fn tell_alerts(mut raised: mpsc::Receiver<(Instant, Alert)>) {
     while let Some((_, alert)) = raised.recv().await {
         warn!("alert: {alert:?}");
-    }
-}
-
-/// Each change of the role goes to the log with its reason; the service manager is told that the
-/// daemon is ready, what it is, and, in time, that its driver still runs.
-async fn tell_service_manager(mut statuses: watch::Receiver<steadfast_core::status::Status>) {
-    let beat = sd_notify::watchdog_enabled().map(|limit| limit / 3);
-    let mut role = None;
-    let mut ready = vec![NotifyState::Ready];
-    loop {
-        let (now, why) = {
-            let status = statuses.borrow_and_update();
-            (status.role, status.why_text.clone())
-        };
-        if role != Some(now) {
-            info!("{}: {why}", now.name());
-            let text = format!("{}: {why}", now.name());
-            ready.push(NotifyState::Status(&text));
-            // Without a service manager there is nobody to tell.
-            let _ = sd_notify::notify(&ready);
-            role = Some(now);
-        }
-        ready.clear();
-        if beat.is_some() {
-            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-        }
-        let wait = beat.unwrap_or(Duration::from_secs(3_600));
-        let changed = tokio::time::timeout(wait, statuses.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            let _ = sd_notify::notify(&[NotifyState::Stopping]);
-            return;
-        }
     }
 }

@@ -23,7 +23,7 @@ use steadfast_shell::env::Dataplane;
 use tokio::sync::oneshot;
 
 use super::addresses::{AddressError, Addresses, VirtualAddress};
-use super::fence::{Fence, FenceSpec, Health};
+use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
 use super::interfaces::{Interface, interfaces};
 use super::neighbours::Neighbours;
 
@@ -54,6 +54,7 @@ enum Wish {
 /// The driver's end.
 pub struct KernelPlane {
     wishes: SyncSender<Wish>,
+    support: FenceSupport,
     counters: Arc<PlaneCounters>,
 }
 
@@ -85,6 +86,7 @@ impl KernelPlane {
         spec: impl Fn(&Config) -> FenceSpec + Send + 'static,
     ) -> io::Result<Self> {
         let (wishes, received) = sync_channel(WISHES_MAX);
+        let support = fence.support();
         let counters = Arc::new(PlaneCounters::default());
         let mut plane = Plane {
             fence,
@@ -101,12 +103,21 @@ impl KernelPlane {
         }
         let body = move || plane.serve(&received);
         thread::Builder::new().name("dataplane".to_owned()).spawn(body)?;
-        Ok(Self { wishes, counters })
+        Ok(Self {
+            wishes,
+            support,
+            counters,
+        })
     }
 
     /// What the kernel did so far.
     pub fn counters(&self) -> Arc<PlaneCounters> {
         Arc::clone(&self.counters)
+    }
+
+    /// How the fence is made on this kernel.
+    pub const fn support(&self) -> FenceSupport {
+        self.support
     }
 
     /// For the end.
@@ -166,7 +177,7 @@ struct Plane {
 }
 
 impl Plane {
-    fn serve(&mut self, wishes: &Receiver<Wish>) {
+    fn serve(mut self, wishes: &Receiver<Wish>) {
         // An answer nobody waits for any more is no error: the kernel is as wished all the same.
         while let Ok(wish) = wishes.recv() {
             match wish {
@@ -198,7 +209,13 @@ impl Plane {
         match desired {
             Forwarding::Active { .. } => self.activate(),
             Forwarding::Offering { remaining } => {
-                self.fence.offer(remaining).map_err(|_| Failure::LeaseLapsed)
+                self.fence.offer(remaining).map_err(|why| match why {
+                    LeaseError::Lapsed => Failure::LeaseLapsed,
+                    LeaseError::Fence(why) => {
+                        error!("failed to shorten the lease: {why}");
+                        Failure::Refused
+                    }
+                })
             }
             Forwarding::Standby => {
                 self.serving = false;
@@ -212,10 +229,17 @@ impl Plane {
             }
             Forwarding::Tail => {
                 // Without a lease there is nothing to leave a tail of: fenced already.
-                if self.fence.release_to_tail().is_err() {
-                    info!("the lease had ended before the hand-over did");
+                match self.fence.release_to_tail() {
+                    Ok(()) => Ok(()),
+                    Err(LeaseError::Lapsed) => {
+                        info!("the lease had ended before the hand-over did");
+                        Ok(())
+                    }
+                    Err(LeaseError::Fence(why)) => {
+                        error!("failed to let the lease go: {why}");
+                        Err(Failure::Refused)
+                    }
                 }
-                Ok(())
             }
         }
     }
@@ -313,7 +337,7 @@ impl Plane {
         })
     }
 
-    fn end(&mut self) {
+    fn end(mut self) {
         if let Err(why) = self.addresses.remove_all(&self.places) {
             error!("failed to withdraw the virtual addresses: {why}");
         }

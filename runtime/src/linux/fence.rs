@@ -16,6 +16,7 @@
 //! Limit: Linux 5.16 or newer, Ethernet ports. Blocking: belongs on a thread of its own.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -93,6 +94,22 @@ pub struct FenceSupport {
     pub persist: bool,
     /// An element's time can be set anew in one step (Linux 6.12).
     pub refresh: bool,
+}
+
+impl fmt::Display for FenceSupport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let without = [
+            (self.fib, "transit is told by configured addresses (no fib expression)"),
+            (self.owner, "a foreign flush removes it for up to a second (no owned tables)"),
+            (self.persist, "it needs its keeper to outlive the daemon (no persistent tables)"),
+            (self.refresh, "the lease is set anew in three steps (no refresh of elements)"),
+        ];
+        f.write_str("nf_tables lease, refreshed by the advertisement as it leaves")?;
+        without
+            .iter()
+            .filter(|(there, _)| !there)
+            .try_for_each(|(_, what)| write!(f, "; {what}"))
+    }
 }
 
 /// What a check found.

@@ -3,6 +3,8 @@
 pub mod addresses;
 pub mod carrier;
 pub mod clock;
+pub mod dataplane;
+pub mod environment;
 pub mod fence;
 pub mod interfaces;
 pub mod links;
@@ -12,5 +14,4 @@ pub mod packet;
 pub mod priority;
 mod raw;
 mod rtnetlink;
-mod sys;
 pub mod sysctl;

@@ -1,0 +1,155 @@
+//! What the daemon tells of itself, and how it reads its configuration again.
+//!
+//! Everything here is asked on control's thread and answered without the driver: counters are
+//! atomics, the configuration stands behind a lock that the driver never takes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use steadfast_core::config::Config;
+
+use super::{Machine, StartError};
+use crate::config::{self, Change, Loaded};
+use crate::control::{Daemon, DaemonFacts, Settings};
+use crate::journal::{Counters, Recorder};
+use crate::linux::clock::Monotonic;
+use crate::linux::dataplane::{KernelPlane, PlaneCounters};
+use crate::linux::priority::Granted;
+use crate::store::Note;
+
+/// The daemon, as control sees it.
+pub(super) struct Report {
+    path: PathBuf,
+    time: Monotonic,
+    loaded: Mutex<Loaded>,
+    plane: Arc<PlaneCounters>,
+    journal: Arc<Counters>,
+    fence: String,
+    notes: Vec<String>,
+    granted: Mutex<Option<Granted>>,
+}
+
+impl Report {
+    /// At the start.
+    pub(super) fn new(
+        loaded: Loaded,
+        time: Monotonic,
+        plane: &KernelPlane,
+        journal: &Recorder,
+        restored: Vec<Note>,
+    ) -> Self {
+        let words = loaded.notes.iter().map(|note| note.text.clone());
+        let notes = words.chain(restored.iter().map(ToString::to_string));
+        Self {
+            path: loaded.path.clone(),
+            time,
+            plane: plane.counters(),
+            journal: journal.counters(),
+            fence: plane.support().to_string(),
+            notes: notes.collect(),
+            granted: Mutex::new(None),
+            loaded: Mutex::new(loaded),
+        }
+    }
+
+    /// What the heartbeat thread was granted, once that is known.
+    pub(super) fn granted(&self, granted: &Granted) {
+        *lock(&self.granted) = Some(granted.clone());
+    }
+
+    /// Where control listens, and whom it obeys.
+    pub(super) fn control_settings(&self) -> Result<Settings, StartError> {
+        let loaded = lock(&self.loaded);
+        let mut settings = Settings::new(loaded.daemon.control_socket.clone());
+        if let Some(name) = &loaded.daemon.control_group {
+            let group = group(name)
+                .map_err(StartError::refused("look up [daemon] control_group in /etc/group"))?;
+            settings.group = Some(group);
+        }
+        Ok(settings)
+    }
+}
+
+impl Daemon for Report {
+    fn facts(&self) -> DaemonFacts {
+        let loaded = lock(&self.loaded);
+        let now = self.time.now();
+        let granted = lock(&self.granted).clone();
+        let mut notes = self.notes.clone();
+        notes.extend(granted.iter().flat_map(|granted| granted.notes.clone()));
+        let port = |port: &config_core::PortConfig| (port.id.0, port.name.clone());
+        let peers = loaded.names.peers.iter();
+        let mut node_names: BTreeMap<u8, String> =
+            peers.map(|(id, name)| (id.0, name.clone())).collect();
+        node_names.insert(loaded.config.node.0, loaded.names.node.clone());
+        DaemonFacts {
+            now,
+            pid: std::process::id(),
+            build: crate::BUILD.to_owned(),
+            uptime_s: now.as_nanos() / 1_000_000_000,
+            config_path: self.path.clone(),
+            fence: self.fence.clone(),
+            scheduling: granted.map_or_else(String::new, |it| it.scheduling.to_string()),
+            port_names: loaded.config.ports.iter().map(port).collect(),
+            node_names,
+            notes,
+            alerts: Vec::new(),
+            counters: self.counters(),
+        }
+    }
+
+    fn config_text(&self) -> String {
+        lock(&self.loaded).text.clone()
+    }
+
+    fn load_config(&self) -> Result<Box<Config>, String> {
+        let machine = Machine::look().map_err(|why| format!("failed to see interfaces: {why}"))?;
+        let loaded = config::load(&self.path, &machine).map_err(|report| report.render(false))?;
+        let mut known = lock(&self.loaded);
+        match config::compare(&known, &loaded) {
+            Change::Restart(what) => Err(format!(
+                "a restart is needed for {}; nothing was changed",
+                what.join(", ")
+            )),
+            Change::Live(_) | Change::Same => {
+                let config = Box::new(loaded.config.clone());
+                *known = loaded;
+                Ok(config)
+            }
+        }
+    }
+}
+
+impl Report {
+    fn counters(&self) -> BTreeMap<String, u64> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counters = [
+            ("kernel_applied", self.plane.applied.load(Relaxed)),
+            ("kernel_refused", self.plane.refused.load(Relaxed)),
+            ("fence_repaired", self.plane.repaired.load(Relaxed)),
+            ("journal_written", self.journal.written_count()),
+            ("journal_lost", self.journal.lost_count()),
+            ("journal_failed", self.journal.failure_count()),
+        ];
+        counters.map(|(name, count)| (name.to_owned(), count)).into()
+    }
+}
+
+use steadfast_core::config as config_core;
+
+/// A lock whose holder panicked still holds whole values: each is replaced in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of a group of this host.
+fn group(name: &str) -> std::io::Result<u32> {
+    let text = std::fs::read_to_string("/etc/group")?;
+    let number = |line: &str| {
+        let mut parts = line.split(':');
+        (parts.next() == Some(name)).then(|| parts.nth(1)?.parse().ok())?
+    };
+    let missing = || std::io::Error::other(format!("there is no group `{name}`"));
+    text.lines().find_map(number).ok_or_else(missing)
+}
