@@ -169,6 +169,13 @@ impl Message<'_> {
         self.close(at)
     }
 
+    /// Adds a bare header, as stands before the attributes of a nested message.
+    pub fn put_header(&mut self, header: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(header);
+        pad(self.bytes);
+        self
+    }
+
     /// Adds an attribute that holds what `write` writes.
     pub fn nest(&mut self, kind: u16, write: impl FnOnce(&mut Self)) -> &mut Self {
         let at = self.open(kind | NESTED);
