@@ -7,6 +7,7 @@ use steadfast::linux::addresses::{AddressError, Addresses, Tags, VirtualAddress}
 use steadfast::linux::interfaces::{interface, interfaces};
 use steadfast::linux::neighbours::Neighbours;
 
+use super::settled;
 use crate::common::{ip, ip_says};
 
 /// A cable whose near end has unit addresses of both families.
@@ -14,8 +15,12 @@ fn served_port() -> u32 {
     ip("link add lan0 type veth peer name client");
     ip("addr add 10.0.1.2/24 dev lan0");
     ip("addr add fd00:1::2/64 dev lan0 nodad");
-    ip("link set lan0 up");
-    ip("link set client up");
+    for end in ["lan0", "client"] {
+        // No link-local address comes by itself in the middle of a test.
+        ip(&format!("link set {end} addrgenmode none up"));
+    }
+    settled("lan0");
+    settled("client");
     index("lan0")
 }
 
