@@ -336,3 +336,37 @@ fn packet_ports_take_turns() {
         assert!(first.contains(&PortId(1)), "heard {first:?} first");
     });
 }
+
+/// A guard in the kernel drops what says active or offering: the sender learns that it was refused.
+/// What says standby leaves, and an ARP frame the guard drops says nothing about the lease.
+#[test]
+fn packet_refused_by_a_guard_is_told_from_no_room() {
+    if !inside_own_namespace!("packet_refused_by_a_guard_is_told_from_no_room") {
+        return;
+    }
+    cable("a0", "b0");
+    let hook = "type filter hook egress device a0 priority -500;";
+    let guard = "ether type 0x88b5 @ll,120,8 2-3 drop; ether type arp drop;";
+    let table = format!("table netdev guard {{\nchain out {{\n{hook} {guard}\n}}\n}}\n");
+    let nft = std::process::Command::new("nft").arg(table).status();
+    let Ok(status) = nft else {
+        println!("not run: needs nft");
+        return;
+    };
+    assert!(status.success(), "a kernel with netdev egress hooks (5.16)");
+    runtime().block_on(async {
+        let mut a = open(&[port(0, "a0")]);
+        let outcomes = [
+            (ethertype::STEADFAST, 1, Sent::Sent),
+            (ethertype::STEADFAST, 2, Sent::Refused),
+            (ethertype::STEADFAST, 3, Sent::Refused),
+            (ethertype::ARP, 2, Sent::Dropped),
+        ];
+        for (kind, mark, outcome) in outcomes {
+            let sent = a.send(A, &frame(kind, &[1, mark])).await;
+            assert_eq!(sent, outcome, "{kind:#x} marked {mark}");
+        }
+        let counted = counters(&mut a);
+        assert_eq!((counted.sent, counted.refused, counted.no_room), (1, 2, 1));
+    });
+}
