@@ -7,6 +7,7 @@
 //!
 //! The limit: a carrier that went and came back between two readings is seen as "up" once more.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +23,7 @@ const UP: u64 = 1 << 61;
 const INDEX: u64 = 0xffff_ffff;
 
 /// What was last seen of every port; clones show the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CarrierBoard(Arc<[AtomicU64; PORTS]>);
 
 /// What was last seen of a port.
@@ -74,6 +75,14 @@ impl CarrierBoard {
 impl Default for CarrierBoard {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl fmt::Debug for CarrierBoard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = (0..=u8::MAX).map(PortId);
+        let known = ports.filter_map(|port| Some((port, self.seen(port)?)));
+        f.debug_map().entries(known).finish()
     }
 }
 

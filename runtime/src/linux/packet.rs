@@ -4,13 +4,17 @@
 //! discovery, IP protocol 112) and nothing else, so traffic that is forwarded never reaches this
 //! program. The kernel stamps each frame with wall time; the stamp is only used as an age, since
 //! the wall clock may step: at most a second, and never older than the moment at which the socket
-//! was last seen empty.
+//! was last seen empty. (For some milliseconds after the first socket of a host asked for stamps
+//! the kernel gives none; such a frame counts as taken in when it is read.)
 //!
 //! The hard case is an interface that goes away: its socket reports an error once and stays silent
 //! for good, even when an interface of the same name and number comes back. So each doubt is
 //! settled by asking the socket what it is bound to; a port without a socket is opened again by its
 //! name, at most each [`REOPEN_SPACING`], when frames are taken or sent. The watcher of links wakes
 //! the driver when the interface is back, so nobody has to wait for that here.
+//!
+//! What is sent on a port that just came up, before the kernel gave it a queue, is dropped without
+//! an error; looking at the link, as the watcher does, makes the kernel give it one.
 //!
 //! The limits: a queue of the kernel that is full answers like the lease guard (ENOBUFS), so an
 //! active advertisement that found no room looks refused; heartbeats have a band of their own
@@ -20,6 +24,7 @@
 mod filter;
 mod port;
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -83,7 +88,6 @@ pub struct PortCounters {
 }
 
 /// The sockets of all ports.
-#[derive(Debug)]
 pub struct PacketPorts {
     ports: Vec<Port>,
     /// An epoll descriptor that watches every socket.
@@ -149,6 +153,13 @@ impl PacketPorts {
         for port in &mut self.ports {
             port.mend(self.watch.get_ref(), self.time, &self.board);
         }
+    }
+}
+
+impl fmt::Debug for PacketPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("PacketPorts");
+        all.field("ports", &self.ports).finish_non_exhaustive()
     }
 }
 

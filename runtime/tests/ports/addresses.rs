@@ -1,0 +1,230 @@
+//! Virtual addresses and neighbours in the kernel's tables.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Instant;
+
+use steadfast::linux::addresses::{AddressError, Addresses, Tags, VirtualAddress};
+use steadfast::linux::interfaces::{interface, interfaces};
+use steadfast::linux::neighbours::Neighbours;
+
+use super::settled;
+use crate::common::{ip, ip_says};
+
+/// A cable whose near end has unit addresses of both families.
+fn served_port() -> u32 {
+    ip("link add lan0 type veth peer name client");
+    ip("addr add 10.0.1.2/24 dev lan0");
+    ip("addr add fd00:1::2/64 dev lan0 nodad");
+    for end in ["lan0", "client"] {
+        // No link-local address comes by itself in the middle of a test.
+        ip(&format!("link set {end} addrgenmode none up"));
+    }
+    settled("lan0");
+    settled("client");
+    index("lan0")
+}
+
+fn index(name: &str) -> u32 {
+    interface(name)
+        .expect("the kernel tells of the interface")
+        .expect("the kernel tells of the interface")
+        .index
+}
+
+fn virtuals(index: u32) -> Vec<VirtualAddress> {
+    ["10.0.1.1", "fd00:1::1", "fe80::1"]
+        .map(|address| VirtualAddress {
+            index,
+            address: address.parse().expect("an address"),
+        })
+        .to_vec()
+}
+
+fn open(virtuals: &[VirtualAddress]) -> Addresses {
+    Addresses::open(virtuals.iter().map(|one| one.address)).expect("netlink")
+}
+
+fn sorted(mut places: Vec<VirtualAddress>) -> Vec<VirtualAddress> {
+    places.sort();
+    places
+}
+
+/// Added twice they are there once, usable at once and without a route; removed twice they are
+/// gone, and the unit addresses are as they were.
+#[test]
+fn addresses_come_and_go_any_number_of_times() {
+    if !inside_own_namespace!("addresses_come_and_go_any_number_of_times") {
+        return;
+    }
+    let wanted = virtuals(served_port());
+    let mut addresses = open(&wanted);
+    let routes = || [ip_says("-4 route"), ip_says("-6 route show table main")];
+    let (before, units) = (routes(), interface("lan0").unwrap().unwrap().own);
+    for _ in 0..2 {
+        addresses.add_all(&wanted).unwrap();
+        assert_eq!(sorted(addresses.observe().unwrap()), sorted(wanted.clone()));
+    }
+    UdpSocket::bind("10.0.1.1:0").expect("the IPv4 address is usable");
+    UdpSocket::bind("[fd00:1::1]:0").expect("the IPv6 address is usable at once");
+    assert_eq!(routes(), before, "no route came");
+    let lan = interface("lan0").unwrap().unwrap();
+    assert_eq!(lan.own, units, "virtual addresses are told apart");
+    assert_eq!(lan.virtuals.len(), 3);
+    for _ in 0..2 {
+        addresses.remove_all(&wanted).unwrap();
+        assert_eq!(addresses.observe().unwrap(), []);
+    }
+    assert_eq!(routes(), before, "no route went");
+    assert_eq!(interface("lan0").unwrap().unwrap().own, units);
+}
+
+/// A daemon was killed and its configuration has changed since: the next one sweeps what carries
+/// the tag, wherever it is, and nothing else.
+#[test]
+fn addresses_sweep_takes_what_an_earlier_life_left() {
+    if !inside_own_namespace!("addresses_sweep_takes_what_an_earlier_life_left") {
+        return;
+    }
+    let left = virtuals(served_port());
+    open(&left).add_all(&left).unwrap();
+    ip("addr add 10.0.1.77/32 dev lan0");
+    let mut next_life = open(&[]);
+    if next_life.tags() == Tags::ByAddress {
+        println!("not run: needs a kernel that knows tags of addresses (5.18)");
+        return;
+    }
+    assert_eq!(sorted(next_life.sweep().unwrap()), sorted(left));
+    assert_eq!(next_life.sweep().unwrap(), []);
+    let own = interface("lan0").unwrap().unwrap().own;
+    assert!(own.contains(&("10.0.1.77".parse().unwrap(), 32)), "{own:?}");
+}
+
+/// A virtual address that an operator configured by hand answers whatever the role is: it is found,
+/// and neither swept nor removed.
+#[test]
+fn addresses_of_an_operator_are_named_and_left_alone() {
+    if !inside_own_namespace!("addresses_of_an_operator_are_named_and_left_alone") {
+        return;
+    }
+    let lan = served_port();
+    let wanted = virtuals(lan);
+    let mut addresses = open(&wanted);
+    ip("addr add 10.0.1.1/32 dev lan0");
+    let address = wanted[0].address;
+    assert_eq!(addresses.foreign_holder(address).unwrap(), Some(lan));
+    addresses.add_all(&wanted).expect("there already is fine");
+    assert_eq!(addresses.foreign_holder(wanted[1].address).unwrap(), None);
+    addresses.remove_all(&wanted).unwrap();
+    addresses.sweep().unwrap();
+    assert_eq!(addresses.foreign_holder(address).unwrap(), Some(lan));
+}
+
+/// One address that cannot be added is named with its interface, and does not hold the others up.
+#[test]
+fn addresses_refused_one_is_named_and_the_others_are_added() {
+    if !inside_own_namespace!("addresses_refused_one_is_named_and_the_others_are_added") {
+        return;
+    }
+    let mut wanted = virtuals(served_port());
+    wanted[0].index = 4711;
+    let mut addresses = open(&wanted);
+    let refused = addresses.add_all(&wanted);
+    let Err(error @ AddressError::Refused { others: 0, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    let text = error.to_string();
+    assert!(text.contains("10.0.1.1") && text.contains("4711"), "{text}");
+    assert!(text.contains("missing"), "{text}");
+    assert_eq!(
+        sorted(addresses.observe().unwrap()),
+        sorted(wanted[1..].to_vec())
+    );
+}
+
+/// A thousand of each family, in batches; how long it takes is printed.
+#[test]
+fn addresses_a_thousand_of_each_family() {
+    if !inside_own_namespace!("addresses_a_thousand_of_each_family") {
+        return;
+    }
+    let index = served_port();
+    let four = |n: u16| IpAddr::from(Ipv4Addr::from(0x0a63_0000 + u32::from(n)));
+    let six = |n: u16| IpAddr::from(Ipv6Addr::new(0xfd00, 99, 0, 0, 0, 0, 0, n));
+    let all = |of: &dyn Fn(u16) -> IpAddr| -> Vec<_> {
+        let place = |n| VirtualAddress {
+            index,
+            address: of(n),
+        };
+        (1..=1000).map(place).collect()
+    };
+    for (name, wanted) in [("IPv4", all(&four)), ("IPv6", all(&six))] {
+        let mut addresses = open(&wanted);
+        let start = Instant::now();
+        addresses.add_all(&wanted).unwrap();
+        let added = start.elapsed();
+        assert_eq!(addresses.observe().unwrap().len(), 1000);
+        let start = Instant::now();
+        addresses.remove_all(&wanted).unwrap();
+        println!(
+            "1000 {name}: added in {added:?}, removed in {:?}",
+            start.elapsed()
+        );
+        assert_eq!(addresses.observe().unwrap(), []);
+    }
+}
+
+/// Stations that did not answer while the segment was dark are forgotten, on the ports that are
+/// named; what is known, or stands on other ports, is not.
+#[test]
+fn neighbours_asked_in_vain_are_forgotten() {
+    if !inside_own_namespace!("neighbours_asked_in_vain_are_forgotten") {
+        return;
+    }
+    let lan = served_port();
+    ip("addr add 10.0.2.2/24 dev client");
+    ip("neigh add 10.0.1.9 lladdr 02:00:00:00:00:09 dev lan0 nud permanent");
+    ip("neigh add 10.0.1.8 dev lan0 nud failed");
+    for silent in ["10.0.1.50:9", "10.0.2.50:9", "[fd00:1::50]:9"] {
+        let any = if silent.starts_with('[') {
+            "[::]:0"
+        } else {
+            "0.0.0.0:0"
+        };
+        let socket = UdpSocket::bind(any).unwrap();
+        socket.send_to(b"anybody there?", silent).unwrap();
+    }
+    let known = |what: &str| ip_says("neigh show nud all").contains(what);
+    assert!(known("10.0.1.50 dev lan0") && known("fd00:1::50 dev lan0"));
+    let mut neighbours = Neighbours::open().unwrap();
+    assert_eq!(neighbours.forget_unresolved(&[lan]).unwrap(), 3);
+    let gone = ["10.0.1.50 ", "10.0.1.8 ", "fd00:1::50 "];
+    for one in gone {
+        let left = ip_says("neigh show nud all");
+        let left = left.lines().any(|line| {
+            line.starts_with(one) && (line.contains("INCOMPLETE") || line.contains("FAILED"))
+        });
+        assert!(!left, "{one} is still asked for");
+    }
+    assert!(known("10.0.1.9 dev lan0") && known("10.0.2.50 dev client"));
+    assert_eq!(neighbours.forget_unresolved(&[lan]).unwrap(), 0);
+}
+
+/// What an interface is: names, hardware, carrier, what is below it.
+#[test]
+fn interfaces_are_what_the_kernel_says() {
+    if !inside_own_namespace!("interfaces_are_what_the_kernel_says") {
+        return;
+    }
+    served_port();
+    ip("link set client down");
+    let all = interfaces().unwrap();
+    let find = |name: &str| all.iter().find(|one| one.name == name).unwrap();
+    let (lan, client, lo) = (find("lan0"), find("client"), find("lo"));
+    assert!(lan.up && !lan.carrier, "up, and the other end is down");
+    assert!(!client.up && !client.carrier);
+    assert_eq!((lan.iflink, client.iflink), (client.index, lan.index));
+    assert!(lan.ethernet && lan.mac.is_some() && !lo.ethernet && lo.carrier);
+    assert!(lan.own.contains(&("10.0.1.2".parse().unwrap(), 24)));
+    assert!(lan.own.contains(&("fd00:1::2".parse().unwrap(), 64)));
+    assert_eq!(interface("nothing").unwrap(), None);
+}

@@ -1,0 +1,47 @@
+//! Precedence: whatever is refused, the thread goes on, and says what it has.
+
+use std::time::{Duration, Instant};
+
+use steadfast::linux::priority::{RUN_MAX, Scheduling, demotions, take_precedence};
+
+/// What is not granted is explained; and memory can be had afterwards, also where locking it is
+/// limited.
+#[test]
+fn priority_refusals_are_explained_and_memory_can_be_had() {
+    if !inside_own_namespace!("priority_refusals_are_explained_and_memory_can_be_had") {
+        return;
+    }
+    let granted = take_precedence();
+    println!("{granted:?}");
+    let whole = granted.scheduling == Scheduling::Fifo && granted.memory_locked;
+    assert!(whole || !granted.notes.is_empty(), "refused without a word");
+    let large = vec![1_u8; 32 << 20];
+    assert_eq!(std::hint::black_box(&large)[large.len() - 1], 1);
+}
+
+/// A heartbeat thread that runs away would stop a small gateway for good: it loses its precedence
+/// instead, and is not killed.
+#[test]
+fn priority_runaway_thread_becomes_ordinary() {
+    if !inside_own_namespace!("priority_runaway_thread_becomes_ordinary") {
+        return;
+    }
+    if take_precedence().scheduling != Scheduling::Fifo {
+        println!("not run: needs real-time scheduling (CAP_SYS_NICE)");
+        return;
+    }
+    let start = Instant::now();
+    while demotions() == 0 {
+        let ran = start.elapsed();
+        assert!(ran < Duration::from_secs(10), "still before all others");
+        std::hint::spin_loop();
+    }
+    println!(
+        "demoted after {:?}, at most {RUN_MAX:?} of running",
+        start.elapsed()
+    );
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let policy = fields.split_whitespace().nth(38);
+    assert_eq!(policy, Some("0"), "an ordinary thread");
+}
