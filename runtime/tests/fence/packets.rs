@@ -1,5 +1,7 @@
 //! Stories of packets: what passes with a lease, with a tail, and with neither.
 
+use steadfast::linux::fence::Counter;
+
 use super::Story;
 use super::frames::{self, VIRTUAL_MAC};
 use super::world::{
@@ -163,10 +165,9 @@ fn to_virtual() {
         lan.inject(frame);
     }
     assert!(world.answers(LAN_VIRTUAL));
-    assert_eq!(
-        fence.counters().unwrap(),
-        counters,
-        "nothing is dropped with a lease"
-    );
+    let is_in = |counter: &&Counter| counter.rule.contains(" in: ");
+    let after = fence.counters().unwrap();
+    let (before, after) = (counters.iter().filter(is_in), after.iter().filter(is_in));
+    assert!(before.eq(after), "nothing is dropped with a lease");
     fence.unfence().unwrap();
 }

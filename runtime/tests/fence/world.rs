@@ -26,8 +26,9 @@ pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 9);
 pub(crate) const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 9);
 const WAN_UNIT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
 
-pub(crate) const L: Duration = Duration::from_millis(300);
-pub(crate) const TAIL: Duration = Duration::from_millis(100);
+/// Longer than in service: a story is told within it, on a busy machine too.
+pub(crate) const L: Duration = Duration::from_secs(1);
+pub(crate) const TAIL: Duration = Duration::from_millis(500);
 /// Most frames read while waiting for one; beyond it the story fails.
 const FRAMES_MAX: usize = 10_000;
 /// How long a frame that must come may take.

@@ -63,6 +63,19 @@ fn netlink_refusal_carries_the_kernels_words() {
     batch.message("delete nothing", RTM_DELLINK, 0, &[0; 4]);
     let refused = netlink.exchange(batch, Ack::Last).unwrap();
     assert_eq!(refused.len(), 1, "a cut header is refused to everybody");
+    assert_eq!(refused[0].what, "delete nothing");
+
+    let (len, text) = (12_u16.to_ne_bytes(), b"too bad\0");
+    let words = [&len[..], &TEXT.to_ne_bytes(), text].concat();
+    let code = (-1_i32).to_ne_bytes();
+    let echo = 20_u32.to_ne_bytes();
+    let whole = [&code[..], &echo, &[7; 16], &words].concat();
+    let capped = [&code[..], &echo, &[7; 12], &words].concat();
+    for (flags, body) in [(HAS_TEXT, whole), (HAS_TEXT | CAPPED, capped)] {
+        let refused = refusal(0, "x".into(), flags, &body).unwrap();
+        assert_eq!(refused.text.as_deref(), Some("too bad"));
+        assert_eq!(refused.error.raw_os_error(), Some(1));
+    }
 }
 
 /// netlink: answers that a former holder left unread are thrown away, so that a socket passed on
