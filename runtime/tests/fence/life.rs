@@ -19,6 +19,10 @@ pub(super) const STORIES: &[Story] = &[
         takes_over,
     ),
     ("life_fence_outlives_daemon_and_keeper_where_it_may", orphan),
+    (
+        "life_port_that_went_and_came_back_is_fenced_again",
+        port_returns,
+    ),
     ("life_second_daemon_is_refused", second),
     ("life_check_repairs_table_and_keeper", check),
     ("life_update_changes_addresses_and_spares_the_lease", update),
@@ -179,6 +183,20 @@ fn orphan() {
         Some(libc::EPERM),
         "owned again"
     );
+    assert!(matches!(fence.check(), Health::Whole));
+    fence.unfence().unwrap();
+}
+
+/// A port that is deleted and made again is a new one: at the latest from the next check on it is
+/// fenced like the old one.
+fn port_returns() {
+    let mut world = World::new();
+    let mut fence = world.fenced();
+    world.remake_lan();
+    let found = fence.check();
+    println!("found: {found:?}");
+    assert!(!matches!(found, Health::Missing(_)), "{found:?}");
+    assert!(!world.answers(LAN_VIRTUAL));
     assert!(matches!(fence.check(), Health::Whole));
     fence.unfence().unwrap();
 }
