@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
-use steadfast::linux::fence::{Fence, FenceSpec, ServedPort};
+use steadfast::linux::fence::{self, Fence, FenceSpec, ServedPort};
 use steadfast::linux::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, REPLACE};
 use steadfast_core::MacAddr;
 
@@ -138,6 +138,8 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // A story that failed leaves its fence, whose keeper would keep the namespace.
+        let _ = fence::remove(&self.folder);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
