@@ -11,6 +11,11 @@
 //! Run one story: `cargo test -p steadfast --test fence -- NAME`. Limit: where the kernel refuses
 //! namespaces or nf_tables the stories are "not run", and say so.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test program without harness: a panic is a verdict"
+)]
+
 #[path = "fence/frames.rs"]
 mod frames;
 #[path = "fence/lease.rs"]

@@ -33,6 +33,7 @@ mod keeper;
 mod nftables;
 mod picture;
 mod rules;
+mod sys;
 
 pub use error::{FenceError, LeaseError};
 pub use keeper::{KEEPER_ARGUMENT, keeper_main};
@@ -380,3 +381,6 @@ pub fn remove(keeper_dir: &Path) -> Result<bool, FenceError> {
     }
     Ok(was_there.is_some())
 }
+
+#[cfg(test)]
+mod tests;

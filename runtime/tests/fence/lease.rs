@@ -109,7 +109,7 @@ fn ends() {
 fn offer_shortens() {
     let world = World::new();
     let mut fence = world.fenced();
-    let v = Duration::from_millis(60);
+    let v = Duration::from_millis(300);
     assert!(matches!(fence.offer(v), Err(LeaseError::Lapsed)));
     fence.arm().unwrap();
     fence.offer(v).unwrap();

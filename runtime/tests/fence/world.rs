@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
-use steadfast::linux::fence::{Fence, FenceSpec, ServedPort};
-use steadfast::linux::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink};
+use steadfast::linux::fence::{self, Fence, FenceSpec, ServedPort};
+use steadfast::linux::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, REPLACE};
 use steadfast_core::MacAddr;
 
 use super::frames::{self, Mac, STATION, VIRTUAL_MAC};
@@ -26,8 +26,9 @@ pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 9);
 pub(crate) const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 9);
 const WAN_UNIT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
 
-pub(crate) const L: Duration = Duration::from_millis(300);
-pub(crate) const TAIL: Duration = Duration::from_millis(100);
+/// Longer than in service: a story is told within it, on a busy machine too.
+pub(crate) const L: Duration = Duration::from_secs(1);
+pub(crate) const TAIL: Duration = Duration::from_millis(500);
 /// Most frames read while waiting for one; beyond it the story fails.
 const FRAMES_MAX: usize = 10_000;
 /// How long a frame that must come may take.
@@ -64,20 +65,7 @@ impl World {
         ] {
             fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
         }
-        let mut batch = Batch::new();
-        let (at_lan, at_wan) = (index_of("lan0"), index_of("wan0"));
-        address(&mut batch, at_lan, LAN_UNIT.into(), 24);
-        address(&mut batch, at_lan, LAN_VIRTUAL.into(), 32);
-        address(&mut batch, at_wan, WAN_UNIT.into(), 24);
-        address(&mut batch, at_lan, LAN_UNIT6.into(), 64);
-        address(&mut batch, at_lan, LAN_VIRTUAL6.into(), 128);
-        address(&mut batch, at_lan, LINK_VIRTUAL6.into(), 128);
-        address(&mut batch, at_wan, WAN_UNIT6.into(), 64);
-        neighbour(&mut batch, at_lan, CLIENT.into());
-        neighbour(&mut batch, at_lan, CLIENT6.into());
-        neighbour(&mut batch, at_wan, SERVER.into());
-        neighbour(&mut batch, at_wan, SERVER6.into());
-        must(&mut route, batch);
+        equip(&mut route);
         let folder = std::env::temp_dir().join(format!("fence-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         Self {
@@ -90,6 +78,18 @@ impl World {
 
     pub(crate) fn spec(&self) -> FenceSpec {
         spec(self.folder.clone())
+    }
+
+    /// Deletes the LAN port and makes it again, under the same name.
+    pub(crate) fn remake_lan(&mut self) {
+        let mut route = Netlink::open(libc::NETLINK_ROUTE).unwrap();
+        let mut header = [0; 16];
+        header[4..8].copy_from_slice(&index_of("lan0").to_ne_bytes());
+        let mut batch = Batch::new();
+        batch.message("delete lan0", 17, 0, &header);
+        must(&mut route, batch);
+        self.lan = port(&mut route, "lan0", 1);
+        equip(&mut route);
     }
 
     pub(crate) fn fenced(&self) -> Fence {
@@ -138,6 +138,8 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // A story that failed leaves its fence, whose keeper would keep the namespace.
+        let _ = fence::remove(&self.folder);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -246,6 +248,24 @@ fn port(route: &mut Netlink, name: &str, number: u8) -> Port {
     }
 }
 
+/// Addresses of the gateway, and its neighbours.
+fn equip(route: &mut Netlink) {
+    let mut batch = Batch::new();
+    let (at_lan, at_wan) = (index_of("lan0"), index_of("wan0"));
+    address(&mut batch, at_lan, LAN_UNIT.into(), 24);
+    address(&mut batch, at_lan, LAN_VIRTUAL.into(), 32);
+    address(&mut batch, at_wan, WAN_UNIT.into(), 24);
+    address(&mut batch, at_lan, LAN_UNIT6.into(), 64);
+    address(&mut batch, at_lan, LAN_VIRTUAL6.into(), 128);
+    address(&mut batch, at_lan, LINK_VIRTUAL6.into(), 128);
+    address(&mut batch, at_wan, WAN_UNIT6.into(), 64);
+    neighbour(&mut batch, at_lan, CLIENT.into());
+    neighbour(&mut batch, at_lan, CLIENT6.into());
+    neighbour(&mut batch, at_wan, SERVER.into());
+    neighbour(&mut batch, at_wan, SERVER6.into());
+    must(route, batch);
+}
+
 pub(crate) fn must(netlink: &mut Netlink, batch: Batch) {
     let refused = netlink.exchange(batch, Ack::Each).unwrap();
     assert!(refused.is_empty(), "{refused:?}");
@@ -273,7 +293,7 @@ fn address(batch: &mut Batch, index: i32, address: IpAddr, prefix: u8) {
     ]
     .concat();
     batch
-        .message(format!("add {address}"), 20, CREATE, &header)
+        .message(format!("add {address}"), 20, CREATE | REPLACE, &header)
         .put(2, &octets)
         .put(1, &octets);
 }
@@ -283,7 +303,12 @@ fn neighbour(batch: &mut Batch, index: i32, address: IpAddr) {
     let permanent = [0x80, 0, 0, 0];
     let header = [&[family, 0, 0, 0][..], &index.to_ne_bytes(), &permanent].concat();
     batch
-        .message(format!("add neighbour {address}"), 28, CREATE, &header)
+        .message(
+            format!("add neighbour {address}"),
+            28,
+            CREATE | REPLACE,
+            &header,
+        )
         .put(1, &octets)
         .put(2, &STATION);
 }

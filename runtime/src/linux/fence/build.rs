@@ -137,7 +137,7 @@ pub(super) fn can_refresh(netlink: &mut Netlink) -> Result<bool, FenceError> {
     Ok(left.is_some_and(|left| left > TRIAL_TIME / 2))
 }
 
-fn write(batch: &mut Batch, spec: &FenceSpec, support: FenceSupport) {
+pub(super) fn write(batch: &mut Batch, spec: &FenceSpec, support: FenceSupport) {
     let flags = match (support.owner, support.persist) {
         (true, true) => TABLE_OWNER | TABLE_PERSIST,
         (true, false) => TABLE_OWNER,
@@ -165,7 +165,7 @@ fn write_chain(batch: &mut Batch, chain: &rules::Chain) {
 }
 
 /// What is left to try after this refusal.
-fn without(support: FenceSupport, refused: Refused) -> Result<FenceSupport, FenceError> {
+pub(super) fn without(support: FenceSupport, refused: Refused) -> Result<FenceSupport, FenceError> {
     let errno = rustix::io::Errno::from_io_error(&refused.error);
     let unknown = [
         rustix::io::Errno::OPNOTSUPP,

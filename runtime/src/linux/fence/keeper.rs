@@ -44,8 +44,12 @@ const LEAVE: u8 = b'l';
 const NAMESPACE_LEN: usize = 16;
 
 /// Runs the keeper until it is told to leave. Standard input is the owning socket, standard
-/// output the socket it listens on.
+/// output the socket it listens on. To be called first in `main`, before anything is opened:
+/// every other descriptor is closed.
 pub fn keeper_main() -> ExitCode {
+    // Inherited descriptors would keep somebody's files and ports open for as long as the fence
+    // stands; where they cannot be closed the fence is still worth more.
+    let _ = super::sys::close_inherited(3);
     let held = io::stdin().as_fd().try_clone_to_owned();
     let listener = io::stdout().as_fd().try_clone_to_owned();
     let (Ok(held), Ok(listener)) = (held, listener) else {

@@ -149,22 +149,22 @@ fn guard(spec: &FenceSpec, device: &str) -> Chain {
         hook: Hook::Egress,
         priority: -510,
         rules: vec![
-            rule(device, "other frame", [other, pass()]),
+            rule(device, "other frame", &[other, pass()]),
             rule(
                 device,
                 "active, refresh",
-                [mark(MARK_ACTIVE), live(), refresh, pass()],
+                &[mark(MARK_ACTIVE), live(), refresh, pass()],
             ),
             rule(
                 device,
                 "active without lease",
-                [mark(MARK_ACTIVE), refuse()],
+                &[mark(MARK_ACTIVE), refuse()],
             ),
-            rule(device, "offering", [mark(MARK_OFFERING), live(), pass()]),
+            rule(device, "offering", &[mark(MARK_OFFERING), live(), pass()]),
             rule(
                 device,
                 "offering without lease",
-                [mark(MARK_OFFERING), refuse()],
+                &[mark(MARK_OFFERING), refuse()],
             ),
         ],
     }
@@ -186,31 +186,31 @@ fn fence_in(port: &ServedPort, transit: TransitBy) -> Chain {
         Word::IsIn(VIP6),
     ];
     let to_mac = vec![Word::Payload(Base::Link, 0, 6), Word::IsIn(VMAC)];
-    let mut rules = vec![rule(name, "lease", [within(LIVE), pass()])];
+    let mut rules = vec![rule(name, "lease", &[within(LIVE), pass()])];
     rules.extend(vlans(name));
     rules.extend([
         rule(
             name,
             "in: ARP for virtual",
-            [network(ARP, 24, 4, VIP4), refuse()],
+            &[network(ARP, 24, 4, VIP4), refuse()],
         ),
         rule(
             name,
             "in: NS for virtual",
-            [of_protocol(IPV6), solicit, refuse()],
+            &[of_protocol(IPV6), solicit, refuse()],
         ),
-        rule(name, "tail", [within(TAIL), pass()]),
+        rule(name, "tail", &[within(TAIL), pass()]),
         rule(
             name,
             "in: IPv4 to virtual",
-            [network(IPV4, 16, 4, VIP4), refuse()],
+            &[network(IPV4, 16, 4, VIP4), refuse()],
         ),
         rule(
             name,
             "in: IPv6 to virtual",
-            [network(IPV6, 24, 16, VIP6), refuse()],
+            &[network(IPV6, 24, 16, VIP6), refuse()],
         ),
-        rule(name, "in: to virtual MAC", [to_mac, refuse()]),
+        rule(name, "in: to virtual MAC", &[to_mac, refuse()]),
     ]);
     rules.extend(transits(name, transit));
     Chain {
@@ -244,12 +244,12 @@ fn transits(name: &str, by: TransitBy) -> [Rule; 2] {
         rule(
             name,
             "in: IPv4 transit",
-            [to_host(), of_protocol(IPV4), v4, refuse()],
+            &[to_host(), of_protocol(IPV4), v4, refuse()],
         ),
         rule(
             name,
             "in: IPv6 transit",
-            [to_host(), of_protocol(IPV6), v6, refuse()],
+            &[to_host(), of_protocol(IPV6), v6, refuse()],
         ),
     ]
 }
@@ -270,30 +270,30 @@ fn fence_out(port: &ServedPort) -> Chain {
         Word::IsIn(VIP6),
     ];
     let from_mac = vec![Word::Payload(Base::Link, 6, 6), Word::IsIn(VMAC)];
-    let mut rules = vec![rule(name, "lease", [within(LIVE), pass()])];
+    let mut rules = vec![rule(name, "lease", &[within(LIVE), pass()])];
     rules.extend(vlans(name));
     rules.extend([
         rule(
             name,
             "out: ARP from virtual",
-            [written(ARP, 28, 4, VIP4), refuse()],
+            &[written(ARP, 28, 4, VIP4), refuse()],
         ),
         rule(
             name,
             "out: NA for virtual",
-            [of_type(IPV6), advertise, refuse()],
+            &[of_type(IPV6), advertise, refuse()],
         ),
-        rule(name, "out: from virtual MAC", [from_mac, refuse()]),
-        rule(name, "tail", [within(TAIL), pass()]),
+        rule(name, "out: from virtual MAC", &[from_mac, refuse()]),
+        rule(name, "tail", &[within(TAIL), pass()]),
         rule(
             name,
             "out: IPv4 from virtual",
-            [written(IPV4, 26, 4, VIP4), refuse()],
+            &[written(IPV4, 26, 4, VIP4), refuse()],
         ),
         rule(
             name,
             "out: IPv6 from virtual",
-            [written(IPV6, 22, 16, VIP6), refuse()],
+            &[written(IPV6, 22, 16, VIP6), refuse()],
         ),
     ]);
     Chain {
@@ -313,7 +313,7 @@ fn vlans(name: &str) -> impl Iterator<Item = Rule> {
             Word::Mask(vec![0x0f, 0xff]),
             Word::IsNot(vec![0, 0]),
         ];
-        rule(name, "other VLAN", [of_type(vlan), number, pass()])
+        rule(name, "other VLAN", &[of_type(vlan), number, pass()])
     })
 }
 
@@ -338,7 +338,7 @@ fn refuse() -> Vec<Word> {
     vec![Word::Counter, Word::Drop]
 }
 
-fn rule<const N: usize>(port: &str, name: &str, parts: [Vec<Word>; N]) -> Rule {
+fn rule(port: &str, name: &str, parts: &[Vec<Word>]) -> Rule {
     Rule {
         name: format!("{port} {name}"),
         words: parts.concat(),
