@@ -193,7 +193,7 @@ impl Control {
         };
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || serve(bound, shared, stopped))?;
+            .spawn(move || serve(&bound, shared, stopped))?;
         Ok(Self { stop, thread })
     }
 
@@ -209,7 +209,7 @@ impl Control {
     }
 }
 
-fn serve(bound: Bound, shared: Shared, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+fn serve(bound: &Bound, shared: Shared, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)

@@ -244,4 +244,4 @@ fn cut(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
