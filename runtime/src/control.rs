@@ -10,9 +10,9 @@
 //!      /v1/reload /v1/shutdown           likewise
 //! ```
 //!
-//! An error is `{"error": what, "cure": what to do}`: 400 not understood, 403 not permitted, 404 and
-//! 405 not there, 409 refused by the node, 413 too long, 503 the node has ended, 504 no answer in
-//! time.
+//! An error is `{"error": what, "cure": what to do}`: 400 not understood, 403 not permitted, 404
+//! and 405 not there, 409 refused by the node, 413 too long, 503 the node has ended, 504 no answer
+//! in time.
 //!
 //! The hard case is a socket that a dead daemon left behind, see [`Bound`]. The limit: who may
 //! connect at all is decided by the mode of the socket, 0660.
@@ -193,7 +193,7 @@ impl Control {
         };
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || serve(bound, shared, stopped))?;
+            .spawn(move || serve(&bound, shared, stopped))?;
         Ok(Self { stop, thread })
     }
 
@@ -209,7 +209,7 @@ impl Control {
     }
 }
 
-fn serve(bound: Bound, shared: Shared, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+fn serve(bound: &Bound, shared: Shared, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)

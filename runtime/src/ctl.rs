@@ -130,7 +130,11 @@ pub fn run(
             let wrong = why.use_stderr();
             let text = why.render();
             // Whoever closed our output wants no more of it.
-            let _ = if wrong { write!(err, "{text}") } else { write!(out, "{text}") };
+            let _ = if wrong {
+                write!(err, "{text}")
+            } else {
+                write!(out, "{text}")
+            };
             return if wrong { Verdict::Usage } else { Verdict::Done };
         }
     };
@@ -195,12 +199,7 @@ fn carry_out(verb: Verb, client: &Client, out: &mut dyn Write) -> Result<Verdict
     }
 }
 
-fn order(
-    client: &Client,
-    out: &mut dyn Write,
-    verb: &str,
-    done: &str,
-) -> Result<Verdict, Trouble> {
+fn order(client: &Client, out: &mut dyn Write, verb: &str, done: &str) -> Result<Verdict, Trouble> {
     client.order(&format!("/v1/{verb}"), &Value::Null)?;
     writeln!(out, "{verb}: {done}")?;
     Ok(Verdict::Done)

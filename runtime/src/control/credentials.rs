@@ -1,5 +1,8 @@
 //! The groups of a socket's peer: the one question about it that needs a system call by hand.
-#![expect(unsafe_code, reason = "getsockopt(SO_PEERGROUPS) has no safe wrapper here")]
+#![expect(
+    unsafe_code,
+    reason = "getsockopt(SO_PEERGROUPS) has no safe wrapper here"
+)]
 
 use std::ffi::c_void;
 use std::io;

@@ -108,7 +108,9 @@ fn facts(status: &Status, daemon: &DaemonFacts) -> Vec<String> {
     }
     if status.health > 0 {
         let class = status.health;
-        facts.push(format!("health class {class}: a whole peer ranks higher (0 is whole)"));
+        facts.push(format!(
+            "health class {class}: a whole peer ranks higher (0 is whole)"
+        ));
     }
     if !status.fence_whole {
         facts.push("the kernel's fence is not whole: this node ranks lower".to_owned());

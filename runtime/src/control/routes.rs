@@ -90,7 +90,9 @@ async fn permit(
 
 async fn status(State(shared): State<Shared>) -> Answer {
     let status = shared.status.borrow().clone();
-    Ok(Json(json!({ "status": status, "daemon": shared.daemon.facts() })))
+    Ok(Json(
+        json!({ "status": status, "daemon": shared.daemon.facts() }),
+    ))
 }
 
 async fn explanation(State(shared): State<Shared>) -> Answer {
@@ -101,13 +103,19 @@ async fn explanation(State(shared): State<Shared>) -> Answer {
 
 async fn config(State(shared): State<Shared>) -> Answer {
     let path = shared.daemon.facts().config_path;
-    Ok(Json(json!({ "path": path, "text": shared.daemon.config_text() })))
+    Ok(Json(
+        json!({ "path": path, "text": shared.daemon.config_text() }),
+    ))
 }
 
 async fn maintenance(State(shared): State<Shared>, body: Body) -> Answer {
     let Maintenance { on } = serde_json::from_slice(&body?).map_err(|why| {
         let error = format!("the body is not understood: {why}");
-        Fault::new(StatusCode::BAD_REQUEST, error, "send {\"on\": true} or {\"on\": false}")
+        Fault::new(
+            StatusCode::BAD_REQUEST,
+            error,
+            "send {\"on\": true} or {\"on\": false}",
+        )
     })?;
     let command = if on {
         Command::MaintenanceOn
@@ -176,7 +184,11 @@ fn nothing(body: &Bytes) -> Result<(), Fault> {
         return Ok(());
     }
     let error = "this request takes no body".to_owned();
-    Err(Fault::new(StatusCode::BAD_REQUEST, error, "send it without a body"))
+    Err(Fault::new(
+        StatusCode::BAD_REQUEST,
+        error,
+        "send it without a body",
+    ))
 }
 
 fn done() -> Json<serde_json::Value> {
@@ -185,11 +197,19 @@ fn done() -> Json<serde_json::Value> {
 
 async fn unknown(request: Request) -> Fault {
     let error = format!("{} is not known here", request.uri().path());
-    Fault::new(StatusCode::NOT_FOUND, error, "use the steadfastctl of the same version")
+    Fault::new(
+        StatusCode::NOT_FOUND,
+        error,
+        "use the steadfastctl of the same version",
+    )
 }
 
 async fn wrong_method(request: Request) -> Fault {
-    let error = format!("{} does not go with {}", request.method(), request.uri().path());
+    let error = format!(
+        "{} does not go with {}",
+        request.method(),
+        request.uri().path()
+    );
     let cure = "read with GET, order with POST";
     Fault::new(StatusCode::METHOD_NOT_ALLOWED, error, cure)
 }
@@ -236,6 +256,10 @@ impl From<BytesRejection> for Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status);
-        (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(self)).into_response()
+        (
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            Json(self),
+        )
+            .into_response()
     }
 }

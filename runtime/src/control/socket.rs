@@ -8,9 +8,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{
-    FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown,
-};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -104,7 +102,9 @@ impl Peer {
     }
 
     pub(super) fn may_command(&self, rights: Rights) -> bool {
-        let member = rights.group.is_some_and(|group| self.groups.contains(&group));
+        let member = rights
+            .group
+            .is_some_and(|group| self.groups.contains(&group));
         self.uid == 0 || self.uid == rights.own || member
     }
 }

@@ -1,5 +1,6 @@
 //! One request at a time to the control socket, and the answer within bounds.
 
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,7 +97,11 @@ impl Client {
     /// # Errors
     /// The daemon does not answer, or refuses.
     pub fn order(&self, route: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         self.ask(Method::POST, route, body)
     }
 
@@ -145,7 +150,11 @@ impl Client {
             () = driven => return Err(unclear("the connection ended")),
         };
         let value: Value = serde_json::from_slice(&bytes).map_err(unclear)?;
-        if good { Ok(value) } else { Err(refused(&value)) }
+        if good {
+            Ok(value)
+        } else {
+            Err(refused(&value))
+        }
     }
 
     fn unreachable(&self, why: io::Error) -> ClientError {
@@ -154,12 +163,18 @@ impl Client {
     }
 }
 
-fn unclear(why: impl ToString) -> ClientError {
-    ClientError::Unclear(why.to_string())
+fn unclear(why: impl Display) -> ClientError {
+    ClientError::Unclear(format!("{why}"))
 }
 
 fn refused(value: &Value) -> ClientError {
-    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let text = |name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or("?")
+            .to_owned()
+    };
     ClientError::Refused {
         error: text("error"),
         cure: text("cure"),

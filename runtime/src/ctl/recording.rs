@@ -64,8 +64,16 @@ fn summary(life: &Life, out: &mut dyn Write) -> io::Result<()> {
         | Stored::Input(_)
         | Stored::Status(_) => 0,
     });
-    let start = if life.from_start { "from its start" } else { "its start is gone" };
-    let end = if life.ended() { "ended in order" } else { "not ended in order" };
+    let start = if life.from_start {
+        "from its start"
+    } else {
+        "its start is gone"
+    };
+    let end = if life.ended() {
+        "ended in order"
+    } else {
+        "not ended in order"
+    };
     let (count, lost) = (life.entries.len(), lost.sum::<u64>());
     writeln!(out, "  {count} entries, {lost} lost, {start}, {end}")?;
     life.holes().try_for_each(|hole| writeln!(out, "  {hole}"))

@@ -12,20 +12,31 @@ use crate::control::{DaemonFacts, Explanation, in_words, node_name};
 
 /// Prints a status.
 pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let daemon: DaemonFacts =
-        serde_json::from_value(answer["daemon"].clone()).unwrap_or_default();
+    let daemon: DaemonFacts = serde_json::from_value(answer["daemon"].clone()).unwrap_or_default();
     let status = &answer["status"];
     let node = node_name(&daemon, id(&status["node"]));
     let since = ago(&daemon, &status["since"]);
     let configured = word(&status["configured"]);
-    writeln!(out, "{node}: {} since {since}", word(&status["role"]).to_uppercase())?;
+    writeln!(
+        out,
+        "{node}: {} since {since}",
+        word(&status["role"]).to_uppercase()
+    )?;
     writeln!(out, "  why         {}", word(&status["why_text"]))?;
     writeln!(out, "  configured  {configured}")?;
     writeln!(out, "  epoch       {}", word(&status["epoch"]))?;
     let health = status["health"].as_u64().unwrap_or_default();
-    let health = if health == 0 { "whole".to_owned() } else { format!("class {health}") };
+    let health = if health == 0 {
+        "whole".to_owned()
+    } else {
+        format!("class {health}")
+    };
     writeln!(out, "  health      {health}")?;
-    let fence = if status["fence_whole"] == true { "whole" } else { "NOT WHOLE" };
+    let fence = if status["fence_whole"] == true {
+        "whole"
+    } else {
+        "NOT WHOLE"
+    };
     writeln!(out, "  fence       {fence} {}", in_brackets(&daemon.fence))?;
     if status["maintenance"] == true {
         writeln!(out, "  maintenance on")?;
@@ -43,7 +54,11 @@ pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
     let up = in_words(Duration::from_secs(daemon.uptime_s));
     let scheduling = in_brackets(&daemon.scheduling);
-    writeln!(out, "steadfastd {}, process {}, up {up} {scheduling}", daemon.build, daemon.pid)
+    writeln!(
+        out,
+        "steadfastd {}, process {}, up {up} {scheduling}",
+        daemon.build, daemon.pid
+    )
 }
 
 /// Prints an explanation.
@@ -62,16 +77,24 @@ pub(super) fn explanation(answer: &Value, out: &mut dyn Write) -> io::Result<()>
     ];
     for (title, lines) in parts.into_iter().filter(|(_, lines)| !lines.is_empty()) {
         writeln!(out, "{title}")?;
-        lines.iter().try_for_each(|line| writeln!(out, "  - {line}"))?;
+        lines
+            .iter()
+            .try_for_each(|line| writeln!(out, "  - {line}"))?;
     }
     Ok(())
 }
 
 fn peers(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "peers                  liveness  role       heard          paths  kernel asked on")?;
+    writeln!(
+        out,
+        "peers                  liveness  role       heard          paths  kernel asked on"
+    )?;
     for peer in status["peers"].as_array().into_iter().flatten() {
         let age = serde_json::from_value(peer["age"].clone()).ok().flatten();
-        let age = age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", in_words(age)));
+        let age = age.map_or_else(
+            || "never".to_owned(),
+            |age| format!("{} ago", in_words(age)),
+        );
         writeln!(
             out,
             "  {:<20} {:<9} {:<10} {age:<14} {:<6} {} segments",
@@ -88,13 +111,22 @@ fn peers(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Resul
 fn ports(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "ports")?;
     for port in status["ports"].as_array().into_iter().flatten() {
-        let number = port["port"].as_u64().and_then(|number| u8::try_from(number).ok());
+        let number = port["port"]
+            .as_u64()
+            .and_then(|number| u8::try_from(number).ok());
         let name = number.and_then(|number| daemon.port_names.get(&number));
         let name = name.cloned().unwrap_or_else(|| word(&port["port"]));
         let carrier = if port["up"] == true { "up" } else { "DOWN" };
-        let hears = if port["receives"] == true { "hears others" } else { "hears nobody" };
+        let hears = if port["receives"] == true {
+            "hears others"
+        } else {
+            "hears nobody"
+        };
         let since = ago(daemon, &port["since"]);
-        writeln!(out, "  {name:<20} {carrier:<9} {hears}, carrier since {since}")?;
+        writeln!(
+            out,
+            "  {name:<20} {carrier:<9} {hears}, carrier since {since}"
+        )?;
     }
     Ok(())
 }
@@ -118,5 +150,9 @@ fn ago(daemon: &DaemonFacts, value: &Value) -> String {
 }
 
 fn in_brackets(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("({text})") }
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("({text})")
+    }
 }

@@ -1,6 +1,6 @@
 //! The recorder: exact replays, found damage, counted losses, bounded files.
 
-mod pair;
+pub(crate) mod pair;
 
 use std::fs;
 

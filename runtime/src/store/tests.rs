@@ -164,7 +164,8 @@ fn store_full_disk_is_an_error_and_keeps_the_last_record() {
     store.commit(&record(1)).expect("a commit");
     let test = std::env::current_exe().expect("this test");
     let inner = format!(
-        "trap '' XFSZ; ulimit -f 0; exec '{}' --exact store::tests::store_inner_full_disk --ignored",
+        "trap '' XFSZ; ulimit -f 0; exec '{}' --ignored --exact \
+         store::tests::store_inner_full_disk",
         test.display()
     );
     let status = Command::new("sh")

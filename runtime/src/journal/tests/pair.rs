@@ -38,7 +38,7 @@ pub(super) fn keys(place: usize) -> KeyRing {
     KeyRing::new(CLUSTER, node_id(place), &nodes, vec![key]).expect("good keys")
 }
 
-pub(super) fn config(place: usize) -> Config {
+pub(crate) fn config(place: usize) -> Config {
     let port = |id: u8| PortConfig {
         id: PortId(id),
         name: format!("eth{id}"),
@@ -75,7 +75,7 @@ pub(super) fn config(place: usize) -> Config {
     Config::new(parts).expect("a sound configuration")
 }
 
-pub(super) fn origin_boot(life: u8) -> Boot {
+pub(crate) fn origin_boot(life: u8) -> Boot {
     Boot {
         now: Instant::ORIGIN,
         seed: [life; 32],
