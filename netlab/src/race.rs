@@ -1,10 +1,10 @@
 //! The race's statistics: what a failover cost, over many runs, and how sure that is.
 //!
-//! One run gives a [`Cost`]: the longest gap in each stream around the fault, probes
-//! lost, and for how long two gateways owned an address, or none. Runs of one daemon under one fault
-//! make a [`Row`]. Figures drift between machines, so what counts is the ratio to the best peer in
-//! the same race, with a bootstrap interval: medians of runs drawn again with replacement, 2000
-//! times, by a generator whose seed is written here: the same runs give the same interval.
+//! One run gives a [`Cost`]: the longest gap in each stream around the fault, probes lost, and for
+//! how long two gateways owned an address, or none. Runs of one daemon under one fault make a
+//! [`Row`]. Figures drift between machines, so what counts is the ratio to the best peer of one
+//! race, with a bootstrap interval: medians of runs drawn again with replacement, 2000 times, by a
+//! generator whose seed is written here: the same runs give the same interval.
 //!
 //! The null gap is what the machine itself costs: the longest gaps of windows without any fault.
 //! The limit: with fewer than about ten runs the interval says more about luck than about daemons.

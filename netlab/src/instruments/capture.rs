@@ -13,6 +13,7 @@
 
 use core::time::Duration;
 use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use steadfast_core::wire::ethernet::{Frame, ethertype};
@@ -34,6 +35,8 @@ use crate::pcap::{Direction, PortIndex, Recording};
 const TURN: Duration = Duration::from_millis(4);
 /// Batches read from a tap in one turn: 16 384 frames in 4 ms; more wait.
 const BATCHES_MAX: usize = 256;
+/// Taps that wait to be taken in; further ones are refused.
+pub const WAITING_MAX: usize = 64;
 /// Turns between two looks at what was dropped.
 const DROPS_EVERY: u32 = 25;
 /// Bytes of an IPv4 header without options, and of a UDP or ICMP echo header.
@@ -52,7 +55,7 @@ pub struct Tap {
     port: Option<PortIndex>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Gateway(SegmentId, NodeId),
     Host(HostId),
@@ -101,6 +104,23 @@ impl Tap {
     }
 }
 
+/// Takes taps of ports that were made anew while a capture runs. A packet socket dies with its
+/// interface, so a gateway that loses power by losing its namespace needs new taps when it is back.
+#[derive(Clone, Debug)]
+pub struct TapDoor {
+    sender: SyncSender<Tap>,
+}
+
+impl TapDoor {
+    /// Puts a tap in the place of the one that was there, or beside the others.
+    ///
+    /// # Errors
+    /// When the capture has ended, or has not taken the last [`WAITING_MAX`] taps.
+    pub fn put(&self, tap: Tap) -> io::Result<()> {
+        self.sender.try_send(tap).map_err(io::Error::other)
+    }
+}
+
 /// Reads all taps.
 #[derive(Debug)]
 pub struct Capture {
@@ -110,6 +130,8 @@ pub struct Capture {
     taps: Vec<Tap>,
     recording: Option<SharedRecording>,
     batch: Batch,
+    sender: SyncSender<Tap>,
+    receiver: Receiver<Tap>,
 }
 
 impl Capture {
@@ -134,13 +156,39 @@ impl Capture {
             Destination::Host(host) => Some(host),
             Destination::Virtual(_) => plan.layout.host(&stream.from).map(|host| host.id),
         };
+        let (sender, receiver) = sync_channel(WAITING_MAX);
         Ok(Self {
+            sender,
+            receiver,
             layout: plan.layout.clone(),
             ends: plan.traffic.iter().map(end).collect(),
             taps,
             recording,
             batch: Batch::new(),
         })
+    }
+
+    /// Where taps are put while it runs.
+    pub fn door(&self) -> TapDoor {
+        TapDoor {
+            sender: self.sender.clone(),
+        }
+    }
+
+    /// Takes in the taps that wait at the door.
+    fn welcome(&mut self) -> io::Result<()> {
+        for mut tap in self.receiver.try_iter().take(WAITING_MAX) {
+            let old = self.taps.iter().position(|it| it.place == tap.place);
+            let old = old.map(|old| self.taps.swap_remove(old));
+            tap.port = old.and_then(|old| old.port);
+            let gateway = matches!(tap.place, Place::Gateway(..));
+            if let (true, None, Some(recording)) = (gateway, tap.port, &self.recording) {
+                let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+                tap.port = Some(recording.add_port(&tap.name)?);
+            }
+            self.taps.push(tap);
+        }
+        Ok(())
     }
 
     fn read(&mut self, desk: &Desk) -> io::Result<()> {
@@ -247,6 +295,7 @@ impl Instrument for Capture {
         loop {
             // What arrived before the end is still read.
             let last = desk.stopped();
+            self.welcome()?;
             self.read(desk)?;
             turns += 1;
             if last || turns.is_multiple_of(DROPS_EVERY) {

@@ -6,8 +6,8 @@
 //! has not come back after [`PATIENCE`] has failed. It is a statistic of its own, no event: the
 //! oracles know probes only.
 //!
-//! One thread does both ends. Sockets that connect are made on it, so it must stand in the client's
-//! namespace: `enter` takes it there. The limit: it looks each [`TURN`], so times are right to that.
+//! One thread does both ends; sockets that connect are made on it, so it must stand in the client's
+//! namespace: `enter` takes it there. The limit: it looks each [`TURN`], times are as exact.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -196,8 +196,9 @@ impl Attempt {
     /// Whether all is done; an error when it failed.
     fn step(&mut self) -> io::Result<bool> {
         if !self.greeted {
-            match self.socket.write(&GREETING) {
-                Ok(_) => self.greeted = true,
+            // A socket that has just connected takes eight bytes whole.
+            match self.socket.write_all(&GREETING) {
+                Ok(()) => self.greeted = true,
                 Err(error) => return unless_early(error),
             }
         }

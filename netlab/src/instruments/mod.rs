@@ -11,7 +11,7 @@
 //! * [`Connections`] opens a new TCP connection every 10 ms, for the race.
 //!
 //! Sockets are opened inside a namespace and used anywhere: every `open` below must run on a thread
-//! that stands in the namespace it is for, everything else may run on any. Threads ask for real-time
+//! that stands in the namespace it is for, all else may run on any. Threads ask for real-time
 //! priority and go on without. All queues are bounded; what is lost is counted and told as
 //! [`steadfast_scenarios::trace::EventKind::Blind`], so that no verdict stands on it.
 //!
@@ -39,7 +39,7 @@ use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Layout, Plan};
 use steadfast_scenarios::trace::{Holder, Names};
 
-pub use capture::{Capture, SharedRecording, Tap};
+pub use capture::{Capture, SharedRecording, Tap, TapDoor, WAITING_MAX};
 pub use clock::RunClock;
 pub use connections::{Connection, ConnectionLog, Connections, Enter};
 pub use neighbours::{Neighbours, Station};

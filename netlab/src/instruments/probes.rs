@@ -7,7 +7,7 @@
 //! steps ([`Pace`]), as in the simulated world; streams of one period are sent together, which
 //! costs one wake-up and not four.
 //!
-//! The hard case is a late thread: slots that passed are skipped, not made up for in a burst that no
+//! The hard case is a late thread: slots that passed are skipped, not made up for by a burst no
 //! client would send; a wake-up more than [`LATE_MAX`] late is told as a stall. What a kernel
 //! refuses to send counts as sent and lost: a client would notice it too.
 

@@ -2,7 +2,7 @@
 //!
 //! Instruments tell of things with the time they happened, some milliseconds after, each on its own
 //! thread. The recorder takes all of it from one bounded queue and holds each event back for
-//! [`Setup::hold_back`], so that what is told late still finds its place; then times never decrease.
+//! [`Setup::hold_back`], so that what is told late finds its place; then times never decrease.
 //! The world's own events (steps, powers) go through the same door: [`Recorder::tell`].
 //!
 //! The hard case is an event later than the hold-back: it is told as of the last released one, is

@@ -82,9 +82,10 @@ impl Ledger {
         });
     }
 
-    /// An answer came; one of a round that is judged already is ignored.
+    /// An answer came; one that is older than [`GRACE`], or of a judged round, is ignored.
     pub(super) fn answered(&mut self, tag: u8, question: usize, at: Instant) {
-        let round = self.open.iter_mut().rev().find(|round| round.tag == tag);
+        let asked = |round: &&mut Round| round.tag == tag && at.since(round.at) <= GRACE;
+        let round = self.open.iter_mut().rev().find(asked);
         let answer = round.and_then(|round| round.answers.get_mut(question));
         if let Some(answer) = answer {
             answer.get_or_insert(at);

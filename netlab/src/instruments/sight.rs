@@ -1,4 +1,4 @@
-//! What a frame means that left a gateway: part of a hand-over, or sent in a virtual address's name.
+//! What a frame means that left a gateway: part of a hand-over, or sent as a virtual address.
 //!
 //! The same reading as the simulated world's, of the same bytes: ARP counts with the virtual
 //! addresses of its own segment, datagrams with those of any (a gateway may answer there by the

@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::AsFd;
-use steadfast_core::MacAddr;
 use steadfast_core::wire::advert::{GROUP_MAC, Kind};
 use steadfast_core::wire::announce::gratuitous_arp;
 use steadfast_core::wire::ethernet::{self, ethertype};
-use steadfast_scenarios::Scenario;
-use steadfast_scenarios::format::{Gateway, Plan, Segment};
+use steadfast_core::{MacAddr, NodeId};
+use steadfast_scenarios::format::{Gateway, Plan, Port, Segment};
+use steadfast_scenarios::{Scenario, SegmentId};
 
 use super::super::{Connections, Eye, Observer, Outlet, PacketSocket, Station, Tap, filter};
 
@@ -107,11 +107,7 @@ impl Ground {
                 writeln!(script, "ip -n {host} route add default via {gateway}").unwrap();
             }
             for gateway in &layout.gateways {
-                let port = gateway
-                    .ports
-                    .iter()
-                    .find(|it| it.segment == segment.id)
-                    .unwrap();
+                let port = port(gateway, segment);
                 plug(&mut script, name, &gateway.name, port.mac);
                 let (ip, gateway) = (port.unit.unwrap(), &gateway.name);
                 writeln!(script, "ip -n {gateway} addr add {ip}/16 dev {name}0").unwrap();
@@ -127,15 +123,8 @@ impl Ground {
     /// A gateway takes all virtual addresses, and says so.
     pub(super) fn serve(&self, gateway: &str) {
         self.addresses(gateway, "add");
-        let gateway = self.gateway(gateway);
         for segment in self.served() {
-            let port = gateway
-                .ports
-                .iter()
-                .find(|it| it.segment == segment.id)
-                .unwrap();
-            let frames: Vec<Vec<u8>> = gratuitous_arp(port.mac, segment.virtuals[0]).into();
-            self.put(&gateway.name, segment, &frames);
+            self.announce(gateway, segment.id);
         }
     }
 
@@ -166,15 +155,50 @@ impl Ground {
         shell(&format!("ip -n switch link set {port} down"));
     }
 
+    /// A gateway's port is taken away and plugged in again, as new interfaces.
+    pub(super) fn plug_anew(&self, segment: &str, gateway: &str) {
+        let segment = self.plan.layout.segment(segment).unwrap();
+        let (name, gateway) = (&segment.name, self.gateway(gateway));
+        let port = port(gateway, segment);
+        let mut script = format!("ip -n switch link del {name}.{}\n", gateway.name);
+        plug(&mut script, name, &gateway.name, port.mac);
+        let (unit, address) = (port.unit.unwrap(), segment.virtuals[0]);
+        for ip in [format!("{unit}/16"), format!("{address}/32")] {
+            let gateway = &gateway.name;
+            writeln!(script, "ip -n {gateway} addr add {ip} dev {name}0").unwrap();
+        }
+        shell(&script);
+    }
+
+    /// What a gateway says when it has taken a segment's addresses.
+    pub(super) fn announce(&self, gateway: &str, segment: SegmentId) {
+        let segment = &self.plan.layout.segments[segment.index()];
+        let gateway = self.gateway(gateway);
+        let mac = port(gateway, segment).mac;
+        let frames: Vec<Vec<u8>> = gratuitous_arp(mac, segment.virtuals[0]).into();
+        self.put(&gateway.name, segment, &frames);
+    }
+
+    pub(super) fn tap(&self, segment: SegmentId, gateway: NodeId, recorded: bool) -> Tap {
+        let layout = &self.plan.layout;
+        let segment = &layout.segments[segment.index()];
+        let name = &layout
+            .gateways
+            .iter()
+            .find(|it| it.id == gateway)
+            .unwrap()
+            .name;
+        let port = format!("{}.{name}", segment.name);
+        let open = || Tap::gateway(layout, segment, gateway, &port, recorded);
+        within("switch", open).unwrap()
+    }
+
     pub(super) fn taps(&self, recorded: bool) -> Vec<Tap> {
         let layout = &self.plan.layout;
         let mut taps = Vec::new();
         for segment in self.served() {
-            for gateway in &layout.gateways {
-                let port = format!("{}.{}", segment.name, gateway.name);
-                let open = || Tap::gateway(layout, segment, gateway.id, &port, recorded);
-                taps.push(within("switch", open).unwrap());
-            }
+            let gateways = layout.gateways.iter();
+            taps.extend(gateways.map(|it| self.tap(segment.id, it.id, recorded)));
         }
         for host in &layout.hosts {
             let port = format!("{}0", layout.segments[host.segment.index()].name);
@@ -244,13 +268,19 @@ impl Ground {
     }
 }
 
+fn port<'a>(gateway: &'a Gateway, segment: &Segment) -> &'a Port {
+    let mut ports = gateway.ports.iter();
+    ports.find(|port| port.segment == segment.id).unwrap()
+}
+
 /// A cable from the switch of a segment to a machine.
 fn plug(script: &mut String, segment: &str, machine: &str, mac: MacAddr) {
     let port = format!("{segment}.{machine}");
     let mac = mac.0.map(|byte| format!("{byte:02x}")).join(":");
     writeln!(
         script,
-        "ip -n switch link add {port} type veth peer name {segment}0 netns {machine} address {mac}\n\
+        "ip -n switch link add {port} type veth \
+         peer name {segment}0 netns {machine} address {mac}\n\
          ip -n switch link set {port} master {segment} up\n\
          ip -n {machine} link set {segment}0 up"
     )
