@@ -16,7 +16,7 @@ const RECEPTION_WITHIN: Duration = Duration::from_millis(1_000);
 /// A segment silent for this long, its neighbours asked several times, lowers the health class.
 const SILENT_AFTER: Duration = Duration::from_millis(2_200);
 /// What a watched port without carrier costs in health class; soft facts cost less.
-const PORT_DOWN: u8 = 16;
+pub(super) const PORT_DOWN: u8 = 16;
 /// What a silent segment costs.
 const SEGMENT_SILENT: u8 = 2;
 /// What a damaged fence costs (D9).
@@ -41,6 +41,7 @@ impl Node {
             Kind::Advert
         });
         self.note_dead_peers();
+        self.forget_strangers();
         self.retry_fence();
         if self
             .asked

@@ -1,16 +1,18 @@
 //! One node: everything it knows, and the one door in and out.
 //!
 //! [`Node::handle`] takes what happened, the effects come out of [`Node::poll_effect`] in order.
-//! The rooms behind the door: `receive` reads frames, `send` builds them, `suspect` finds out
-//! whether the active is dead, `claim` moves the role, `vacancy` decides who takes a role nobody
-//! has, `handover` moves it by consent, `dispute` ends two actives, `duty` does what is done
-//! without being asked, `command` serves operators, `report` tells,
-//! `project` serves those who explore states.
+//! The rooms behind the door: `receive` reads frames, `send` builds them, `ask` asks kernels and
+//! neighbours, `suspect` finds out whether the active is dead, `claim` moves the role, `vacancy`
+//! decides who takes a role nobody has, `handover` moves it by consent, `dispute` ends two actives,
+//! `duty` does what is done without being asked, `episodes` raises alerts, `command` serves
+//! operators, `report` tells, `project` serves those who explore states.
 
+mod ask;
 mod claim;
 mod command;
 mod dispute;
 mod duty;
+mod episodes;
 mod handover;
 pub(crate) mod project;
 mod receive;
@@ -35,7 +37,8 @@ use crate::wire::advert::{HealthClass, Kind};
 use crate::{BootId, Epoch, Instant, OpId, RequestId};
 
 use dispute::{Deafness, Dispute};
-use handover::{Giving, Taking};
+use episodes::Episode;
+use handover::{Giving, Recheck, Taking};
 use vacancy::Relisten;
 
 /// Effects waiting to be polled. Beyond this the oldest frame is dropped and counted; other
@@ -73,6 +76,7 @@ pub struct Node {
     suspicion: Option<Suspicion>,
     giving: Option<Giving>,
     taking: Option<Taking>,
+    recheck: Option<Recheck>,
     relisten: Option<Relisten>,
     dispute: Option<Dispute>,
     deafness: Option<Deafness>,
@@ -89,8 +93,9 @@ pub struct Node {
     claims_left: u32,
     told: Told,
     stopping: bool,
-    same_role: bool,
-    raised: Vec<Alert>,
+    /// When kernels were asked in quiet times, while an answer is owed.
+    asked_at: Option<Instant>,
+    raised: Vec<Episode>,
     effects: VecDeque<Effect>,
     drops: Drops,
 }
@@ -110,6 +115,8 @@ struct Told {
     counter: u64,
     /// The first message that said "active" for the present claim.
     claim: u64,
+    /// The first message after a pause that a peer may have noticed; 0 if there was none.
+    resumed: u64,
 }
 
 /// A port's own facts.
@@ -186,6 +193,7 @@ impl Node {
             suspicion: None,
             giving: None,
             taking: None,
+            recheck: None,
             relisten: None,
             dispute: None,
             deafness: None,
@@ -210,7 +218,7 @@ impl Node {
             claims_left: 0,
             told: Told::default(),
             stopping: false,
-            same_role: false,
+            asked_at: None,
             raised: Vec::new(),
             effects: VecDeque::new(),
             drops: Drops::default(),
@@ -328,27 +336,6 @@ impl Node {
             }
         }
         self.effects.push_back(effect);
-    }
-
-    /// Raises an alert, once per episode. Strangers can open only so many episodes.
-    fn raise(&mut self, alert: Alert) {
-        let strange = |alert: &Alert| {
-            matches!(
-                alert,
-                Alert::AddressConflict { .. } | Alert::ForeignSpeaker(_)
-            )
-        };
-        let full = || self.raised.iter().filter(|open| strange(open)).count() >= RAISED_MAX;
-        if self.raised.contains(&alert) || (strange(&alert) && full()) {
-            return;
-        }
-        self.raised.push(alert);
-        self.emit(Effect::Alert(alert));
-    }
-
-    /// Ends an episode.
-    fn clear(&mut self, over: impl Fn(&Alert) -> bool) {
-        self.raised.retain(|alert| !over(alert));
     }
 
     /// Asks the kernel for the fence, until it confirms; meanwhile, but for this long at most, the
