@@ -86,8 +86,8 @@ impl RoundTrip {
         }
     }
 
-    /// The longest that was not a single event.
-    pub(crate) const fn longest(self) -> Duration {
+    /// The longest that was no single event.
+    pub(crate) const fn usual_longest(self) -> Duration {
         self.second
     }
 }

@@ -126,7 +126,7 @@ impl Node {
     /// took, to the dead interval at most (D7).
     pub(super) fn widened(&self, configured: Duration) -> Duration {
         let paths = self.peers.iter().flat_map(|peer| &peer.paths);
-        let longest = paths.map(|path| path.round_trip.longest()).max();
+        let longest = paths.map(|path| path.round_trip.usual_longest()).max();
         let measured = longest.unwrap_or_default().saturating_mul(WIDENED_BY);
         measured
             .min(self.config.timing.dead_interval)

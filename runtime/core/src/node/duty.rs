@@ -35,6 +35,7 @@ impl Node {
             self.now.after(interval)
         };
         self.timers.arm(Timer::Advertise, next);
+        self.consider_reapplying(self.lease_is_fresh());
         self.broadcast(if self.wants_role() {
             Kind::Request
         } else {

@@ -206,7 +206,7 @@ impl Node {
     fn end_giving(&mut self, why: Rejection) {
         self.giving = None;
         self.timers.disarm(Timer::Give);
-        if self.stopping || self.record.maintenance {
+        if self.stopping || self.out_of_service().is_some() {
             self.leave_service();
         }
         self.refuse_command(why);

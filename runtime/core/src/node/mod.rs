@@ -5,7 +5,8 @@
 //! neighbours, `suspect` finds out whether the active is dead, `claim` moves the role, `vacancy`
 //! decides who takes a role nobody has, `handover` moves it by consent, `dispute` ends two actives,
 //! `duty` does what is done without being asked, `episodes` raises alerts, `command` serves
-//! operators, `report` tells, `project` serves those who explore states.
+//! operators, `reload` takes a new configuration, `report` tells, `project` serves those who
+//! explore states.
 
 mod ask;
 mod claim;
@@ -16,6 +17,7 @@ mod episodes;
 mod handover;
 pub(crate) mod project;
 mod receive;
+mod reload;
 mod report;
 mod send;
 mod suspect;
@@ -39,6 +41,7 @@ use crate::{BootId, Epoch, Instant, OpId, RequestId};
 use dispute::{Deafness, Dispute};
 use episodes::Episode;
 use handover::{Giving, Recheck, Taking};
+pub use reload::ConfigRefused;
 use vacancy::Relisten;
 
 /// Effects waiting to be polled. Beyond this the oldest frame is dropped and counted; other
@@ -93,6 +96,8 @@ pub struct Node {
     claims_left: u32,
     told: Told,
     stopping: bool,
+    /// The kernel does not hold yet what a new configuration says.
+    reapply: bool,
     /// When kernels were asked in quiet times, while an answer is owed.
     asked_at: Option<Instant>,
     raised: Vec<Episode>,
@@ -150,6 +155,22 @@ struct Kernel {
     refused_on: u32,
 }
 
+impl Kernel {
+    /// A kernel of which nothing was asked yet.
+    const fn new(now: Instant) -> Self {
+        Self {
+            next_op: 1,
+            pending: None,
+            persisting: None,
+            refreshed_at: now,
+            fencing: None,
+            owed: None,
+            sent_on: 0,
+            refused_on: 0,
+        }
+    }
+}
+
 impl Node {
     /// A node that has just started.
     pub fn new(config: Config, boot: Boot) -> Self {
@@ -198,16 +219,7 @@ impl Node {
             dispute: None,
             deafness: None,
             announcer: Announcer::default(),
-            kernel: Kernel {
-                next_op: 1,
-                pending: None,
-                persisting: None,
-                refreshed_at: boot.now,
-                fencing: None,
-                owed: None,
-                sent_on: 0,
-                refused_on: 0,
-            },
+            kernel: Kernel::new(boot.now),
             fence_whole: true,
             record,
             vacant_since: None,
@@ -218,6 +230,7 @@ impl Node {
             claims_left: 0,
             told: Told::default(),
             stopping: false,
+            reapply: false,
             asked_at: None,
             raised: Vec::new(),
             effects: VecDeque::new(),
@@ -254,10 +267,7 @@ impl Node {
         reason = "an input is handed over, once"
     )]
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
-        if now < self.now {
-            self.drops.backward_time += 1;
-        }
-        self.now = self.now.max(now);
+        self.advance(now);
         self.notice_gap();
         match input {
             Input::CommandReceived { request, command } => self.command(request, command),
@@ -270,6 +280,13 @@ impl Node {
             Input::TransmitRefused { port } => self.transmit_refused(port),
         }
         self.settle();
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if now < self.now {
+            self.drops.backward_time += 1;
+        }
+        self.now = self.now.max(now);
     }
 
     /// The next effect, in order.

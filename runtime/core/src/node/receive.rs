@@ -148,12 +148,14 @@ impl Node {
             self.emit(crate::effect::Effect::Alert(Alert::PeerUp { peer }));
         }
         self.compare_roles(&advert);
-        let before = self.peers[place]
-            .latest
-            .as_ref()
-            .map(|latest| latest.health);
-        if before.is_none_or(|before| advert.health < before) {
+        let before = self.peers[place].latest.as_ref();
+        let reloaded = before.is_some_and(|before| before.config_digest != advert.config_digest);
+        if before.is_none_or(|before| advert.health < before.health) {
             self.peers[place].improved_at = Some(self.now);
+        }
+        if reloaded {
+            // It may own other addresses now: what it does not answer for proves no lapse.
+            self.peers[place].forget_ownership();
         }
         let latest = self.peers[place].latest.insert(advert);
         if latest.mark != RoleMark::Standby {
