@@ -32,6 +32,6 @@ mod timer;
 pub mod wire;
 
 pub use ids::{BootId, ClusterId, Epoch, GroupId, MacAddr, NodeId, OpId, PortId, RequestId};
-pub use node::{DEFAULT_GROUP, EFFECTS_MAX, Node, RAISED_MAX};
+pub use node::{ConfigRefused, DEFAULT_GROUP, EFFECTS_MAX, Node, RAISED_MAX};
 pub use rules::{Rule, Rules};
 pub use time::Instant;

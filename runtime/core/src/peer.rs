@@ -18,6 +18,9 @@ use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
 use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
 
+/// See [`RoundTrip::note`].
+const NARROWED_BY: u32 = 32;
+
 /// What a frame from a peer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -53,6 +56,40 @@ pub(crate) struct Path {
     pub(crate) virtual_at: Option<Instant>,
     /// When the peer's kernel last answered for the peer's own address there (D8).
     pub(crate) unit_at: Option<Instant>,
+    /// When it was asked for a virtual address in quiet times, if it has not answered since.
+    pub(crate) virtual_asked_at: Option<Instant>,
+    /// The same for the peer's own address.
+    pub(crate) unit_asked_at: Option<Instant>,
+    /// How long its kernel's answers took lately (D7).
+    pub(crate) round_trip: RoundTrip,
+}
+
+/// The two longest round trips lately. The second counts: a single answer may come late because a
+/// box stood still, and a path that is slow shows it twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct RoundTrip {
+    longest: Duration,
+    second: Duration,
+}
+
+impl RoundTrip {
+    /// One more sample. What was measured before shrinks by a part in [`NARROWED_BY`], so windows
+    /// widen at once and narrow to half within 22 answers, 11 s.
+    pub(crate) fn note(&mut self, sample: Duration) {
+        self.longest -= self.longest / NARROWED_BY;
+        self.second -= self.second / NARROWED_BY;
+        if sample > self.longest {
+            self.second = self.longest;
+            self.longest = sample;
+        } else if sample > self.second {
+            self.second = sample;
+        }
+    }
+
+    /// The longest that was no single event.
+    pub(crate) const fn usual_longest(self) -> Duration {
+        self.second
+    }
 }
 
 /// One peer.
@@ -309,10 +346,17 @@ impl Peer {
         }
     }
 
-    /// Forgets what was asked of the peer's kernel: another node owns the addresses now.
-    pub(crate) fn forget_kernel_evidence(&mut self) {
+    /// Forgets what the peer's kernel said of the virtual addresses: their owner has changed.
+    pub(crate) fn forget_ownership(&mut self) {
         for path in &mut self.paths {
             path.virtual_at = None;
+        }
+    }
+
+    /// Forgets everything its kernel said: it may be another life of the box.
+    pub(crate) fn forget_kernel_evidence(&mut self) {
+        self.forget_ownership();
+        for path in &mut self.paths {
             path.unit_at = None;
         }
     }

@@ -220,6 +220,8 @@ pub struct Drops {
     pub refused: u64,
     /// Effects that did not fit the queue.
     pub effects: u64,
+    /// Entries of own advertisements that did not fit the frame: ports, peers, or paths of an echo.
+    pub left_out: u64,
     /// Calls with a time before the last one.
     pub backward_time: u64,
 }

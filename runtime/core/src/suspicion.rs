@@ -8,10 +8,10 @@
 //!
 //! * *lapsed*: three such answers in a row, on every armed segment that answers at all;
 //! * *dead*: nobody answers, neither daemon nor kernel, for at least three rounds *sent* and W
-//!   since the first of them. Rounds are counted, never time alone: a judge that slept has asked
-//!   nothing and knows nothing;
-//! * *overdue*: no segment was armed (or the peer's fence was not whole), and dead interval + L
-//!   passed. Such a claim is provisional.
+//!   since the first of them, where the peer's own address answered lately: a living box would.
+//!   Rounds are counted, never time alone: a judge that slept has asked nothing and knows nothing;
+//! * *overdue*: no segment answered lately (or the peer's fence was not whole), and dead interval
+//!   + L passed. Such a claim is provisional.
 //!
 //! A virtual answer anywhere vetoes: that kernel owns the address and forwards. The limit: a box
 //! that is cut off in every direction looks exactly like a dead one.
@@ -57,8 +57,10 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tally {
     pub(crate) port: PortId,
-    /// Both addresses answered within the second before the suspicion.
+    /// Both addresses answered within the second before the suspicion: what they say now counts.
     pub(crate) armed: bool,
+    /// The own address did: a living box would answer here.
+    pub(crate) answers: bool,
     virtual_since_unit: bool,
     closed_in_row: u32,
     counted_round: u32,
@@ -67,10 +69,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(port: PortId, armed: bool) -> Self {
+    /// `owned`, `own`: whether the virtual and the own address answered lately.
+    pub(crate) fn new(port: PortId, owned: bool, own: bool) -> Self {
         Self {
             port,
-            armed,
+            armed: owned && own,
+            answers: own,
             virtual_since_unit: false,
             closed_in_row: 0,
             counted_round: 0,
@@ -97,8 +101,6 @@ pub(crate) struct Terms {
     pub(crate) counted: bool,
     /// Whether anything but `overdue` may decide: kernel evidence, or two independent paths.
     pub(crate) fast: bool,
-    /// Rounds that better ranked standbys are given to claim first (D13).
-    pub(crate) patience: u32,
 }
 
 /// A suspicion under way.
@@ -194,9 +196,9 @@ impl Suspicion {
     }
 
     /// The judge woke late: what was outstanding proves nothing (D6). Once in a suspicion always,
-    /// and again for at most `patience`: a judge that is always late would else never judge.
-    pub(crate) fn restart(&mut self, now: Instant, patience: Duration) {
-        if !self.restarted || now < self.since.after(patience) {
+    /// and again for at most `within`: a judge that is always late would else never judge.
+    pub(crate) fn restart(&mut self, now: Instant, within: Duration) {
+        if !self.restarted || now < self.since.after(within) {
             self.restarted = true;
             self.unanswered = 0;
         }
@@ -211,7 +213,7 @@ impl Suspicion {
             return Verdict::Lapsed;
         }
         let terms = &self.terms;
-        let window = terms.window + terms.round * terms.patience;
+        let window = terms.window;
         let counted = self.unanswered >= ROUNDS_MIN
             && now >= self.unanswered_since.after(window)
             && now >= self.last_round_at.after(self.terms.round);
@@ -221,8 +223,8 @@ impl Suspicion {
         } else {
             now >= self.answered_at.after(window)
         };
-        let armed = self.segments.iter().any(|tally| tally.armed);
-        if silent && armed && self.terms.fast && self.terms.fence_whole {
+        let answers = self.segments.iter().any(|tally| tally.answers);
+        if silent && answers && self.terms.fast && self.terms.fence_whole {
             return Verdict::Dead;
         }
         let owns_nothing = self.unanswered >= ROUNDS_MIN || self.closed(|_| true);
@@ -242,8 +244,7 @@ impl Suspicion {
     fn closed(&self, counts: impl Fn(&Tally) -> bool) -> bool {
         let answering = |tally: &&Tally| counts(tally) && self.recent(tally.answered_round);
         let mut segments = self.segments.iter().filter(answering).peekable();
-        let enough = ROUNDS_MIN.saturating_add(self.terms.patience);
-        segments.peek().is_some() && segments.all(|tally| tally.closed_in_row >= enough)
+        segments.peek().is_some() && segments.all(|tally| tally.closed_in_row >= ROUNDS_MIN)
     }
 
     fn vetoed(&self) -> bool {
@@ -280,9 +281,10 @@ impl Suspicion {
             .hash(out);
         let past = |round: u32| self.round.saturating_sub(round).min(SILENT_ROUNDS);
         for tally in &self.segments {
-            (tally.port, tally.armed, tally.virtual_since_unit).hash(out);
+            (tally.port, tally.armed, tally.answers).hash(out);
             (
-                tally.closed_in_row.min(ROUNDS_MIN + terms.patience),
+                tally.virtual_since_unit,
+                tally.closed_in_row.min(ROUNDS_MIN),
                 past(tally.counted_round),
             )
                 .hash(out);

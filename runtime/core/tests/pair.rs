@@ -25,6 +25,8 @@ mod lease;
 mod noise;
 #[path = "pair/release.rs"]
 mod release;
+#[path = "pair/reload.rs"]
+mod reload;
 #[path = "pair/service.rs"]
 mod service;
 #[path = "pair/start.rs"]

@@ -35,6 +35,11 @@ impl Node {
         self.timers.disarm(Timer::Round);
         self.timers.disarm(Timer::Relisten);
         self.timers.disarm(Timer::Silence);
+        self.told.resumed = 0;
+        // The intent first (D13): two nodes have nobody else to tell.
+        if self.peers.len() > 1 {
+            self.broadcast(Kind::Advert);
+        }
         self.apply(Forwarding::Active { epoch });
         self.persist();
     }
@@ -148,6 +153,7 @@ impl Node {
     pub(super) fn notice_gap(&mut self) {
         let rules = self.rules;
         let gap = self.now.since(self.kernel.refreshed_at);
+        self.notice_interruption(gap);
         if self.role == EffectiveRole::Active
             && gap >= self.config.timing.lease
             && !self.offering()
@@ -155,6 +161,17 @@ impl Node {
             && !matches!(self.kernel.pending, Some((_, Forwarding::Active { .. })))
         {
             self.lose_lease();
+        }
+    }
+
+    /// A word came so late that a peer may have asked whether this box lives. Until the peers have
+    /// heard a later one and stand by, this service counts as interrupted (D11): a rival that
+    /// claims has proof that this box stood still.
+    fn notice_interruption(&mut self, gap: core::time::Duration) {
+        let overdue = self.config.timing.interval + self.config.timing.slack;
+        if self.role == EffectiveRole::Active && gap > overdue && !self.offering() {
+            self.claim.uninterrupted = false;
+            self.told.resumed = self.counter + 1;
         }
     }
 
@@ -199,7 +216,7 @@ impl Node {
             self.turn(RoleEvent::Retired, why);
         }
         for peer in &mut self.peers {
-            peer.forget_kernel_evidence();
+            peer.forget_ownership();
         }
         self.timers.arm(Timer::Ask, self.now);
     }

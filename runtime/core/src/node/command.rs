@@ -84,7 +84,7 @@ impl Node {
         let why = if self.stopping {
             Cause::ShuttingDown
         } else {
-            Cause::Maintenance
+            self.out_of_service().unwrap_or(Cause::Maintenance)
         };
         if matches!(self.role, EffectiveRole::Active | EffectiveRole::Promoting) {
             self.lose_role(why);

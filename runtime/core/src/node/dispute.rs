@@ -158,7 +158,10 @@ impl Node {
         let hears = rival.has_heard(self.config.node, self.boot, dispute.counter);
         let deaf = !hears
             && dispute.frames > DEAF_FRAMES
-            && self.now >= dispute.since.after(self.config.timing.rtt_bound);
+            && self.now
+                >= dispute
+                    .since
+                    .after(self.widened(self.config.timing.rtt_bound));
         if deaf && rival.says(Flags::RECEPTION) && self.rules.keep(Rule::D12) {
             self.dispute = None;
             self.lose_role(Cause::RivalWon { peer });
@@ -182,11 +185,12 @@ impl Node {
         if self.peers.iter().all(knows) {
             self.claims_left = 0;
         }
-        if self
-            .peers
-            .iter()
-            .all(|other| other.heard_at.is_some() && !other.says_active())
-        {
+        let resumed = self.told.resumed;
+        let stands_by = |other: &Peer| {
+            let knows = resumed == 0 || other.has_heard(own, boot, resumed);
+            other.heard_at.is_some() && !other.says_active() && knows
+        };
+        if self.peers.iter().all(stands_by) {
             self.claim.witnessed = true;
             self.claim.uninterrupted = true;
         }
@@ -232,7 +236,7 @@ impl Node {
 
     fn is_deaf(&self, peer: &Peer, open: Deafness) -> bool {
         open.frames >= DEAF_FRAMES
-            && self.now >= open.since.after(self.config.timing.rtt_bound)
+            && self.now >= open.since.after(self.widened(self.config.timing.rtt_bound))
             && peer.says(Flags::ELIGIBLE)
             && peer.says(Flags::RECEPTION)
             && !peer.says_active()

@@ -16,7 +16,7 @@ const RECEPTION_WITHIN: Duration = Duration::from_millis(1_000);
 /// A segment silent for this long, its neighbours asked several times, lowers the health class.
 const SILENT_AFTER: Duration = Duration::from_millis(2_200);
 /// What a watched port without carrier costs in health class; soft facts cost less.
-const PORT_DOWN: u8 = 16;
+pub(super) const PORT_DOWN: u8 = 16;
 /// What a silent segment costs.
 const SEGMENT_SILENT: u8 = 2;
 /// What a damaged fence costs (D9).
@@ -35,12 +35,14 @@ impl Node {
             self.now.after(interval)
         };
         self.timers.arm(Timer::Advertise, next);
+        self.consider_reapplying(self.lease_is_fresh());
         self.broadcast(if self.wants_role() {
             Kind::Request
         } else {
             Kind::Advert
         });
         self.note_dead_peers();
+        self.forget_strangers();
         self.retry_fence();
         if self
             .asked

@@ -15,19 +15,20 @@
 //! answers, the giver waits for its word: that word says whether it claims.
 
 mod number;
+mod taking;
 
 use super::Node;
-use super::project::{View, behind};
+use super::duty::PORT_DOWN;
 use crate::effect::{Command, Forwarding, Rejection};
 use crate::role::{EffectiveRole, RoleEvent};
-use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
 use crate::{Instant, NodeId};
 
 pub(super) use number::begun;
-use number::{names, number};
+use number::number;
+pub(super) use taking::{Recheck, Taking};
 
 /// Rounds of PREPARE before the giver stops trying.
 const PREPARES_MAX: u32 = 20;
@@ -74,24 +75,6 @@ pub(super) enum Giving {
         /// The taker said no.
         declined: bool,
     },
-}
-
-/// The taker's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Taking {
-    id: u64,
-    from: NodeId,
-    ready_at: Instant,
-}
-
-impl Taking {
-    /// For comparing states: how old the hand-over and the readiness are.
-    pub(super) fn project(self, view: View, sent: &impl Fn(NodeId) -> u64) -> (u64, u16) {
-        (
-            behind(sent(self.from), begun(self.id)),
-            view.ago(self.ready_at),
-        )
-    }
 }
 
 impl Node {
@@ -183,7 +166,7 @@ impl Node {
                 to, at, declined, ..
             }) => {
                 let timing = self.config.timing;
-                if self.now >= at.after(timing.offer + timing.rtt_bound)
+                if self.now >= at.after(timing.offer + self.widened(timing.rtt_bound))
                     && self.may_take_back(to, at, declined)
                 {
                     self.take_back();
@@ -223,7 +206,7 @@ impl Node {
     fn end_giving(&mut self, why: Rejection) {
         self.giving = None;
         self.timers.disarm(Timer::Give);
-        if self.stopping || self.record.maintenance {
+        if self.stopping || self.out_of_service().is_some() {
             self.leave_service();
         }
         self.refuse_command(why);
@@ -234,42 +217,6 @@ impl Node {
         self.giving = None;
         self.timers.disarm(Timer::Give);
         self.refuse_command(Rejection::NotNow);
-    }
-
-    /// The active asks whether this node can serve.
-    pub(super) fn prepare_received(&mut self, place: usize) {
-        let Some(latest) = &self.peers[place].latest else {
-            return;
-        };
-        let (from, id, health) = (latest.sender, latest.handover, latest.health);
-        if !names(id, self.config.node) {
-            return;
-        }
-        let able = self.role == EffectiveRole::Standby
-            && self.eligible()
-            && self.health() <= health
-            && !self.record.maintenance;
-        if !able {
-            self.broadcast(Kind::Decline);
-            return;
-        }
-        if !self.rules.keep(Rule::D10) {
-            self.claim_role(Cause::HandedOver { peer: from }, true, true);
-            return;
-        }
-        let known = self
-            .taking
-            .filter(|taking| taking.id == id && taking.from == from);
-        if known.is_none() {
-            self.taking = Some(Taking {
-                id,
-                from,
-                ready_at: self.now,
-            });
-            self.timers
-                .arm(Timer::Take, self.now.after(self.config.timing.offer));
-        }
-        self.broadcast(Kind::Ready);
     }
 
     /// The taker can serve: shorten the lease, then offer.
@@ -322,36 +269,6 @@ impl Node {
         self.broadcast(Kind::Offer);
         self.timers
             .arm(Timer::Give, self.now.after(self.config.timing.round));
-    }
-
-    /// The role is offered: take it if this node's readiness is not older than V.
-    pub(super) fn offer_received(&mut self, place: usize) {
-        let Some(latest) = &self.peers[place].latest else {
-            return;
-        };
-        let (from, id) = (latest.sender, latest.handover);
-        let serves = matches!(self.role, EffectiveRole::Promoting | EffectiveRole::Active);
-        if serves || !names(id, self.config.node) {
-            return;
-        }
-        let fits = |taking: &Taking| taking.id == id && taking.from == from;
-        let ready = self
-            .taking
-            .filter(fits)
-            .filter(|taking| self.now.since(taking.ready_at) < self.config.timing.offer);
-        if ready.is_some() && self.eligible() {
-            self.timers.disarm(Timer::Take);
-            self.claim_role(Cause::HandedOver { peer: from }, true, true);
-        } else {
-            self.taking = None;
-            self.broadcast(Kind::Decline);
-        }
-    }
-
-    /// READY, and no OFFER within V. A giver that died in between may have cut its lease: ask now.
-    pub(super) fn offer_overdue(&mut self) {
-        self.taking = None;
-        self.silence_due();
     }
 
     pub(super) fn decline_received(&mut self, place: usize) {
@@ -424,7 +341,8 @@ impl Node {
         } else {
             Reason::Preference
         };
-        if other.health <= own.health && (commanded || (better && settled && !self.same_role)) {
+        if other.health <= own.health && (commanded || (better && settled && !self.same_role(peer)))
+        {
             self.give(place, reason);
         }
     }
@@ -451,7 +369,7 @@ impl Node {
         });
         self.config.policy.preempt != Preempt::Never
             && better
-            && !self.same_role
+            && !self.same_role(peer)
             && self.receives()
             && waited(self.since)
             && peer.alive_since.is_some_and(waited)
@@ -488,7 +406,13 @@ impl Node {
         let settled = |at: Instant| {
             self.worsened_at >= Some(at) || self.now.since(at) >= timing.dead_interval
         };
-        if better && peer.improved_at.is_none_or(settled) {
+        // The same when this node hears again after it was deaf: its own silent segments are proven
+        // one by one. A lost port is a fact at once.
+        let fact = own.0 >= PORT_DOWN
+            || peer
+                .alive_since
+                .is_some_and(|at| self.now.since(at) >= timing.dead_interval);
+        if better && fact && peer.improved_at.is_none_or(settled) {
             self.give(place, Reason::Health);
         }
     }

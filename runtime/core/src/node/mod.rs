@@ -1,19 +1,23 @@
 //! One node: everything it knows, and the one door in and out.
 //!
 //! [`Node::handle`] takes what happened, the effects come out of [`Node::poll_effect`] in order.
-//! The rooms behind the door: `receive` reads frames, `send` builds them, `suspect` finds out
-//! whether the active is dead, `claim` moves the role, `vacancy` decides who takes a role nobody
-//! has, `handover` moves it by consent, `dispute` ends two actives, `duty` does what is done
-//! without being asked, `command` serves operators, `report` tells,
-//! `project` serves those who explore states.
+//! The rooms behind the door: `receive` reads frames, `send` builds them, `ask` asks kernels and
+//! neighbours, `suspect` finds out whether the active is dead, `claim` moves the role, `vacancy`
+//! decides who takes a role nobody has, `handover` moves it by consent, `dispute` ends two actives,
+//! `duty` does what is done without being asked, `episodes` raises alerts, `command` serves
+//! operators, `reload` takes a new configuration, `report` tells, `project` serves those who
+//! explore states.
 
+mod ask;
 mod claim;
 mod command;
 mod dispute;
 mod duty;
+mod episodes;
 mod handover;
 pub(crate) mod project;
 mod receive;
+mod reload;
 mod report;
 mod send;
 mod suspect;
@@ -35,7 +39,9 @@ use crate::wire::advert::{HealthClass, Kind};
 use crate::{BootId, Epoch, Instant, OpId, RequestId};
 
 use dispute::{Deafness, Dispute};
-use handover::{Giving, Taking};
+use episodes::Episode;
+use handover::{Giving, Recheck, Taking};
+pub use reload::ConfigRefused;
 use vacancy::Relisten;
 
 /// Effects waiting to be polled. Beyond this the oldest frame is dropped and counted; other
@@ -73,6 +79,7 @@ pub struct Node {
     suspicion: Option<Suspicion>,
     giving: Option<Giving>,
     taking: Option<Taking>,
+    recheck: Option<Recheck>,
     relisten: Option<Relisten>,
     dispute: Option<Dispute>,
     deafness: Option<Deafness>,
@@ -89,8 +96,11 @@ pub struct Node {
     claims_left: u32,
     told: Told,
     stopping: bool,
-    same_role: bool,
-    raised: Vec<Alert>,
+    /// The kernel does not hold yet what a new configuration says.
+    reapply: bool,
+    /// When kernels were asked in quiet times, while an answer is owed.
+    asked_at: Option<Instant>,
+    raised: Vec<Episode>,
     effects: VecDeque<Effect>,
     drops: Drops,
 }
@@ -110,6 +120,8 @@ struct Told {
     counter: u64,
     /// The first message that said "active" for the present claim.
     claim: u64,
+    /// The first message after a pause that a peer may have noticed; 0 if there was none.
+    resumed: u64,
 }
 
 /// A port's own facts.
@@ -141,6 +153,22 @@ struct Kernel {
     /// Ports the newest guarded message was sent on, and those that refused it.
     sent_on: u32,
     refused_on: u32,
+}
+
+impl Kernel {
+    /// A kernel of which nothing was asked yet.
+    const fn new(now: Instant) -> Self {
+        Self {
+            next_op: 1,
+            pending: None,
+            persisting: None,
+            refreshed_at: now,
+            fencing: None,
+            owed: None,
+            sent_on: 0,
+            refused_on: 0,
+        }
+    }
 }
 
 impl Node {
@@ -186,20 +214,12 @@ impl Node {
             suspicion: None,
             giving: None,
             taking: None,
+            recheck: None,
             relisten: None,
             dispute: None,
             deafness: None,
             announcer: Announcer::default(),
-            kernel: Kernel {
-                next_op: 1,
-                pending: None,
-                persisting: None,
-                refreshed_at: boot.now,
-                fencing: None,
-                owed: None,
-                sent_on: 0,
-                refused_on: 0,
-            },
+            kernel: Kernel::new(boot.now),
             fence_whole: true,
             record,
             vacant_since: None,
@@ -210,7 +230,8 @@ impl Node {
             claims_left: 0,
             told: Told::default(),
             stopping: false,
-            same_role: false,
+            reapply: false,
+            asked_at: None,
             raised: Vec::new(),
             effects: VecDeque::new(),
             drops: Drops::default(),
@@ -246,10 +267,7 @@ impl Node {
         reason = "an input is handed over, once"
     )]
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
-        if now < self.now {
-            self.drops.backward_time += 1;
-        }
-        self.now = self.now.max(now);
+        self.advance(now);
         self.notice_gap();
         match input {
             Input::CommandReceived { request, command } => self.command(request, command),
@@ -262,6 +280,13 @@ impl Node {
             Input::TransmitRefused { port } => self.transmit_refused(port),
         }
         self.settle();
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if now < self.now {
+            self.drops.backward_time += 1;
+        }
+        self.now = self.now.max(now);
     }
 
     /// The next effect, in order.
@@ -328,27 +353,6 @@ impl Node {
             }
         }
         self.effects.push_back(effect);
-    }
-
-    /// Raises an alert, once per episode. Strangers can open only so many episodes.
-    fn raise(&mut self, alert: Alert) {
-        let strange = |alert: &Alert| {
-            matches!(
-                alert,
-                Alert::AddressConflict { .. } | Alert::ForeignSpeaker(_)
-            )
-        };
-        let full = || self.raised.iter().filter(|open| strange(open)).count() >= RAISED_MAX;
-        if self.raised.contains(&alert) || (strange(&alert) && full()) {
-            return;
-        }
-        self.raised.push(alert);
-        self.emit(Effect::Alert(alert));
-    }
-
-    /// Ends an episode.
-    fn clear(&mut self, over: impl Fn(&Alert) -> bool) {
-        self.raised.retain(|alert| !over(alert));
     }
 
     /// Asks the kernel for the fence, until it confirms; meanwhile, but for this long at most, the

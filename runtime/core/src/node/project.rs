@@ -98,6 +98,7 @@ impl Node {
         let told = (
             behind(self.counter, self.told.counter),
             behind(self.counter, self.told.claim),
+            behind(self.counter, self.told.resumed),
         );
         (self.told.facts, told, self.claims_left).hash(out);
     }
@@ -172,6 +173,7 @@ impl Node {
             None => 0_u8.hash(out),
         }
         let taking = self.taking.map(|taking| taking.project(view, sent));
+        self.recheck.map(|it| it.project(view)).hash(out);
         let relisten = self.relisten.map(|it| it.project(view, self.counter));
         let dispute = self.dispute.map(|it| it.project(view, self.counter));
         let deafness = self.deafness.map(|it| it.project(view, self.counter));

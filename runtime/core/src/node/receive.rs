@@ -46,9 +46,9 @@ impl Node {
         facts.heard_since_up = true;
         match frame.ethertype {
             ethertype::STEADFAST => self.advert_received(index, bytes, frame.source, at),
-            ethertype::ARP => self.arp_received(index, &frame),
+            ethertype::ARP => self.arp_received(index, &frame, at),
             ethertype::IPV6 => {
-                self.neighbour_received(index, &frame);
+                self.neighbour_received(index, &frame, at);
                 self.foreign_received(&frame);
             }
             ethertype::IPV4 => self.foreign_received(&frame),
@@ -143,17 +143,19 @@ impl Node {
         let peer = advert.sender;
         let was_active = self.peers[place].says_active();
         self.known = self.known.max(advert.epoch);
-        if self.raised.contains(&Alert::PeerDown { peer }) {
+        if self.is_raised(&Alert::PeerDown { peer }) {
             self.clear(|alert| *alert == Alert::PeerDown { peer });
             self.emit(crate::effect::Effect::Alert(Alert::PeerUp { peer }));
         }
         self.compare_roles(&advert);
-        let before = self.peers[place]
-            .latest
-            .as_ref()
-            .map(|latest| latest.health);
-        if before.is_none_or(|before| advert.health < before) {
+        let before = self.peers[place].latest.as_ref();
+        let reloaded = before.is_some_and(|before| before.config_digest != advert.config_digest);
+        if before.is_none_or(|before| advert.health < before.health) {
             self.peers[place].improved_at = Some(self.now);
+        }
+        if reloaded {
+            // It may own other addresses now: what it does not answer for proves no lapse.
+            self.peers[place].forget_ownership();
         }
         let latest = self.peers[place].latest.insert(advert);
         if latest.mark != RoleMark::Standby {
@@ -181,15 +183,25 @@ impl Node {
 
     /// Two nodes that are meant to be the same (R1.3).
     fn compare_roles(&mut self, advert: &Advert) {
-        let own = self.config.policy.configured;
-        let meant = |role| matches!(role, ConfiguredRole::Active | ConfiguredRole::Standby);
-        self.same_role = meant(own) && own == advert.configured;
         let peer = advert.sender;
-        if self.same_role {
+        if self.meant_as(advert) {
             self.raise(Alert::SameRole { peer });
         } else {
             self.clear(|alert| *alert == Alert::SameRole { peer });
         }
+    }
+
+    fn meant_as(&self, advert: &Advert) -> bool {
+        let own = self.config.policy.configured;
+        let meant = matches!(own, ConfiguredRole::Active | ConfiguredRole::Standby);
+        meant && own == advert.configured
+    }
+
+    /// By its last word, the peer is meant to be the same as this node.
+    pub(super) fn same_role(&self, peer: &Peer) -> bool {
+        peer.latest
+            .as_ref()
+            .is_some_and(|latest| self.meant_as(latest))
     }
 
     /// What another claim to the role means to ours.
@@ -218,26 +230,26 @@ impl Node {
         }
     }
 
-    fn arp_received(&mut self, index: usize, frame: &Frame<'_>) {
+    fn arp_received(&mut self, index: usize, frame: &Frame<'_>, at: Instant) {
         let Some(arp) = Arp::parse(frame.payload) else {
             return;
         };
         let address = IpAddr::V4(arp.sender_ip);
         let own = self.config.ports[index].mac;
         if arp.operation == Operation::Reply && frame.destination == own {
-            self.kernel_answered(index, arp.sender_mac, address);
+            self.kernel_answered(index, (arp.sender_mac, at), address);
         }
         self.address_claimed(index, arp.sender_mac, address);
     }
 
-    fn neighbour_received(&mut self, index: usize, frame: &Frame<'_>) {
+    fn neighbour_received(&mut self, index: usize, frame: &Frame<'_>, at: Instant) {
         let Some(advert) = NeighbourAdvert::parse(frame.payload) else {
             return;
         };
         let address = IpAddr::V6(advert.target);
         let station = advert.link_layer.unwrap_or(frame.source);
         if advert.solicited && frame.destination == self.config.ports[index].mac {
-            self.kernel_answered(index, station, address);
+            self.kernel_answered(index, (station, at), address);
         }
         self.address_claimed(index, station, address);
     }

@@ -36,7 +36,7 @@ impl Node {
             health: self.health().0,
             fence_whole: self.fence_whole,
             maintenance: self.record.maintenance,
-            same_role: self.same_role,
+            same_role: self.peers.iter().any(|peer| self.same_role(peer)),
             ports: ports.collect(),
             peers: self
                 .peers

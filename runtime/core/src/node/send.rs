@@ -73,7 +73,8 @@ impl Node {
         let port = &self.config.ports[index];
         advert.path = port.id;
         let mut frame = Vec::with_capacity(320);
-        advert.encode(to, port.mac, &self.config.keys, &mut frame);
+        let left_out = advert.encode(to, port.mac, &self.config.keys, &mut frame);
+        self.drops.left_out += u64::try_from(left_out).unwrap_or(u64::MAX);
         if advert.mark != RoleMark::Standby {
             self.kernel.sent_on |= 1 << port.id.0;
         }

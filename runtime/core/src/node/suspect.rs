@@ -3,28 +3,22 @@
 //! The counting is [`Suspicion`]'s; this room asks the questions and hands the answers over. A
 //! verdict is reached only in [`Node::round_due`], that is, after every socket was drained (D6).
 
-use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Node;
-use super::vacancy::peer_candidate;
 use crate::config::{Detection, Isolation, PortConfig};
-use crate::peer::Peer;
-use crate::rank::order;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::suspicion::{Doubt, Suspicion, Tally, Terms, Verdict};
 use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
-use crate::{Instant, MacAddr, NodeId};
+use crate::{Instant, NodeId};
 
 /// How long before the peer was last heard an answer of its kernel still arms its segment (D8).
 const ARMED_WITHIN: Duration = Duration::from_millis(1_000);
 /// Rounds at full pace of a verdict that waits for proof of reception; then each tenth.
 const FAST_ROUNDS_MAX: u32 = 64;
-/// Between two asks in quiet times (D8).
-pub(super) const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Node {
     /// The peer that holds the role, as far as this node knows.
@@ -60,7 +54,7 @@ impl Node {
             self.timers.disarm(Timer::Round);
         }
         if !was_active {
-            self.peers[place].forget_kernel_evidence();
+            self.peers[place].forget_ownership();
             self.timers.arm(Timer::Ask, self.now);
         }
         self.await_word(place);
@@ -113,12 +107,13 @@ impl Node {
         if !stands_by {
             return;
         }
+        let w_carrier = self.widened(self.config.timing.w_carrier);
         if let Some(running) = self
             .suspicion
             .as_mut()
             .filter(|running| running.doubt != doubt)
         {
-            running.terms.window = running.terms.window.min(self.config.timing.w_carrier);
+            running.terms.window = running.terms.window.min(w_carrier);
         }
         if self.suspicion.is_some() {
             return;
@@ -153,12 +148,10 @@ impl Node {
         if !self.rules.keep(Rule::D8) {
             overdue = timing.dead_interval;
         }
-        let patience = self.patience(place);
-        overdue += timing.round * patience;
         Terms {
             window: match doubt {
-                Doubt::Carrier => timing.w_carrier,
-                Doubt::Silence => timing.w_silence,
+                Doubt::Carrier => self.widened(timing.w_carrier),
+                Doubt::Silence => self.widened(timing.w_silence),
             },
             round: timing.round,
             lapse_at: heard_at.after(lease),
@@ -166,19 +159,7 @@ impl Node {
             fence_whole: peer.says(Flags::FENCE_WHOLE),
             counted: self.rules.keep(Rule::D6),
             fast: self.rules.keep(Rule::D8),
-            patience,
         }
-    }
-
-    /// Several standbys reach a verdict at once: each lets those before it claim first,
-    /// in slots twice as wide as a round trip (D13, F12).
-    fn patience(&self, suspect: usize) -> u32 {
-        let timing = &self.config.timing;
-        let slot = (timing.rtt_bound * 2).as_nanos() / timing.round.as_nanos().max(1);
-        let ahead = self.ahead_among_standbys(suspect);
-        u32::try_from(slot)
-            .unwrap_or(u32::MAX)
-            .saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
     }
 
     /// The segments on which the peer's kernel can be asked, armed if it answered within the second
@@ -192,8 +173,8 @@ impl Node {
         let askable = |(index, port): (usize, &PortConfig)| {
             self.questions(place, index)?;
             let path = self.peers[place].paths.get(index)?;
-            let armed = lately(path.virtual_at) && lately(path.unit_at);
-            Some(Tally::new(port.id, armed))
+            let (owned, own) = (lately(path.virtual_at), lately(path.unit_at));
+            Some(Tally::new(port.id, owned, own))
         };
         self.config
             .ports
@@ -201,21 +182,6 @@ impl Node {
             .enumerate()
             .filter_map(askable)
             .collect()
-    }
-
-    /// Whom to ask on a port, and for what: the virtual address first, then the peer's own.
-    fn questions(&self, place: usize, index: usize) -> Option<(MacAddr, [IpAddr; 2])> {
-        let port = &self.config.ports[index];
-        if !port.served() || !self.ports[index].up {
-            return None;
-        }
-        let peer = &self.peers[place];
-        let station = peer.mac(port.id)?;
-        let pair = |address: &IpAddr| {
-            let unit = peer.unit(port.id, address.is_ipv6())?;
-            Some((station, [*address, unit]))
-        };
-        port.virtuals.iter().find_map(pair)
     }
 
     /// One round: the daemon on every path, then the kernel on every served segment.
@@ -247,16 +213,6 @@ impl Node {
         }
     }
 
-    fn ask_everywhere(&mut self, place: usize) {
-        for index in 0..self.ports.len() {
-            if let Some((station, addresses)) = self.questions(place, index) {
-                for address in addresses {
-                    self.ask(index, station, address);
-                }
-            }
-        }
-    }
-
     /// A round is due: judge what was answered, else ask again.
     pub(super) fn round_due(&mut self, due: Instant) {
         let late = self.now.since(due) > self.config.timing.slack;
@@ -277,9 +233,10 @@ impl Node {
             return;
         };
         let turn = found_at.after(self.slot(peer));
-        if self.now < turn {
+        if self.now < turn || self.another_promotes(peer) {
             self.send_round();
-            self.timers.arm(Timer::Round, turn);
+            let soon = self.now.after(self.config.timing.round);
+            self.timers.arm(Timer::Round, turn.max(soon));
         } else if !self.take_over(place, verdict) {
             self.send_round();
             let soon = self
@@ -341,121 +298,42 @@ impl Node {
     }
 
     /// Whether a station other than the suspect was heard on a port since the suspicion began.
-    fn hears_others(&self, index: usize, suspicion: &Suspicion) -> bool {
+    pub(super) fn hears_others(&self, index: usize, suspicion: &Suspicion) -> bool {
         self.ports[index]
             .other_at
             .is_some_and(|at| at >= suspicion.since)
     }
 
-    /// Asks the neighbours of every served segment on which nobody else was heard so far.
-    fn ask_for_reception(&mut self) {
-        let Some(suspicion) = &self.suspicion else {
-            return;
-        };
-        let silent = |index: &usize| {
-            self.config.ports[*index].served()
-                && self.ports[*index].up
-                && !self.hears_others(*index, suspicion)
-        };
-        let silent: Vec<usize> = (0..self.ports.len()).filter(silent).collect();
-        for index in silent {
-            self.ask_neighbours(index);
-        }
+    /// Standbys that are present and rank before this one claim first: each has its slot, twice as
+    /// wide as a round trip, once the verdict stands (D13, F12).
+    fn slot(&self, suspect: NodeId) -> Duration {
+        let ahead = u32::try_from(self.ahead_among_standbys(suspect)).unwrap_or(u32::MAX);
+        self.widened(self.config.timing.rtt_bound)
+            .saturating_mul(2)
+            .saturating_mul(ahead)
     }
 
-    /// Standbys that are present and rank before this one claim first; each has its slot (D13).
-    fn slot(&self, suspect: NodeId) -> Duration {
-        let own = self.candidate();
-        let preempt = self.config.policy.preempt;
-        let before = |peer: &&Peer| {
-            peer.node != suspect
-                && peer.heard_within(self.now, self.config.timing.dead_interval)
-                && peer.says(Flags::ELIGIBLE)
-                && peer_candidate(peer).is_some_and(|other| order(&other, &own, preempt).is_lt())
-        };
-        let ahead = self.peers.iter().filter(before).count();
-        self.config.timing.rtt_bound * 2 * u32::try_from(ahead).unwrap_or(u32::MAX)
+    /// Another standby has said that it is taking the role: it is given the dead interval to.
+    fn another_promotes(&self, suspect: NodeId) -> bool {
+        let mut others = self.peers.iter().filter(|peer| peer.node != suspect);
+        others.any(|peer| self.promotes(peer))
     }
 
     /// The peer's daemon spoke: it lives. After a cable lost its carrier, a frame that was on its
-    /// way before proves nothing: it must answer this node's question, or come a round later.
+    /// way before proves nothing: it must answer this node's question, or come a round (where round
+    /// trips are longer, two of them) later.
     pub(super) fn end_suspicion(&mut self, place: usize, at: Instant) {
         let peer = &self.peers[place];
-        let round = self.config.timing.round;
+        let flight = self.widened(self.config.timing.round);
         let Some(suspicion) = self.suspicion.as_mut().filter(|it| it.peer == peer.node) else {
             return;
         };
         let answers = peer.has_heard(self.config.node, self.boot, suspicion.question);
-        if suspicion.doubt == Doubt::Silence || answers || at >= suspicion.since.after(round) {
+        if suspicion.doubt == Doubt::Silence || answers || at >= suspicion.since.after(flight) {
             self.suspicion = None;
             self.timers.disarm(Timer::Round);
         } else {
             suspicion.heard();
-        }
-    }
-
-    /// A kernel answered a question of ours. Only the peer's own hardware address counts as the
-    /// peer: an answer from any other is an address conflict, never life.
-    pub(super) fn kernel_answered(&mut self, index: usize, station: MacAddr, address: IpAddr) {
-        let port = &self.config.ports[index];
-        let id = port.id;
-        let is_virtual = port.virtuals.contains(&address);
-        let now = self.now;
-        let Some(peer) = self
-            .peers
-            .iter_mut()
-            .find(|peer| peer.mac(id) == Some(station))
-        else {
-            return;
-        };
-        let is_unit = peer.unit(id, address.is_ipv6()) == Some(address);
-        let node = peer.node;
-        if let Some(path) = peer.paths.get_mut(index) {
-            if is_virtual {
-                path.virtual_at = Some(now);
-            } else if is_unit {
-                path.unit_at = Some(now);
-            }
-        }
-        if let Some(suspicion) = self.suspicion.as_mut().filter(|open| open.peer == node) {
-            if is_virtual {
-                suspicion.virtual_answered(id);
-            } else if is_unit {
-                suspicion.unit_answered(id);
-            }
-        }
-    }
-
-    /// Quiet times: ask the active's kernel, so that its segments are armed, and a neighbour on
-    /// every segment that is silent, so that reception stays proven (D8, D12).
-    pub(super) fn ask_due(&mut self) {
-        self.timers.arm(Timer::Ask, self.now.after(ASK_INTERVAL));
-        if self.suspicion.is_none()
-            && self.role != EffectiveRole::Active
-            && self.rules.keep(Rule::D8)
-            && let Some(place) = self.active_peer()
-        {
-            self.ask_everywhere(place);
-        }
-        for index in 0..self.ports.len() {
-            let silent = self.ports[index].foreign_at;
-            let silent = silent.is_none_or(|at| self.now.since(at) >= ASK_INTERVAL);
-            if silent && self.ports[index].up && self.config.ports[index].served() {
-                self.ask_neighbours(index);
-            }
-        }
-    }
-
-    fn ask_neighbours(&mut self, index: usize) {
-        let id = self.config.ports[index].id;
-        let units = self.peers.iter().filter_map(|peer| peer.unit(id, false));
-        let targets: Vec<IpAddr> = self.config.ports[index]
-            .neighbour
-            .into_iter()
-            .chain(units)
-            .collect();
-        for target in targets {
-            self.ask(index, MacAddr::BROADCAST, target);
         }
     }
 }

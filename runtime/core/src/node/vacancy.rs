@@ -10,7 +10,6 @@ use core::cmp::Ordering;
 
 use super::Node;
 use super::project::{View, behind};
-use crate::Instant;
 use crate::config::{Isolation, PortConfig};
 use crate::peer::Peer;
 use crate::rank::{Candidate, order};
@@ -19,6 +18,7 @@ use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
 use crate::wire::advert::{Advert, Flags, Kind};
+use crate::{Instant, NodeId};
 
 /// A pause is over, the lease is lost, and this node listens (D15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,12 +94,6 @@ impl Node {
             return true;
         }
         let timing = self.config.timing;
-        let promoting = |peer: &Peer| {
-            let latest = peer.latest.as_ref();
-            let holds = |role| matches!(role, EffectiveRole::Promoting | EffectiveRole::Active);
-            latest.is_some_and(|latest| holds(latest.effective))
-                && peer.heard_within(self.now, timing.dead_interval)
-        };
         let claims_unproven = |peer: &Peer| {
             let recent = |at: Instant| self.now.since(at) < timing.dead_interval;
             peer.unproven_active_at.is_some_and(recent)
@@ -107,7 +101,14 @@ impl Node {
         };
         self.peers
             .iter()
-            .any(|peer| promoting(peer) || claims_unproven(peer))
+            .any(|peer| self.promotes(peer) || claims_unproven(peer))
+    }
+
+    /// A peer that is present has the role or is taking it.
+    pub(super) fn promotes(&self, peer: &Peer) -> bool {
+        let latest = peer.latest.as_ref();
+        let holds = |role| matches!(role, EffectiveRole::Promoting | EffectiveRole::Active);
+        latest.is_some_and(|latest| holds(latest.effective)) && self.present(peer)
     }
 
     /// Whoever lost its lease listens for `W_silence`, then serves on (D15). A peer claims in the
@@ -204,17 +205,17 @@ impl Node {
     }
 
     /// How many present standbys beside the suspect should rather take over from it (D13).
-    pub(super) fn ahead_among_standbys(&self, suspect: usize) -> usize {
+    pub(super) fn ahead_among_standbys(&self, suspect: NodeId) -> usize {
         let own = self.candidate();
         let preempt = self.config.policy.preempt;
-        let better = |(place, peer): &(usize, &Peer)| {
-            *place != suspect
+        let better = |peer: &&Peer| {
+            peer.node != suspect
                 && self.present(peer)
                 && peer.says(Flags::ELIGIBLE)
                 && peer_candidate(peer)
                     .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
         };
-        self.peers.iter().enumerate().filter(better).count()
+        self.peers.iter().filter(better).count()
     }
 
     /// This node in the order of D5.

@@ -25,12 +25,11 @@ fn terms() -> Terms {
         fence_whole: true,
         counted: true,
         fast: true,
-        patience: 0,
     }
 }
 
 fn suspicion(terms: Terms, segments: &[(PortId, bool)]) -> Suspicion {
-    let tally = |(port, armed): &(PortId, bool)| Tally::new(*port, *armed);
+    let tally = |(port, armed): &(PortId, bool)| Tally::new(*port, *armed, *armed);
     let segments = segments.iter().map(tally).collect();
     Suspicion::new((at(0), 1), NodeId(1), Doubt::Carrier, terms, segments)
 }

@@ -292,6 +292,46 @@ fn handover_lost_port_of_the_active_moves_the_role_once() {
     }
 }
 
+/// A switch dies under both, and one of them notices first. It looks like a lost port of its own,
+/// but the other asks its neighbours there before it is ready, hears nobody, and then loses the
+/// port too: nothing moves (D10).
+#[test]
+fn handover_segment_dying_for_both_in_turn_moves_nothing() {
+    for port in [LAN, WAN] {
+        for apart in [0, 1, 3, 8] {
+            let mut world = World::settled(|_, _| {});
+            world.hosts = false;
+            world.run(7);
+            world.pull(A, port);
+            world.run(apart);
+            world.pull(B, port);
+            world.run(3_000);
+            let case = format!("port {port}, {apart} ms apart");
+            assert_eq!(world.roles(), (Active, Standby), "{case}");
+            assert_eq!(
+                (world.applied(A), world.applied(B)),
+                (vec![], vec![]),
+                "{case}"
+            );
+        }
+    }
+}
+
+/// Where no neighbour ever answers, carrier that lasts is proof enough, a little later: a segment
+/// of silent hosts must not keep the role where it cannot be served.
+#[test]
+fn handover_lost_port_moves_the_role_though_every_neighbour_is_silent() {
+    let mut world = World::settled(|_, _| {});
+    world.hosts = false;
+    world.run(7);
+    world.pull(A, LAN);
+    let took = world.run_until(200, |world| world.role(B) == Active);
+    assert!(took >= ms(10) && took <= ms(15), "{took:?}");
+    world.run(1_000);
+    assert_eq!(world.roles(), (Standby, Active));
+    assert_eq!(world.watch.none, []);
+}
+
 /// Nobody is given a role it would serve worse: the standby that lost a port is refused the role,
 /// asks in vain, and its operator is told why.
 #[test]

@@ -44,6 +44,11 @@ impl Kernel {
         }
     }
 
+    /// Leases are of another length from now on.
+    pub(crate) fn lengthen(&mut self, length: Duration) {
+        self.length = length - EARLY;
+    }
+
     /// When the lease ends, or ended.
     pub(crate) fn live_until(&self) -> Instant {
         self.live_until

@@ -292,3 +292,24 @@ fn service_address_thief_is_named_and_moves_nothing() {
         assert_eq!(world.alerts(place), [told], "node {}", node(place));
     }
 }
+
+/// A thief that goes on is one episode; one that comes back long after it was gone is news (R10.1).
+#[test]
+fn service_address_thief_that_returns_is_told_again() {
+    use steadfast_core::wire::announce::gratuitous_arp;
+
+    let mut world = World::settled(|_, _| {});
+    let address = crate::setup::address(LAN, 1);
+    let thief = steadfast_core::MacAddr([2, 9, 9, 9, 9, 9]);
+    for (wait, told) in [(0, 1), (250_000, 1), (250_000, 1), (301_000, 2)] {
+        world.run(wait);
+        for frame in gratuitous_arp(thief, address) {
+            world.inject(LAN, &frame);
+        }
+        world.run(1);
+        for place in [A, B] {
+            let count = world.alerts(place).len();
+            assert_eq!(count, told, "node {} after {wait} ms", node(place));
+        }
+    }
+}

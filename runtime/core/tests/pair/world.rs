@@ -11,7 +11,7 @@ use steadfast_core::effect::{Command, Effect, Failure, Input};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{self, Frame, ethertype};
-use steadfast_core::{Instant, MacAddr, OpId, RequestId};
+use steadfast_core::{ConfigRefused, Instant, MacAddr, OpId, RequestId};
 
 use crate::gateway::Gateway;
 use crate::kernel::{LeaseWatch, reply};
@@ -204,6 +204,18 @@ impl World {
 
     pub(crate) fn heal(&mut self) {
         self.loss = |_, _, _| false;
+    }
+
+    /// An operator loads another configuration: the kernel's side learns of it first.
+    pub(crate) fn reload(&mut self, place: usize, change: Change) -> Result<(), ConfigRefused> {
+        let (now, new) = (self.now, config(place, change));
+        let gateway = &mut self.gateways[place];
+        let daemon = gateway.daemon.as_mut().expect("the daemon runs");
+        daemon.replace_config(now, new.clone())?;
+        gateway.kernel.lengthen(new.timing.lease);
+        gateway.config = new;
+        self.pump();
+        Ok(())
     }
 
     pub(crate) fn command(&mut self, place: usize, command: Command) -> RequestId {

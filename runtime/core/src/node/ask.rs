@@ -1,0 +1,197 @@
+//! Asking kernels and neighbours: what arms a segment, proves reception, and how long answers take.
+//!
+//! In quiet times a standby asks the active's kernel for the virtual address and for its own; the
+//! active asks the one that would take over for its own address alone. So whoever has to find out
+//! whether the other box lives knows before that a living one would answer (D8), and how long an
+//! answer takes: the second longest round trip lately widens the windows of D7. The hard case is
+//! loss: an open question is asked again soon, else the loss of two frames would cost a takeover
+//! its evidence. The limit: a path that becomes slow within a second is judged by the configured
+//! windows.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::Node;
+use crate::peer::Peer;
+use crate::role::EffectiveRole;
+use crate::rules::Rule;
+use crate::timer::Timer;
+use crate::{Instant, MacAddr};
+
+/// Between two asks in quiet times, if all was answered (D8).
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+/// An open question is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// A window is at least so many of the longest round trips measured (D7).
+const WIDENED_BY: u32 = 2;
+
+impl Node {
+    /// Whom to ask on a port, and for what: the virtual address first, then the peer's own.
+    pub(super) fn questions(&self, place: usize, index: usize) -> Option<(MacAddr, [IpAddr; 2])> {
+        let port = &self.config.ports[index];
+        if !port.served() || !self.ports[index].up {
+            return None;
+        }
+        let peer = &self.peers[place];
+        let station = peer.mac(port.id)?;
+        let pair = |address: &IpAddr| {
+            let unit = peer.unit(port.id, address.is_ipv6())?;
+            Some((station, [*address, unit]))
+        };
+        port.virtuals.iter().find_map(pair)
+    }
+
+    pub(super) fn ask_everywhere(&mut self, place: usize) {
+        for index in 0..self.ports.len() {
+            if let Some((station, addresses)) = self.questions(place, index) {
+                for address in addresses {
+                    self.ask(index, station, address);
+                }
+            }
+        }
+    }
+
+    /// Asks the neighbours of every served segment on which nobody else was heard so far.
+    pub(super) fn ask_for_reception(&mut self) {
+        let Some(suspicion) = &self.suspicion else {
+            return;
+        };
+        let silent = |index: &usize| {
+            self.config.ports[*index].served()
+                && self.ports[*index].up
+                && !self.hears_others(*index, suspicion)
+        };
+        let silent: Vec<usize> = (0..self.ports.len()).filter(silent).collect();
+        for index in silent {
+            self.ask_neighbours(index);
+        }
+    }
+
+    /// A kernel answered a question of ours. Only the peer's own hardware address counts as the
+    /// peer: an answer from any other is an address conflict, never life.
+    pub(super) fn kernel_answered(
+        &mut self,
+        index: usize,
+        (station, at): (MacAddr, Instant),
+        address: IpAddr,
+    ) {
+        let port = &self.config.ports[index];
+        let id = port.id;
+        let is_virtual = port.virtuals.contains(&address);
+        let now = self.now;
+        let Some(peer) = self
+            .peers
+            .iter_mut()
+            .find(|peer| peer.mac(id) == Some(station))
+        else {
+            return;
+        };
+        let is_unit = peer.unit(id, address.is_ipv6()) == Some(address);
+        let node = peer.node;
+        if let Some(path) = peer.paths.get_mut(index) {
+            if is_virtual {
+                path.virtual_at = Some(now);
+                path.virtual_asked_at = None;
+            } else if is_unit {
+                path.unit_at = Some(now);
+                if let Some(asked_at) = path.unit_asked_at.take() {
+                    path.round_trip.note(at.since(asked_at));
+                }
+            }
+        }
+        if let Some(suspicion) = self.suspicion.as_mut().filter(|open| open.peer == node) {
+            if is_virtual {
+                suspicion.virtual_answered(id);
+            } else if is_unit {
+                suspicion.unit_answered(id);
+            }
+        }
+        self.all_answered();
+    }
+
+    /// Nothing is open any more: the next question is not urgent.
+    fn all_answered(&mut self) {
+        let open = |peer: &Peer| {
+            let open =
+                |path: &crate::peer::Path| path.unit_asked_at.or(path.virtual_asked_at).is_some();
+            peer.paths.iter().any(open)
+        };
+        if let Some(asked_at) = self.asked_at.take_if(|_| !self.peers.iter().any(open)) {
+            self.timers
+                .arm(Timer::Ask, self.now.max(asked_at.after(ASK_INTERVAL)));
+        }
+    }
+
+    /// A time of the configuration for which answers are waited, widened to what answers lately
+    /// took, to the dead interval at most (D7).
+    pub(super) fn widened(&self, configured: Duration) -> Duration {
+        let paths = self.peers.iter().flat_map(|peer| &peer.paths);
+        let longest = paths.map(|path| path.round_trip.usual_longest()).max();
+        let measured = longest.unwrap_or_default().saturating_mul(WIDENED_BY);
+        measured
+            .min(self.config.timing.dead_interval)
+            .max(configured)
+    }
+
+    /// Quiet times: ask the other's kernel, and a neighbour on every segment that is silent, so
+    /// that reception stays proven (D8, D12).
+    pub(super) fn ask_due(&mut self) {
+        for path in self.peers.iter_mut().flat_map(|peer| &mut peer.paths) {
+            path.unit_asked_at = None;
+            path.virtual_asked_at = None;
+        }
+        let asked = self.suspicion.is_none() && self.rules.keep(Rule::D8) && self.ask_quietly();
+        self.asked_at = asked.then_some(self.now);
+        let wait = if asked { ASK_AGAIN } else { ASK_INTERVAL };
+        self.timers.arm(Timer::Ask, self.now.after(wait));
+        for index in 0..self.ports.len() {
+            let silent = self.ports[index].foreign_at;
+            let silent = silent.is_none_or(|at| self.now.since(at) >= ASK_INTERVAL);
+            if silent && self.ports[index].up && self.config.ports[index].served() {
+                self.ask_neighbours(index);
+            }
+        }
+    }
+
+    /// A standby asks the active for both addresses, the virtual one first; the active asks who
+    /// would take over from it for its own. False if nobody could be asked.
+    fn ask_quietly(&mut self) -> bool {
+        let active = self.role == EffectiveRole::Active;
+        let other = if active {
+            self.best_taker()
+        } else {
+            self.active_peer()
+        };
+        let Some(place) = other else {
+            return false;
+        };
+        let mut asked = false;
+        for index in 0..self.ports.len() {
+            let Some((station, [owned, own])) = self.questions(place, index) else {
+                continue;
+            };
+            if !active {
+                self.ask(index, station, owned);
+            }
+            self.ask(index, station, own);
+            let path = &mut self.peers[place].paths[index];
+            path.virtual_asked_at = (!active).then_some(self.now);
+            path.unit_asked_at = Some(self.now);
+            asked = true;
+        }
+        asked
+    }
+
+    pub(super) fn ask_neighbours(&mut self, index: usize) {
+        let id = self.config.ports[index].id;
+        let units = self.peers.iter().filter_map(|peer| peer.unit(id, false));
+        let targets: Vec<IpAddr> = self.config.ports[index]
+            .neighbour
+            .into_iter()
+            .chain(units)
+            .collect();
+        for target in targets {
+            self.ask(index, MacAddr::BROADCAST, target);
+        }
+    }
+}
