@@ -2,8 +2,14 @@
 
 pub mod enter;
 mod error;
+pub mod ground;
+pub mod lab;
+pub mod machine;
 pub mod namespace;
+mod netlink;
+mod nft;
 mod sys;
+pub mod wires;
 
 pub use enter::entry;
 pub use error::LabError;

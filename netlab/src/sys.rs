@@ -124,6 +124,12 @@ pub(crate) fn inherited(number: &str) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A descriptor whose owner only tells its number.
+pub(crate) fn borrowed<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
+    // SAFETY: the owner holds it open for as long as it is borrowed.
+    unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+}
+
 /// Children started from now on stand in a time namespace of their own.
 ///
 /// # Errors

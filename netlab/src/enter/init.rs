@@ -29,13 +29,16 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
     let (Ok(report), Ok(leash)) = (inherited(report), inherited(leash)) else {
         return ExitCode::from(LEASH_ENDED);
     };
-    if let Err(failed) = prepare(c"steadfast-lab").and_then(|()| watch(leash)) {
+    if let Err(failed) = prepare(c"steadfast-lab") {
         return tell(report, &failed);
     }
     let child = match Command::new(program).args(rest).spawn() {
         Ok(child) => child,
         Err(error) => return tell(report, &(Stage::Worker, error)),
     };
+    if let Err(failed) = watch(leash) {
+        return tell(report, &failed);
+    }
     drop(report);
     outlive(child.id())
 }
