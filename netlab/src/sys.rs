@@ -130,6 +130,25 @@ pub(crate) fn borrowed<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
 }
 
+/// Asks whether an interface has carrier, in the namespace of this socket. Asking also makes the
+/// kernel carry out at once what it has put off for this interface.
+pub(crate) fn has_carrier(socket: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    let mut value: [u32; 2] = [ETHTOOL_GLINK, 0];
+    // SAFETY: all zero bytes are a valid request.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: the request names a buffer of the size that ETHTOOL_GLINK fills, and both live on.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(value[1] != 0)
+}
+
 /// Children started from now on stand in a time namespace of their own.
 ///
 /// # Errors
@@ -148,6 +167,9 @@ pub(crate) fn signal_everybody(signal: i32) {
     // SAFETY: kill has no memory effects.
     unsafe { libc::kill(-1, signal) };
 }
+
+/// Get link status; see `linux/ethtool.h`.
+const ETHTOOL_GLINK: u32 = 0x0a;
 
 #[repr(C)]
 #[derive(Default)]

@@ -20,6 +20,9 @@
 mod links;
 mod settings;
 
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+
 use netlink_sys::protocols::NETLINK_ROUTE;
 use steadfast_core::{MacAddr, NodeId, PortId};
 use steadfast_scenarios::format::{Layout, SegmentKind};
@@ -28,6 +31,7 @@ use steadfast_scenarios::{HostId, SegmentId};
 use crate::error::{Doing, LabError};
 use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Request};
+use crate::sys;
 use links::End;
 
 /// Prefix length of a layout's segments.
@@ -74,6 +78,8 @@ pub struct Ground {
     layout: Layout,
     plugs: Vec<Plug>,
     switch: Room,
+    /// Any socket that stands in the switch's namespace.
+    at_switch: UdpSocket,
     gateways: Vec<Gateway>,
     hosts: Vec<Room>,
     observer: Room,
@@ -101,9 +107,14 @@ impl Ground {
     pub fn build(layout: &Layout) -> Result<Self, LabError> {
         let gateways = layout.gateways.iter();
         let hosts = layout.hosts.iter();
+        let switch = Room::new("switch", settings::SWITCH)?;
+        let at_switch = switch
+            .net
+            .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
         let mut ground = Self {
             plugs: plugs(layout),
-            switch: Room::new("switch", settings::SWITCH)?,
+            switch,
+            at_switch: at_switch.doing(|| "open a socket at the switch".to_owned())?,
             gateways: gateways
                 .map(|gateway| Gateway::new(&gateway.name))
                 .collect::<Result<_, _>>()?,
@@ -115,6 +126,15 @@ impl Ground {
         };
         ground.wire_up()?;
         ground.address_hosts()?;
+        let up = |plug: &&Plug| !matches!(plug.station, Station::Gateway(..));
+        ground.wake_ports(
+            &ground
+                .plugs
+                .iter()
+                .filter(up)
+                .map(|plug| plug.index)
+                .collect::<Vec<_>>(),
+        );
         Ok(ground)
     }
 
@@ -183,7 +203,10 @@ impl Ground {
             .iter()
             .map(|(index, up)| links::enable(*index, *up))
             .collect();
-        self.switch.ask(&requests, "change carriers")
+        self.switch.ask(&requests, "change carriers")?;
+        let up = wires.iter().filter(|(_, up)| *up).map(|(index, _)| *index);
+        self.wake_ports(&up.collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Splits a switch: these wires go to a part of their own, all others back together.
@@ -234,6 +257,19 @@ impl Ground {
         let bridge = BRIDGES + u32::from(segment.0);
         self.switch
             .ask(&[links::snoop(bridge, on)], "change a switch's snooping")
+    }
+
+    /// Has these ports forward now. A switch hears of a carrier that came as late as a gateway may
+    /// (a second, with equal indexes), but a real switch does not wait; asking makes it hear.
+    fn wake_ports(&self, indexes: &[u32]) {
+        for plug in self
+            .plugs
+            .iter()
+            .filter(|plug| indexes.contains(&plug.index))
+        {
+            // Without an answer the switch hears of it a little later.
+            let _ = sys::has_carrier(self.at_switch.as_fd(), &plug.name);
+        }
     }
 
     fn place(&self, id: NodeId) -> Option<usize> {

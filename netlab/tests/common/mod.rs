@@ -14,13 +14,13 @@ use steadfast_netlab::enter::{Entrance, USERNS_VARIABLE};
 use steadfast_netlab::{LabError, entry};
 
 /// A test: its story's name, and the story. It runs inside a lab and panics when it fails.
-pub type Test = (&'static str, fn());
+pub(crate) type Test = (&'static str, fn());
 
 const WORKER: &str = "lab-worker";
 const TOKEN: &str = "the story ended well";
 
 /// What `main` of such a test program is.
-pub fn main(outside: &[Test], inside: &[Test]) -> ExitCode {
+pub(crate) fn main(outside: &[Test], inside: &[Test]) -> ExitCode {
     if let Some(code) = entry(std::env::args_os().skip(1)) {
         return code;
     }
