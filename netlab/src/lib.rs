@@ -1,5 +1,6 @@
 //! The world lab: gateways, switches and cables out of Linux namespaces, on the real kernel.
 
+pub mod doctor;
 pub mod enter;
 mod error;
 pub mod ground;

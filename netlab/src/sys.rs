@@ -149,6 +149,19 @@ pub(crate) fn has_carrier(socket: BorrowedFd<'_>, name: &str) -> io::Result<bool
     Ok(value[1] != 0)
 }
 
+/// Tries to make the calling thread a real-time one, which it stays.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn try_realtime() -> io::Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: only reads the parameter, and changes nothing but this thread's scheduling.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Children started from now on stand in a time namespace of their own.
 ///
 /// # Errors
