@@ -194,8 +194,9 @@ fn filters(net: &Namespace, findings: &mut Vec<Finding>) {
         ),
     ];
     for (feature, rule) in cases {
-        let write =
-            || -> Result<(), LabError> { Nft::open(net)?.write("doctor", &[rule.clone()]) };
+        let write = || -> Result<(), LabError> {
+            Nft::open(net)?.write("doctor", std::slice::from_ref(&rule))
+        };
         let tried = write().map_err(io::Error::other);
         findings.push(Finding::new(feature, false, tried, LOADS_MODULE));
     }

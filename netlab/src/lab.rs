@@ -26,6 +26,9 @@ pub const BOOT_TIME: Duration = Duration::from_millis(800);
 /// How long a rebooting box is dark, as in the simulated worlds.
 pub const DARK: Duration = Duration::from_millis(200);
 
+/// How long a daemon may take to end before an orderly reboot goes on without it.
+pub const LEAVING: Duration = Duration::from_secs(10);
+
 /// Ground, wires and machines.
 #[derive(Debug)]
 pub struct Lab {
@@ -63,6 +66,8 @@ struct Slot {
     power: Power,
     /// Whether the daemon stands still by our doing.
     stopped: bool,
+    /// The box reboots when its daemon has ended, at the latest then.
+    leaving: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +111,7 @@ impl Lab {
                 machine: Machine::new(&gateway.name, setup(&gateway.name))?,
                 power: Power::Off,
                 stopped: false,
+                leaving: None,
             })
         };
         Ok(Self {
@@ -165,7 +171,8 @@ impl Lab {
     /// When something changes by itself.
     pub fn next_deadline(&self) -> Option<Instant> {
         let turns = self.turns.iter().map(|(at, _)| *at);
-        turns.chain(self.wires.next_deadline()).min()
+        let leaving = self.machines.iter().filter_map(|it| it.leaving);
+        turns.chain(self.wires.next_deadline()).chain(leaving).min()
     }
 
     /// Carries out what is due and brings the kernel in line.
@@ -177,17 +184,34 @@ impl Lab {
             let (_, turn) = self.turns.swap_remove(place);
             self.take(turn, now)?;
         }
+        self.hear();
+        for place in 0..self.machines.len() {
+            if self.machines[place]
+                .leaving
+                .is_some_and(|until| until <= now)
+            {
+                self.reboot(place, now)?;
+            }
+        }
         self.settle_wires(now)
     }
 
     /// What happened since the last call, in order.
     pub fn poll_told(&mut self) -> Vec<Told> {
+        self.hear();
+        core::mem::take(&mut self.told)
+    }
+
+    /// Hears what daemons do; the end of one is what an orderly reboot waits for.
+    fn hear(&mut self) {
         for it in &mut self.machines {
             while let Some(event) = it.machine.poll_event() {
                 self.told.push(Told::Daemon(it.id, event));
+                if matches!(event, DaemonEvent::Ended(_)) && it.leaving.is_some() {
+                    it.leaving = Some(Instant::ORIGIN);
+                }
             }
         }
-        core::mem::take(&mut self.told)
     }
 
     fn place(&self, id: NodeId) -> Option<usize> {
@@ -204,7 +228,11 @@ impl Lab {
         match verb {
             Verb::PowerOff => self.off(place, now)?,
             Verb::PowerOn => self.on(place, now)?,
-            Verb::Reboot { .. } => self.reboot(place, now)?,
+            Verb::Reboot { clean: true } => {
+                self.machines[place].machine.order(DaemonOrder::Quit);
+                self.machines[place].leaving = Some(now.after(LEAVING));
+            }
+            Verb::Reboot { clean: false } => self.reboot(place, now)?,
             Verb::RebootLoop { count, uptime } => {
                 let turn = Turn::RebootLoop {
                     place,
@@ -240,6 +268,7 @@ impl Lab {
             Verb::Thaw => self.thaw(place, now)?,
             Verb::FlushRuleset => self.filter(place)?.flush()?,
             Verb::LoadRuleset { rules } => self.filter(place)?.load("foreign", *rules)?,
+            // Wires' and the agent's, or refused: `wires::refuses` lists every verb.
             _ => {}
         }
         Ok(())
@@ -289,6 +318,7 @@ impl Lab {
         it.machine.cut();
         it.power = Power::Off;
         it.stopped = false;
+        it.leaving = None;
         let id = it.id;
         self.wires.freeze(id, false);
         self.turns.retain(|(_, turn)| turn.boot() != Some(place));

@@ -11,6 +11,7 @@ mod netlink;
 mod nft;
 mod sys;
 pub mod wires;
+pub mod world;
 
 pub use enter::entry;
 pub use error::LabError;

@@ -166,7 +166,7 @@ fn new_chain(table: &str, device: &str, hook: Hook) -> Request {
 }
 
 fn new_rule(table: &str, rule: &Rule) -> Request {
-    let tests = rule.tests.iter().flat_map(|test| test.expressions());
+    let tests = rule.tests.iter().flat_map(Test::expressions);
     let verdict = nested(2, &nested(2, &attribute(1, &0_u32.to_be_bytes())));
     let immediate = [attribute(1, &0_u32.to_be_bytes()), verdict].concat();
     let expressions: Vec<u8> = tests

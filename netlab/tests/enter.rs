@@ -1,6 +1,11 @@
 //! Entering a lab and leaving it: what a worker finds inside, and that nothing outlives the outermost
 //! process, however it ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test without a harness is still a test"
+)]
+
 mod common;
 
 use std::fs;
@@ -15,8 +20,11 @@ use steadfast_netlab::enter::Entrance;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("outermost") {
-        return outermost();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["outermost"] => return outermost(),
+        ["outermost", "thread"] => return std::thread::spawn(outermost).join().expect("an end"),
+        _ => {}
     }
     common::main(
         &[("enter_nothing_outlives_the_outermost", outlive)],
@@ -83,11 +91,18 @@ fn outermost() -> ExitCode {
 }
 
 /// SIGKILL of the outermost process ends the worker and a stray that left its session: a crashed
-/// campaign must not leave gateways running. Tried from the first thread; the leash does the rest.
+/// campaign must not leave gateways running. From the first thread the kernel sees to it, from
+/// others the leash does.
 fn outlive() {
-    for user in ["0", "1"] {
+    for (user, thread) in [
+        ("0", None),
+        ("1", None),
+        ("0", Some("thread")),
+        ("1", Some("thread")),
+    ] {
         let mut child = Command::new("/proc/self/exe")
             .arg("outermost")
+            .args(thread)
             .env("LAB_USERNS", user)
             .stdout(Stdio::piped())
             .spawn()

@@ -1,29 +1,33 @@
 //! Every fault of wires, switches, power and processes does to real kernels what its verb says.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test without a harness is still a test"
+)]
+
 mod common;
+#[path = "common/stand.rs"]
+mod stand;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock};
 
-use steadfast_core::{Instant, NodeId, PortId};
+use steadfast_core::PortId;
 use steadfast_netlab::ground::Ground;
-use steadfast_netlab::lab::{BOOT_TIME, DARK, Lab, Told};
-use steadfast_netlab::machine::{DaemonEvent, Setup};
-use steadfast_scenarios::format::{Layout, Preset, Share, Span, Topology, Verb, Way};
+use steadfast_netlab::lab::{BOOT_TIME, DARK, Told};
+use steadfast_netlab::machine::DaemonEvent;
+use steadfast_scenarios::format::{Preset, Share, Span, Verb, Way};
 use steadfast_scenarios::{SegmentId, Subject};
 
-/// Most time that an event may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// After so long without a datagram none comes any more.
-const SILENCE: Duration = Duration::from_millis(300);
-const A: NodeId = NodeId(1);
-const B: NodeId = NodeId(2);
+use stand::{
+    A, B, PATIENCE, SILENCE, ZERO, booted, carrier, heard, layout, pair, wait_daemon, wait_for,
+};
+
 const LAN: PortId = PortId(0);
 const WAN: PortId = PortId(1);
 const HA: PortId = PortId(2);
-const ZERO: Instant = Instant::ORIGIN;
 /// Nothing was heard.
 const NONE: [u16; 0] = [];
 /// The subject of faults on the active's port.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
             ("wires_mac_filter_knows_its_ports", mac_filter),
             ("wires_flap_ends_with_carrier", flap),
             ("machine_reboot_keeps_state_and_changes_identity", reboot),
+            ("machine_orderly_reboot_waits_for_the_daemon", orderly),
             ("machine_power_loss_is_dark_before_death", power_loss),
             ("machine_frozen_box_stands_still_with_carrier", freeze),
             ("machine_daemon_ends_in_order_and_is_told", quit),
@@ -59,85 +64,6 @@ fn main() -> ExitCode {
             ("machine_endless_output_is_bounded", bounded),
         ],
     )
-}
-
-fn layout(preset: Preset) -> Layout {
-    Layout::new(&Topology {
-        preset,
-        ..Topology::default()
-    })
-    .unwrap()
-}
-
-fn shell(script: &str) -> Setup {
-    Setup {
-        argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-        ..Setup::default()
-    }
-}
-
-/// A lab whose gateways have booted and run this script.
-fn booted(script: &str) -> Lab {
-    let mut lab = Lab::build(&layout(Preset::Pair), |_| shell(script)).unwrap();
-    for id in [A, B] {
-        lab.power_on(id, ZERO).unwrap();
-    }
-    lab.settle(ZERO.after(BOOT_TIME)).unwrap();
-    for id in [A, B] {
-        let event = lab.machine(id).unwrap().wait_event(PATIENCE);
-        assert_eq!(event, Some(DaemonEvent::Started));
-    }
-    lab
-}
-
-/// A socket on the client, and one on gateway a's lan port.
-fn pair(lab: &Lab) -> (UdpSocket, UdpSocket) {
-    let socket = |address: Ipv4Addr| UdpSocket::bind((address, 0)).unwrap();
-    let ground = lab.ground();
-    let host = &ground.layout().hosts[0];
-    let client = ground
-        .host(host.id)
-        .unwrap()
-        .run(|| socket(host.address))
-        .unwrap();
-    let unit = ground.layout().gateways[0].ports[0].unit.unwrap();
-    let gateway = ground.gateway(A).unwrap().run(|| socket(unit)).unwrap();
-    (client, gateway)
-}
-
-/// Sends so many numbered datagrams and gives back which arrived.
-fn heard(from: &UdpSocket, to: &UdpSocket, count: u16) -> Vec<u16> {
-    let address: SocketAddr = to.local_addr().unwrap();
-    for number in 0..count {
-        // A sender without a neighbour or carrier may be told so; then nothing arrives either.
-        let _ = from.send_to(&number.to_be_bytes(), address);
-    }
-    to.set_read_timeout(Some(SILENCE)).unwrap();
-    let mut arrived = Vec::new();
-    let mut bytes = [0; 2];
-    while arrived.len() < usize::from(count) && to.recv(&mut bytes).is_ok() {
-        arrived.push(u16::from_be_bytes(bytes));
-    }
-    arrived
-}
-
-/// What a gateway itself sees of a port's carrier.
-fn carrier(lab: &mut Lab, id: NodeId, port: &str) -> bool {
-    let pid = lab.machine(id).unwrap().pid().unwrap().as_raw_nonzero();
-    let path = format!("/proc/{pid}/root/sys/class/net/{port}/carrier");
-    fs::read_to_string(path).unwrap().trim() == "1"
-}
-
-/// Waits until a file says something that is wanted.
-fn wait_for<T>(mut look: impl FnMut() -> Option<T>, what: &str) -> T {
-    let start = Clock::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited too long for {what}");
-        std::thread::yield_now();
-    }
 }
 
 /// A pair with a cable stands in well under a second even on a busy machine (the usual figure is
@@ -176,7 +102,7 @@ fn rustix_index(name: &str) -> u32 {
     rustix::net::netdevice::name_to_index(&socket, name).unwrap()
 }
 
-/// A port that loses carrier is told, its neighbours on the switch are not; a cable tells both ends.
+/// A port that loses carrier is told, its neighbours on the switch are not; a cable tells both.
 fn carriers() {
     let mut lab = booted("exec sleep 1000");
     let _ = lab.poll_told();
@@ -389,6 +315,27 @@ fn reboot() {
     assert_eq!(heard(&client, &gateway, 2), [0, 1], "its ports work again");
 }
 
+/// An orderly reboot lets the daemon end first; one that does not end does not hold it up for ever.
+fn orderly() {
+    let mut lab = booted(DIARY);
+    let diary = lab.machine(A).unwrap().place().join("state/diary");
+    wait_for(|| fs::exists(&diary).unwrap().then_some(()), "the diary");
+    let _ = lab.poll_told();
+    let reboot = Verb::Reboot { clean: true };
+    lab.carry_out(Subject::Gateway(A), &reboot, ZERO).unwrap();
+    let told = wait_for(
+        || {
+            lab.settle(ZERO).unwrap();
+            let told = lab.poll_told();
+            told.contains(&Told::PowerOff(A)).then_some(told)
+        },
+        "the reboot",
+    );
+    let ended = Told::Daemon(A, DaemonEvent::Ended(7));
+    assert!(told.contains(&ended), "{told:?}");
+    lab.settle(ZERO.after(DARK + BOOT_TIME)).unwrap();
+}
+
 /// No process of a gateway says a word after its power failed: its ports are dark first.
 fn power_loss() {
     let mut lab = booted("exec sleep 1000");
@@ -449,8 +396,7 @@ fn quit() {
     wait_for(|| fs::exists(&diary).unwrap().then_some(()), "the diary");
     let mut act = |verb: Verb, expected: DaemonEvent| {
         lab.carry_out(Subject::Gateway(A), &verb, ZERO).unwrap();
-        let event = lab.machine(A).unwrap().wait_event(PATIENCE);
-        assert_eq!(event, Some(expected), "{verb:?}");
+        wait_daemon(&mut lab, expected);
     };
     act(Verb::Kill, DaemonEvent::Ended(128 + 9));
     act(Verb::Start, DaemonEvent::Started);
@@ -499,7 +445,6 @@ fn bounded() {
     assert_eq!(full, 4 << 20);
     lab.carry_out(Subject::Gateway(A), &Verb::Kill, ZERO)
         .unwrap();
-    let event = lab.machine(A).unwrap().wait_event(PATIENCE);
-    assert_eq!(event, Some(DaemonEvent::Ended(128 + 9)));
+    wait_daemon(&mut lab, DaemonEvent::Ended(128 + 9));
     assert_eq!(size(), 4 << 20, "what is too much is not kept");
 }

@@ -13,16 +13,19 @@
 //! Limit: delay, jitter, duplicates and reordering need a relay in the wire and are refused with
 //! `not run: needs impairment`; a switch that ignores moves of a MAC is refused, too.
 
+mod verbs;
+
 use core::time::Duration;
 
 use steadfast_core::{Instant, MacAddr, NodeId, PortId};
 use steadfast_scenarios::format::{Layout, SegmentKind, Share, Verb, Way};
-use steadfast_scenarios::trace::FrameKind;
 use steadfast_scenarios::{SegmentId, Subject};
 
 use crate::error::LabError;
 use crate::ground::{Ground, Plug, Station};
 use crate::nft::{Hook, Nft, Rule, Test};
+pub use verbs::refuses;
+use verbs::{hooks, matching};
 
 /// Most filters of one run; a scenario with more is refused.
 pub const FILTERS_MAX: usize = 64;
@@ -31,9 +34,6 @@ pub const TURNS_MAX: usize = 64;
 
 /// The table of everything but counted filters.
 const TABLE: &str = "faults";
-const STEADFAST: [u8; 2] = [0x88, 0xb5];
-const ETHERTYPE_AT: u32 = 12;
-const KIND_AT: u32 = 16;
 
 /// All wires and switches, as faults have left them.
 #[derive(Debug)]
@@ -290,6 +290,7 @@ impl Wires {
                 let until = lasting.map(|lasting| now.after(lasting.0));
                 self.add_filter(ends, *way, &tests, until)?;
             }
+            // Carried out elsewhere, or refused: `refuses` lists every verb.
             _ => {}
         }
         Ok(())
@@ -317,6 +318,7 @@ impl Wires {
             }
             Verb::SegmentHeal => ground.split(segment, &[])?,
             Verb::Snooping { enabled } => ground.snoop(segment, *enabled)?,
+            // As above.
             _ => {}
         }
         Ok(())
@@ -435,72 +437,4 @@ impl Wires {
         }
         Ok(())
     }
-}
-
-/// What of a verb no lab can do, in words for `not run: needs ...`.
-pub fn refuses(verb: &Verb) -> Option<&'static str> {
-    match verb {
-        Verb::Impair {
-            delay,
-            jitter,
-            duplicate,
-            reorder,
-            ..
-        } => {
-            let only_loss = delay.0.is_zero() && jitter.0.is_zero();
-            let once = duplicate.0 == 0 && reorder.0 == 0;
-            (!only_loss || !once).then_some("impairment (delay, jitter, duplicates, reordering)")
-        }
-        Verb::MacMoveIgnored { .. } => Some("a switch that ignores moves"),
-        Verb::Freeze { clock_stands: true } => Some("a kernel clock that stands still"),
-        _ => None,
-    }
-}
-
-/// The hooks of a way, and where their state stands.
-fn hooks(way: Way) -> impl Iterator<Item = (Hook, usize)> + Clone {
-    let all = [(Hook::In, 0), (Hook::Out, 1)];
-    all.into_iter().filter(move |(hook, _)| match way {
-        Way::Both => true,
-        Way::From => *hook == Hook::In,
-        Way::To => *hook == Hook::Out,
-    })
-}
-
-/// The tests for frames of a kind, or of an EtherType, or for all frames.
-fn matching(kind: Option<FrameKind>, ethertype: Option<u16>) -> Vec<Test> {
-    use steadfast_core::wire::advert::Kind;
-    let of_type = |bytes: [u8; 2]| Test::Is {
-        at: ETHERTYPE_AT,
-        bytes,
-        len: 2,
-    };
-    let Some(kind) = kind else {
-        return ethertype
-            .map(|number| of_type(number.to_be_bytes()))
-            .into_iter()
-            .collect();
-    };
-    let kind = match kind {
-        FrameKind::Advert => Kind::Advert,
-        FrameKind::Answer => Kind::Answer,
-        FrameKind::Claim => Kind::Claim,
-        FrameKind::Decline => Kind::Decline,
-        FrameKind::LetGo => Kind::LetGo,
-        FrameKind::Offer => Kind::Offer,
-        FrameKind::Prepare => Kind::Prepare,
-        FrameKind::Probe => Kind::Probe,
-        FrameKind::Ready => Kind::Ready,
-        FrameKind::Released => Kind::Released,
-        FrameKind::Request => Kind::Request,
-        FrameKind::Arp => return vec![of_type([0x08, 0x06])],
-        FrameKind::Ndisc => return vec![of_type([0x86, 0xdd])],
-        FrameKind::Vrrp => return vec![of_type([0x08, 0x00])],
-    };
-    let byte = Test::Is {
-        at: KIND_AT,
-        bytes: [kind.byte(), 0],
-        len: 1,
-    };
-    vec![of_type(STEADFAST), byte]
 }
