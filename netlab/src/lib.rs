@@ -1,6 +1,22 @@
-//! The world lab: gateways, switches and cables out of Linux namespaces.
+//! The world lab: gateways, switches and cables out of Linux namespaces, on the real kernel.
 
 pub mod daemons;
+pub mod doctor;
+pub mod enter;
+mod error;
+pub mod ground;
 pub mod instruments;
+pub mod lab;
+pub mod machine;
+pub mod namespace;
+mod netlink;
+mod nft;
 pub mod pcap;
 pub mod race;
+mod sys;
+pub mod wires;
+pub mod world;
+
+pub use enter::entry;
+pub use error::LabError;
+pub use namespace::Namespace;

@@ -84,6 +84,15 @@ impl Node {
         Ok(())
     }
 
+    /// Whether a configuration could be taken now: the same question without doing it, for whoever
+    /// has to prepare the kernel first.
+    ///
+    /// # Errors
+    /// As [`Self::replace_config`].
+    pub fn accepts(&self, config: &Config) -> Result<(), ConfigRefused> {
+        self.compare(config).map(drop)
+    }
+
     /// Where each new port and peer stands now.
     fn compare(&self, new: &Config) -> Result<(Vec<usize>, Vec<usize>), ConfigRefused> {
         let old = &self.config;

@@ -1,0 +1,185 @@
+//! Requests about interfaces, addresses and routes: what a ground is built of, as values to send.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use netlink_packet_core::Emitable;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use steadfast_core::MacAddr;
+
+use crate::namespace::Namespace;
+use crate::netlink::{CREATE, EXCL, Request};
+
+const NEW_LINK: u16 = 16;
+const SET_LINK: u16 = 19;
+const NEW_ADDRESS: u16 = 20;
+const NEW_ROUTE: u16 = 24;
+
+/// How long members may take to answer a switch, in hundredths of a second: also how long it floods
+/// after it began to listen.
+const QUERY_RESPONSE: u64 = 10;
+
+/// One end of a wire.
+#[derive(Clone, Debug)]
+pub(super) struct End<'a> {
+    pub(super) name: &'a str,
+    pub(super) mac: MacAddr,
+}
+
+/// Makes a bridge, up, with no spanning tree: a switch.
+pub(super) fn bridge(index: u32, name: &str) -> Request {
+    let mut message = named(index, name);
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)])),
+    ]));
+    link(NEW_LINK, CREATE | EXCL, &message)
+}
+
+/// Makes a wire from here, plugged into a bridge, to that namespace, with one index at both ends.
+pub(super) fn wire(
+    index: u32,
+    here: &str,
+    bridge: u32,
+    there: &Namespace,
+    end: &End<'_>,
+) -> Request {
+    let mut peer = named(index, end.name);
+    peer.attributes.extend([
+        LinkAttribute::Address(end.mac.0.to_vec()),
+        LinkAttribute::NetNsFd(there.as_fd().as_raw_fd()),
+    ]);
+    let mut message = named(index, here);
+    message.attributes.extend([
+        LinkAttribute::Controller(bridge),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ]);
+    link(NEW_LINK, CREATE | EXCL, &message)
+}
+
+/// Sets an interface up or down.
+pub(super) fn enable(index: u32, up: bool) -> Request {
+    let mut message = numbered(index);
+    message.header.change_mask = LinkFlags::Up;
+    if up {
+        message.header.flags = LinkFlags::Up;
+    }
+    link(SET_LINK, 0, &message)
+}
+
+/// Plugs an interface into another bridge.
+pub(super) fn plug(index: u32, bridge: u32) -> Request {
+    let mut message = numbered(index);
+    message.attributes.push(LinkAttribute::Controller(bridge));
+    link(SET_LINK, 0, &message)
+}
+
+/// Whether a bridge learns who is behind this port; one that does not floods, as a cable does.
+pub(super) fn learn(index: u32, learns: bool) -> Request {
+    let mut message = numbered(index);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Learning(
+            learns,
+        )])),
+    ]));
+    link(NEW_LINK, 0, &message)
+}
+
+/// Forgets everything that a bridge has learnt.
+pub(super) fn forget(bridge: u32) -> Request {
+    let mut message = numbered(bridge);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::FdbFlush])),
+    ]));
+    link(NEW_LINK, 0, &message)
+}
+
+/// Has a bridge listen for who joins which group. It asks for itself, because without anybody who
+/// asks a bridge keeps flooding.
+pub(super) fn snoop(bridge: u32, on: bool) -> Request {
+    let mut message = numbered(bridge);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![
+            InfoBridge::MulticastQueryResponseInterval(QUERY_RESPONSE),
+            InfoBridge::MulticastSnooping(on),
+            InfoBridge::MulticastQuerier(on),
+        ])),
+    ]));
+    link(NEW_LINK, 0, &message)
+}
+
+/// Moves an interface to that namespace; its index, MAC and cable stay.
+pub(super) fn carry(index: u32, there: &Namespace) -> Request {
+    let mut message = numbered(index);
+    let there = there.as_fd().as_raw_fd();
+    message.attributes.push(LinkAttribute::NetNsFd(there));
+    link(SET_LINK, 0, &message)
+}
+
+/// Gives an interface an address.
+pub(super) fn address(index: u32, address: Ipv4Addr, prefix: u8) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = prefix;
+    message.header.index = index;
+    message.attributes.extend([
+        AddressAttribute::Local(address.into()),
+        AddressAttribute::Address(address.into()),
+    ]);
+    Request::new(NEW_ADDRESS, CREATE | EXCL, bytes(&message))
+}
+
+/// Sends everything without a nearer way through this gateway.
+pub(super) fn default_route(gateway: Ipv4Addr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    let gateway = RouteAttribute::Gateway(std::net::IpAddr::V4(gateway).into());
+    message.attributes.push(gateway);
+    Request::new(NEW_ROUTE, CREATE | EXCL, bytes(&message))
+}
+
+fn numbered(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn named(index: u32, name: &str) -> LinkMessage {
+    let mut message = numbered(index);
+    let name = LinkAttribute::IfName(name.to_owned());
+    message.attributes.push(name);
+    message
+}
+
+fn link(kind: u16, flags: u16, message: &LinkMessage) -> Request {
+    Request::new(kind, flags, bytes(message))
+}
+
+fn bytes(message: &impl Emitable) -> Vec<u8> {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    bytes
+}

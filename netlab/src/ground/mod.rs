@@ -1,0 +1,418 @@
+//! The ground of a lab: a scenario's layout as namespaces, switches and wires of the real kernel.
+//!
+//! ```text
+//!   gateway a ── lan ═══════ lan-a ┐                       one namespace "switch" holds the
+//!   gateway b ── lan ═══════ lan-b ├ bridge lan            far end of every wire, so carrier,
+//!   host client ─ eth0 ═════ lan-h0│                       faults and captures have one place
+//!   observer ── lan ════════ lan-x ┘                       that no gateway sees
+//!   gateway a ── ha ════════ ha-a ┐ two ports and no
+//!   gateway b ── ha ════════ ha-b ┘ learning: a cable
+//! ```
+//! A wire is a veth pair whose ends have **one index**: then the kernel treats a lost carrier as it
+//! does on a physical port, whose event may be a second late, and not as urgent. A port's carrier is
+//! its far end being up, so the gateway's own end is never touched by a fault. A cable is a bridge of
+//! two ports that floods: both of its ends go dark in one batch.
+//!
+//! The hard case is a reboot: the gateway gets a fresh namespace and its ports move there, because
+//! nothing else forgets addresses, filters, neighbours and settings as a boot does. Limit: IPv4, as
+//! layouts are; a bridge keeps frames to 01:80:c2:00:00:0x to itself, also on a cable.
+
+mod links;
+mod settings;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use steadfast_core::{MacAddr, NodeId, PortId};
+use steadfast_scenarios::format::{Layout, SegmentKind};
+use steadfast_scenarios::{HostId, SegmentId};
+
+use crate::error::{Doing, LabError};
+use crate::namespace::Namespace;
+use crate::netlink::{Netlink, Request};
+use crate::sys;
+use links::End;
+
+/// Prefix length of a layout's segments.
+pub const PREFIX: u8 = 16;
+/// What a host's only port is called.
+pub const HOST_PORT: &str = "eth0";
+
+const BRIDGES: u32 = 10;
+/// The parts of switches that were split off.
+const PARTS: u32 = 40;
+const GATEWAYS: u32 = 100;
+const HOSTS: u32 = 10_000;
+const SPARES: u32 = 20_000;
+
+/// Who is at the end of a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Station {
+    /// A gateway's port.
+    Gateway(NodeId, PortId),
+    /// A host.
+    Host(HostId),
+    /// The free outlet of a switched segment: the observer's and strangers'.
+    Spare,
+}
+
+/// A wire, as the switch sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plug {
+    /// Who is at its other end.
+    pub station: Station,
+    /// What it is plugged into.
+    pub segment: SegmentId,
+    /// Its index, at both ends.
+    pub index: u32,
+    /// Its name at the switch.
+    pub name: String,
+    /// The MAC at its other end.
+    pub mac: MacAddr,
+}
+
+/// Everything that is not a process.
+#[derive(Debug)]
+pub struct Ground {
+    layout: Layout,
+    plugs: Vec<Plug>,
+    switch: Room,
+    /// Any socket that stands in the switch's namespace.
+    at_switch: UdpSocket,
+    gateways: Vec<Gateway>,
+    hosts: Vec<Room>,
+    observer: Room,
+}
+
+/// A namespace and how to change its interfaces.
+#[derive(Debug)]
+struct Room {
+    net: Namespace,
+    links: Netlink,
+}
+
+#[derive(Debug)]
+struct Gateway {
+    room: Room,
+    /// How often it has booted.
+    boots: u32,
+}
+
+impl Ground {
+    /// Builds it: every gateway's ports dark, hosts and observers up.
+    ///
+    /// # Errors
+    /// What the kernel refuses, by name; and a layout with more machines than there are numbers.
+    pub fn build(layout: &Layout) -> Result<Self, LabError> {
+        let gateways = layout.gateways.iter();
+        let hosts = layout.hosts.iter();
+        let switch = Room::new("switch", settings::SWITCH)?;
+        let at_switch = switch
+            .net
+            .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+        let mut ground = Self {
+            plugs: plugs(layout),
+            switch,
+            at_switch: at_switch.doing(|| "open a socket at the switch".to_owned())?,
+            gateways: gateways
+                .map(|gateway| Gateway::new(&gateway.name))
+                .collect::<Result<_, _>>()?,
+            hosts: hosts
+                .map(|host| Room::new(&format!("host-{}", host.name), settings::HOST))
+                .collect::<Result<_, _>>()?,
+            observer: Room::new("observer", settings::OBSERVER)?,
+            layout: layout.clone(),
+        };
+        ground.wire_up()?;
+        ground.address_hosts()?;
+        let up = |plug: &&Plug| !matches!(plug.station, Station::Gateway(..));
+        ground.wake_ports(
+            &ground
+                .plugs
+                .iter()
+                .filter(up)
+                .map(|plug| plug.index)
+                .collect::<Vec<_>>(),
+        );
+        Ok(ground)
+    }
+
+    /// The layout it was built from.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Every wire.
+    pub fn plugs(&self) -> &[Plug] {
+        &self.plugs
+    }
+
+    /// Where the far ends of all wires are, under [`Plug::name`].
+    pub const fn switch(&self) -> &Namespace {
+        &self.switch.net
+    }
+
+    /// Where this gateway is in its present boot; its ports bear the names of their segments.
+    pub fn gateway(&self, id: NodeId) -> Option<&Namespace> {
+        self.place(id).map(|place| &self.gateways[place].room.net)
+    }
+
+    /// Where this host is; its port is [`HOST_PORT`].
+    pub fn host(&self, id: HostId) -> Option<&Namespace> {
+        self.hosts.get(id.index()).map(|room| &room.net)
+    }
+
+    /// Where the free outlets are, one for each switched segment, by the segment's name.
+    pub const fn observer(&self) -> &Namespace {
+        &self.observer.net
+    }
+
+    /// Gives a gateway a namespace as after a boot, with its ports and addresses, and drops the one
+    /// it had. Its ports keep their state at the switch, their indexes and their MACs.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn renew(&mut self, id: NodeId) -> Result<(), LabError> {
+        let Some(place) = self.place(id) else {
+            return Err(LabError::Needs(format!("a gateway {}", id.0)));
+        };
+        let layout = &self.layout.gateways[place];
+        let indexes: Vec<u32> = self.indexes(id).collect();
+        let gateway = &mut self.gateways[place];
+        if let Some(mut old) = gateway.next(&layout.name)? {
+            let carry = |index: &u32| links::carry(*index, &gateway.room.net);
+            let moves: Vec<Request> = indexes.iter().map(carry).collect();
+            // Destroying a namespace destroys its wires: they must be out before the old one goes.
+            old.ask(&moves, "move the ports of a gateway")?;
+        }
+        let mut requests = vec![links::enable(1, true)];
+        for (port, index) in layout.ports.iter().zip(&indexes) {
+            requests.extend(port.unit.map(|unit| links::address(*index, unit, PREFIX)));
+            requests.push(links::enable(*index, true));
+        }
+        gateway.room.ask(&requests, "set up the ports of a gateway")
+    }
+
+    /// Gives these wires carrier, or takes it, all in one batch.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(crate) fn enable(&mut self, wires: &[(u32, bool)]) -> Result<(), LabError> {
+        let requests: Vec<Request> = wires
+            .iter()
+            .map(|(index, up)| links::enable(*index, *up))
+            .collect();
+        self.switch.ask(&requests, "change carriers")?;
+        let up = wires.iter().filter(|(_, up)| *up).map(|(index, _)| *index);
+        self.wake_ports(&up.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// Splits a switch: these wires go to a part of their own, all others back together.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(crate) fn split(&mut self, segment: SegmentId, apart: &[u32]) -> Result<(), LabError> {
+        let whole = BRIDGES + u32::from(segment.0);
+        let part = PARTS + u32::from(segment.0);
+        let name = format!("{}-part", self.layout.segments[segment.index()].name);
+        if !apart.is_empty() {
+            match self.switch.links.ask(&[links::bridge(part, &name)]) {
+                Err((_, error)) if error.raw_os_error() != Some(libc::EEXIST) => {
+                    return Err(error).doing(|| format!("make {name}"));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        let plugs = self.plugs.iter().filter(|plug| plug.segment == segment);
+        let target = |plug: &Plug| {
+            if apart.contains(&plug.index) {
+                part
+            } else {
+                whole
+            }
+        };
+        let requests: Vec<Request> = plugs
+            .map(|plug| links::plug(plug.index, target(plug)))
+            .collect();
+        self.switch.ask(&requests, "split a switch")
+    }
+
+    /// Makes a switch forget where everybody is.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(crate) fn forget(&mut self, segment: SegmentId) -> Result<(), LabError> {
+        let bridge = BRIDGES + u32::from(segment.0);
+        self.switch
+            .ask(&[links::forget(bridge)], "empty a switch's table")
+    }
+
+    /// Has a switch send multicast only where somebody asked for it, or everywhere.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(crate) fn snoop(&mut self, segment: SegmentId, on: bool) -> Result<(), LabError> {
+        let bridge = BRIDGES + u32::from(segment.0);
+        self.switch
+            .ask(&[links::snoop(bridge, on)], "change a switch's snooping")
+    }
+
+    /// Has these ports forward now. A switch hears of a carrier that came as late as a gateway may
+    /// (a second, with equal indexes), but a real switch does not wait; asking makes it hear.
+    fn wake_ports(&self, indexes: &[u32]) {
+        for plug in self
+            .plugs
+            .iter()
+            .filter(|plug| indexes.contains(&plug.index))
+        {
+            // Without an answer the switch hears of it a little later.
+            let _ = sys::has_carrier(self.at_switch.as_fd(), &plug.name);
+        }
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.layout
+            .gateways
+            .iter()
+            .position(|gateway| gateway.id == id)
+    }
+
+    fn indexes(&self, id: NodeId) -> impl Iterator<Item = u32> + '_ {
+        self.plugs
+            .iter()
+            .filter_map(move |plug| match plug.station {
+                Station::Gateway(owner, _) => (owner == id).then_some(plug.index),
+                Station::Host(_) | Station::Spare => None,
+            })
+    }
+
+    fn wire_up(&mut self) -> Result<(), LabError> {
+        let bridge = |segment: &SegmentId| BRIDGES + u32::from(segment.0);
+        let segments = self.layout.segments.iter();
+        let mut requests: Vec<Request> = segments
+            .map(|segment| links::bridge(bridge(&segment.id), &segment.name))
+            .collect();
+        for plug in &self.plugs {
+            let (there, name) = self.far_end(plug);
+            let end = End {
+                name,
+                mac: plug.mac,
+            };
+            let bridge = bridge(&plug.segment);
+            requests.push(links::wire(plug.index, &plug.name, bridge, there, &end));
+            let segment = &self.layout.segments[plug.segment.index()];
+            if segment.kind == SegmentKind::Cable {
+                requests.push(links::learn(plug.index, false));
+            }
+            if !matches!(plug.station, Station::Gateway(..)) {
+                requests.push(links::enable(plug.index, true));
+            }
+        }
+        self.switch.ask(&requests, "make bridges and wires")
+    }
+
+    fn far_end(&self, plug: &Plug) -> (&Namespace, &str) {
+        let segment = self.layout.segments[plug.segment.index()].name.as_str();
+        match plug.station {
+            Station::Gateway(id, _) => {
+                let place = self.place(id).unwrap_or_default();
+                (&self.gateways[place].room.net, segment)
+            }
+            Station::Host(id) => (&self.hosts[id.index()].net, HOST_PORT),
+            Station::Spare => (&self.observer.net, segment),
+        }
+    }
+
+    fn address_hosts(&mut self) -> Result<(), LabError> {
+        for plug in &self.plugs {
+            let segment = &self.layout.segments[plug.segment.index()];
+            let (room, own) = match plug.station {
+                Station::Gateway(..) => continue,
+                Station::Host(id) => {
+                    let host = &self.layout.hosts[id.index()];
+                    (&mut self.hosts[id.index()], host.address)
+                }
+                Station::Spare => (&mut self.observer, segment.observer()),
+            };
+            let mut requests = vec![
+                links::enable(1, true),
+                links::address(plug.index, own, PREFIX),
+                links::enable(plug.index, true),
+            ];
+            if matches!(plug.station, Station::Host(_)) {
+                requests.extend(segment.virtuals.first().copied().map(links::default_route));
+            }
+            room.ask(&requests, "set up a host")?;
+        }
+        Ok(())
+    }
+}
+
+impl Gateway {
+    fn new(name: &str) -> Result<Self, LabError> {
+        Ok(Self {
+            room: Room::new(&format!("{name}-0"), settings::GATEWAY)?,
+            boots: 0,
+        })
+    }
+
+    /// Takes a fresh room and gives back the old one; the very first was never used.
+    fn next(&mut self, name: &str) -> Result<Option<Room>, LabError> {
+        self.boots += 1;
+        if self.boots == 1 {
+            return Ok(None);
+        }
+        let fresh = Room::new(&format!("{name}-{}", self.boots), settings::GATEWAY)?;
+        Ok(Some(core::mem::replace(&mut self.room, fresh)))
+    }
+}
+
+impl Room {
+    fn new(name: &str, settings: &[(&str, &str)]) -> Result<Self, LabError> {
+        let net = Namespace::create(name)?;
+        settings::apply(&net, settings)?;
+        let links = Netlink::open(&net, NETLINK_ROUTE);
+        let links = links.doing(|| format!("open a route socket in {name}"))?;
+        Ok(Self { net, links })
+    }
+
+    fn ask(&mut self, requests: &[Request], doing: &str) -> Result<(), LabError> {
+        let name = self.net.name();
+        self.links.ask(requests).or_else(|(place, error)| {
+            Err(error).doing(|| format!("{doing} in {name} (request {place})"))
+        })
+    }
+}
+
+/// Every wire of a layout: gateways, hosts, then one spare outlet for each switch.
+fn plugs(layout: &Layout) -> Vec<Plug> {
+    let segment = |id: SegmentId| &layout.segments[id.index()];
+    let mut plugs = Vec::new();
+    for gateway in &layout.gateways {
+        plugs.extend(gateway.ports.iter().map(|port| Plug {
+            station: Station::Gateway(gateway.id, port.id),
+            segment: port.segment,
+            index: GATEWAYS * u32::from(gateway.id.0) + 10 + u32::from(port.id.0),
+            name: format!("{}-{}", segment(port.segment).name, gateway.name),
+            mac: port.mac,
+        }));
+    }
+    plugs.extend(layout.hosts.iter().map(|host| Plug {
+        station: Station::Host(host.id),
+        segment: host.segment,
+        index: HOSTS + u32::from(host.id.0),
+        name: format!("{}-h{}", segment(host.segment).name, host.id),
+        mac: host.mac,
+    }));
+    let served = layout.segments.iter().filter(|segment| segment.served());
+    plugs.extend(served.map(|segment| Plug {
+        station: Station::Spare,
+        segment: segment.id,
+        index: SPARES + u32::from(segment.id.0),
+        name: format!("{}-x", segment.name),
+        mac: segment.observer_mac(),
+    }));
+    plugs
+}

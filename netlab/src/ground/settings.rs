@@ -1,0 +1,69 @@
+//! What each kind of machine sets in its kernel, and nothing that is the daemon's own business.
+
+use std::fs;
+use std::io;
+
+use crate::error::{Doing, LabError};
+use crate::namespace::Namespace;
+
+/// A setting below `/proc/sys/net`, and its value.
+type Setting = (&'static str, &'static str);
+
+/// Routers do not follow redirects or advertisements, and a port without carrier offers no way.
+pub(super) const GATEWAY: &[(&str, &str)] = &[
+    // First, because it resets others.
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/ignore_routes_with_linkdown", "1"),
+    ("ipv4/conf/default/ignore_routes_with_linkdown", "1"),
+    QUIET[0],
+    QUIET[1],
+    QUIET[2],
+];
+/// A plain machine.
+pub(super) const HOST: &[(&str, &str)] = &[
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    QUIET[0],
+    QUIET[1],
+    QUIET[2],
+];
+/// A plain machine on several segments, each of which must hear only what is its own.
+pub(super) const OBSERVER: &[(&str, &str)] = &[
+    ("ipv4/conf/all/arp_ignore", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    QUIET[0],
+    QUIET[1],
+    QUIET[2],
+];
+/// Switches speak no IP.
+pub(super) const SWITCH: &[(&str, &str)] = &[
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+];
+
+/// No address makes itself, so nobody multicasts without being asked.
+const QUIET: [Setting; 3] = [
+    ("ipv6/conf/default/accept_ra", "0"),
+    ("ipv6/conf/default/autoconf", "0"),
+    ("ipv6/conf/default/addr_gen_mode", "1"),
+];
+
+/// Writes settings in a namespace. One that this kernel does not have is not needed either.
+pub(super) fn apply(net: &Namespace, settings: &[(&str, &str)]) -> Result<(), LabError> {
+    let write = || -> Result<(), (String, io::Error)> {
+        for (name, value) in settings {
+            match fs::write(format!("/proc/sys/net/{name}"), value) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(((*name).to_owned(), error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    };
+    let outcome = net.run(write)?;
+    outcome.or_else(|(name, error)| Err(error).doing(|| format!("set {name} in {}", net.name())))
+}

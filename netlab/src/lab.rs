@@ -1,0 +1,445 @@
+//! A lab that stands: its ground, its wires and its machines, and every verb carried out on them.
+//!
+//! This is where the order of things matters. Power goes from the ports first, all in one batch, and
+//! only then from the processes: the other way round, dying sockets say goodbye to their peers, which
+//! no power failure does. Power comes to a fresh namespace; ports come alive when the boot is over.
+//! Freezing blocks the wires first and thawing opens them last.
+//!
+//! Times are the caller's: [`Lab::next_deadline`] says when something changes by itself, and
+//! [`Lab::settle`] carries it out. Limit: verbs that need a daemon's help (commands, disks, slow
+//! effects) are the caller's, who knows the daemon.
+
+use core::time::Duration;
+
+use steadfast_core::{Instant, NodeId};
+use steadfast_scenarios::Subject;
+use steadfast_scenarios::format::{Layout, Verb};
+
+use crate::error::LabError;
+use crate::ground::Ground;
+use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
+use crate::nft::Nft;
+use crate::wires::{CarrierChange, TURNS_MAX, Wires};
+
+/// From power to a running daemon, as in the simulated worlds.
+pub const BOOT_TIME: Duration = Duration::from_millis(800);
+/// How long a rebooting box is dark, as in the simulated worlds.
+pub const DARK: Duration = Duration::from_millis(200);
+
+/// How long a daemon may take to end before an orderly reboot goes on without it.
+pub const LEAVING: Duration = Duration::from_secs(10);
+
+/// Ground, wires and machines.
+#[derive(Debug)]
+pub struct Lab {
+    ground: Ground,
+    wires: Wires,
+    /// In the layout's order.
+    machines: Vec<Slot>,
+    turns: Vec<(Instant, Turn)>,
+    told: Vec<Told>,
+}
+
+/// What a lab did, for the trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A port's carrier came or went.
+    Carrier(CarrierChange),
+    /// Something happened to a daemon.
+    Daemon(NodeId, DaemonEvent),
+    /// A daemon stands still, or goes on.
+    Stopped(NodeId, bool),
+    /// A box stands still, or goes on.
+    Frozen(NodeId, bool),
+    /// Power is gone.
+    PowerOff(NodeId),
+    /// Power is back, the kernel not yet up.
+    Booting(NodeId),
+    /// The kernel is up.
+    Booted(NodeId),
+}
+
+#[derive(Debug)]
+struct Slot {
+    id: NodeId,
+    machine: Machine,
+    power: Power,
+    /// Whether the daemon stands still by our doing.
+    stopped: bool,
+    /// The box reboots when its daemon has ended, at the latest then.
+    leaving: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Power {
+    Booting,
+    Off,
+    On,
+}
+
+/// What is left of a verb that takes time.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Booted(usize),
+    Cont(usize),
+    PowerOn(usize),
+    RebootLoop {
+        place: usize,
+        left: u32,
+        uptime: Duration,
+    },
+    Starve {
+        place: usize,
+        runs: Duration,
+        rests: Duration,
+        until: Instant,
+        running: bool,
+    },
+}
+
+impl Lab {
+    /// Builds it, every gateway without power. `setup` says what each runs, by name.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn build(layout: &Layout, mut setup: impl FnMut(&str) -> Setup) -> Result<Self, LabError> {
+        let ground = Ground::build(layout)?;
+        let wires = Wires::new(&ground)?;
+        let machine = |gateway: &steadfast_scenarios::format::Gateway| {
+            Ok(Slot {
+                id: gateway.id,
+                machine: Machine::new(&gateway.name, setup(&gateway.name))?,
+                power: Power::Off,
+                stopped: false,
+                leaving: None,
+            })
+        };
+        Ok(Self {
+            machines: layout
+                .gateways
+                .iter()
+                .map(machine)
+                .collect::<Result<_, LabError>>()?,
+            ground,
+            wires,
+            turns: Vec::new(),
+            told: Vec::new(),
+        })
+    }
+
+    /// Where everything is.
+    pub const fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// A gateway's machine.
+    pub fn machine(&mut self, id: NodeId) -> Option<&mut Machine> {
+        let place = self.place(id)?;
+        self.machines.get_mut(place).map(|it| &mut it.machine)
+    }
+
+    /// Carries a verb out at `now`, as far as it is about wires, switches, power and processes.
+    ///
+    /// # Errors
+    /// [`LabError::Needs`] for what no lab can do; else what the kernel refuses.
+    pub fn carry_out(
+        &mut self,
+        subject: Subject,
+        verb: &Verb,
+        now: Instant,
+    ) -> Result<(), LabError> {
+        self.wires.carry_out(&mut self.ground, subject, verb, now)?;
+        if let Subject::Gateway(id) = subject
+            && let Some(place) = self.place(id)
+        {
+            self.on_gateway(place, verb, now)?;
+        }
+        self.settle(now)
+    }
+
+    /// Power comes to a gateway: [`BOOT_TIME`] later its daemon is started.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn power_on(&mut self, id: NodeId, now: Instant) -> Result<(), LabError> {
+        match self.place(id) {
+            Some(place) => self.on(place, now),
+            None => Ok(()),
+        }
+    }
+
+    /// When something changes by itself.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let turns = self.turns.iter().map(|(at, _)| *at);
+        let leaving = self.machines.iter().filter_map(|it| it.leaving);
+        turns.chain(self.wires.next_deadline()).chain(leaving).min()
+    }
+
+    /// Carries out what is due and brings the kernel in line.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn settle(&mut self, now: Instant) -> Result<(), LabError> {
+        while let Some(place) = self.turns.iter().position(|(at, _)| *at <= now) {
+            let (_, turn) = self.turns.swap_remove(place);
+            self.take(turn, now)?;
+        }
+        self.hear();
+        for place in 0..self.machines.len() {
+            if self.machines[place]
+                .leaving
+                .is_some_and(|until| until <= now)
+            {
+                self.reboot(place, now)?;
+            }
+        }
+        self.settle_wires(now)
+    }
+
+    /// What happened since the last call, in order.
+    pub fn poll_told(&mut self) -> Vec<Told> {
+        self.hear();
+        core::mem::take(&mut self.told)
+    }
+
+    /// Hears what daemons do; the end of one is what an orderly reboot waits for.
+    fn hear(&mut self) {
+        for it in &mut self.machines {
+            while let Some(event) = it.machine.poll_event() {
+                self.told.push(Told::Daemon(it.id, event));
+                if matches!(event, DaemonEvent::Ended(_)) && it.leaving.is_some() {
+                    it.leaving = Some(Instant::ORIGIN);
+                }
+            }
+        }
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.machines.iter().position(|it| it.id == id)
+    }
+
+    fn settle_wires(&mut self, now: Instant) -> Result<(), LabError> {
+        let changes = self.wires.settle(&mut self.ground, now)?;
+        self.told.extend(changes.into_iter().map(Told::Carrier));
+        Ok(())
+    }
+
+    fn on_gateway(&mut self, place: usize, verb: &Verb, now: Instant) -> Result<(), LabError> {
+        match verb {
+            Verb::PowerOff => self.off(place, now)?,
+            Verb::PowerOn => self.on(place, now)?,
+            Verb::Reboot { clean: true } => {
+                self.machines[place].machine.order(DaemonOrder::Quit);
+                self.machines[place].leaving = Some(now.after(LEAVING));
+            }
+            Verb::Reboot { clean: false } => self.reboot(place, now)?,
+            Verb::RebootLoop { count, uptime } => {
+                let turn = Turn::RebootLoop {
+                    place,
+                    left: *count,
+                    uptime: uptime.0,
+                };
+                self.take(turn, now)?;
+            }
+            Verb::Kill => self.machines[place].machine.order(DaemonOrder::Kill),
+            Verb::Quit => self.machines[place].machine.order(DaemonOrder::Quit),
+            Verb::Start => self.start(place),
+            Verb::Stop => self.stop(place, true),
+            Verb::Cont => self.stop(place, false),
+            Verb::Stall { lasting } => {
+                self.stop(place, true);
+                self.later(now.after(lasting.0), Turn::Cont(place))?;
+            }
+            Verb::Starve {
+                runs,
+                rests,
+                lasting,
+            } => {
+                let turn = Turn::Starve {
+                    place,
+                    runs: runs.0,
+                    rests: rests.0,
+                    until: now.after(lasting.0),
+                    running: true,
+                };
+                self.take(turn, now)?;
+            }
+            Verb::Freeze { .. } => self.freeze(place, now)?,
+            Verb::Thaw => self.thaw(place, now)?,
+            Verb::FlushRuleset => self.filter(place)?.flush()?,
+            Verb::LoadRuleset { rules } => self.filter(place)?.load("foreign", *rules)?,
+            // Wires' and the agent's, or refused: `wires::refuses` lists every verb.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn filter(&self, place: usize) -> Result<Nft, LabError> {
+        let id = self.machines[place].id;
+        let needs = || LabError::Needs(format!("a gateway {}", id.0));
+        Nft::open(self.ground.gateway(id).ok_or_else(needs)?)
+    }
+
+    fn on(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
+        if self.machines[place].power != Power::Off {
+            return Ok(());
+        }
+        let id = self.machines[place].id;
+        self.ground.renew(id)?;
+        self.machines[place].power = Power::Booting;
+        self.told.push(Told::Booting(id));
+        self.later(now.after(BOOT_TIME), Turn::Booted(place))
+    }
+
+    fn booted(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
+        let it = &mut self.machines[place];
+        if it.power != Power::Booting {
+            return Ok(());
+        }
+        if let Some(net) = self.ground.gateway(it.id) {
+            it.machine.boot(net)?;
+        }
+        it.power = Power::On;
+        it.stopped = false;
+        self.told.push(Told::Booted(it.id));
+        self.wires.power(it.id, true);
+        self.settle_wires(now)?;
+        self.start(place);
+        Ok(())
+    }
+
+    fn off(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
+        let it = &mut self.machines[place];
+        if it.power == Power::Off {
+            return Ok(());
+        }
+        self.wires.power(it.id, false);
+        let changes = self.wires.settle(&mut self.ground, now)?;
+        it.machine.cut();
+        it.power = Power::Off;
+        it.stopped = false;
+        it.leaving = None;
+        let id = it.id;
+        self.wires.freeze(id, false);
+        self.turns.retain(|(_, turn)| turn.boot() != Some(place));
+        self.told.extend(changes.into_iter().map(Told::Carrier));
+        self.told.push(Told::PowerOff(id));
+        Ok(())
+    }
+
+    fn reboot(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
+        self.off(place, now)?;
+        self.later(now.after(DARK), Turn::PowerOn(place))
+    }
+
+    fn start(&mut self, place: usize) {
+        let it = &mut self.machines[place];
+        if it.power == Power::On {
+            it.machine.order(DaemonOrder::Start);
+        }
+    }
+
+    fn stop(&mut self, place: usize, stopped: bool) {
+        let it = &mut self.machines[place];
+        if it.power != Power::On || it.stopped == stopped {
+            return;
+        }
+        it.stopped = stopped;
+        it.machine.order(if stopped {
+            DaemonOrder::Stop
+        } else {
+            DaemonOrder::Cont
+        });
+        self.told.push(Told::Stopped(it.id, stopped));
+    }
+
+    fn freeze(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
+        let it = &mut self.machines[place];
+        if it.power != Power::On {
+            return Ok(());
+        }
+        self.wires.freeze(it.id, true);
+        let changes = self.wires.settle(&mut self.ground, now)?;
+        it.machine.freeze()?;
+        self.told.push(Told::Frozen(it.id, true));
+        self.told.extend(changes.into_iter().map(Told::Carrier));
+        Ok(())
+    }
+
+    fn thaw(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
+        let it = &mut self.machines[place];
+        it.machine.thaw();
+        let id = it.id;
+        self.told.push(Told::Frozen(id, false));
+        self.stop(place, false);
+        self.wires.freeze(id, false);
+        self.settle_wires(now)
+    }
+
+    fn later(&mut self, at: Instant, turn: Turn) -> Result<(), LabError> {
+        if self.turns.len() >= TURNS_MAX {
+            return Err(LabError::Needs("fewer faults that take turns".to_owned()));
+        }
+        self.turns.push((at, turn));
+        Ok(())
+    }
+
+    fn take(&mut self, turn: Turn, now: Instant) -> Result<(), LabError> {
+        match turn {
+            Turn::Booted(place) => self.booted(place, now),
+            Turn::Cont(place) => {
+                self.stop(place, false);
+                Ok(())
+            }
+            Turn::PowerOn(place) => self.on(place, now),
+            Turn::RebootLoop {
+                place,
+                left,
+                uptime,
+            } => {
+                self.reboot(place, now)?;
+                let next = Turn::RebootLoop {
+                    place,
+                    left: left.saturating_sub(1),
+                    uptime,
+                };
+                if left <= 1 {
+                    return Ok(());
+                }
+                self.later(now.after(uptime + DARK + BOOT_TIME), next)
+            }
+            Turn::Starve {
+                place,
+                runs,
+                rests,
+                until,
+                running,
+            } => {
+                self.stop(place, running && now < until);
+                let next = Turn::Starve {
+                    place,
+                    runs,
+                    rests,
+                    until,
+                    running: !running,
+                };
+                if now >= until {
+                    return Ok(());
+                }
+                self.later(now.after(if running { rests } else { runs }), next)
+            }
+        }
+    }
+}
+
+impl Turn {
+    /// Whose boot this is part of: it does not survive a loss of power.
+    const fn boot(&self) -> Option<usize> {
+        match self {
+            Self::Booted(place) => Some(*place),
+            Self::Cont(_) | Self::PowerOn(_) | Self::RebootLoop { .. } | Self::Starve { .. } => {
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What verbs mean for wires, as values: which are refused, which way they go, what they match.
+
+use steadfast_scenarios::format::{Verb, Way};
+use steadfast_scenarios::trace::FrameKind;
+
+use crate::nft::{Hook, Test};
+
+const STEADFAST: [u8; 2] = [0x88, 0xb5];
+const ETHERTYPE_AT: u32 = 12;
+/// Where an advertisement's kind stands, counted from the destination MAC; see the core's codec.
+const KIND_AT: u32 = 16;
+
+/// What of a verb no lab can do, in words for `not run: needs ...`. Every verb is listed, so that a
+/// new one is either carried out or refused and never passed over.
+pub fn refuses(verb: &Verb) -> Option<&'static str> {
+    match verb {
+        Verb::Impair {
+            delay,
+            jitter,
+            duplicate,
+            reorder,
+            ..
+        } => {
+            let only_loss = delay.0.is_zero() && jitter.0.is_zero();
+            let once = duplicate.0 == 0 && reorder.0 == 0;
+            (!only_loss || !once).then_some("impairment (delay, jitter, duplicates, reordering)")
+        }
+        Verb::Freeze { clock_stands } => clock_stands.then_some("a kernel clock that stands still"),
+        Verb::Apply { .. } => Some("apply faults"),
+        Verb::ClockSkew { .. } | Verb::ClockStep { .. } => Some("clocks"),
+        Verb::Disk { .. } => Some("disk faults"),
+        Verb::Flood { .. } | Verb::Forge { .. } | Verb::Garbage { .. } | Verb::Replay { .. } => {
+            Some("injection")
+        }
+        Verb::ForeignSpeaker { .. } | Verb::Thief { .. } => Some("foreigners"),
+        Verb::Lie { .. } => Some("lies"),
+        Verb::MacMoveIgnored { .. } => Some("a switch that ignores moves"),
+        Verb::CablePlug
+        | Verb::CablePull
+        | Verb::Command { .. }
+        | Verb::Cont
+        | Verb::DropFrames { .. }
+        | Verb::Flap { .. }
+        | Verb::FlushRuleset
+        | Verb::Kill
+        | Verb::LinkDown
+        | Verb::LinkUp
+        | Verb::LoadRuleset { .. }
+        | Verb::MacFilter { .. }
+        | Verb::PowerOff
+        | Verb::PowerOn
+        | Verb::Quit
+        | Verb::Reboot { .. }
+        | Verb::RebootLoop { .. }
+        | Verb::SegmentHeal
+        | Verb::SegmentSplit { .. }
+        | Verb::Silence { .. }
+        | Verb::Snooping { .. }
+        | Verb::Stall { .. }
+        | Verb::Start
+        | Verb::Starve { .. }
+        | Verb::Stop
+        | Verb::StpDelay { .. }
+        | Verb::SwitchOff
+        | Verb::SwitchOn
+        | Verb::Thaw
+        | Verb::Unsilence => None,
+    }
+}
+
+/// The hooks of a way, and where their state stands.
+pub(super) fn hooks(way: Way) -> impl Iterator<Item = (Hook, usize)> + Clone {
+    let all = [(Hook::In, 0), (Hook::Out, 1)];
+    all.into_iter().filter(move |(hook, _)| match way {
+        Way::Both => true,
+        Way::From => *hook == Hook::In,
+        Way::To => *hook == Hook::Out,
+    })
+}
+
+/// The tests for frames of a kind, or of an EtherType, or for all frames.
+pub(super) fn matching(kind: Option<FrameKind>, ethertype: Option<u16>) -> Vec<Test> {
+    use steadfast_core::wire::advert::Kind;
+    let of_type = |bytes: [u8; 2]| Test::Is {
+        at: ETHERTYPE_AT,
+        bytes,
+        len: 2,
+    };
+    let Some(kind) = kind else {
+        return ethertype
+            .map(|number| of_type(number.to_be_bytes()))
+            .into_iter()
+            .collect();
+    };
+    let kind = match kind {
+        FrameKind::Advert => Kind::Advert,
+        FrameKind::Answer => Kind::Answer,
+        FrameKind::Claim => Kind::Claim,
+        FrameKind::Decline => Kind::Decline,
+        FrameKind::LetGo => Kind::LetGo,
+        FrameKind::Offer => Kind::Offer,
+        FrameKind::Prepare => Kind::Prepare,
+        FrameKind::Probe => Kind::Probe,
+        FrameKind::Ready => Kind::Ready,
+        FrameKind::Released => Kind::Released,
+        FrameKind::Request => Kind::Request,
+        FrameKind::Arp => return vec![of_type([0x08, 0x06])],
+        FrameKind::Ndisc => return vec![of_type([0x86, 0xdd])],
+        FrameKind::Vrrp => return vec![of_type([0x08, 0x00])],
+    };
+    let byte = Test::Is {
+        at: KIND_AT,
+        bytes: [kind.byte(), 0],
+        len: 1,
+    };
+    vec![of_type(STEADFAST), byte]
+}

@@ -1,0 +1,417 @@
+//! The world lab: plays a plan on real kernels, with the daemon under test as real processes.
+//!
+//! One thread plays: it asks the [`Schedule`] what is due, carries it out on the [`Lab`], tells what
+//! it did to the [`Eyes`], and takes from them all events in order, for the judge and the trace.
+//! The daemon is behind an [`Agent`], which knows how it is configured, asked and commanded; so ours,
+//! a vendor's build of it and foreign ones are put under the same faults.
+//!
+//! The hard case is time: it is the host's and does not wait. A step is told with the time at which
+//! it began, and what kept the world from beginning it is for the eyes to see as a stall.
+//! Limit: what eyes hold back to put events in order (some 20 ms) the picture lags behind; so steps
+//! that wait for frames run that much later than in simulated worlds.
+
+mod reckon;
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::thread;
+
+use steadfast_core::role::EffectiveRole;
+use steadfast_core::{Epoch, Instant, NodeId};
+use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Verb, When};
+use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Names, PowerState, ProcessState};
+use steadfast_scenarios::{Judge, Random, Schedule, Subject};
+
+use crate::error::LabError;
+use crate::lab::{Lab, Told};
+use crate::machine::{DaemonEvent, Setup};
+use crate::wires::refuses;
+use reckon::Reckonings;
+
+/// Boots of one plan differ by up to this much, as in the simulated worlds.
+const BOOT_JITTER: Duration = Duration::from_millis(400);
+/// Longest sleep of the world's thread: events and ends of daemons are noticed no later.
+const ROUND: Duration = Duration::from_millis(2);
+/// How often every daemon is asked for its status.
+const STATUS_EVERY: Duration = Duration::from_millis(20);
+
+/// The daemon under test, as the world knows it.
+pub trait Agent {
+    /// What this gateway runs in this plan: program, environment, files.
+    ///
+    /// # Errors
+    /// A plan whose configuration the daemon cannot express, in words.
+    fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String>;
+
+    /// What can be asked of it besides what every lab offers: commands, boots on record.
+    fn offers(&self) -> BTreeSet<Capability>;
+
+    /// What its status says, if it answers at once; `run` is the gateway's `/run/steadfast`.
+    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<Said>;
+
+    /// Passes an operator's command on; `run` as above.
+    ///
+    /// # Errors
+    /// What it answered, or that it did not.
+    fn command(&mut self, gateway: NodeId, run: &Path, command: CommandName) -> Result<(), String>;
+}
+
+/// What a daemon says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its role.
+    pub role: EffectiveRole,
+    /// Since when, in the run's time.
+    pub since: Instant,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: String,
+}
+
+/// What sees: instruments and the order of what they tell.
+pub trait Eyes {
+    /// The run's time.
+    fn now(&self) -> Instant;
+
+    /// The world did this, then.
+    fn tell(&mut self, at: Instant, kind: EventKind);
+
+    /// The events whose order is known by now.
+    fn poll(&mut self) -> Vec<Event>;
+
+    /// A gateway stands in a new network namespace: whoever listened in the old one is deaf.
+    fn renewed(&mut self, lab: &Lab, gateway: NodeId);
+
+    /// These steps are due then, and one may have run just now: for bursts of probes.
+    fn steps(&mut self, ran: Option<Instant>, due: &[Instant]);
+
+    /// The run is over: the rest of the events.
+    fn finish(&mut self) -> Vec<Event>;
+}
+
+/// Why this plan cannot be run in a lab that offers this, with this daemon: `not run: needs ...`.
+pub fn missing(plan: &Plan, offers: &BTreeSet<Capability>, agent: &impl Agent) -> Option<LabError> {
+    let given = agent.offers();
+    let known = |need: &Capability| offers.contains(need) || given.contains(need);
+    if let Some(need) = plan.needs().into_iter().find(|need| !known(need)) {
+        let word = serde_json::to_value(need).unwrap_or_default();
+        return Some(LabError::Needs(
+            word.as_str().unwrap_or("more").replace('_', " "),
+        ));
+    }
+    let refused = plan.steps.iter().find_map(|step| refuses(&step.verb));
+    if let Some(what) = refused {
+        return Some(LabError::Needs(what.to_owned()));
+    }
+    let unseen = plan.steps.iter().find_map(|step| match &step.when {
+        When::On(on) if !told_of(on.frame) => Some(on.frame),
+        When::On(_) | When::At(_) => None,
+    });
+    unseen.map(|kind| LabError::Needs(format!("instruments that tell of every {kind:?} frame")))
+}
+
+/// Plays a plan to its end; every event goes to `sink`, in order.
+///
+/// # Errors
+/// What the kernel refuses, or the agent.
+pub fn run(
+    plan: &Plan,
+    lab: &mut Lab,
+    agent: &mut impl Agent,
+    eyes: &mut impl Eyes,
+    judge: &mut Judge,
+    sink: &mut dyn FnMut(&Event),
+) -> Result<(), LabError> {
+    let mut world = World {
+        plan,
+        lab,
+        agent,
+        eyes,
+        judge,
+        sink,
+        schedule: Schedule::new(plan),
+        boots: boots(plan),
+        reckonings: Reckonings::new(plan),
+        said: vec![None; plan.layout.gateways.len()],
+        gone: vec![true; plan.layout.gateways.len()],
+        ended_in_order: vec![false; plan.layout.gateways.len()],
+        ask_at: Instant::ORIGIN,
+    };
+    world.play()
+}
+
+/// What the agent's daemons run, by gateway: for [`Lab::build`].
+///
+/// # Errors
+/// The first gateway that cannot be configured, in words.
+pub fn setups(plan: &Plan, agent: &impl Agent) -> Result<Vec<(String, Setup)>, String> {
+    let gateways = plan.layout.gateways.iter();
+    let setup = |gateway: &Gateway| Ok((gateway.name.clone(), agent.setup(plan, gateway)?));
+    gateways.map(setup).collect()
+}
+
+struct World<'a, A, E> {
+    plan: &'a Plan,
+    lab: &'a mut Lab,
+    agent: &'a mut A,
+    eyes: &'a mut E,
+    judge: &'a mut Judge,
+    sink: &'a mut dyn FnMut(&Event),
+    schedule: Schedule,
+    /// Who is switched on when.
+    boots: Vec<(Instant, NodeId)>,
+    reckonings: Reckonings,
+    said: Vec<Option<Said>>,
+    /// Whose daemon was last told as gone, or was never there.
+    gone: Vec<bool>,
+    /// Whether the present boot's daemon ended by itself: the next end of power is in order.
+    ended_in_order: Vec<bool>,
+    ask_at: Instant,
+}
+
+impl<A: Agent, E: Eyes> World<'_, A, E> {
+    fn play(&mut self) -> Result<(), LabError> {
+        self.eyes
+            .tell(Instant::ORIGIN, EventKind::Names(Names::of(self.plan)));
+        self.tell_due(None);
+        loop {
+            let now = self.eyes.now();
+            if now >= self.plan.end() {
+                break;
+            }
+            self.switch_on(now)?;
+            if self.lab.next_deadline().is_some_and(|at| at <= now) {
+                self.lab.settle(now)?;
+            }
+            self.tell_lab(now);
+            self.take_steps()?;
+            self.ask(now);
+            for event in self.eyes.poll() {
+                self.see(&event);
+            }
+            self.rest();
+        }
+        self.eyes.tell(self.plan.end(), EventKind::End);
+        for event in self.eyes.finish() {
+            self.see(&event);
+        }
+        Ok(())
+    }
+
+    fn switch_on(&mut self, now: Instant) -> Result<(), LabError> {
+        while let Some(place) = self.boots.iter().position(|(at, _)| *at <= now) {
+            let (_, id) = self.boots.swap_remove(place);
+            self.lab.power_on(id, now)?;
+        }
+        Ok(())
+    }
+
+    /// Runs every step that is due.
+    fn take_steps(&mut self) -> Result<(), LabError> {
+        loop {
+            let now = self.eyes.now();
+            let Some(due) = self.schedule.poll(now, self.judge.picture()) else {
+                return Ok(());
+            };
+            let step = &self.plan.steps[due.index];
+            let kind = EventKind::Step {
+                name: step.name.clone(),
+                verb: step.verb.word(),
+                target: due.target,
+                done: due.subject.is_some(),
+            };
+            self.eyes.tell(now, kind);
+            if let Some(subject) = due.subject {
+                self.lab.carry_out(subject, &step.verb, now)?;
+                self.command(subject, &step.verb, now);
+            }
+            self.tell_lab(now);
+            self.tell_due(Some(now));
+        }
+    }
+
+    fn command(&mut self, subject: Subject, verb: &Verb, now: Instant) {
+        let (Subject::Gateway(id), Verb::Command { command }) = (subject, verb) else {
+            return;
+        };
+        let Some(run) = self.lab.machine(id).map(|it| it.place().join("run")) else {
+            return;
+        };
+        // A daemon that does not obey shows in what expectations wait for.
+        let obeyed = self.agent.command(id, &run, *command).is_ok();
+        if obeyed && *command == CommandName::ClearPacified {
+            let changes = self.reckonings.cleared(id);
+            self.tell_barred(now, changes);
+        }
+    }
+
+    fn tell_due(&mut self, ran: Option<Instant>) {
+        let due: Vec<Instant> = self.schedule.times().map(|(_, at)| at).collect();
+        self.eyes.steps(ran, &due);
+    }
+
+    /// Tells what the lab did, in the trace's words.
+    fn tell_lab(&mut self, now: Instant) {
+        for told in self.lab.poll_told() {
+            let kind = match told {
+                Told::Carrier(change) => EventKind::Carrier {
+                    gateway: change.gateway,
+                    port: change.port,
+                    up: change.up,
+                },
+                Told::Daemon(gateway, event) => self.process(gateway, event),
+                Told::Stopped(gateway, stopped) => process(
+                    gateway,
+                    if stopped {
+                        ProcessState::Stopped
+                    } else {
+                        ProcessState::Running
+                    },
+                ),
+                Told::Frozen(gateway, frozen) => EventKind::Frozen { gateway, frozen },
+                Told::PowerOff(gateway) => {
+                    let place = self.place(gateway);
+                    let clean = self.ended_in_order[place];
+                    self.said[place] = None;
+                    self.reckonings.ended(gateway, now, clean);
+                    if !core::mem::replace(&mut self.gone[place], true) {
+                        self.eyes.tell(now, process(gateway, ProcessState::Killed));
+                    }
+                    power(gateway, PowerState::Off)
+                }
+                Told::Booting(gateway) => power(gateway, PowerState::Booting),
+                Told::Booted(gateway) => {
+                    let place = self.place(gateway);
+                    self.ended_in_order[place] = false;
+                    self.eyes.renewed(self.lab, gateway);
+                    let changes = self.reckonings.booted(gateway, now);
+                    self.tell_barred(now, changes);
+                    power(gateway, PowerState::Running)
+                }
+            };
+            self.eyes.tell(now, kind);
+        }
+    }
+
+    fn process(&mut self, gateway: NodeId, event: DaemonEvent) -> EventKind {
+        let place = self.place(gateway);
+        self.gone[place] = event != DaemonEvent::Started;
+        let state = match event {
+            DaemonEvent::Started => ProcessState::Running,
+            DaemonEvent::Ended(code) => {
+                self.said[place] = None;
+                self.ended_in_order[place] = code == 0;
+                ProcessState::Killed
+            }
+            DaemonEvent::Refused(_) => ProcessState::Killed,
+        };
+        process(gateway, state)
+    }
+
+    fn tell_barred(&mut self, now: Instant, changes: Vec<(NodeId, bool)>) {
+        for (gateway, barred) in changes {
+            self.eyes.tell(now, EventKind::Barred { gateway, barred });
+        }
+    }
+
+    /// Asks every daemon what it says of itself; tells what changed.
+    fn ask(&mut self, now: Instant) {
+        if now < self.ask_at {
+            return;
+        }
+        self.ask_at = now.after(STATUS_EVERY);
+        for (place, gateway) in self.plan.layout.gateways.iter().enumerate() {
+            let Some(machine) = self.lab.machine(gateway.id).filter(|it| it.powered()) else {
+                continue;
+            };
+            let run = machine.place().join("run");
+            let said = self.agent.status(gateway.id, &run);
+            let Some(said) = said.filter(|said| self.said[place].as_ref() != Some(said)) else {
+                continue;
+            };
+            let kind = EventKind::Status {
+                gateway: gateway.id,
+                role: said.role,
+                since: said.since,
+                epoch: said.epoch,
+                why: said.why.clone(),
+            };
+            self.said[place] = Some(said);
+            self.eyes.tell(now, kind);
+        }
+    }
+
+    fn see(&mut self, event: &Event) {
+        (self.sink)(event);
+        self.judge.observe(event);
+        if let EventKind::HandoverFrame { kind, from, .. } = event.kind
+            && self.schedule.wants_frames()
+        {
+            let picture = self.judge.picture();
+            self.schedule.frame_seen(event.at, kind, from, picture);
+        }
+    }
+
+    /// Sleeps until something is due, but not long.
+    fn rest(&self) {
+        let now = self.eyes.now();
+        let boots = self.boots.iter().map(|(at, _)| *at);
+        let due = boots
+            .chain(self.lab.next_deadline())
+            .chain(self.schedule.next_deadline())
+            .chain([now.after(ROUND), self.plan.end()])
+            .min();
+        thread::sleep(due.map_or(ROUND, |due| due.max(now).since(now)));
+    }
+
+    fn place(&self, id: NodeId) -> usize {
+        let gateways = &self.plan.layout.gateways;
+        let place = gateways.iter().position(|gateway| gateway.id == id);
+        place.unwrap_or_default()
+    }
+}
+
+/// Who is switched on when: as the plan says, each a little later than the other.
+fn boots(plan: &Plan) -> Vec<(Instant, NodeId)> {
+    let mut random = Random::new(plan.seed, "boots");
+    let mut boots = Vec::new();
+    for gateway in &plan.layout.gateways {
+        let setup = plan.gateway(&gateway.name);
+        let most = u64::try_from(BOOT_JITTER.as_nanos()).unwrap_or(u64::MAX);
+        let jitter = Duration::from_nanos(random.between(0, most));
+        if setup.powered {
+            boots.push((Instant::ORIGIN.after(setup.boot_at.0 + jitter), gateway.id));
+        }
+    }
+    boots
+}
+
+/// Whether instruments tell of every frame of this kind: those of a hand-over.
+const fn told_of(kind: FrameKind) -> bool {
+    match kind {
+        FrameKind::Claim
+        | FrameKind::Decline
+        | FrameKind::Offer
+        | FrameKind::Prepare
+        | FrameKind::Ready
+        | FrameKind::Released => true,
+        FrameKind::Advert
+        | FrameKind::Answer
+        | FrameKind::Arp
+        | FrameKind::LetGo
+        | FrameKind::Ndisc
+        | FrameKind::Probe
+        | FrameKind::Request
+        | FrameKind::Vrrp => false,
+    }
+}
+
+const fn process(gateway: NodeId, state: ProcessState) -> EventKind {
+    EventKind::Process { gateway, state }
+}
+
+const fn power(gateway: NodeId, state: PowerState) -> EventKind {
+    EventKind::Power { gateway, state }
+}
