@@ -5,8 +5,8 @@
 //! outside ([`visit`]) the hosting program enters a lab for it, which is itself the first feature.
 //!
 //! The hard case is a feature that exists but not for us: a user who is not root is refused things
-//! that the same kernel grants to root, and the cure says which. Limit: whether the kernel would load
-//! a module on demand is not tried; running the doctor once as root does that.
+//! that the same kernel grants to root, and the cure says which. Limit: whether the kernel would
+//! load a module on demand is not tried; running the doctor once as root does that.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

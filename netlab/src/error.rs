@@ -1,8 +1,9 @@
 //! What can go wrong with a lab, in words that say what to do about it.
 //!
 //! Three kinds, because people answer them differently: the machine refused to let us in (with the
-//! stage that was refused, and its cure: [`crate::enter`]), the kernel refused one operation inside,
-//! or this machine cannot do what the scenario asks, which is no failure but `not run: needs X`.
+//! stage that was refused, and its cure: [`crate::enter`]), the kernel refused one operation
+//! inside, or this machine cannot do what the scenario asks, which is no failure but `not run:
+//! needs X`.
 
 use std::io;
 

@@ -1,9 +1,9 @@
 //! A lab that stands: its ground, its wires and its machines, and every verb carried out on them.
 //!
-//! This is where the order of things matters. Power goes from the ports first, all in one batch, and
-//! only then from the processes: the other way round, dying sockets say goodbye to their peers, which
-//! no power failure does. Power comes to a fresh namespace; ports come alive when the boot is over.
-//! Freezing blocks the wires first and thawing opens them last.
+//! This is where the order of things matters. Power goes from the ports first, all in one batch,
+//! and only then from the processes: the other way round, dying sockets say goodbye to their peers,
+//! which no power failure does. Power comes to a fresh namespace; ports come alive when the boot is
+//! over. Freezing blocks the wires first and thawing opens them last.
 //!
 //! Times are the caller's: [`Lab::next_deadline`] says when something changes by itself, and
 //! [`Lab::settle`] carries it out. Limit: verbs that need a daemon's help (commands, disks, slow

@@ -2,8 +2,9 @@
 //!
 //! A boot is a first process ([`crate::enter`]) in a fresh network namespace, with its own boot id,
 //! an uptime that starts at zero, and the state directory that every boot of this gateway shares.
-//! The daemon is whatever program the [`Setup`] names. Machines know nothing of wires: who takes the
-//! power away must first make the ports dark, or the dying sockets say goodbye ([`crate::lab`]).
+//! The daemon is whatever program the [`Setup`] names. Machines know nothing of wires: who takes
+//! the power away must first make the ports dark, or the dying sockets say goodbye
+//! ([`crate::lab`]).
 //!
 //! The hard case is freezing: processes that start others while they are being stopped. They are
 //! stopped in rounds until a round finds no new one. Limit: the kernel's part of a frozen box (ARP,

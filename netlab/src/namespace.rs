@@ -1,9 +1,9 @@
 //! A network namespace of the lab, and how to do something inside it.
 //!
 //! A thread stands in exactly one network namespace, and a socket stays for ever in the one it was
-//! opened in. So whoever needs a socket elsewhere opens it in [`Namespace::run`], on a thread of its
-//! own that ends afterwards, and uses it anywhere. Nothing else ever moves between namespaces: a
-//! thread that came back by mistake to the wrong one cannot exist.
+//! opened in. So whoever needs a socket elsewhere opens it in [`Namespace::run`], on a thread of
+//! its own that ends afterwards, and uses it anywhere. Nothing else ever moves between namespaces:
+//! a thread that came back by mistake to the wrong one cannot exist.
 //!
 //! The hard case is a closure that panics: its thread takes the wrong namespace with it into the
 //! grave and the panic goes on in the caller. The limit: a run costs a thread (some 50 us).

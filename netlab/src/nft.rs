@@ -1,8 +1,8 @@
 //! Packet filters, written for the kernel's nftables without any program's help.
 //!
 //! A lab filters at the switch, on devices: what comes in there left a machine, what goes out there
-//! is on its way to one. A [`Table`] is replaced as a whole in one transaction, so faults that change
-//! together change at one instant and never leave half of themselves.
+//! is on its way to one. A [`Table`] is replaced as a whole in one transaction, so faults that
+//! change together change at one instant and never leave half of themselves.
 //!
 //! The hard case is "the first n matching frames": `numgen inc` counts evaluations, exactly, and a
 //! rule that stands after the match drops while the count is below n. It starts anew when its table

@@ -1,4 +1,5 @@
-//! The few calls that no safe crate offers, each behind a safe function: all unsafe code of the lab.
+//! The few calls that no safe crate offers, each behind a safe function: all unsafe code of the
+//! lab.
 //!
 //! [`spawn`] is the heart: one `clone3` from a process that may have threads makes a child in new
 //! namespaces, and the child readies itself and becomes another program. Between the two only calls

@@ -1,5 +1,5 @@
-//! Entering a lab and leaving it: what a worker finds inside, and that nothing outlives the outermost
-//! process, however it ends.
+//! Entering a lab and leaving it: what a worker finds inside, and that nothing outlives the
+//! outermost process, however it ends.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,8 +35,8 @@ fn main() -> ExitCode {
     )
 }
 
-/// The worker is process 2 of a world in which only the lab's own things are to be seen: else a test
-/// could meet the host's interfaces, names or processes.
+/// The worker is process 2 of a world in which only the lab's own things are to be seen: else a
+/// test could meet the host's interfaces, names or processes.
 fn alone() {
     assert_eq!(std::process::id(), 2, "the worker follows lab-init");
     let processes = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
@@ -72,8 +72,8 @@ fn sockets() {
     assert!(fs::exists("/run/netns/two").unwrap());
 }
 
-/// The program that is killed below: it enters a lab whose worker starts a stray in a session of its
-/// own, and tells the number of the lab's first process.
+/// The program that is killed below: it enters a lab whose worker starts a stray in a session of
+/// its own, and tells the number of the lab's first process.
 fn outermost() -> ExitCode {
     let entrance = Entrance::new("/bin/sh").arg("-c");
     let lab = entrance.arg("setsid sleep 1000 & echo ready; exec sleep 1000");

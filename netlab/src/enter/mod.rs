@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  outermost process ── clone3(new namespaces) ──► lab-init   process 1: own mounts, /proc, /run
-//!      │  holds the leash (a pipe)                    └─ worker       any program: builds and plays
+//!      │  holds the leash (a pipe)                    └─ worker    any program: builds and plays
 //!      ▼                                                  ├─ node-init   process 1 of gateway a
 //!  its end, however it comes, ends the leash              │   └─ daemon
 //!  and with it lab-init and every process below           └─ node-init   ...

@@ -9,9 +9,9 @@
 //!   gateway b ── ha ════════ ha-b ┘ learning: a cable
 //! ```
 //! A wire is a veth pair whose ends have **one index**: then the kernel treats a lost carrier as it
-//! does on a physical port, whose event may be a second late, and not as urgent. A port's carrier is
-//! its far end being up, so the gateway's own end is never touched by a fault. A cable is a bridge of
-//! two ports that floods: both of its ends go dark in one batch.
+//! does on a physical port, whose event may be a second late, and not as urgent. A port's carrier
+//! is its far end being up, so the gateway's own end is never touched by a fault. A cable is a
+//! bridge of two ports that floods: both of its ends go dark in one batch.
 //!
 //! The hard case is a reboot: the gateway gets a fresh namespace and its ports move there, because
 //! nothing else forgets addresses, filters, neighbours and settings as a boot does. Limit: IPv4, as

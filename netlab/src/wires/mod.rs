@@ -1,9 +1,10 @@
-//! Faults of wires and switches, carried out on a [`Ground`]: the same verbs with the same meaning as
-//! the simulated worlds give them.
+//! Faults of wires and switches, carried out on a [`Ground`]: the same verbs with the same meaning
+//! as the simulated worlds give them.
 //!
-//! Everything is kept as a state and [`Wires::settle`] brings the kernel in line: a wire has carrier
-//! exactly if its machine has power, nobody shut the port down, and the switch runs (a cable: both
-//! ends are so); frames pass unless a rule says no. So faults that overlap end in any order.
+//! Everything is kept as a state and [`Wires::settle`] brings the kernel in line: a wire has
+//! carrier exactly if its machine has power, nobody shut the port down, and the switch runs (a
+//! cable: both ends are so); frames pass unless a rule says no. So faults that overlap end in any
+//! order.
 //!
 //! Rules stand at the switch's end of a wire, on what comes in (from the machine) and what goes out
 //! (to it). Dropping on a sender's own way out would be told to the sender as a full buffer.

@@ -1,9 +1,9 @@
 //! The world lab: plays a plan on real kernels, with the daemon under test as real processes.
 //!
-//! One thread plays: it asks the [`Schedule`] what is due, carries it out on the [`Lab`], tells what
-//! it did to the [`Eyes`], and takes from them all events in order, for the judge and the trace.
-//! The daemon is behind an [`Agent`], which knows how it is configured, asked and commanded; so ours,
-//! a vendor's build of it and foreign ones are put under the same faults.
+//! One thread plays: it asks the [`Schedule`] what is due, carries it out on the [`Lab`], tells
+//! what it did to the [`Eyes`], and takes from them all events in order, for the judge and the
+//! trace. The daemon is behind an [`Agent`], which knows how it is configured, asked and commanded;
+//! so ours, a vendor's build of it and foreign ones are put under the same faults.
 //!
 //! The hard case is time: it is the host's and does not wait. A step is told with the time at which
 //! it began, and what kept the world from beginning it is for the eyes to see as a stall.

@@ -1,7 +1,7 @@
-//! Which gateways the world itself declares barred by their boots (R12.1): reckoned from the boots it
-//! carried out, never from what a node says. The same reckoning as in the simulated worlds: unclean
-//! boots whose uptimes add up to less than the window count; one in order, or a sum beyond the
-//! window, ends the count.
+//! Which gateways the world itself declares barred by their boots (R12.1): reckoned from the boots
+//! it carried out, never from what a node says. The same reckoning as in the simulated worlds:
+//! unclean boots whose uptimes add up to less than the window count; one in order, or a sum beyond
+//! the window, ends the count.
 
 use core::time::Duration;
 

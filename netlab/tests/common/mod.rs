@@ -1,6 +1,6 @@
-//! The harness of tests that need a lab: each test runs in a lab of its own, as this program started
-//! again inside. Run by root, each runs twice: without a user namespace, and through one as an
-//! ordinary user must.
+//! The harness of tests that need a lab: each test runs in a lab of its own, as this program
+//! started again inside. Run by root, each runs twice: without a user namespace, and through one as
+//! an ordinary user must.
 //!
 //! A test that did not say its token did not run: an empty run never counts as success. A machine
 //! that refuses labs makes the whole program say `not run: needs ...` and end well, unless
