@@ -1,40 +1,9 @@
-//! Names the build: a digest of the sources that make the daemon, so that a test can tell whether
-//! a binary it found is the one it would build.
+//! Gives the daemon its build id.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+#[path = "build/sources.rs"]
+mod sources;
 
-/// Folders below this package's own, and the other rooms the daemon is made of.
-const ROOMS: [&str; 3] = ["src", "core/src", "shell/src"];
-
-fn main() -> io::Result<()> {
-    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let package = package.ok_or_else(|| io::Error::other("no CARGO_MANIFEST_DIR"))?;
-    let mut files = Vec::new();
-    for room in ROOMS {
-        println!("cargo::rerun-if-changed={room}");
-        walk(&package.join(room), &mut files)?;
-    }
-    files.sort();
-    let mut digest = blake3::Hasher::new();
-    for file in files {
-        let name = file.strip_prefix(&package).unwrap_or(&file);
-        digest.update(name.to_string_lossy().as_bytes());
-        digest.update(&fs::read(&file)?);
-    }
-    let name = digest.finalize().to_hex();
-    println!("cargo::rustc-env=STEADFAST_SOURCES={}", &name[..12]);
-    Ok(())
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            walk(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
+fn main() -> std::io::Result<()> {
+    println!("cargo::rerun-if-changed=build.rs");
+    sources::tell()
 }

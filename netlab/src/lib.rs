@@ -1,9 +1,11 @@
 //! The world lab: gateways, switches and cables out of Linux namespaces, on the real kernel.
 
+pub mod agent;
 pub mod daemons;
 pub mod doctor;
 pub mod enter;
 mod error;
+pub mod eyes;
 pub mod ground;
 pub mod instruments;
 pub mod lab;
@@ -12,6 +14,7 @@ pub mod namespace;
 mod netlink;
 mod nft;
 pub mod pcap;
+pub mod play;
 pub mod race;
 mod sys;
 pub mod wires;
@@ -20,3 +23,6 @@ pub mod world;
 pub use enter::entry;
 pub use error::LabError;
 pub use namespace::Namespace;
+
+/// The build id of the daemon that belongs to this lab: what `steadfastd --version` ends with.
+pub const DAEMON_SOURCES: &str = env!("STEADFAST_SOURCES");

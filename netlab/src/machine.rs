@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -107,7 +108,7 @@ impl Machine {
                 fs::create_dir_all(machine.place().join(folder))?;
             }
             for (file, content) in &machine.setup.files {
-                fs::write(machine.place().join("etc").join(file), content)?;
+                write(&machine.place().join("etc").join(file), content)?;
             }
             Ok(())
         };
@@ -344,4 +345,15 @@ fn below(first: i32) -> Vec<i32> {
         }
     }
     found
+}
+
+/// Writes a file for its owner alone; what begins like a script can be run.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mode = if content.starts_with(b"#!") {
+        0o700
+    } else {
+        0o600
+    };
+    fs::write(path, content)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

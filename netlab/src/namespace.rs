@@ -68,6 +68,21 @@ impl Namespace {
         outcome.doing(|| format!("work inside the namespace {}", self.name))
     }
 
+    /// A way in for a thread elsewhere, which it may take once, for the rest of its life.
+    ///
+    /// # Errors
+    /// When no more files can be opened.
+    pub fn door(&self) -> io::Result<Box<dyn FnOnce() -> io::Result<()> + Send>> {
+        let file = self.as_fd().try_clone_to_owned()?;
+        Ok(Box::new(move || {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            Ok(rustix::thread::move_into_link_name_space(
+                file.as_fd(),
+                kind,
+            )?)
+        }))
+    }
+
     /// Moves the calling thread inside, for the rest of its life. For threads that live there;
     /// everybody else wants [`Namespace::run`].
     ///

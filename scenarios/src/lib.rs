@@ -14,6 +14,7 @@
 //! ([`trace::EventKind::Blind`]), and the verdict is `unknown`.
 
 pub mod format;
+mod gaps;
 mod ids;
 pub mod oracle;
 mod picture;
@@ -22,6 +23,7 @@ mod schedule;
 pub mod trace;
 
 pub use format::{Plan, Scenario, ScenarioError, schema};
+pub use gaps::Gaps;
 pub use ids::{HostId, SegmentId, StreamId};
 pub use oracle::{Finding, Judge, Verdict, Violation, judge};
 pub use picture::Picture;

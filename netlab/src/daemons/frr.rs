@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, File, Program, comes_first, served};
+use super::{FOLDER, RUN, comes_first, served};
+use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
 const VIRTUAL_ROUTER: u8 = 71;
@@ -17,11 +18,11 @@ const VIRTUAL_ROUTER: u8 = 71;
 ///
 /// # Errors
 /// An interval that VRRPv3 cannot say.
-pub(super) fn program(
+pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
-) -> Result<Program, String> {
+) -> Result<Setup, String> {
     let millis = interval.as_millis();
     if millis == 0 || millis > 40_950 || !millis.is_multiple_of(10) {
         return Err(format!(
@@ -33,20 +34,20 @@ pub(super) fn program(
     } else {
         100
     };
-    let mut before = Vec::new();
+    let mut before = String::new();
     let mut vrrp = String::new();
     for (number, (port, address)) in served(layout, gateway).enumerate() {
         let router = usize::from(VIRTUAL_ROUTER) + number;
         let device = format!("vr{router}");
         let mac = format!("00:00:5e:00:01:{router:02x}");
-        let words = |line: String| line.split(' ').map(str::to_owned).collect();
-        before.push(words(format!(
-            "ip link add {device} link {} addrgenmode none type macvlan mode bridge",
+        // Writing to memory cannot fail.
+        let _ = write!(
+            before,
+            "ip link add {device} link {} addrgenmode none type macvlan mode bridge\n\
+             ip link set {device} address {mac}\nip addr add {address}/16 dev {device}\n\
+             ip link set {device} up\n",
             port.name
-        )));
-        before.push(words(format!("ip link set {device} address {mac}")));
-        before.push(words(format!("ip addr add {address}/16 dev {device}")));
-        before.push(words(format!("ip link set {device} up")));
+        );
         // Writing to memory cannot fail.
         let _ = write!(
             vrrp,
@@ -57,18 +58,12 @@ pub(super) fn program(
         );
     }
     let start = format!(
-        "#!/bin/sh\ntrap 'kill 0' TERM INT\ncd {FOLDER}\n\
-         /usr/lib/frr/zebra -u root -g root --vty_socket {FOLDER} -z {FOLDER}/zserv.api \
-         -i {FOLDER}/zebra.pid -f /dev/null --log stdout &\n\
-         /usr/lib/frr/vrrpd -u root -g root --vty_socket {FOLDER} -z {FOLDER}/zserv.api \
-         -i {FOLDER}/vrrpd.pid -f {FOLDER}/vrrpd.conf --log stdout &\nwait\n"
+        "#!/bin/sh\ntrap 'kill 0' TERM INT\ncd {RUN}\n{before}\
+         /usr/lib/frr/zebra -u root -g root --vty_socket {RUN} -z {RUN}/zserv.api \
+         -i {RUN}/zebra.pid -f /dev/null --log stdout &\n\
+         /usr/lib/frr/vrrpd -u root -g root --vty_socket {RUN} -z {RUN}/zserv.api \
+         -i {RUN}/vrrpd.pid -f {FOLDER}/vrrpd.conf --log stdout &\nwait\n"
     );
-    Ok(Program {
-        files: vec![
-            File::new("vrrpd.conf", vrrp),
-            File::new("daemons", start).with_mode(0o755),
-        ],
-        before,
-        argv: vec!["/bin/sh".to_owned(), format!("{FOLDER}/daemons")],
-    })
+    let files = [("vrrpd.conf", vrrp), ("daemons", start)];
+    Ok(super::foreign(files, vec![format!("{FOLDER}/daemons")]))
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, File, Program, comes_first, served};
+use super::{FOLDER, RUN, comes_first, served};
+use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
 const VIRTUAL_ROUTER: u8 = 61;
@@ -19,11 +20,11 @@ const INTERVAL_MAX: Duration = Duration::from_millis(40_950);
 ///
 /// # Errors
 /// An interval that VRRPv3 cannot say.
-pub(super) fn program(
+pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
-) -> Result<Program, String> {
+) -> Result<Setup, String> {
     let centis = interval.as_millis() / 10;
     if interval > INTERVAL_MAX || centis == 0 || !interval.as_millis().is_multiple_of(10) {
         return Err(format!(
@@ -59,13 +60,13 @@ pub(super) fn program(
     }
     text.push_str(&group);
     text.push_str("  }\n}\n");
-    let path = |name: &str| format!("{FOLDER}/{name}");
+    let path = |name: &str| format!("{RUN}/{name}");
     let argv = [
         "/usr/sbin/keepalived".to_owned(),
         "-n".to_owned(),
         "-l".to_owned(),
         "-P".to_owned(),
-        format!("--use-file={}", path("keepalived.conf")),
+        format!("--use-file={FOLDER}/keepalived.conf"),
         "-p".to_owned(),
         path("keepalived.pid"),
         "-r".to_owned(),
@@ -73,9 +74,5 @@ pub(super) fn program(
         "-c".to_owned(),
         path("checkers.pid"),
     ];
-    Ok(Program {
-        files: vec![File::new("keepalived.conf", text).with_mode(0o600)],
-        before: Vec::new(),
-        argv: argv.to_vec(),
-    })
+    Ok(super::foreign([("keepalived.conf", text)], argv.to_vec()))
 }

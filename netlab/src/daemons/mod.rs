@@ -12,46 +12,33 @@ pub mod ucarp;
 
 use std::time::Duration;
 
-use steadfast_scenarios::format::{Gateway, Layout, Plan};
+use steadfast_scenarios::format::{Gateway, Layout};
 
-/// Where a gateway's daemon keeps its files, inside the node's own mounts.
-pub const FOLDER: &str = "/run/gateway";
+use crate::machine::Setup;
 
-/// A file that a daemon reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Its name below [`FOLDER`].
-    pub name: String,
-    /// Its contents.
-    pub text: String,
-    /// Its permissions.
-    pub mode: u32,
-}
+/// Where a gateway's daemon finds its files, inside the node's own mounts.
+pub const FOLDER: &str = "/run/etc";
+/// Where it keeps sockets and process ids.
+pub const RUN: &str = "/run/steadfast";
+/// Where it keeps what outlives a boot.
+pub const STATE: &str = "/run/state";
 
-impl File {
-    fn new(name: &str, text: String) -> Self {
-        Self {
-            name: name.to_owned(),
-            text,
-            mode: 0o644,
-        }
-    }
-
-    fn with_mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
-        self
+/// What a machine runs: files by name, and a command line that stays in the foreground.
+fn setup<const N: usize>(files: [(&str, String); N], argv: Vec<String>) -> Setup {
+    let bytes = |(name, text): (&str, String)| (name.to_owned(), text.into_bytes());
+    Setup {
+        argv,
+        files: files.into_iter().map(bytes).collect(),
+        ..Setup::default()
     }
 }
 
-/// Everything a machine needs to run a daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The files it reads.
-    pub files: Vec<File>,
-    /// Commands carried out before it starts, in order; one that fails is a failure of the start.
-    pub before: Vec<Vec<String>>,
-    /// The command line; it stays in the foreground.
-    pub argv: Vec<String>,
+/// The same for a daemon that is not ours.
+fn foreign<const N: usize>(files: [(&str, String); N], argv: Vec<String>) -> Setup {
+    Setup {
+        foreign: true,
+        ..setup(files, argv)
+    }
 }
 
 /// Which daemon.
@@ -88,8 +75,8 @@ impl Daemon {
         }
     }
 
-    /// Another daemon's program on a gateway of a layout, or why it cannot do the job. The
-    /// product's own comes from [`steadfast::program`], which takes a whole plan.
+    /// What another daemon runs on a gateway of a layout, or why it cannot do the job. The
+    /// product's own comes from [`steadfast::setup`], which takes a whole plan.
     ///
     /// # Errors
     /// In words: what that daemon cannot do.
@@ -98,12 +85,12 @@ impl Daemon {
         layout: &Layout,
         gateway: &Gateway,
         interval: Duration,
-    ) -> Result<Program, String> {
+    ) -> Result<Setup, String> {
         match self {
-            Self::Frr => frr::program(layout, gateway, interval),
-            Self::Keepalived => keepalived::program(layout, gateway, interval),
+            Self::Frr => frr::setup(layout, gateway, interval),
+            Self::Keepalived => keepalived::setup(layout, gateway, interval),
             Self::Steadfast => Err("steadfast is configured from a whole plan".to_owned()),
-            Self::Ucarp => ucarp::program(layout, gateway, interval),
+            Self::Ucarp => ucarp::setup(layout, gateway, interval),
         }
     }
 }
@@ -128,7 +115,7 @@ fn comes_first(plan_gateways: &[Gateway], gateway: &Gateway) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_scenarios::format::Topology;
+    use steadfast_scenarios::format::{Plan, Topology};
 
     fn layout() -> Layout {
         Layout::new(&Topology::default()).unwrap()
@@ -141,15 +128,11 @@ mod tests {
         let layout = layout();
         let gateway = &layout.gateways[0];
         for daemon in [Daemon::Frr, Daemon::Keepalived, Daemon::Ucarp] {
-            let program = daemon
+            let setup = daemon
                 .foreign(&layout, gateway, Duration::from_secs(1))
                 .unwrap();
-            let mut all: String = program
-                .files
-                .iter()
-                .map(|file| file.text.as_str())
-                .collect();
-            all.extend(program.before.concat());
+            let texts = setup.files.values();
+            let all: String = texts.map(|text| String::from_utf8_lossy(text)).collect();
             for (port, address) in served(&layout, gateway) {
                 assert!(all.contains(&port.name), "{}: {all}", daemon.name());
                 assert!(all.contains(&address), "{}: {all}", daemon.name());
@@ -176,8 +159,8 @@ mod tests {
                     [gateway.b]\npreferred = true\n[[expect]]\noracle = \"no_flap\"\nmax_moves = 1\n";
         let scenario = steadfast_scenarios::Scenario::parse("x", text).unwrap();
         let plan: Plan = scenario.resolve(0).unwrap();
-        let program = steadfast::program(&plan, &plan.layout.gateways[1], "/x/steadfastd");
-        let file = &program.files[0].text;
+        let setup = steadfast::setup(&plan, &plan.layout.gateways[1], "/x/steadfastd").unwrap();
+        let file = String::from_utf8_lossy(&setup.files["steadfast.toml"]);
         for line in [
             "interval = \"50ms\"",
             "preempt = \"prefer\"",
@@ -186,6 +169,5 @@ mod tests {
         ] {
             assert!(file.contains(line), "no `{line}` in\n{file}");
         }
-        assert_eq!(program.files[1].mode, 0o600);
     }
 }

@@ -10,7 +10,8 @@ use steadfast_scenarios::format::{
     Preempt, SegmentKind, Span,
 };
 
-use super::{FOLDER, File, Program};
+use super::{FOLDER, RUN, STATE};
+use crate::machine::Setup;
 
 /// The cluster of every lab.
 const CLUSTER: &str = "5354454144464153544c414230303031";
@@ -19,26 +20,23 @@ pub const VIRTUAL_ROUTER: u8 = 51;
 /// The secret of every lab; never of a real pair.
 const SECRET: &str = "1 enforce 6b6e6f776e20746f206576657279207265616465722c206e6f7420726561";
 
-/// The control socket, inside the node's own mounts.
-pub fn socket() -> String {
-    format!("{FOLDER}/control.sock")
-}
+/// The control socket's name below [`RUN`].
+pub const SOCKET: &str = "control.sock";
 
-/// Everything a gateway needs to run the product. `daemon` is the path of `steadfastd`.
-pub fn program(plan: &Plan, gateway: &Gateway, daemon: &str) -> Program {
-    let text = configuration(plan, gateway);
-    Program {
-        files: vec![
-            File::new("steadfast.toml", text).with_mode(0o600),
-            File::new("secret", format!("{SECRET}\n")).with_mode(0o600),
-        ],
-        before: Vec::new(),
-        argv: vec![
-            daemon.to_owned(),
-            "--config".to_owned(),
-            format!("{FOLDER}/steadfast.toml"),
-        ],
+/// What a gateway needs to run the product. `daemon` is the path of `steadfastd`.
+///
+/// # Errors
+/// What a plan wants of a gateway's disk before its first boot, which no file says.
+pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, String> {
+    if plan.gateway(&gateway.name).maintenance {
+        return Err("a record with maintenance on".to_owned());
     }
+    let files = [
+        ("steadfast.toml", configuration(plan, gateway)),
+        ("secret", format!("{SECRET}\n")),
+    ];
+    let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
+    Ok(super::setup(files, argv.map(str::to_owned).to_vec()))
 }
 
 fn configuration(plan: &Plan, gateway: &Gateway) -> String {
@@ -55,9 +53,8 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     let _ = policy(&mut text, &plan.cluster);
     let _ = write!(
         text,
-        "\n[daemon]\nstate_dir = \"{FOLDER}/state\"\nruntime_dir = \"{FOLDER}\"\n\
-         control_socket = \"{}\"\nlog = \"info\"\n",
-        socket()
+        "\n[daemon]\nstate_dir = \"{STATE}\"\nruntime_dir = \"{RUN}\"\n\
+         control_socket = \"{RUN}/{SOCKET}\"\nlog = \"info\"\n"
     );
     text
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, File, Program, comes_first, served};
+use super::{FOLDER, comes_first, served};
+use crate::machine::Setup;
 
 /// The virtual host id of the first served port; the next ones count on.
 const VIRTUAL_HOST: u8 = 81;
@@ -16,11 +17,11 @@ const VIRTUAL_HOST: u8 = 81;
 ///
 /// # Errors
 /// An interval that is no whole number of seconds, or a port without an address of its own.
-pub(super) fn program(
+pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
-) -> Result<Program, String> {
+) -> Result<Setup, String> {
     if interval.is_zero() || interval.subsec_nanos() != 0 {
         return Err(format!(
             "ucarp cannot advertise each {interval:?}: whole seconds only"
@@ -47,13 +48,10 @@ pub(super) fn program(
         ));
     }
     start.push_str("wait\n");
-    Ok(Program {
-        files: vec![
-            File::new("up", up.to_owned()).with_mode(0o755),
-            File::new("down", down.to_owned()).with_mode(0o755),
-            File::new("ucarps", start).with_mode(0o755),
-        ],
-        before: Vec::new(),
-        argv: vec!["/bin/sh".to_owned(), format!("{FOLDER}/ucarps")],
-    })
+    let files = [
+        ("up", up.to_owned()),
+        ("down", down.to_owned()),
+        ("ucarps", start),
+    ];
+    Ok(super::foreign(files, vec![format!("{FOLDER}/ucarps")]))
 }

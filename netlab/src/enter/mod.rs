@@ -34,6 +34,7 @@ use rustix::process::{Pid, Signal, WaitIdOptions, getegid, geteuid, getpid, wait
 use rustix::thread::gettid;
 
 use crate::error::LabError;
+use crate::play::LAB_PLAY;
 use crate::sys::{self, Child, Spawn};
 pub(crate) use node::{Event as NodeEvent, Order as NodeOrder, Spec as NodeSpec};
 
@@ -54,6 +55,9 @@ pub fn entry<I: IntoIterator<Item = OsString>>(args: I) -> Option<ExitCode> {
     let rest = args.collect::<Vec<_>>();
     if first == LAB_INIT {
         return Some(init::main(&rest));
+    }
+    if first == LAB_PLAY {
+        return Some(crate::play::main());
     }
     (first == NODE_INIT).then(|| node::main(&rest))
 }

@@ -20,7 +20,12 @@ impl Lock {
     pub(super) fn take(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         let mut file = options.open(folder.join("steadfastd.lock"))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
@@ -47,7 +52,11 @@ mod tests {
         let first = Lock::take(&folder).unwrap();
         let refused = Lock::take(&folder).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-        assert!(refused.to_string().contains(&std::process::id().to_string()));
+        assert!(
+            refused
+                .to_string()
+                .contains(&std::process::id().to_string())
+        );
         drop(first);
         assert!(Lock::take(&folder).is_ok());
         fs::remove_dir_all(&folder).unwrap();

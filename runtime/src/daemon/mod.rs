@@ -77,7 +77,12 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
 /// The addresses of this host, swept of leftovers, once nobody else holds a virtual one.
 fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError> {
     let refused = StartError::refused;
-    let virtuals = || config.ports.iter().flat_map(|port| port.virtuals.iter().copied());
+    let virtuals = || {
+        config
+            .ports
+            .iter()
+            .flat_map(|port| port.virtuals.iter().copied())
+    };
     let mut addresses =
         Addresses::open(virtuals()).map_err(refused("reach the kernel about addresses"))?;
     for address in virtuals() {
@@ -99,7 +104,10 @@ fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError
     let swept = addresses.sweep();
     let swept = swept.map_err(|why| StartError::Setting(why.to_string()))?;
     for leftover in swept {
-        info!("removed {}, left behind by an earlier life", leftover.address);
+        info!(
+            "removed {}, left behind by an earlier life",
+            leftover.address
+        );
     }
     Ok(addresses)
 }
@@ -282,7 +290,10 @@ fn port_specs(config: &Config) -> Vec<PortSpec> {
 }
 
 fn told(granted: &Granted) {
-    info!("the heartbeat thread is scheduled as {}", granted.scheduling);
+    info!(
+        "the heartbeat thread is scheduled as {}",
+        granted.scheduling
+    );
     for note in &granted.notes {
         warn!("{note}");
     }

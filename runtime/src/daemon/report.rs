@@ -63,8 +63,9 @@ impl Report {
         let loaded = lock(&self.loaded);
         let mut settings = Settings::new(loaded.daemon.control_socket.clone());
         if let Some(name) = &loaded.daemon.control_group {
-            let group = group(name)
-                .map_err(StartError::refused("look up [daemon] control_group in /etc/group"))?;
+            let group = group(name).map_err(StartError::refused(
+                "look up [daemon] control_group in /etc/group",
+            ))?;
             settings.group = Some(group);
         }
         Ok(settings)
@@ -132,7 +133,9 @@ impl Report {
             ("journal_lost", self.journal.lost_count()),
             ("journal_failed", self.journal.failure_count()),
         ];
-        counters.map(|(name, count)| (name.to_owned(), count)).into()
+        counters
+            .map(|(name, count)| (name.to_owned(), count))
+            .into()
     }
 }
 

@@ -77,9 +77,13 @@ fn reload(orders: &Orders, report: &Report) {
 /// # Errors
 /// The thread cannot be started.
 pub(super) fn tell(statuses: watch::Receiver<Status>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let body = move || runtime.block_on(tell_all(statuses));
-    thread::Builder::new().name("service".to_owned()).spawn(body)?;
+    thread::Builder::new()
+        .name("service".to_owned())
+        .spawn(body)?;
     Ok(())
 }
 

@@ -1,0 +1,227 @@
+//! The instruments of a run, set up on a lab: the world's [`Eyes`].
+//!
+//! Everything that is seen is seen from outside of the gateways: at the switches' ends of all wires,
+//! at the hosts, and from the observer's own outlets. So nothing of it ends with a gateway's power.
+
+use core::time::Duration;
+use std::io;
+
+use steadfast_core::{Instant, NodeId};
+use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::trace::{Event, EventKind};
+
+use crate::error::{Doing, LabError};
+use crate::ground::{HOST_PORT, Station};
+use crate::instruments::{
+    self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, Neighbours, Observer, Outlet,
+    Pace, ProbeSender, Recorder, RunClock, SharedRecording, StallWatch, Tap,
+};
+use crate::lab::Lab;
+use crate::world::Eyes;
+
+/// How long the instruments may take to end; they look each 20 ms.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a run is seen with.
+pub struct Sight {
+    clock: RunClock,
+    recorder: Option<Recorder>,
+    pace: Pace,
+    connections: Option<ConnectionLog>,
+    finished: Option<Finished>,
+}
+
+/// What is wanted beside what oracles need.
+#[derive(Clone, Default)]
+pub struct Wanted {
+    /// Every frame at the gateways' ports goes here.
+    pub recording: Option<SharedRecording>,
+    /// New connections are tried between the first host and the second.
+    pub connections: bool,
+    /// From which length on a stall blinds; none is the usual.
+    pub blind_after: Option<Duration>,
+}
+
+impl Sight {
+    /// Opens everything and starts to watch; the run's time starts with `clock`.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn open(
+        plan: &Plan,
+        lab: &Lab,
+        clock: RunClock,
+        wanted: &Wanted,
+    ) -> Result<Self, LabError> {
+        let mut setup = instruments::Setup::new(clock);
+        if let Some(after) = wanted.blind_after {
+            setup.blind_after = after;
+        }
+        let mut recorder = Recorder::new(setup);
+        let recording = wanted.recording.clone();
+        let mut taps = gateway_taps(plan, lab, recording.is_some())?;
+        taps.extend(host_taps(plan, lab)?);
+        let capture = Capture::new(plan, taps, recording);
+        let capture = capture.doing(|| "set up the capture".to_owned())?;
+        let sender = ProbeSender::new(plan, outlets(plan, lab)?);
+        let pace = sender.pace();
+        let connections = if wanted.connections {
+            Some(connect(plan, lab)?)
+        } else {
+            None
+        };
+        let log = connections.as_ref().map(Connections::log);
+        let start = |recorder: &mut Recorder| -> io::Result<()> {
+            recorder.start(StallWatch)?;
+            recorder.start(Observer::new(plan, eyes(plan, lab)?, None))?;
+            recorder.start(capture)?;
+            recorder.start(Neighbours::new(plan, stations(plan, lab)?))?;
+            recorder.start(sender)?;
+            connections.map_or(Ok(()), |it| recorder.start(it))
+        };
+        start(&mut recorder).doing(|| "start the instruments".to_owned())?;
+        Ok(Self {
+            clock,
+            recorder: Some(recorder),
+            pace,
+            connections: log,
+            finished: None,
+        })
+    }
+
+    /// New connections so far, if they were wanted.
+    pub const fn connections(&self) -> Option<&ConnectionLog> {
+        self.connections.as_ref()
+    }
+
+    /// What the instruments said at their end.
+    pub const fn finished(&self) -> Option<&Finished> {
+        self.finished.as_ref()
+    }
+}
+
+impl Eyes for Sight {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn tell(&mut self, at: Instant, kind: EventKind) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.tell(at, kind);
+        }
+    }
+
+    fn poll(&mut self) -> Vec<Event> {
+        self.recorder
+            .as_mut()
+            .map(Recorder::poll)
+            .unwrap_or_default()
+    }
+
+    fn renewed(&mut self, _: &Lab, _: NodeId) {}
+
+    fn steps(&mut self, ran: Option<Instant>, due: &[Instant]) {
+        if let Some(at) = ran {
+            self.pace.step_ran(at);
+        }
+        self.pace.steps_due(due.iter().copied());
+    }
+
+    fn finish(&mut self) -> Vec<Event> {
+        let Some(recorder) = self.recorder.take() else {
+            return Vec::new();
+        };
+        let mut finished = recorder.stop(PATIENCE);
+        let events = core::mem::take(&mut finished.events);
+        self.finished = Some(finished);
+        events
+    }
+}
+
+fn gateway_taps(plan: &Plan, lab: &Lab, recorded: bool) -> Result<Vec<Tap>, LabError> {
+    let ground = lab.ground();
+    let layout = &plan.layout;
+    let open = || -> io::Result<Vec<Tap>> {
+        let mut taps = Vec::new();
+        for plug in ground.plugs() {
+            let Station::Gateway(gateway, _) = plug.station else {
+                continue;
+            };
+            if let Some(segment) = layout.segments.get(plug.segment.index()) {
+                taps.push(Tap::gateway(
+                    layout, segment, gateway, &plug.name, recorded,
+                )?);
+            }
+        }
+        Ok(taps)
+    };
+    let taps = ground.switch().run(open)?;
+    taps.doing(|| "listen at the switches".to_owned())
+}
+
+fn host_taps(plan: &Plan, lab: &Lab) -> Result<Vec<Tap>, LabError> {
+    at_hosts(plan, lab, |host| Tap::host(host.id, HOST_PORT))
+}
+
+fn outlets(plan: &Plan, lab: &Lab) -> Result<Vec<Outlet>, LabError> {
+    at_hosts(plan, lab, |host| Outlet::open(host.id, host.address))
+}
+
+fn stations(plan: &Plan, lab: &Lab) -> io::Result<Vec<instruments::Station>> {
+    let open = |host: &steadfast_scenarios::format::Host| instruments::Station::host(host.id);
+    at_hosts(plan, lab, open).map_err(io::Error::other)
+}
+
+/// Does something in the namespace of each host.
+fn at_hosts<T: Send>(
+    plan: &Plan,
+    lab: &Lab,
+    work: impl Fn(&steadfast_scenarios::format::Host) -> io::Result<T> + Sync,
+) -> Result<Vec<T>, LabError> {
+    let mut done = Vec::new();
+    for host in &plan.layout.hosts {
+        let Some(room) = lab.ground().host(host.id) else {
+            return Err(LabError::Needs(format!("a host {}", host.name)));
+        };
+        let outcome = room.run(|| work(host))?;
+        done.push(outcome.doing(|| format!("open an instrument at {}", host.name))?);
+    }
+    Ok(done)
+}
+
+fn eyes(plan: &Plan, lab: &Lab) -> io::Result<Vec<Eye>> {
+    let open = || -> io::Result<Vec<Eye>> {
+        let served = plan
+            .layout
+            .segments
+            .iter()
+            .filter(|segment| segment.served());
+        let eye = |segment: &steadfast_scenarios::format::Segment| {
+            Ok(Eye {
+                segment: segment.id,
+                outlet: Observer::outlet(segment, &segment.name)?,
+                ports: Vec::new(),
+            })
+        };
+        served.map(eye).collect()
+    };
+    lab.ground()
+        .observer()
+        .run(open)
+        .map_err(io::Error::other)?
+}
+
+/// New connections go from the first host to the second.
+fn connect(plan: &Plan, lab: &Lab) -> Result<Connections, LabError> {
+    let needs = || LabError::Needs("two hosts for connections".to_owned());
+    let [from, to, ..] = plan.layout.hosts.as_slice() else {
+        return Err(needs());
+    };
+    let there = lab.ground().host(to.id).ok_or_else(needs)?;
+    let here = lab.ground().host(from.id).ok_or_else(needs)?;
+    let listener = there.run(|| Connections::listen(to.address))?;
+    let listener = listener.doing(|| "listen for connections".to_owned())?;
+    let enter: Enter = here.door().doing(|| "open a way to a host".to_owned())?;
+    let connections = Connections::new(from.address, enter, listener);
+    connections.doing(|| "prepare connections".to_owned())
+}

@@ -1,0 +1,293 @@
+//! One run in the world lab, from a scenario file to a judgement.
+//!
+//! Whoever wants a run calls [`play`]: it enters a new lab with the calling program as its worker,
+//! hands the request over as a file in memory and reads the outcome from another. The worker
+//! builds, plays, judges and ends, and the kernel cleans up behind it. So a run can be killed at any
+//! time, and runs side by side know nothing of each other.
+//!
+//! The hard case is evidence: a host that stood still has not seen what happened. A stall that is
+//! longer than the tolerance makes the run `unknown`; a shorter one lies within it.
+
+use core::time::Duration;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
+use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::trace::{Event, EventKind, TraceHash, TraceWriter};
+use steadfast_scenarios::{Finding, Gaps, Judge, Scenario, Verdict};
+
+use crate::agent::Steadfast;
+use crate::doctor;
+use crate::enter::Entrance;
+use crate::error::{Doing, LabError};
+use crate::eyes::{Sight, Wanted};
+use crate::instruments::{RunClock, SharedRecording};
+use crate::lab::Lab;
+use crate::machine::Setup;
+use crate::pcap::Recording;
+use crate::world;
+
+/// The hidden first argument of a worker that plays one run.
+pub(crate) const LAB_PLAY: &str = "lab-play";
+/// What is added to every bound on time here (`[world.lab] tolerance` says otherwise): threads of
+/// instruments and daemons share a few processors, probes go each millisecond at best, and ports go
+/// dark one after the other. Stalls of the host beyond it blind.
+pub const TOLERANCE: Duration = Duration::from_millis(15);
+/// Bytes of each daemon's log that an outcome keeps: its end.
+const LOG_MAX: usize = 16 * 1024;
+
+/// A run that is wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The scenario's file, for messages.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// The seed.
+    pub seed: u64,
+    /// The `steadfastd` under test.
+    pub daemon: PathBuf,
+    /// Where `trace.jsonl` and `run.pcapng` go, if they are wanted; an existing folder.
+    pub evidence: Option<PathBuf>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// This machine, or this world, cannot: in words, beginning with what is needed.
+    NotRun(String),
+    /// It was played.
+    Played(Box<Played>),
+    /// It could not be played, although it should.
+    Refused(String),
+}
+
+/// A run that was played and judged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Played {
+    /// Over all findings.
+    pub verdict: Verdict,
+    /// What each oracle found.
+    pub findings: Vec<Finding>,
+    /// Of the trace; no two runs in real time are equal.
+    pub trace: String,
+    /// Events in the trace.
+    pub event_count: u64,
+    /// The longest interruption of through traffic after the first step, if any was measured.
+    pub outage: Option<Duration>,
+    /// How long it ran.
+    pub lasted: Duration,
+    /// Stalls of the host that blinded the run.
+    pub stall_count: usize,
+    /// The ends of the daemons' logs, by gateway.
+    pub logs: Vec<(String, String)>,
+}
+
+/// Plays a run in a lab of its own.
+///
+/// # Errors
+/// When no lab can be entered, or its worker ended without an answer.
+pub fn play(request: &Request) -> Result<Answer, LabError> {
+    let asked = memory(
+        "request",
+        &serde_json::to_vec(request).map_err(io::Error::other),
+    )?;
+    let answered = memory("answer", &Ok(Vec::new()))?;
+    let ours = answered
+        .try_clone()
+        .doing(|| "keep the answer".to_owned())?;
+    let entered = Entrance::new("/proc/self/exe")
+        .arg(LAB_PLAY)
+        .stdio([
+            Some(OwnedFd::from(asked)),
+            Some(OwnedFd::from(answered)),
+            None,
+        ])
+        .enter()?;
+    let code = entered.wait().doing(|| "wait for a lab".to_owned())?;
+    let answer = read(ours).doing(|| "read a lab's answer".to_owned())?;
+    serde_json::from_slice(&answer)
+        .map_err(|_| io::Error::other(format!("its worker ended with code {code}")))
+        .doing(|| "play in a lab".to_owned())
+}
+
+/// A file in memory with this in it, read from its start.
+fn memory(name: &str, content: &io::Result<Vec<u8>>) -> Result<File, LabError> {
+    let make = || -> io::Result<File> {
+        let content = content
+            .as_ref()
+            .map_err(|why| io::Error::other(why.to_string()))?;
+        let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+        file.write_all(content)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    make().doing(|| format!("make the file of a {name}"))
+}
+
+fn read(mut file: File) -> io::Result<Vec<u8>> {
+    file.rewind()?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The worker: inside the lab, with the request as standard input and the answer as output.
+pub(crate) fn main() -> ExitCode {
+    let answered = || -> io::Result<()> {
+        let mut text = Vec::new();
+        io::stdin().lock().read_to_end(&mut text)?;
+        let request: Request = serde_json::from_slice(&text)?;
+        let answer = match answer(&request) {
+            Ok(answer) => answer,
+            Err(LabError::Needs(what)) => Answer::NotRun(what),
+            Err(why) => Answer::Refused(why.to_string()),
+        };
+        serde_json::to_writer(io::stdout().lock(), &answer)?;
+        io::stdout().flush()
+    };
+    match answered() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("failed to answer from a lab: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer(request: &Request) -> Result<Answer, LabError> {
+    let scenario = match Scenario::parse(&request.file, &request.text) {
+        Ok(scenario) => scenario,
+        Err(why) => return Ok(Answer::Refused(why.to_string())),
+    };
+    let plan = match scenario.resolve(request.seed) {
+        Ok(plan) => plan,
+        Err(why) => return Ok(Answer::Refused(why.to_string())),
+    };
+    let mut agent = Steadfast::new(&request.daemon);
+    let offers = doctor::offers(&doctor::examine());
+    if let Some(needs) = world::missing(&plan, &offers, &agent) {
+        return Err(needs);
+    }
+    let setups = world::setups(&plan, &agent).map_err(LabError::Needs)?;
+    let setup = |name: &str| -> Setup {
+        let found = setups.iter().find(|(known, _)| known == name);
+        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
+    };
+    let mut lab = Lab::build(&plan.layout, setup)?;
+    run(request, &plan, &mut lab, &mut agent).map(|played| Answer::Played(Box::new(played)))
+}
+
+fn run(
+    request: &Request,
+    plan: &Plan,
+    lab: &mut Lab,
+    agent: &mut Steadfast,
+) -> Result<Played, LabError> {
+    let clock = RunClock::start();
+    agent.begin(clock);
+    let tolerance = tolerance(plan);
+    let recording = recording(request, clock)?;
+    let wanted = Wanted {
+        recording: recording.clone(),
+        connections: false,
+        blind_after: Some(tolerance),
+    };
+    let mut sight = Sight::open(plan, lab, clock, &wanted)?;
+    let mut judge = Judge::tolerating(plan, tolerance);
+    let mut gaps = Gaps::default();
+    let mut stall_count = 0;
+    let mut writer = writer(request)?;
+    let mut sink = |event: &Event| {
+        stall_count += usize::from(matches!(event.kind, EventKind::Blind { .. }));
+        note(recording.as_ref(), event);
+        writer.write(event);
+        gaps.observe(event);
+    };
+    world::run(plan, lab, agent, &mut sight, &mut judge, &mut sink)?;
+    let findings = judge.finish(plan.end());
+    let event_count = writer.count();
+    let trace: TraceHash = writer.finish().doing(|| "store the trace".to_owned())?;
+    Ok(Played {
+        verdict: Verdict::of(&findings),
+        findings,
+        trace: trace.to_string(),
+        event_count,
+        outage: gaps.longest(plan.end()),
+        lasted: clock.now().since(steadfast_core::Instant::ORIGIN),
+        stall_count,
+        logs: logs(plan, lab),
+    })
+}
+
+/// What is added to every bound of this plan here.
+fn tolerance(plan: &Plan) -> Duration {
+    let own = plan.worlds.get("lab").and_then(|world| world.tolerance);
+    own.map_or(TOLERANCE, |span| span.0)
+}
+
+fn writer(request: &Request) -> Result<TraceWriter<Box<dyn io::Write>>, LabError> {
+    let Some(folder) = &request.evidence else {
+        return Ok(TraceWriter::storing(Box::new(io::sink())));
+    };
+    let path = folder.join("trace.jsonl");
+    let file = File::create(&path).doing(|| format!("write {}", path.display()))?;
+    Ok(TraceWriter::storing(Box::new(io::BufWriter::new(file))))
+}
+
+fn recording(request: &Request, clock: RunClock) -> Result<Option<SharedRecording>, LabError> {
+    let Some(folder) = &request.evidence else {
+        return Ok(None);
+    };
+    let path = folder.join("run.pcapng");
+    let file = File::create(&path).doing(|| format!("write {}", path.display()))?;
+    let to: Box<dyn io::Write + Send> = Box::new(io::BufWriter::new(file));
+    let recording = Recording::new(to, clock.wall_origin());
+    let recording = recording.doing(|| format!("write {}", path.display()))?;
+    Ok(Some(Arc::new(Mutex::new(recording))))
+}
+
+/// Writes what happened between the recorded frames.
+fn note(recording: Option<&SharedRecording>, event: &Event) {
+    let text = match &event.kind {
+        EventKind::Step {
+            name, verb, target, ..
+        } => format!("step {name}: {verb} {target}"),
+        EventKind::Status {
+            gateway, role, why, ..
+        } => format!("node {gateway}: {role:?}: {why}"),
+        _ => return,
+    };
+    if let Some(recording) = recording {
+        let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full disk shows when the recording is finished.
+        let _ = recording.note(event.at, &text);
+    }
+}
+
+fn logs(plan: &Plan, lab: &mut Lab) -> Vec<(String, String)> {
+    let mut logs = Vec::new();
+    for gateway in &plan.layout.gateways {
+        let path = lab.machine(gateway.id).map(|machine| machine.log());
+        let text = path.map(|path| tail(&path)).unwrap_or_default();
+        logs.push((gateway.name.clone(), text));
+    }
+    logs
+}
+
+/// The end of a text file, from the start of a line.
+fn tail(path: &Path) -> String {
+    let content = fs::read(path).unwrap_or_default();
+    let cut = content.len().saturating_sub(LOG_MAX);
+    let text = String::from_utf8_lossy(content.get(cut..).unwrap_or_default()).into_owned();
+    match (cut, text.split_once('\n')) {
+        (0, _) | (_, None) => text,
+        (_, Some((_, rest))) => rest.to_owned(),
+    }
+}
