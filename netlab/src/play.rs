@@ -76,7 +76,7 @@ pub struct Played {
     /// What each oracle found.
     pub findings: Vec<Finding>,
     /// Of the trace; no two runs in real time are equal.
-    pub trace: String,
+    pub trace: TraceHash,
     /// Events in the trace.
     pub event_count: u64,
     /// The longest interruption of through traffic after the first step, if any was measured.
@@ -213,11 +213,11 @@ fn run(
     world::run(plan, lab, agent, &mut sight, &mut judge, &mut sink)?;
     let findings = judge.finish(plan.end());
     let event_count = writer.count();
-    let trace: TraceHash = writer.finish().doing(|| "store the trace".to_owned())?;
+    let trace = writer.finish().doing(|| "store the trace".to_owned())?;
     Ok(Played {
         verdict: Verdict::of(&findings),
         findings,
-        trace: trace.to_string(),
+        trace,
         event_count,
         outage: gaps.longest(plan.end()),
         lasted: clock.now().since(steadfast_core::Instant::ORIGIN),

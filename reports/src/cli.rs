@@ -56,6 +56,8 @@ pub(crate) enum Verb {
 pub(crate) enum World {
     /// The decision code on a simulated network; a second costs microseconds
     Fast,
+    /// The real daemon on real kernels, in namespaces of its own; a second costs a second
+    Lab,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
+            Self::Lab => "lab",
         }
     }
 }

@@ -16,6 +16,12 @@ pub(crate) enum Problem {
     /// What was to be measured did not go as it must.
     #[error("failed to measure {0}")]
     Bench(String),
+    /// The daemon under test is not there.
+    #[error("failed to find the daemon under test")]
+    #[diagnostic(help(
+        "build it with `cargo build --release -p steadfast`, or name it with --daemon FILE"
+    ))]
+    Daemon(#[source] io::Error),
     /// The explorer cannot begin, or what it found cannot be stored.
     #[error("failed to explore: {0}")]
     Explore(String),
@@ -102,6 +108,7 @@ impl Problem {
         match self {
             Self::Print(reason) => reason.kind() == io::ErrorKind::BrokenPipe,
             Self::Bench(_)
+            | Self::Daemon(_)
             | Self::Explore(_)
             | Self::Read { .. }
             | Self::Scenario(_)

@@ -47,8 +47,10 @@ pub(crate) struct Run {
     pub(crate) trace: Option<TraceHash>,
     /// The longest interruption of through traffic after the first step, if any was measured.
     pub(crate) outage: Option<Duration>,
-    /// Simulated time.
+    /// Simulated time; in the lab, real time.
     pub(crate) simulated: Duration,
+    /// The ends of the daemons' logs, by gateway, where there are daemons and something was wrong.
+    pub(crate) logs: Vec<(String, String)>,
 }
 
 /// Something that an oracle holds against a run.
@@ -114,6 +116,7 @@ impl Run {
             trace: None,
             outage: None,
             simulated: Duration::ZERO,
+            logs: Vec::new(),
         }
     }
 
@@ -128,10 +131,7 @@ impl Run {
 
 impl From<Outcome> for Run {
     fn from(outcome: Outcome) -> Self {
-        let mut armed = BTreeMap::new();
-        for finding in &outcome.findings {
-            *armed.entry(finding.oracle.clone()).or_default() |= finding.armed;
-        }
+        let armed = armed(&outcome.findings);
         let mut complaints = complaints(&outcome.findings, outcome.verdict);
         if outcome.cost.overflowed {
             let text = "the world had more to do at once than it holds".to_owned();
@@ -152,8 +152,18 @@ impl From<Outcome> for Run {
             trace: Some(outcome.trace),
             outage: outcome.outage,
             simulated: outcome.cost.simulated,
+            logs: Vec::new(),
         }
     }
+}
+
+/// Which oracles watched, and whether what they watch for ever arose.
+pub(crate) fn armed(findings: &[Finding]) -> BTreeMap<String, bool> {
+    let mut armed = BTreeMap::new();
+    for finding in findings {
+        *armed.entry(finding.oracle.clone()).or_default() |= finding.armed;
+    }
+    armed
 }
 
 /// What explains the verdict over all: the findings that have the same, unless all is well.

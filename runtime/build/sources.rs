@@ -13,7 +13,7 @@ const ROOMS: [&str; 3] = ["src", "core/src", "shell/src"];
 ///
 /// # Errors
 /// The sources cannot be read.
-pub fn tell() -> io::Result<()> {
+pub(crate) fn tell() -> io::Result<()> {
     let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let package = package.ok_or_else(|| io::Error::other("no CARGO_MANIFEST_DIR"))?;
     // The lab says which daemon it expects by running these same lines from its own package.

@@ -16,10 +16,11 @@ use super::Streams;
 use crate::catalogue::{self, CATALOGUE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
+use crate::lab::{self, Lab};
 use crate::pool;
 use crate::problem::Problem;
 use crate::runs::{self, Run};
-use crate::summary::{Record, Summary};
+use crate::summary::{NotRun, Record, Summary};
 use crate::words;
 
 /// Most runs at once, because all are kept for the summary; `sweep` takes more.
@@ -54,9 +55,12 @@ pub(crate) struct Args {
     /// Print the summary as JSON instead of text
     #[arg(long)]
     json: bool,
-    /// How many threads [default: as many as can run at once]
+    /// How many threads [default: as many as can run at once; in the lab, one]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// The daemon under test [default: the one built from the same sources]
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
 }
 
 /// Runs them in the order of scenarios, then seeds.
@@ -82,6 +86,9 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
             max: RUNS_MAX,
         });
     }
+    if args.world == World::Lab {
+        return in_lab(args, &scenarios, seeds, report, streams);
+    }
     let play = |number: u64| {
         // Below the count, which is the product of both.
         let scenario = usize::try_from(number / each)
@@ -105,6 +112,41 @@ fn play(scenario: &Scenario, seed: u64, traces: Option<&Path>) -> Result<Run, Pr
             Run::play_storing(scenario, seed, &folder.join(name))
         }
     }
+}
+
+/// The same on real kernels: one after the other unless told otherwise, for its figures are real.
+fn in_lab(
+    args: &Args,
+    scenarios: &[Scenario],
+    seeds: Range<u64>,
+    mut report: Printed<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Ending, Problem> {
+    let daemon = lab::daemon(args.daemon.as_deref())?;
+    let each = seeds.end - seeds.start;
+    let play = |number: u64| {
+        let at = usize::try_from(number / each).unwrap_or(usize::MAX);
+        let scenario = scenarios.get(at)?;
+        let seed = seeds.start + number % each;
+        let name = scenario.plan().name.clone();
+        let folder = args
+            .traces
+            .as_ref()
+            .map(|folder| folder.join(format!("{name}-{seed}")));
+        if let Some(Err(reason)) = folder.as_ref().map(fs::create_dir_all) {
+            let text = format!("failed to make a folder for its evidence: {reason}");
+            return Some((name.clone(), Lab::Run(Run::unplayed(&name, seed, text))));
+        }
+        Some((name, lab::run(scenario, seed, &daemon, folder.as_deref())))
+    };
+    let take = |played: Option<(String, Lab)>| match played {
+        Some((_, Lab::Run(run))) => report.take(&run, streams),
+        Some((name, Lab::NotRun(reason))) => report.set_aside(name, reason, streams),
+        None => Ok(()),
+    };
+    let threads = args.jobs.map_or(1, NonZeroUsize::get);
+    pool::in_order(each * scenarios.len() as u64, threads, play, take)?;
+    report.finish(streams)
 }
 
 fn store_scenarios(scenarios: &[Scenario], folder: &Path) -> Result<(), Problem> {
@@ -156,6 +198,23 @@ impl<'a> Printed<'a> {
             }
         }
         Ok(playable)
+    }
+
+    fn set_aside(
+        &mut self,
+        name: String,
+        reason: String,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Problem> {
+        if !self.args.json {
+            streams.print(&format!("not run  {name}: {reason}\n"))?;
+        }
+        self.summary.not_run.push(NotRun {
+            scenario: Some(name),
+            world: self.args.world.name().to_owned(),
+            reason,
+        });
+        Ok(())
     }
 
     fn take(&mut self, run: &Run, streams: &mut Streams<'_>) -> Result<(), Problem> {

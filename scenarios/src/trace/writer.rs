@@ -6,6 +6,8 @@
 //! [`TraceWriter::finish`]; the hash is right even then.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
+
 use std::io::{self, Write};
 
 use super::{Event, EventKind};
@@ -14,7 +16,8 @@ use super::{Event, EventKind};
 const PIECE: usize = 64 * 1024;
 
 /// The BLAKE3 of a trace's bytes; equal exactly when two runs were equal event by event.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TraceHash(pub [u8; 32]);
 
 impl fmt::Display for TraceHash {
