@@ -1,6 +1,7 @@
 //! The world lab: gateways, switches and cables out of Linux namespaces, on the real kernel.
 
 pub mod agent;
+pub mod bench;
 pub mod daemons;
 pub mod doctor;
 pub mod enter;

@@ -17,8 +17,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::format::{Plan, Span};
 use steadfast_scenarios::trace::{Event, EventKind, TraceHash, TraceWriter};
 use steadfast_scenarios::{Finding, Gaps, Judge, Scenario, Verdict};
 
@@ -39,6 +40,8 @@ pub(crate) const LAB_PLAY: &str = "lab-play";
 /// instruments and daemons share a few processors, probes go each millisecond at best, and ports go
 /// dark one after the other. Stalls of the host beyond it blind.
 pub const TOLERANCE: Duration = Duration::from_millis(15);
+/// How long a `long` scenario without steps is here.
+const LONG_MAX: Duration = Duration::from_secs(30);
 /// Bytes of each daemon's log that an outcome keeps: its end.
 const LOG_MAX: usize = 16 * 1024;
 
@@ -94,6 +97,14 @@ pub struct Played {
 /// # Errors
 /// When no lab can be entered, or its worker ended without an answer.
 pub fn play(request: &Request) -> Result<Answer, LabError> {
+    in_lab(LAB_PLAY, request)
+}
+
+/// Enters a lab with a worker that answers one request.
+pub(crate) fn in_lab<Q: Serialize, A: DeserializeOwned>(
+    worker: &str,
+    request: &Q,
+) -> Result<A, LabError> {
     let asked = memory(
         "request",
         &serde_json::to_vec(request).map_err(io::Error::other),
@@ -103,7 +114,7 @@ pub fn play(request: &Request) -> Result<Answer, LabError> {
         .try_clone()
         .doing(|| "keep the answer".to_owned())?;
     let entered = Entrance::new("/proc/self/exe")
-        .arg(LAB_PLAY)
+        .arg(worker)
         .stdio([
             Some(OwnedFd::from(asked)),
             Some(OwnedFd::from(answered)),
@@ -138,18 +149,24 @@ fn read(mut file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The worker: inside the lab, with the request as standard input and the answer as output.
+/// The worker that plays a run.
 pub(crate) fn main() -> ExitCode {
+    answer_from_lab(|request: &Request| match answer(request) {
+        Ok(answer) => answer,
+        Err(LabError::Needs(what)) => Answer::NotRun(what),
+        Err(why) => Answer::Refused(why.to_string()),
+    })
+}
+
+/// A worker: inside the lab, with the request as standard input and the answer as output.
+pub(crate) fn answer_from_lab<Q: DeserializeOwned, A: Serialize>(
+    answer: impl FnOnce(&Q) -> A,
+) -> ExitCode {
     let answered = || -> io::Result<()> {
         let mut text = Vec::new();
         io::stdin().lock().read_to_end(&mut text)?;
-        let request: Request = serde_json::from_slice(&text)?;
-        let answer = match answer(&request) {
-            Ok(answer) => answer,
-            Err(LabError::Needs(what)) => Answer::NotRun(what),
-            Err(why) => Answer::Refused(why.to_string()),
-        };
-        serde_json::to_writer(io::stdout().lock(), &answer)?;
+        let request: Q = serde_json::from_slice(&text)?;
+        serde_json::to_writer(io::stdout().lock(), &answer(&request))?;
         io::stdout().flush()
     };
     match answered() {
@@ -167,7 +184,7 @@ fn answer(request: &Request) -> Result<Answer, LabError> {
         Err(why) => return Ok(Answer::Refused(why.to_string())),
     };
     let plan = match scenario.resolve(request.seed) {
-        Ok(plan) => plan,
+        Ok(plan) => scaled(plan),
         Err(why) => return Ok(Answer::Refused(why.to_string())),
     };
     let mut agent = Steadfast::new(&request.daemon);
@@ -224,6 +241,14 @@ fn run(
         stall_count,
         logs: logs(plan, lab),
     })
+}
+
+/// A long run in which nothing is planned is cut short: real time is what it would cost.
+fn scaled(mut plan: Plan) -> Plan {
+    if plan.long && plan.steps.is_empty() {
+        plan.duration = plan.duration.min(Span(LONG_MAX));
+    }
+    plan
 }
 
 /// What is added to every bound of this plan here.

@@ -65,6 +65,12 @@ impl Daemon {
         }
     }
 
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Frr, Self::Keepalived, Self::Steadfast, Self::Ucarp];
+        all.into_iter().find(|daemon| daemon.name() == name)
+    }
+
     /// The programs that must be installed.
     pub const fn needs(self) -> &'static [&'static str] {
         match self {

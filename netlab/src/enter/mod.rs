@@ -33,6 +33,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitIdOptions, getegid, geteuid, getpid, waitid};
 use rustix::thread::gettid;
 
+use crate::bench::LAB_LAP;
 use crate::error::LabError;
 use crate::play::LAB_PLAY;
 use crate::sys::{self, Child, Spawn};
@@ -58,6 +59,9 @@ pub fn entry<I: IntoIterator<Item = OsString>>(args: I) -> Option<ExitCode> {
     }
     if first == LAB_PLAY {
         return Some(crate::play::main());
+    }
+    if first == LAB_LAP {
+        return Some(crate::bench::main());
     }
     (first == NODE_INIT).then(|| node::main(&rest))
 }
