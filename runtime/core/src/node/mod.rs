@@ -330,6 +330,7 @@ impl Node {
         self.consider_silence();
         self.consider_vacancy();
         self.consider_giving();
+        self.consider_ready();
         self.consider_isolation();
     }
 

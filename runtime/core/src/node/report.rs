@@ -82,9 +82,10 @@ impl Node {
             .is_some_and(|open| open.peer == peer.node);
         let liveness = match peer.heard_at {
             None => Liveness::Unknown,
+            // Silent for longer is dead, though it may still be asked before this node claims.
+            Some(_) if !peer.heard_within(now, dead_interval) => Liveness::Dead,
             Some(_) if suspect => Liveness::Suspect,
-            Some(_) if peer.heard_within(now, dead_interval) => Liveness::Alive,
-            Some(_) => Liveness::Dead,
+            Some(_) => Liveness::Alive,
         };
         let alive = peer
             .paths

@@ -233,7 +233,9 @@ impl Node {
             return;
         };
         let turn = found_at.after(self.slot(peer));
-        if self.now < turn || self.another_promotes(peer) {
+        // A kernel that never confirms must not keep the others waiting for ever.
+        let bound = turn.after(self.config.timing.dead_interval);
+        if self.now < turn || (self.now < bound && self.another_promotes(peer)) {
             self.send_round();
             let soon = self.now.after(self.config.timing.round);
             self.timers.arm(Timer::Round, turn.max(soon));
@@ -313,7 +315,7 @@ impl Node {
             .saturating_mul(ahead)
     }
 
-    /// Another standby has said that it is taking the role: it is given the dead interval to.
+    /// Another standby has said that it is taking the role.
     fn another_promotes(&self, suspect: NodeId) -> bool {
         let mut others = self.peers.iter().filter(|peer| peer.node != suspect);
         others.any(|peer| self.promotes(peer))

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Admission, Peer};
+use super::{Admission, Peer, RoundTrip};
 use crate::config::PortConfig;
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::advert::{Advert, Echo, Flags, HealthClass, Kind, RoleMark};
@@ -293,5 +293,31 @@ fn session_challenges_never_repeat() {
         super::derive(&SECRET, b"boot", 0),
         super::derive(&SECRET, &[1], 0),
         "a life's name tells nothing of its challenges"
+    );
+}
+
+/// One late answer may be a box that stood still: it widens nothing. A second one is the path, and
+/// counts at once; then it takes 22 good answers to forget half of it (D7).
+#[test]
+fn peer_round_trip_counts_what_was_seen_twice_and_forgets_slowly() {
+    let ms = Duration::from_millis;
+    let mut measured = RoundTrip::default();
+    measured.note(ms(200));
+    for _ in 0..3 {
+        measured.note(Duration::from_micros(100));
+    }
+    assert!(measured.usual_longest() <= Duration::from_micros(100));
+    let mut measured = RoundTrip::default();
+    measured.note(ms(20));
+    measured.note(ms(20));
+    let widened = measured.usual_longest();
+    assert!(widened >= ms(19), "{widened:?}");
+    for _ in 0..22 {
+        measured.note(Duration::from_micros(100));
+    }
+    let after = measured.usual_longest();
+    assert!(
+        after <= widened * 51 / 100 && after >= widened * 45 / 100,
+        "{after:?}"
     );
 }

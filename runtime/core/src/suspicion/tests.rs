@@ -355,3 +355,24 @@ fn suspicion_pace_is_full_once_something_is_missing() {
     silent.sent(at(50));
     assert_eq!(silent.next_round(), at(51), "an unanswered round");
 }
+
+/// That a living box would answer for its own address is all a proof of death needs, on one segment
+/// alone; what was never asked of it, who owns the virtual address, proves no lapse either.
+#[test]
+fn suspicion_own_address_alone_arms_death_and_no_lapse() {
+    let opened = |own| {
+        let segments = vec![Tally::new(LAN, false, own), Tally::new(WAN, false, false)];
+        Suspicion::new((at(0), 1), NodeId(1), Doubt::Carrier, terms(), segments)
+    };
+    for (own, expected) in [(true, Verdict::Dead), (false, Verdict::Open)] {
+        let mut open = opened(own);
+        let judged = send_rounds(&mut open, 0, 10);
+        assert_eq!(open.judge(judged), expected, "answered before: {own}");
+    }
+    let mut open = opened(true);
+    for round in 0..10 {
+        open.sent(at(round));
+        open.unit_answered(LAN);
+    }
+    assert_eq!(open.judge(at(10)), Verdict::Open);
+}

@@ -6,7 +6,7 @@ use steadfast_core::config::{Isolation, OnFailure, Preempt};
 use steadfast_core::effect::{Alert, Command, Forwarding};
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::role::EffectiveRole::{Active, Off, Standby};
-use steadfast_core::status::Cause;
+use steadfast_core::status::{Cause, Liveness};
 
 use crate::setup::{A, B, LAN, WAN, host_mac, node};
 use crate::world::World;
@@ -312,4 +312,20 @@ fn service_address_thief_that_returns_is_told_again() {
             assert_eq!(count, told, "node {} after {wait} ms", node(place));
         }
     }
+}
+
+/// A standby that comes back into service beside a dead active asks it before it claims; meanwhile
+/// its status shows the dead one as dead, and never as an active that it is no more (F69).
+#[test]
+fn service_status_of_a_dead_peer_that_is_being_asked_is_dead() {
+    let mut world = World::settled(|_, _| {});
+    world.command(B, Command::MaintenanceOn);
+    world.run(500);
+    world.vanish(A);
+    world.run(3_000);
+    world.command(B, Command::MaintenanceOff);
+    world.run(1);
+    assert_eq!(world.role(B), Standby, "it is asking");
+    let peer = world.status(B).peers[0];
+    assert_eq!((peer.liveness, peer.role), (Liveness::Dead, None));
 }

@@ -16,7 +16,7 @@ use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
-use crate::wire::advert::Kind;
+use crate::wire::advert::{HealthClass, Kind};
 use crate::{Instant, NodeId};
 
 /// How long after the first PREPARE a neighbour's word is waited for: the longest period of
@@ -45,13 +45,18 @@ impl Taking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::node) struct Recheck {
     id: u64,
+    from: NodeId,
+    /// The giver's lost ports, one bit each.
+    lost: u32,
     since: Instant,
+    /// READY was said.
+    passed: bool,
 }
 
 impl Recheck {
     /// For comparing states: how long it has waited.
-    pub(in crate::node) fn project(self, view: View) -> u16 {
-        view.ago(self.since)
+    pub(in crate::node) fn project(self, view: View) -> (u16, u32, bool) {
+        (view.ago(self.since), self.lost, self.passed)
     }
 }
 
@@ -66,11 +71,7 @@ impl Node {
         if !names(id, self.config.node) {
             return;
         }
-        let able = self.role == EffectiveRole::Standby
-            && self.eligible()
-            && self.health() <= health
-            && !self.record.maintenance;
-        if !able {
+        if !self.able_to_take(health) {
             self.broadcast(Kind::Decline);
             return;
         }
@@ -78,9 +79,20 @@ impl Node {
             self.claim_role(Cause::HandedOver { peer: from }, true, true);
             return;
         }
-        if !self.rechecked(id, lost) {
-            return;
+        if self.rechecked(from, id, lost) {
+            self.say_ready(from, id);
         }
+    }
+
+    /// No worse than the giver, and free.
+    fn able_to_take(&self, health: HealthClass) -> bool {
+        self.role == EffectiveRole::Standby
+            && self.eligible()
+            && self.health() <= health
+            && !self.record.maintenance
+    }
+
+    fn say_ready(&mut self, from: NodeId, id: u64) {
         let known = self
             .taking
             .filter(|taking| taking.id == id && taking.from == from);
@@ -127,30 +139,61 @@ impl Node {
     }
 
     /// Whether this node still has, where the giver has lost a port, what it believes it has.
-    fn rechecked(&mut self, id: u64, lost: u32) -> bool {
+    fn rechecked(&mut self, from: NodeId, id: u64, lost: u32) -> bool {
         let now = self.now;
-        let recheck = self
-            .recheck
-            .filter(|open| open.id == id)
-            .unwrap_or(Recheck { id, since: now });
+        let known = self.recheck.filter(|open| open.id == id);
+        let mut recheck = known.unwrap_or(Recheck {
+            id,
+            from,
+            lost,
+            since: now,
+            passed: false,
+        });
+        let open = self.unproven(recheck);
+        recheck.passed |= open.is_empty() || now >= recheck.since.after(RECHECK_WITHIN);
         self.recheck = Some(recheck);
-        if now >= recheck.since.after(RECHECK_WITHIN) {
-            return true;
+        if !recheck.passed {
+            for index in open {
+                self.ask_neighbours(index);
+            }
         }
-        let places = self.config.ports.iter().zip(&self.ports).enumerate();
+        recheck.passed
+    }
+
+    /// The served ports, lost to the giver, on which nobody was heard since it asked.
+    fn unproven(&self, recheck: Recheck) -> Vec<usize> {
         let unproven = |(config, port): (&PortConfig, &crate::node::Port)| {
             config.served()
                 && port.up
-                && lost & (1 << config.id.0) != 0
+                && recheck.lost & (1 << config.id.0) != 0
                 && port.foreign_at < Some(recheck.since)
         };
-        let open: Vec<usize> = places
-            .filter(|(_, facts)| unproven(*facts))
-            .map(|(index, _)| index)
-            .collect();
-        for index in &open {
-            self.ask_neighbours(*index);
+        let places = self.config.ports.iter().zip(&self.ports).enumerate();
+        let open = places.filter(|(_, facts)| unproven(*facts));
+        open.map(|(index, _)| index).collect()
+    }
+
+    /// A neighbour has spoken where the giver lost a port: READY does not wait for the next
+    /// PREPARE.
+    pub(in crate::node) fn consider_ready(&mut self) {
+        let Some(open) = self.recheck.filter(|open| !open.passed) else {
+            return;
+        };
+        if self.now >= open.since.after(RECHECK_WITHIN * 2) {
+            self.recheck = None;
+            return;
         }
-        open.is_empty()
+        let giver = self.peers.iter().find(|peer| peer.node == open.from);
+        let asks = giver
+            .and_then(|peer| peer.latest.as_ref())
+            .filter(|latest| latest.handover == open.id)
+            .is_some_and(|latest| self.able_to_take(latest.health));
+        if asks && self.unproven(open).is_empty() {
+            self.recheck = Some(Recheck {
+                passed: true,
+                ..open
+            });
+            self.say_ready(open.from, open.id);
+        }
     }
 }
