@@ -11,6 +11,7 @@ mod lock;
 mod machine;
 mod report;
 mod service;
+mod words;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,15 +20,15 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use steadfast_core::boot::Boot;
 use steadfast_core::config::Config;
-use steadfast_core::effect::Alert;
 use steadfast_core::{Instant, Node};
 use steadfast_shell::driver::{self, Outlets};
-use steadfast_shell::env::{Executor as _, Parts};
+use steadfast_shell::env::Parts;
 use steadfast_shell::orders::orders;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 pub use error::StartError;
+pub(crate) use lock::Lock;
 pub use machine::Machine;
 
 use crate::config::Loaded;
@@ -44,7 +45,6 @@ use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::priority::{Granted, take_precedence};
 use crate::linux::sysctl::{Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
-use lock::Lock;
 use report::Report;
 
 /// Alerts on their way to the log. Beyond this they are dropped; the status shows them all the same.
@@ -192,15 +192,17 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let frames = PacketPorts::open(&port_specs(&config), time, &board);
     let frames = frames.map_err(StartError::refused("open the ports"))?;
     let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
-    let report = Report::new(loaded, time, &dataplane, &recorder, restored.notes);
+    let parts = (dataplane.counters(), recorder.counters(), frames.published());
+    let fence = dataplane.support().to_string();
+    let report = Report::new(loaded, time, parts, fence, restored.notes);
     let report = Arc::new(report);
     let control = control(&report, &orders, &statuses)?;
-    service::tell(statuses).map_err(StartError::refused("start the service thread"))?;
+    service::tell(statuses, raised, Arc::clone(&report))
+        .map_err(StartError::refused("start the service thread"))?;
     // Threads inherit precedence: this one takes it last.
     let granted = take_precedence();
     report.granted(&granted);
     told(&granted);
-    LocalTasks.spawn("alerts", tell_alerts(raised));
     service::listen(&orders, Arc::clone(&report)).map_err(StartError::refused("take signals"))?;
     let parts = Parts::<Linux> {
         clock,
@@ -285,11 +287,5 @@ fn told(granted: &Granted) {
     info!("the heartbeat thread is scheduled as {}", granted.scheduling);
     for note in &granted.notes {
         warn!("{note}");
-    }
-}
-
-async fn tell_alerts(mut raised: mpsc::Receiver<(Instant, Alert)>) {
-    while let Some((_, alert)) = raised.recv().await {
-        warn!("alert: {alert:?}");
     }
 }
