@@ -21,12 +21,19 @@ Signals: TERM and INT hand the role over and end; HUP reads the configuration ag
 #[command(name = "steadfastd", version = steadfast::BUILD, after_help = EXIT_CODES)]
 struct Arguments {
     /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = "/etc/steadfast/steadfast.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/steadfast/steadfast.toml"
+    )]
     config: PathBuf,
 }
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|first| first == KEEPER_ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == KEEPER_ARGUMENT)
+    {
         return keeper_main();
     }
     let arguments = match Arguments::try_parse() {

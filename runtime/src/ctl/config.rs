@@ -33,7 +33,11 @@ pub(super) struct CheckConfig {
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// Where the configuration goes
-    #[arg(long, value_name = "FILE", default_value = "/etc/steadfast/steadfast.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/steadfast/steadfast.toml"
+    )]
     config: PathBuf,
     /// Where the secret goes; usually `secret` beside the configuration
     #[arg(long, value_name = "FILE")]
@@ -128,11 +132,7 @@ fn sound(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes configuration and secret.
-pub(super) fn write(
-    asked: Init,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<Verdict> {
+pub(super) fn write(asked: Init, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Verdict> {
     let options = match options(asked) {
         Ok(options) => options,
         Err(why) => {
@@ -143,7 +143,11 @@ pub(super) fn write(
     match init(&options) {
         Ok(files) => {
             writeln!(out, "wrote {}", files.config.display())?;
-            writeln!(out, "wrote {}, readable by its owner alone", files.secret.display())?;
+            writeln!(
+                out,
+                "wrote {}, readable by its owner alone",
+                files.secret.display()
+            )?;
             for (place, step) in files.next.iter().enumerate() {
                 writeln!(out, "{}. {step}", place + 1)?;
             }
@@ -165,7 +169,9 @@ fn options(asked: Init) -> Result<InitOptions, String> {
     let example = asked.port.is_empty() && asked.direct.is_empty();
     let peers = peers(&asked, if example { &usual.peers } else { &[] })?;
     let ports = if example { usual.ports } else { ports(&asked)? };
-    let secret = asked.secret.unwrap_or_else(|| asked.config.with_file_name("secret"));
+    let secret = asked
+        .secret
+        .unwrap_or_else(|| asked.config.with_file_name("secret"));
     Ok(InitOptions {
         config: asked.config,
         secret,
@@ -196,7 +202,9 @@ fn ports(asked: &Init) -> Result<Vec<InitPort>, String> {
     for (interface, address) in &asked.neighbour {
         let port = ports.iter_mut().find(|port| port.interface == *interface);
         let Some(port) = port else {
-            return Err(format!("--neighbour {interface}={address}: no --port {interface}"));
+            return Err(format!(
+                "--neighbour {interface}={address}: no --port {interface}"
+            ));
         };
         port.neighbour = Some(*address);
     }
@@ -231,10 +239,15 @@ fn peers(asked: &Init, example: &[InitPeer]) -> Result<Vec<InitPeer>, String> {
         }
         let at = (interface.clone(), *address);
         let owner = peers.iter_mut().find(|peer| peer.id == id);
-        owner.into_iter().for_each(|peer| peer.addresses.push(at.clone()));
+        owner
+            .into_iter()
+            .for_each(|peer| peer.addresses.push(at.clone()));
     }
     if peers.iter().any(|peer| peer.id == asked.node) && asked.join.is_none() {
-        return Err(format!("node {} is this node and no peer of it", asked.node));
+        return Err(format!(
+            "node {} is this node and no peer of it",
+            asked.node
+        ));
     }
     if let ([peer], [shown]) = (&mut peers[..], example)
         && peer.addresses.is_empty()
@@ -254,7 +267,8 @@ fn id(text: &str) -> Result<u8, String> {
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| format!("`{text}` is no IP address"))
+    text.parse()
+        .map_err(|_| format!("`{text}` is no IP address"))
 }
 
 fn peer(text: &str) -> Result<(u8, Option<String>), String> {
@@ -266,7 +280,9 @@ fn peer(text: &str) -> Result<(u8, Option<String>), String> {
 }
 
 fn parted(text: &str) -> Result<(&str, &str), String> {
-    let parts = text.split_once('=').filter(|(interface, _)| !interface.is_empty());
+    let parts = text
+        .split_once('=')
+        .filter(|(interface, _)| !interface.is_empty());
     parts.ok_or_else(|| format!("`{text}` is no INTERFACE=ADDRESS"))
 }
 

@@ -55,12 +55,7 @@ pub(super) fn carry_out(
     }
 }
 
-fn show(
-    reading: &Reading,
-    folder: &Path,
-    whole: bool,
-    out: &mut dyn Write,
-) -> io::Result<Verdict> {
+fn show(reading: &Reading, folder: &Path, whole: bool, out: &mut dyn Write) -> io::Result<Verdict> {
     for life in &reading.lives {
         writeln!(out, "{}", life.facts)?;
         if whole {
@@ -92,7 +87,10 @@ fn play(
     };
     if !loaded.daemon.secret_file.exists() {
         let secret = loaded.daemon.secret_file.display();
-        writeln!(err, "error: a replay needs the secret of then, and {secret} is missing")?;
+        writeln!(
+            err,
+            "error: a replay needs the secret of then, and {secret} is missing"
+        )?;
         return Ok(Verdict::Refused);
     }
     let mut verdict = Verdict::Done;

@@ -53,7 +53,9 @@ pub(super) fn unfence(
         Some(Ok(loaded)) => Some(loaded),
         None => None,
     };
-    let told = loaded.as_ref().map(|loaded| loaded.daemon.runtime_dir.clone());
+    let told = loaded
+        .as_ref()
+        .map(|loaded| loaded.daemon.runtime_dir.clone());
     let folder = asked.runtime_dir.clone().or(told);
     let folder = folder.unwrap_or_else(|| PathBuf::from(RUNTIME_DIR));
     let lock = if asked.force || !folder.exists() {

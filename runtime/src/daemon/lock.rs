@@ -33,7 +33,12 @@ impl Lock {
         let path = folder.join(NAME);
         for _ in 0..TRIES_MAX {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600);
             let mut file = options.open(&path)?;
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 let mut holder = String::new();
@@ -51,7 +56,9 @@ impl Lock {
             writeln!(file, "{}", std::process::id())?;
             return Ok(Self { path, file });
         }
-        Err(io::Error::other("the lock's file is removed again and again"))
+        Err(io::Error::other(
+            "the lock's file is removed again and again",
+        ))
     }
 }
 
@@ -81,7 +88,11 @@ mod tests {
         let first = Lock::take(&folder).unwrap();
         let refused = Lock::take(&folder).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-        assert!(refused.to_string().contains(&std::process::id().to_string()));
+        assert!(
+            refused
+                .to_string()
+                .contains(&std::process::id().to_string())
+        );
         drop(first);
         assert!(!folder.join(NAME).exists(), "nothing is left");
         assert!(Lock::take(&folder).is_ok());

@@ -11,7 +11,14 @@ use crate::config::{InterfaceFacts, Interfaces};
 use crate::linux::interfaces::{Interface, interfaces};
 
 /// Programs that move addresses too; named when an address is held already.
-const RIVALS: [&str; 6] = ["keepalived", "vrrpd", "ucarp", "carpd", "uvrrpd", "heartbeat"];
+const RIVALS: [&str; 6] = [
+    "keepalived",
+    "vrrpd",
+    "ucarp",
+    "carpd",
+    "uvrrpd",
+    "heartbeat",
+];
 /// Processes looked at for a rival's name. Beyond it the name stays unknown; the refusal does not.
 const PROCESSES_MAX: usize = 65_536;
 
@@ -30,7 +37,10 @@ impl Machine {
 
     /// The index of an interface.
     pub fn index(&self, name: &str) -> Option<u32> {
-        self.0.iter().find(|one| one.name == name).map(|one| one.index)
+        self.0
+            .iter()
+            .find(|one| one.name == name)
+            .map(|one| one.index)
     }
 
     /// The name of an interface.
@@ -116,7 +126,12 @@ mod tests {
         let id = boot_id("00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
         assert_eq!(id[0..3], [0x00, 0x11, 0x22]);
         assert_eq!(id[15], 0xff);
-        for wrong in ["", "0011", "zz112233-4455-6677-8899-aabbccddeeff", "ü0112233-4455-6677"] {
+        for wrong in [
+            "",
+            "0011",
+            "zz112233-4455-6677-8899-aabbccddeeff",
+            "ü0112233-4455-6677",
+        ] {
             assert_eq!(boot_id(wrong), None, "{wrong}");
         }
         assert!(kernel_boot().is_ok());

@@ -73,8 +73,9 @@ impl Report {
         let loaded = lock(&self.loaded);
         let mut settings = Settings::new(loaded.daemon.control_socket.clone());
         if let Some(name) = &loaded.daemon.control_group {
-            let group = group(name)
-                .map_err(StartError::refused("look up [daemon] control_group in /etc/group"))?;
+            let group = group(name).map_err(StartError::refused(
+                "look up [daemon] control_group in /etc/group",
+            ))?;
             settings.group = Some(group);
         }
         Ok(settings)
@@ -148,7 +149,8 @@ impl Report {
     fn alerts(&self, now: Instant) -> Vec<String> {
         let alerts = lock(&self.alerts);
         let told = alerts.iter().rev();
-        told.map(|(at, words)| format!("{} ago: {words}", in_words(now.since(*at)))).collect()
+        told.map(|(at, words)| format!("{} ago: {words}", in_words(now.since(*at))))
+            .collect()
     }
 
     fn counters(&self, config: &Config) -> BTreeMap<String, u64> {
@@ -161,11 +163,14 @@ impl Report {
             ("journal_lost", self.journal.lost_count()),
             ("journal_failed", self.journal.failure_count()),
         ];
-        let mut all: BTreeMap<String, u64> =
-            counters.map(|(name, count)| (name.to_owned(), count)).into();
+        let mut all: BTreeMap<String, u64> = counters
+            .map(|(name, count)| (name.to_owned(), count))
+            .into();
         for (id, counted) in self.ports.ports() {
             let name = port_name(config, id);
-            let counted = counted.named().map(|(what, count)| (format!("{name}_{what}"), count));
+            let counted = counted
+                .named()
+                .map(|(what, count)| (format!("{name}_{what}"), count));
             all.extend(counted);
         }
         all

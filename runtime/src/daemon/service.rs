@@ -60,7 +60,10 @@ fn reload(orders: &Orders, report: &Report) {
     let config = match report.load_config() {
         Ok(config) => config,
         Err(why) => {
-            error!("the configuration is not taken, the old one stays in force:\n{why}");
+            error!("the configuration is not taken, the old one stays in force:");
+            // A line of the log is one line.
+            let lines = why.lines().filter(|line| !line.trim().is_empty());
+            lines.for_each(|line| error!("{line}"));
             return;
         }
     };
@@ -83,9 +86,13 @@ pub(super) fn tell(
     alerts: mpsc::Receiver<(Instant, Alert)>,
     report: Arc<Report>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let body = move || runtime.block_on(tell_all(statuses, alerts, &report));
-    thread::Builder::new().name("service".to_owned()).spawn(body)?;
+    thread::Builder::new()
+        .name("service".to_owned())
+        .spawn(body)?;
     Ok(())
 }
 

@@ -27,7 +27,10 @@ pub(super) fn alert(alert: &Alert, name: impl Fn(NodeId) -> String) -> String {
         Alert::PeerDown { peer } => format!("{} is dead", name(peer)),
         Alert::PeerUp { peer } => format!("{} lives again", name(peer)),
         Alert::SameRole { peer } => {
-            format!("{} is configured with the same role as this node", name(peer))
+            format!(
+                "{} is configured with the same role as this node",
+                name(peer)
+            )
         }
         Alert::ServingPacified => {
             "every node is barred after repeated boots; this one serves all the same".to_owned()
@@ -76,6 +79,9 @@ mod tests {
             source: steadfast_core::MacAddr([0, 0, 0x5e, 0, 1, 51]),
         };
         let told = alert(&Alert::ForeignSpeaker(speaker), name);
-        assert!(told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"), "{told}");
+        assert!(
+            told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"),
+            "{told}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Hole, Outcome, LifeFacts, Stored, StoredEffect, StoredInput};
+use super::{Hole, LifeFacts, Outcome, Stored, StoredEffect, StoredInput};
 
 impl fmt::Display for LifeFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -102,7 +102,9 @@ impl KernelPlane {
             plane.hold().map_err(io::Error::other)?;
         }
         let body = move || plane.serve(&received);
-        thread::Builder::new().name("dataplane".to_owned()).spawn(body)?;
+        thread::Builder::new()
+            .name("dataplane".to_owned())
+            .spawn(body)?;
         Ok(Self {
             wishes,
             support,
@@ -249,7 +251,9 @@ impl Plane {
             error!("failed to {what}: {why}");
             Failure::Refused
         };
-        self.fence.arm().map_err(|why| refused("arm the lease", why.to_string()))?;
+        self.fence
+            .arm()
+            .map_err(|why| refused("arm the lease", why.to_string()))?;
         self.serving = true;
         let mut indexes: Vec<u32> = self.places.iter().map(|place| place.index).collect();
         indexes.dedup();
@@ -326,7 +330,10 @@ impl Plane {
         } else {
             Vec::new()
         };
-        let gone: Vec<_> = older.into_iter().filter(|place| !held.contains(place)).collect();
+        let gone: Vec<_> = older
+            .into_iter()
+            .filter(|place| !held.contains(place))
+            .collect();
         let removed = self.addresses.remove_all(&gone);
         let virtuals = config.ports.iter().flat_map(|port| &port.virtuals);
         self.addresses.configure(virtuals.copied());

@@ -100,10 +100,22 @@ pub struct FenceSupport {
 impl fmt::Display for FenceSupport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let without = [
-            (self.fib, "transit is told by configured addresses (no fib expression)"),
-            (self.owner, "a foreign flush removes it for up to a second (no owned tables)"),
-            (self.persist, "it needs its keeper to outlive the daemon (no persistent tables)"),
-            (self.refresh, "the lease is set anew in three steps (no refresh of elements)"),
+            (
+                self.fib,
+                "transit is told by configured addresses (no fib expression)",
+            ),
+            (
+                self.owner,
+                "a foreign flush removes it for up to a second (no owned tables)",
+            ),
+            (
+                self.persist,
+                "it needs its keeper to outlive the daemon (no persistent tables)",
+            ),
+            (
+                self.refresh,
+                "the lease is set anew in three steps (no refresh of elements)",
+            ),
         ];
         f.write_str("nf_tables lease, refreshed by the advertisement as it leaves")?;
         without

@@ -23,7 +23,10 @@ fn text(path: &Path) -> String {
 #[test]
 fn ctl_init_writes_the_pair_of_the_manual() {
     let scratch = Scratch::new("init");
-    let (a, b) = (scratch.0.join("a/steadfast.toml"), scratch.0.join("b/steadfast.toml"));
+    let (a, b) = (
+        scratch.0.join("a/steadfast.toml"),
+        scratch.0.join("b/steadfast.toml"),
+    );
     let (verdict, said) = steadfastctl(&format!(
         "init --config {} --node 1 --node-name gw1 --peer 2=gw2 --port lan0=10.0.1.1 \
          --port wan0=10.0.2.1,fd00:2::1 --neighbour wan0=10.0.2.9 --direct ha0 \
@@ -31,7 +34,10 @@ fn ctl_init_writes_the_pair_of_the_manual() {
         a.display()
     ));
     assert_eq!(verdict, Verdict::Done, "{said}");
-    assert!(said.contains("1. check it: steadfastctl check-config"), "{said}");
+    assert!(
+        said.contains("1. check it: steadfastctl check-config"),
+        "{said}"
+    );
     let written = text(&a);
     let expected = [
         "virtual = [\"10.0.2.1\", \"fd00:2::1\"]",
@@ -57,7 +63,12 @@ fn ctl_init_writes_the_pair_of_the_manual() {
     }
     let (_, said) = steadfastctl(&format!("check-config --offline --json {}", a.display()));
     let told: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert!(told["outlook"]["rows"].as_array().is_some_and(|rows| rows.len() > 3), "{told}");
+    assert!(
+        told["outlook"]["rows"]
+            .as_array()
+            .is_some_and(|rows| rows.len() > 3),
+        "{told}"
+    );
 }
 
 /// Without any word about ports it is an example to edit, and a second call overwrites nothing.
@@ -85,8 +96,14 @@ fn ctl_init_wrong_words_are_told() {
         ("--port lan0", "no INTERFACE=ADDRESS"),
         ("--port lan0=10.0.1", "no IP address"),
         ("--peer 1", "this node and no peer"),
-        ("--peer 2 --peer 3 --peer-address lan0=10.0.1.3", "write it as ID:lan0=10.0.1.3"),
-        ("--port lan0=10.0.1.1 --neighbour wan0=10.0.2.9", "no --port wan0"),
+        (
+            "--peer 2 --peer 3 --peer-address lan0=10.0.1.3",
+            "write it as ID:lan0=10.0.1.3",
+        ),
+        (
+            "--port lan0=10.0.1.1 --neighbour wan0=10.0.2.9",
+            "no --port wan0",
+        ),
         ("--virtual-router 3", "3 is not in 11..=255"),
     ];
     for (words, told) in cases {
@@ -109,5 +126,8 @@ fn ctl_check_config_tells_mistakes() {
     let (verdict, said) = steadfastctl(&format!("check-config --json {}", file.display()));
     assert_eq!(verdict, Verdict::Refused);
     let told: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert!(!told["mistakes"].as_array().expect("a list").is_empty(), "{told}");
+    assert!(
+        !told["mistakes"].as_array().expect("a list").is_empty(),
+        "{told}"
+    );
 }

@@ -71,7 +71,8 @@ impl CounterBoard {
     /// Every port's counters, as they were told last.
     pub fn ports(&self) -> impl Iterator<Item = (PortId, PortCounters)> {
         self.0.iter().map(|(id, places)| {
-            let [a, b, c, d, e, f, g, h, i] = places.each_ref().map(|it| it.load(Ordering::Relaxed));
+            let [a, b, c, d, e, f, g, h, i] =
+                places.each_ref().map(|it| it.load(Ordering::Relaxed));
             let counters = PortCounters {
                 received: a,
                 dropped_by_kernel: b,
@@ -109,6 +110,9 @@ mod tests {
         };
         board.publish(PortId(2), told);
         let heard: Vec<_> = board.ports().collect();
-        assert_eq!(heard, [(PortId(1), PortCounters::default()), (PortId(2), told)]);
+        assert_eq!(
+            heard,
+            [(PortId(1), PortCounters::default()), (PortId(2), told)]
+        );
     }
 }
