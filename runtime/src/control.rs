@@ -114,7 +114,7 @@ pub struct DaemonFacts {
     pub node_names: BTreeMap<u8, String>,
     /// What was noticed at the start: restored records, configuration words, missing support.
     pub notes: Vec<String>,
-    /// Alerts of open episodes, in words.
+    /// The last alerts in words, each with its age; the newest first.
     pub alerts: Vec<String>,
     /// Counters of journal, log and links, by name.
     pub counters: BTreeMap<String, u64>,

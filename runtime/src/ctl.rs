@@ -1,11 +1,14 @@
 //! The operator's command `steadfastctl`: asks the daemon over its control socket, and shows it.
 //!
 //! What is asked of a running daemon needs that daemon alone, no peer and no network (R11.2).
+//! The rest (configuration, recordings, leftovers in the kernel) needs no daemon at all.
 //! Exit codes: 0 done, 1 refused or damaged, 2 daemon not reachable, 3 wrong usage.
 
 mod client;
+mod config;
 mod recording;
 mod table;
+mod unfence;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -28,7 +31,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub enum Verdict {
     /// 0: done.
     Done,
-    /// 1: the daemon refused, or a recording is damaged.
+    /// 1: the daemon or the kernel refused, a configuration has mistakes, a recording is damaged or
+    /// replays differently.
     Refused,
     /// 2: no daemon answers.
     Unreachable,
@@ -62,12 +66,15 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  refused by the daemon, or a recording is damaged
+  1  refused by the daemon or the kernel; a configuration with mistakes; a recording that is
+     damaged, or replays differently
   2  no daemon answers at the socket
   3  wrong usage";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Check a configuration, and say what each fault costs with it.
+    CheckConfig(config::CheckConfig),
     /// End the pacified state after repeated boots.
     ClearPacified,
     /// Serve again after a failure.
@@ -78,6 +85,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Write a first configuration and its secret, or join another node's cluster.
+    Init(config::Init),
     /// Read the flight recorder's files.
     Journal {
         #[command(subcommand)]
@@ -103,6 +112,8 @@ enum Verb {
     },
     /// Take the role from a peer.
     Takeover,
+    /// Remove what a killed daemon left in the kernel.
+    Unfence(unfence::Unfence),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -142,7 +153,7 @@ pub fn run(
         Ok(client) => client,
         Err(why) => return complain(err, &why),
     };
-    match carry_out(arguments.verb, &client, out) {
+    match carry_out(arguments.verb, &client, out, err) {
         Ok(verdict) => verdict,
         Err(Trouble::Client(why)) => complain(err, &why),
         // The reader of our output is gone.
@@ -172,8 +183,14 @@ impl From<io::Error> for Trouble {
     }
 }
 
-fn carry_out(verb: Verb, client: &Client, out: &mut dyn Write) -> Result<Verdict, Trouble> {
+fn carry_out(
+    verb: Verb,
+    client: &Client,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<Verdict, Trouble> {
     match verb {
+        Verb::CheckConfig(asked) => Ok(config::check(&asked, out, err)?),
         Verb::ClearPacified => order(client, out, "clear-pacified", "the boot guard lets go"),
         Verb::Enable => order(client, out, "enable", "this node may serve again"),
         Verb::Explain { json } => {
@@ -185,7 +202,8 @@ fn carry_out(verb: Verb, client: &Client, out: &mut dyn Write) -> Result<Verdict
             }
             Ok(Verdict::Done)
         }
-        Verb::Journal { verb } => Ok(recording::show(&verb, out)?),
+        Verb::Init(asked) => Ok(config::write(asked, out, err)?),
+        Verb::Journal { verb } => Ok(recording::carry_out(&verb, out, err)?),
         Verb::Maintenance { state } => {
             let on = matches!(state, Switch::On);
             client.order("/v1/maintenance", &serde_json::json!({ "on": on }))?;
@@ -196,6 +214,7 @@ fn carry_out(verb: Verb, client: &Client, out: &mut dyn Write) -> Result<Verdict
         Verb::Reload => order(client, out, "reload", "the new configuration is in force"),
         Verb::Status { json, watch } => status(client, json, watch, out),
         Verb::Takeover => order(client, out, "takeover", "this node has the role now"),
+        Verb::Unfence(asked) => Ok(unfence::unfence(&asked, out, err)?),
     }
 }
 

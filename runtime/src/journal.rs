@@ -134,10 +134,12 @@ struct Message {
     body: Vec<u8>,
 }
 
-/// The driver's end of the recorder.
+/// The driver's end of the recorder. Dropping it closes it, as [`Recorder::close`] does: whoever ends
+/// by an error leaves its last entries too.
 #[derive(Debug)]
 pub struct Recorder {
-    mailbox: SyncSender<Message>,
+    /// None once the recorder is closed.
+    mailbox: Option<SyncSender<Message>>,
     counters: Arc<Counters>,
     done: Receiver<()>,
 }
@@ -161,7 +163,7 @@ impl Recorder {
                 let _ = finish.send(());
             })?;
         Ok(Self {
-            mailbox,
+            mailbox: Some(mailbox),
             counters,
             done,
         })
@@ -172,18 +174,19 @@ impl Recorder {
         Arc::clone(&self.counters)
     }
 
-    /// Notes that the node runs with another configuration from now on.
-    pub fn reloaded(&mut self, at: Instant, config: &Config, text: &str) {
-        let facts = ConfigFacts::new(config, cut(text));
-        self.put(codec::config(at, &facts), true);
-    }
-
     /// Writes what waits and marks the life as ended in order. False if the disk did not manage
     /// that within [`CLOSE_WAIT`].
-    pub fn close(self) -> bool {
-        let Self { mailbox, done, .. } = self;
+    pub fn close(mut self) -> bool {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> bool {
+        let Some(mailbox) = self.mailbox.take() else {
+            return true;
+        };
+        // The writer ends when it has read everything and nobody can add to it.
         drop(mailbox);
-        done.recv_timeout(CLOSE_WAIT).is_ok()
+        self.done.recv_timeout(CLOSE_WAIT).is_ok()
     }
 
     fn put(&self, body: Vec<u8>, important: bool) {
@@ -197,7 +200,8 @@ impl Recorder {
             important,
             body,
         };
-        if !fits || self.mailbox.try_send(message).is_err() {
+        let sent = |mailbox: &SyncSender<Message>| mailbox.try_send(message).is_ok();
+        if !fits || !self.mailbox.as_ref().is_some_and(sent) {
             counters.waiting_bytes.fetch_sub(length, Ordering::AcqRel);
             counters
                 .unsaid
@@ -212,8 +216,19 @@ impl Journal for Recorder {
         match entry {
             Entry::Input(input) => self.put(codec::input(at, input), false),
             Entry::Effect(effect) => self.put(codec::effect(at, effect), false),
+            // The file's text stays where the life began: the driver knows values alone.
+            Entry::Replaced(config) => {
+                self.put(codec::config(at, &ConfigFacts::new(config, "")), true);
+            }
             Entry::Status(status) => self.put(codec::status(at, status), true),
         }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // A disk that hangs has been given its time; the counters say what is missing.
+        let _ = self.finish();
     }
 }
 

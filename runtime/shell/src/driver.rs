@@ -234,6 +234,7 @@ impl<E: Env> Driver<E> {
 
     async fn replace(&mut self, config: Config, reply: oneshot::Sender<Result<(), ReloadRefused>>) {
         let now = self.clock.now();
+        self.journal.note(now, Entry::Replaced(&config));
         let outcome = self.node.replace_config(now, config);
         // Whoever asked may have given up; the configuration is in force all the same.
         let _ = reply.send(outcome.map_err(|why| ReloadRefused(why.to_string())));

@@ -142,6 +142,8 @@ pub enum Entry<'a> {
     Input(&'a steadfast_core::effect::Input<'a>),
     /// An effect, as it is carried out.
     Effect(&'a steadfast_core::effect::Effect),
+    /// A changed configuration, just before the node is asked to take it.
+    Replaced(&'a Config),
     /// The role changed: the status from then on.
     Status(&'a steadfast_core::status::Status),
 }

@@ -140,7 +140,7 @@ pub enum InitError {
     #[error("failed to join: {}; {}", .0.message, .0.cure)]
     Secret(SecretFault),
     /// The other node's file belongs to a node of the same id.
-    #[error("failed to join: node {0} is the other node; give this one an id of its own (--id)")]
+    #[error("failed to join: node {0} is the other node; give this one an id of its own (--node)")]
     SameId(u8),
 }
 
@@ -198,7 +198,7 @@ fn next_steps(options: &InitOptions) -> Vec<String> {
             "copy {config} and {secret} to the next node, by a channel you trust"
         ));
         next.push(
-            "there: steadfastctl init --join COPY --id 2 --name gw2; then delete the copies"
+            "there: steadfastctl init --join COPY --node 2 --node-name gw2; then delete the copies"
                 .to_owned(),
         );
     } else {

@@ -1,12 +1,13 @@
-//! The flight recorder's files, shown and checked; no daemon is needed.
+//! The flight recorder's files, shown, checked and played again; no daemon is needed.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::Verdict;
-use crate::journal::{Hole, Life, Reading, Stored, read};
+use crate::config::{Offline, load};
+use crate::journal::{Hole, Life, Outcome, Reading, Stored, read, replay};
 
 /// What is done with a recording.
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,14 @@ pub(super) enum JournalVerb {
         /// The journal's directory.
         folder: PathBuf,
     },
+    /// Feed every life to a fresh node, and say where that does something else.
+    Replay {
+        /// The journal's directory.
+        folder: PathBuf,
+        /// The configuration that names the secret of then.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Check every byte, and say what is there and what is missing.
     Verify {
         /// The journal's directory.
@@ -23,19 +32,30 @@ pub(super) enum JournalVerb {
     },
 }
 
-/// Carries it out. A directory that cannot be listed is refused like a damaged recording.
-pub(super) fn show(verb: &JournalVerb, out: &mut dyn Write) -> io::Result<Verdict> {
-    let (folder, whole) = match verb {
-        JournalVerb::Show { folder } => (folder, true),
-        JournalVerb::Verify { folder } => (folder, false),
-    };
+/// Carries it out. A life that cannot be replayed to its end is said so, and is no failure. A directory that cannot be listed is refused like a damaged recording.
+pub(super) fn carry_out(
+    verb: &JournalVerb,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Verdict> {
+    let (JournalVerb::Replay { folder, .. }
+    | JournalVerb::Show { folder }
+    | JournalVerb::Verify { folder }) = verb;
     let reading = match read(folder) {
         Ok(reading) => reading,
         Err(why) => {
-            writeln!(out, "{} cannot be read: {why}", folder.display())?;
+            writeln!(err, "error: {} cannot be read: {why}", folder.display())?;
             return Ok(Verdict::Refused);
         }
     };
+    match verb {
+        JournalVerb::Replay { config, .. } => play(&reading, folder, config, out, err),
+        JournalVerb::Show { .. } => show(&reading, folder, true, out),
+        JournalVerb::Verify { .. } => show(&reading, folder, false, out),
+    }
+}
+
+fn show(reading: &Reading, folder: &Path, whole: bool, out: &mut dyn Write) -> io::Result<Verdict> {
     for life in &reading.lives {
         writeln!(out, "{}", life.facts)?;
         if whole {
@@ -51,7 +71,41 @@ pub(super) fn show(verb: &JournalVerb, out: &mut dyn Write) -> io::Result<Verdic
     if reading.lives.is_empty() {
         writeln!(out, "no recorded life in {}", folder.display())?;
     }
-    Ok(verdict(&reading))
+    Ok(verdict(reading))
+}
+
+fn play(
+    reading: &Reading,
+    folder: &Path,
+    file: &Path,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Verdict> {
+    let loaded = match load(file, &Offline) {
+        Ok(loaded) => loaded,
+        Err(report) => return super::config::refused(&report, err),
+    };
+    if !loaded.daemon.secret_file.exists() {
+        let secret = loaded.daemon.secret_file.display();
+        writeln!(
+            err,
+            "error: a replay needs the secret of then, and {secret} is missing"
+        )?;
+        return Ok(Verdict::Refused);
+    }
+    let mut verdict = Verdict::Done;
+    for life in &reading.lives {
+        let outcome = replay(life, loaded.config.keys.clone());
+        writeln!(out, "{}\n  {outcome}", life.facts)?;
+        match outcome {
+            Outcome::Equal { .. } | Outcome::Gap { .. } | Outcome::NoStart => {}
+            Outcome::Differs { .. } | Outcome::WrongKeys(_) => verdict = Verdict::Refused,
+        }
+    }
+    if reading.lives.is_empty() {
+        writeln!(out, "no recorded life in {}", folder.display())?;
+    }
+    Ok(verdict)
 }
 
 fn summary(life: &Life, out: &mut dyn Write) -> io::Result<()> {

@@ -1,16 +1,17 @@
 //! The daemon: from a configuration file to a node that runs.
 //!
 //! The order matters. First everything that may refuse: configuration, lock, rivals, settings,
-//! fence; nothing has been changed until then but leftovers of an earlier life. Then the threads:
-//! kernel, links, store, journal, control. Last the driver, on this thread, with precedence over
-//! everything else. At the end everything is given back: a stopped daemon leaves no address and no
-//! fence behind; a killed one leaves its fence to the keeper.
+//! fence. Then leftovers of an earlier life go, and the threads come: kernel, links, store, journal,
+//! control. Last the driver, on this thread, with precedence over everything else. At the end, and
+//! after a start that failed half-way, everything is given back: such a daemon leaves no address and
+//! no fence behind; a killed one leaves its fence to the keeper.
 
 mod error;
 mod lock;
 mod machine;
 mod report;
 mod service;
+mod words;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,15 +20,15 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use steadfast_core::boot::Boot;
 use steadfast_core::config::Config;
-use steadfast_core::effect::Alert;
 use steadfast_core::{Instant, Node};
 use steadfast_shell::driver::{self, Outlets};
-use steadfast_shell::env::{Executor as _, Parts};
+use steadfast_shell::env::Parts;
 use steadfast_shell::orders::orders;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 pub use error::StartError;
+pub(crate) use lock::Lock;
 pub use machine::Machine;
 
 use crate::config::Loaded;
@@ -38,13 +39,12 @@ use crate::linux::carrier::CarrierBoard;
 use crate::linux::clock::{Monotonic, MonotonicClock};
 use crate::linux::dataplane::KernelPlane;
 use crate::linux::environment::{Linux, LocalTasks};
-use crate::linux::fence::{Fence, FenceSpec, ServedPort};
+use crate::linux::fence::{self, Fence, FenceSpec, ServedPort};
 use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::priority::{Granted, take_precedence};
 use crate::linux::sysctl::{Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
-use lock::Lock;
 use report::Report;
 
 /// Alerts on their way to the log. Beyond this they are dropped; the status shows them all the same.
@@ -61,20 +61,39 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
         _ => StartError::refused("take the lock of the runtime directory")(error),
     })?;
     let machine = Machine::look().map_err(StartError::refused("look at the interfaces"))?;
-    let addresses = claimable(&loaded.config, &machine)?;
+    let mut addresses = claimable(&loaded.config, &machine)?;
     settings(&loaded.config)?;
     let fence = install_fence(&loaded, &machine)?;
+    let folder = loaded.daemon.runtime_dir.clone();
+    let ended = sweep(&mut addresses).and_then(|()| drive(loaded, addresses, fence));
+    if ended.is_err() {
+        give_back(&folder);
+    }
+    drop(lock);
+    ended
+}
+
+/// The driver and everything around it, until the end.
+fn drive(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::refused("start the driver's runtime"))?;
     let tasks = LocalSet::new();
-    let ended = tasks.block_on(&runtime, serve(loaded, addresses, fence));
-    drop(lock);
-    ended
+    tasks.block_on(&runtime, serve(loaded, addresses, fence))
 }
 
-/// The addresses of this host, swept of leftovers, once nobody else holds a virtual one.
+/// What a start that failed half-way, or a driver that lost its world, would leave behind. The
+/// addresses are withdrawn before this, or were never there; staged ones go with the next sweep.
+fn give_back(folder: &Path) {
+    match fence::remove(folder) {
+        Ok(true) => info!("the fence is removed again"),
+        Ok(false) => {}
+        Err(why) => error!("failed to remove the fence: {why}"),
+    }
+}
+
+/// The addresses of this host, once nobody else holds a virtual one.
 fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError> {
     let refused = StartError::refused;
     let virtuals = || {
@@ -101,6 +120,12 @@ fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError
             });
         }
     }
+    Ok(addresses)
+}
+
+/// Removes what an earlier life left. Only behind the fence is that known to be an earlier one:
+/// a daemon that lives, with another runtime directory, owns it and has been refused to us.
+fn sweep(addresses: &mut Addresses) -> Result<(), StartError> {
     let swept = addresses.sweep();
     let swept = swept.map_err(|why| StartError::Setting(why.to_string()))?;
     for leftover in swept {
@@ -109,7 +134,7 @@ fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError
             leftover.address
         );
     }
-    Ok(addresses)
+    Ok(())
 }
 
 /// Puts the kernel's settings right, and refuses where one makes the job impossible.
@@ -200,15 +225,21 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let frames = PacketPorts::open(&port_specs(&config), time, &board);
     let frames = frames.map_err(StartError::refused("open the ports"))?;
     let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
-    let report = Report::new(loaded, time, &dataplane, &recorder, restored.notes);
+    let parts = (
+        dataplane.counters(),
+        recorder.counters(),
+        frames.published(),
+    );
+    let fence = dataplane.support().to_string();
+    let report = Report::new(loaded, time, parts, fence, restored.notes);
     let report = Arc::new(report);
     let control = control(&report, &orders, &statuses)?;
-    service::tell(statuses).map_err(StartError::refused("start the service thread"))?;
+    service::tell(statuses, raised, Arc::clone(&report))
+        .map_err(StartError::refused("start the service thread"))?;
     // Threads inherit precedence: this one takes it last.
     let granted = take_precedence();
     report.granted(&granted);
     told(&granted);
-    LocalTasks.spawn("alerts", tell_alerts(raised));
     service::listen(&orders, Arc::clone(&report)).map_err(StartError::refused("take signals"))?;
     let parts = Parts::<Linux> {
         clock,
@@ -296,11 +327,5 @@ fn told(granted: &Granted) {
     );
     for note in &granted.notes {
         warn!("{note}");
-    }
-}
-
-async fn tell_alerts(mut raised: mpsc::Receiver<(Instant, Alert)>) {
-    while let Some((_, alert)) = raised.recv().await {
-        warn!("alert: {alert:?}");
     }
 }

@@ -3,20 +3,26 @@
 //! Everything here is asked on control's thread and answered without the driver: counters are
 //! atomics, the configuration stands behind a lock that the driver never takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use steadfast_core::config::Config;
+use steadfast_core::effect::Alert;
+use steadfast_core::{Instant, NodeId, PortId};
 
-use super::{Machine, StartError};
+use super::{Machine, StartError, words};
 use crate::config::{self, Change, Loaded};
-use crate::control::{Daemon, DaemonFacts, Settings};
-use crate::journal::{Counters, Recorder};
+use crate::control::{Daemon, DaemonFacts, Settings, in_words};
+use crate::journal::Counters;
 use crate::linux::clock::Monotonic;
-use crate::linux::dataplane::{KernelPlane, PlaneCounters};
+use crate::linux::dataplane::PlaneCounters;
+use crate::linux::packet::CounterBoard;
 use crate::linux::priority::Granted;
 use crate::store::Note;
+
+/// Alerts remembered for status; the oldest is forgotten.
+const ALERTS_TOLD_MAX: usize = 16;
 
 /// The daemon, as control sees it.
 pub(super) struct Report {
@@ -25,6 +31,8 @@ pub(super) struct Report {
     loaded: Mutex<Loaded>,
     plane: Arc<PlaneCounters>,
     journal: Arc<Counters>,
+    ports: Arc<CounterBoard>,
+    alerts: Mutex<VecDeque<(Instant, String)>>,
     fence: String,
     notes: Vec<String>,
     granted: Mutex<Option<Granted>>,
@@ -35,8 +43,8 @@ impl Report {
     pub(super) fn new(
         loaded: Loaded,
         time: Monotonic,
-        plane: &KernelPlane,
-        journal: &Recorder,
+        (plane, journal, ports): (Arc<PlaneCounters>, Arc<Counters>, Arc<CounterBoard>),
+        fence: String,
         restored: Vec<Note>,
     ) -> Self {
         let words = loaded.notes.iter().map(|note| note.text.clone());
@@ -44,9 +52,11 @@ impl Report {
         Self {
             path: loaded.path.clone(),
             time,
-            plane: plane.counters(),
-            journal: journal.counters(),
-            fence: plane.support().to_string(),
+            plane,
+            journal,
+            ports,
+            alerts: Mutex::default(),
+            fence,
             notes: notes.collect(),
             granted: Mutex::new(None),
             loaded: Mutex::new(loaded),
@@ -80,10 +90,6 @@ impl Daemon for Report {
         let mut notes = self.notes.clone();
         notes.extend(granted.iter().flat_map(|granted| granted.notes.clone()));
         let port = |port: &config_core::PortConfig| (port.id.0, port.name.clone());
-        let peers = loaded.names.peers.iter();
-        let mut node_names: BTreeMap<u8, String> =
-            peers.map(|(id, name)| (id.0, name.clone())).collect();
-        node_names.insert(loaded.config.node.0, loaded.names.node.clone());
         DaemonFacts {
             now,
             pid: std::process::id(),
@@ -93,10 +99,10 @@ impl Daemon for Report {
             fence: self.fence.clone(),
             scheduling: granted.map_or_else(String::new, |it| it.scheduling.to_string()),
             port_names: loaded.config.ports.iter().map(port).collect(),
-            node_names,
+            node_names: node_names(&loaded),
             notes,
-            alerts: Vec::new(),
-            counters: self.counters(),
+            alerts: self.alerts(now),
+            counters: self.counters(&loaded.config),
         }
     }
 
@@ -123,7 +129,31 @@ impl Daemon for Report {
 }
 
 impl Report {
-    fn counters(&self) -> BTreeMap<String, u64> {
+    /// Remembers an alert, and says it in words.
+    pub(super) fn alert(&self, at: Instant, alert: &Alert) -> String {
+        let names = node_names(&lock(&self.loaded));
+        let name = |node: NodeId| {
+            let known = names.get(&node.0).cloned();
+            known.unwrap_or_else(|| format!("node {node}"))
+        };
+        let words = words::alert(alert, name);
+        let mut alerts = lock(&self.alerts);
+        if alerts.len() >= ALERTS_TOLD_MAX {
+            alerts.pop_front();
+        }
+        alerts.push_back((at, words.clone()));
+        words
+    }
+
+    /// The newest first. Episodes end without a word, so an alert is told with its age.
+    fn alerts(&self, now: Instant) -> Vec<String> {
+        let alerts = lock(&self.alerts);
+        let told = alerts.iter().rev();
+        told.map(|(at, words)| format!("{} ago: {words}", in_words(now.since(*at))))
+            .collect()
+    }
+
+    fn counters(&self, config: &Config) -> BTreeMap<String, u64> {
         use std::sync::atomic::Ordering::Relaxed;
         let counters = [
             ("kernel_applied", self.plane.applied.load(Relaxed)),
@@ -133,10 +163,31 @@ impl Report {
             ("journal_lost", self.journal.lost_count()),
             ("journal_failed", self.journal.failure_count()),
         ];
-        counters
+        let mut all: BTreeMap<String, u64> = counters
             .map(|(name, count)| (name.to_owned(), count))
-            .into()
+            .into();
+        for (id, counted) in self.ports.ports() {
+            let name = port_name(config, id);
+            let counted = counted
+                .named()
+                .map(|(what, count)| (format!("{name}_{what}"), count));
+            all.extend(counted);
+        }
+        all
     }
+}
+
+fn port_name(config: &Config, id: PortId) -> String {
+    let found = config.ports.iter().find(|port| port.id == id);
+    found.map_or_else(|| format!("port {id}"), |port| port.name.clone())
+}
+
+/// How the nodes are called, by id.
+fn node_names(loaded: &Loaded) -> BTreeMap<u8, String> {
+    let peers = loaded.names.peers.iter();
+    let mut names: BTreeMap<u8, String> = peers.map(|(id, name)| (id.0, name.clone())).collect();
+    names.insert(loaded.config.node.0, loaded.names.node.clone());
+    names
 }
 
 use steadfast_core::config as config_core;

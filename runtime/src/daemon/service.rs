@@ -9,11 +9,13 @@ use std::thread;
 
 use log::{error, info, warn};
 use sd_notify::NotifyState;
+use steadfast_core::Instant;
+use steadfast_core::effect::Alert;
 use steadfast_core::status::Status;
 use steadfast_shell::env::Executor as _;
 use steadfast_shell::orders::{Order, Orders};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::report::Report;
 use crate::control::{Daemon as _, role_word};
@@ -58,7 +60,10 @@ fn reload(orders: &Orders, report: &Report) {
     let config = match report.load_config() {
         Ok(config) => config,
         Err(why) => {
-            error!("the configuration is not taken, the old one stays in force:\n{why}");
+            error!("the configuration is not taken, the old one stays in force:");
+            // A line of the log is one line.
+            let lines = why.lines().filter(|line| !line.trim().is_empty());
+            lines.for_each(|line| error!("{line}"));
             return;
         }
     };
@@ -71,23 +76,31 @@ fn reload(orders: &Orders, report: &Report) {
     }
 }
 
-/// Each change of the role goes to the log with its reason; the service manager learns that the
+/// Alerts, and each change of the role with its reason, go to the log; the service manager learns that the
 /// daemon is ready, what it is, and, in time, that its driver still runs.
 ///
 /// # Errors
 /// The thread cannot be started.
-pub(super) fn tell(statuses: watch::Receiver<Status>) -> io::Result<()> {
+pub(super) fn tell(
+    statuses: watch::Receiver<Status>,
+    alerts: mpsc::Receiver<(Instant, Alert)>,
+    report: Arc<Report>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    let body = move || runtime.block_on(tell_all(statuses));
+    let body = move || runtime.block_on(tell_all(statuses, alerts, &report));
     thread::Builder::new()
         .name("service".to_owned())
         .spawn(body)?;
     Ok(())
 }
 
-async fn tell_all(mut statuses: watch::Receiver<Status>) {
+async fn tell_all(
+    mut statuses: watch::Receiver<Status>,
+    mut alerts: mpsc::Receiver<(Instant, Alert)>,
+    report: &Report,
+) {
     let beat = sd_notify::watchdog_enabled().map(|limit| limit / 3);
     let mut told = None;
     let mut fed = tokio::time::Instant::now();
@@ -112,7 +125,15 @@ async fn tell_all(mut statuses: watch::Receiver<Status>) {
             fed = tokio::time::Instant::now();
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
-        if statuses.changed().await.is_err() {
+        let ended = tokio::select! {
+            biased;
+            Some((at, alert)) = alerts.recv() => {
+                warn!("alert: {}", report.alert(at, &alert));
+                false
+            }
+            changed = statuses.changed() => changed.is_err(),
+        };
+        if ended {
             let _ = sd_notify::notify(&[NotifyState::Stopping]);
             return;
         }

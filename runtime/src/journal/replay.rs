@@ -2,13 +2,14 @@
 //!
 //! An effect is polled only where the journal has one, so the node's queue is as full as it was
 //! then. The hard case is the end: a recording cut off between an input and its effects is no
-//! difference, but effects that are missing before an end in order are.
+//! difference, but effects that are missing before an end in order are. A replaced configuration is
+//! replaced again, with the same keys: a life in which the secret changed differs from there on.
 
 use steadfast_core::Node;
 use steadfast_core::config::Config;
 use steadfast_core::wire::auth::KeyRing;
 
-use super::{Hole, Life, Stored, StoredEffect};
+use super::{ConfigFacts, Hole, Life, Stored, StoredEffect};
 
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,11 +39,6 @@ pub enum Outcome {
     },
     /// The life's first file is gone: nothing can be replayed.
     NoStart,
-    /// Equal so far; here the configuration was replaced, and the replay goes no further.
-    Reloaded {
-        /// The place in the life's entries.
-        entry: usize,
-    },
     /// The recorded configuration does not go with these keys.
     WrongKeys(String),
 }
@@ -52,14 +48,11 @@ pub fn replay(life: &Life, keys: KeyRing) -> Outcome {
     if !life.from_start {
         return Outcome::NoStart;
     }
-    let config = match Config::new(life.facts.config.parts(keys)) {
+    let begun = match config(&life.facts.config, &keys) {
         Ok(config) => config,
-        Err(errors) => {
-            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            return Outcome::WrongKeys(texts.join("; "));
-        }
+        Err(why) => return Outcome::WrongKeys(why),
     };
-    let mut node = Node::new(config, life.facts.boot());
+    let mut node = Node::new(begun, life.facts.boot());
     let (mut inputs, mut effects) = (0, 0);
     for (place, entry) in life.entries.iter().enumerate() {
         let replayed = match &entry.what {
@@ -80,7 +73,14 @@ pub fn replay(life: &Life, keys: KeyRing) -> Outcome {
                 Some(replayed) => return differs(place, None, Some(replayed)),
                 None => continue,
             },
-            Stored::Config(_) => return Outcome::Reloaded { entry: place },
+            Stored::Config(facts) => match config(facts, &keys) {
+                Ok(config) => {
+                    // What the node refused then it refuses now, and nothing changes.
+                    let _ = node.replace_config(entry.at, config);
+                    continue;
+                }
+                Err(why) => return Outcome::WrongKeys(why),
+            },
             Stored::Gap(_) => return gap(place, None),
             Stored::Hole(Hole::Torn { .. }) if place + 1 == life.entries.len() => continue,
             Stored::Hole(hole) => return gap(place, Some(hole.clone())),
@@ -90,6 +90,13 @@ pub fn replay(life: &Life, keys: KeyRing) -> Outcome {
         }
     }
     Outcome::Equal { inputs, effects }
+}
+
+fn config(facts: &ConfigFacts, keys: &KeyRing) -> Result<Config, String> {
+    Config::new(facts.parts(keys.clone())).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        texts.join("; ")
+    })
 }
 
 fn polled(node: &mut Node) -> Option<Stored> {

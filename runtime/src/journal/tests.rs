@@ -133,9 +133,10 @@ fn journal_overflow_is_counted_and_stands_as_a_gap() {
     let scratch = Scratch::new("journal");
     let (mailbox, waiting) = sync_channel(MAILBOX_ENTRIES_MAX);
     let counters = Arc::new(Counters::default());
-    let (_finish, done) = sync_channel(1);
+    let (finish, done) = sync_channel(1);
+    drop(finish);
     let mut recorder = Recorder {
-        mailbox,
+        mailbox: Some(mailbox),
         counters: Arc::clone(&counters),
         done,
     };

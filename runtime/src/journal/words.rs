@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Hole, LifeFacts, Stored, StoredEffect, StoredInput};
+use super::{Hole, LifeFacts, Outcome, Stored, StoredEffect, StoredInput};
 
 impl fmt::Display for LifeFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,6 +45,36 @@ impl fmt::Display for Hole {
                 let file = file.display();
                 write!(f, "{file} was cut off at byte {offset}")
             }
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |stored: &Option<Box<Stored>>| {
+            let told = stored.as_ref().map(ToString::to_string);
+            told.unwrap_or_else(|| "nothing".to_owned())
+        };
+        match self {
+            Self::Differs {
+                entry,
+                recorded,
+                replayed,
+            } => write!(
+                f,
+                "DIFFERENT at entry {entry}\n  recorded {}\n  replayed {}",
+                told(recorded),
+                told(replayed)
+            ),
+            Self::Equal { inputs, effects } => {
+                write!(f, "equal: {inputs} inputs gave the same {effects} effects")
+            }
+            Self::Gap { entry, hole } => {
+                write!(f, "equal up to entry {entry}; there entries are missing")?;
+                hole.as_ref().map_or(Ok(()), |hole| write!(f, ": {hole}"))
+            }
+            Self::NoStart => f.write_str("not replayed: the life's first file is gone"),
+            Self::WrongKeys(why) => write!(f, "not replayed: the keys do not fit: {why}"),
         }
     }
 }

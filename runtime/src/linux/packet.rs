@@ -21,12 +21,15 @@
 //! (priority 7) so that this takes a queue full of heartbeats. Frames with the tag of a VLAN belong
 //! to the VLAN's own interface and are not heard here; frames tagged for priority alone are.
 
+mod counters;
 mod filter;
 mod port;
 
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::time::Timespec;
@@ -40,6 +43,7 @@ use super::clock::Monotonic;
 use super::raw;
 use port::{Port, Taken};
 
+pub use counters::{CounterBoard, PortCounters};
 pub use port::REOPEN_SPACING;
 
 /// Longest frame that is taken or sent, bytes; longer ones are counted and dropped. Ours have at
@@ -48,6 +52,9 @@ pub const FRAME_MAX: usize = 2048;
 /// Most frames that are thrown away in one search for the next good one. Beyond it the search says
 /// "none"; what is left is found at the next.
 const DISCARDS_MAX: usize = 1024;
+/// Between two times at which counters are told to other threads; asking the kernel for its own
+/// costs a system call for each port.
+pub const PUBLISH_SPACING: Duration = Duration::from_millis(500);
 
 /// What a port's socket is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,29 +71,6 @@ pub struct PortSpec {
     pub served: bool,
 }
 
-/// What was counted on a port since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortCounters {
-    /// Frames handed over.
-    pub received: u64,
-    /// Frames that passed the filter and found no room in the socket.
-    pub dropped_by_kernel: u64,
-    /// Frames longer than [`FRAME_MAX`], in or out.
-    pub too_long: u64,
-    /// Frames that left.
-    pub sent: u64,
-    /// Frames that the lease guard refused (D9).
-    pub refused: u64,
-    /// Frames for which there was no room, or that failed otherwise.
-    pub no_room: u64,
-    /// Frames that were not sent because the port had no carrier.
-    pub no_carrier: u64,
-    /// Times the port was opened again.
-    pub reopened: u64,
-    /// Times that failed; the interface was not there.
-    pub reopen_failed: u64,
-}
-
 /// The sockets of all ports.
 pub struct PacketPorts {
     ports: Vec<Port>,
@@ -94,6 +78,8 @@ pub struct PacketPorts {
     watch: AsyncFd<OwnedFd>,
     time: Monotonic,
     board: CarrierBoard,
+    published: Arc<CounterBoard>,
+    publish_at: Instant,
     /// The port that is looked at next: each gets its turn, however much one of them hears.
     cursor: usize,
     buffer: Box<[u8; FRAME_MAX]>,
@@ -124,6 +110,8 @@ impl PacketPorts {
             watch: raw::register(epoll, Interest::READABLE)?,
             time,
             board: board.clone(),
+            published: Arc::new(CounterBoard::new(specs.iter().map(|spec| spec.id))),
+            publish_at: Instant::ORIGIN,
             cursor: 0,
             buffer: Box::new([0; FRAME_MAX]),
         })
@@ -133,6 +121,22 @@ impl PacketPorts {
     pub fn counters(&mut self) -> Vec<(PortId, PortCounters)> {
         let counted = |port: &mut Port| (port.spec.id, port.counters());
         self.ports.iter_mut().map(counted).collect()
+    }
+
+    /// The same for other threads, at most [`PUBLISH_SPACING`] old while frames are taken.
+    pub fn published(&self) -> Arc<CounterBoard> {
+        Arc::clone(&self.published)
+    }
+
+    fn publish(&mut self) {
+        let now = self.time.now();
+        if now < self.publish_at {
+            return;
+        }
+        self.publish_at = now.after(PUBLISH_SPACING);
+        for (id, counters) in self.counters() {
+            self.published.publish(id, counters);
+        }
     }
 
     /// Whether some socket has a frame, or an error, waiting.
@@ -195,6 +199,7 @@ impl Frames for PacketPorts {
                 Taken::None => empty += 1,
             }
         }
+        self.publish();
         None
     }
 

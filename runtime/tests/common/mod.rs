@@ -10,7 +10,6 @@
 )]
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -87,10 +86,18 @@ impl Far {
         self.0.id()
     }
 
+    /// A program to run there.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["-n", "-t", &self.pid().to_string()])
+            .arg(program);
+        command
+    }
+
     /// Runs `ip` there.
     pub(crate) fn ip(&self, arguments: &str) {
-        let mut command = Command::new("nsenter");
-        command.args(["-n", "-t", &self.pid().to_string(), "ip"]);
+        let mut command = self.command("ip");
         let status = command.args(arguments.split_whitespace()).status();
         let status = status.expect("this test needs nsenter of util-linux");
         assert!(status.success(), "far ip {arguments}");
@@ -102,37 +109,6 @@ impl Drop for Far {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Sends a frame of any length past everything that would refuse it.
-pub(crate) fn send_raw(name: &str, frame: &[u8]) {
-    let flags = rustix::net::SocketFlags::CLOEXEC;
-    let (family, kind) = (
-        rustix::net::AddressFamily::PACKET,
-        rustix::net::SocketType::RAW,
-    );
-    let socket = rustix::net::socket_with(family, kind, flags, None).expect("a packet socket");
-    let index =
-        rustix::net::netdevice::name_to_index(&socket, name).expect("an interface of that name");
-    // SAFETY: sockaddr_ll is plain data for which all zeros is valid.
-    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    to.sll_family = libc::AF_PACKET as u16;
-    to.sll_ifindex = index.cast_signed();
-    to.sll_halen = 6;
-    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: frame and address are live, and the lengths are their own.
-    let sent = unsafe {
-        let to = (&raw const to).cast();
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            to,
-            len,
-        )
-    };
-    assert_eq!(usize::try_from(sent), Ok(frame.len()), "raw frame sent");
 }
 
 /// A runtime as the driver has one, on this thread.

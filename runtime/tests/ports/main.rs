@@ -9,6 +9,7 @@ mod clock;
 mod links;
 mod packet;
 mod priority;
+mod raw;
 mod settings;
 
 use std::time::Duration;

@@ -12,7 +12,8 @@ use steadfast_core::{MacAddr, PortId};
 use steadfast_shell::env::{Clock, Frames, Links, Sent};
 
 use super::{DEADLINE, cable, next, port, settled};
-use crate::common::{ip, runtime, send_raw};
+use crate::common::{ip, runtime};
+use crate::raw::send_raw;
 
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 const A: PortId = PortId(0);

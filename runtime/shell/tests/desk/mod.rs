@@ -232,6 +232,7 @@ impl Journal for Desk {
             Entry::Input(other) => format!("{other:?}"),
             Entry::Effect(Effect::Transmit { .. }) => return,
             Entry::Effect(other) => format!("{other:?}"),
+            Entry::Replaced(_) => "configuration replaced".to_owned(),
             Entry::Status(status) => format!("{:?}", status.role),
         };
         self.0.journal.borrow_mut().push((at, text));

@@ -1,0 +1,143 @@
+//! What a daemon that is gone left in the kernel, removed: table, keeper, tagged addresses.
+//!
+//! A killed daemon leaves its fence standing on purpose; the next one takes it over. This is for
+//! the case that none will come. A running daemon is never unfenced unasked: its lock is held
+//! meanwhile, so none can start either. The limit: a kernel before 5.18 forgets the tag, and then
+//! only the addresses of the configuration are known to be ours.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Verdict, config};
+use crate::config::{Loaded, Offline, load};
+use crate::daemon::{Lock, Machine};
+use crate::linux::addresses::{AddressError, Addresses};
+use crate::linux::fence::{self, FenceError};
+
+/// The configuration looked at when none is named.
+const CONFIG: &str = "/etc/steadfast/steadfast.toml";
+/// Where sockets are when no configuration says so.
+const RUNTIME_DIR: &str = "/run/steadfast";
+
+/// Whose leftovers.
+#[derive(Debug, Args)]
+pub(super) struct Unfence {
+    /// Where the daemon's sockets were; usually as the configuration says
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// The daemon's configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Even while a daemon runs; it sets the fence up again within a second
+    #[arg(long)]
+    force: bool,
+}
+
+/// Removes, and says what was there.
+pub(super) fn unfence(
+    asked: &Unfence,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Verdict> {
+    let named = asked.config.as_deref();
+    let usual = Path::new(CONFIG);
+    let file = named.or_else(|| usual.exists().then_some(usual));
+    let loaded = match file.map(|file| load(file, &Offline)) {
+        Some(Err(report)) if named.is_some() => return config::refused(&report, err),
+        Some(Err(_)) => {
+            writeln!(err, "note: {CONFIG} has mistakes and was not used")?;
+            None
+        }
+        Some(Ok(loaded)) => Some(loaded),
+        None => None,
+    };
+    let told = loaded
+        .as_ref()
+        .map(|loaded| loaded.daemon.runtime_dir.clone());
+    let folder = asked.runtime_dir.clone().or(told);
+    let folder = folder.unwrap_or_else(|| PathBuf::from(RUNTIME_DIR));
+    let lock = if asked.force || !folder.exists() {
+        None
+    } else {
+        match Lock::take(&folder) {
+            Ok(lock) => Some(lock),
+            Err(why) => return locked(&why, err),
+        }
+    };
+    let verdict = remove(&folder, loaded.as_ref(), out, err);
+    drop(lock);
+    verdict
+}
+
+fn locked(why: &io::Error, err: &mut dyn Write) -> io::Result<Verdict> {
+    let cure = match why.kind() {
+        io::ErrorKind::WouldBlock => "stop it, which unfences too; or say --force",
+        _ => "run it as root",
+    };
+    writeln!(err, "error: {why}\n cure: {cure}")?;
+    Ok(Verdict::Refused)
+}
+
+fn remove(
+    folder: &Path,
+    loaded: Option<&Loaded>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Verdict> {
+    // Addresses first: between the two steps they are fenced, and never in the open.
+    let swept = sweep(loaded, out);
+    let fenced = fence::remove(folder);
+    match &fenced {
+        Ok(true) => writeln!(out, "removed the fence: table netdev {}", fence::TABLE)?,
+        Ok(false) => {}
+        Err(why) => say(why, err)?,
+    }
+    let count = match swept {
+        Ok(count) => Some(count),
+        Err(Trouble::Output(why)) => return Err(why),
+        Err(Trouble::Kernel(why)) => {
+            writeln!(err, "error: {why}")?;
+            None
+        }
+    };
+    match (count, fenced) {
+        (Some(0), Ok(false)) => {
+            writeln!(out, "nothing was there to remove")?;
+            Ok(Verdict::Done)
+        }
+        (Some(_), Ok(_)) => Ok(Verdict::Done),
+        (None, _) | (_, Err(_)) => Ok(Verdict::Refused),
+    }
+}
+
+fn say(why: &FenceError, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "error: {why}")
+}
+
+enum Trouble {
+    Kernel(AddressError),
+    Output(io::Error),
+}
+
+impl From<AddressError> for Trouble {
+    fn from(why: AddressError) -> Self {
+        Self::Kernel(why)
+    }
+}
+
+/// How many addresses of ours there were.
+fn sweep(loaded: Option<&Loaded>, out: &mut dyn Write) -> Result<usize, Trouble> {
+    let ports = loaded.iter().flat_map(|loaded| &loaded.config.ports);
+    let virtuals = ports.flat_map(|port| port.virtuals.iter().copied());
+    let mut addresses = Addresses::open(virtuals).map_err(AddressError::from)?;
+    let machine = Machine::look().map_err(AddressError::from)?;
+    let swept = addresses.sweep()?;
+    for leftover in &swept {
+        let interface = machine.name(leftover.index).unwrap_or("an interface");
+        let said = writeln!(out, "removed {} from {interface}", leftover.address);
+        said.map_err(Trouble::Output)?;
+    }
+    Ok(swept.len())
+}

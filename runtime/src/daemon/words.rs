@@ -1,0 +1,87 @@
+//! Alerts in words: the same in the log and in status.
+
+use steadfast_core::NodeId;
+use steadfast_core::effect::Alert;
+use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
+
+/// What an alert says. `name` says how a node is called.
+pub(super) fn alert(alert: &Alert, name: impl Fn(NodeId) -> String) -> String {
+    match *alert {
+        Alert::AddressConflict { address, mac } => format!(
+            "{mac}, no node of ours, answers for the virtual address {address}: find it and take \
+             the address from it"
+        ),
+        Alert::ApplyFailed => {
+            "the kernel refused what the role demands; the lines before this say what".to_owned()
+        }
+        Alert::DuplicateNodeId => {
+            "another node sends with this node's id: give each its own [node] id".to_owned()
+        }
+        Alert::FenceDamaged => {
+            "the fence was damaged: some other program changes nf_tables tables".to_owned()
+        }
+        Alert::ForeignSpeaker(speaker) => foreign(speaker),
+        Alert::Pacified => {
+            "barred after repeated unclean boots; `steadfastctl clear-pacified` ends it".to_owned()
+        }
+        Alert::PeerDown { peer } => format!("{} is dead", name(peer)),
+        Alert::PeerUp { peer } => format!("{} lives again", name(peer)),
+        Alert::SameRole { peer } => {
+            format!(
+                "{} is configured with the same role as this node",
+                name(peer)
+            )
+        }
+        Alert::ServingPacified => {
+            "every node is barred after repeated boots; this one serves all the same".to_owned()
+        }
+        Alert::SplitBrain { peer } => format!("{} was active at the same time", name(peer)),
+        Alert::StoreFailed => {
+            "the node's record could not be stored: see that [daemon] state_dir has room and can \
+             be written"
+                .to_owned()
+        }
+    }
+}
+
+fn foreign(speaker: ForeignSpeaker) -> String {
+    let ForeignSpeaker {
+        protocol,
+        virtual_id,
+        priority,
+        source,
+    } = speaker;
+    let protocol = match protocol {
+        ForeignProtocol::Carp => "CARP",
+        ForeignProtocol::Vrrp2 => "VRRP version 2",
+        ForeignProtocol::Vrrp3 => "VRRP version 3",
+    };
+    format!(
+        "{source} speaks {protocol} with virtual id {virtual_id} and priority {priority} on a \
+         served segment: change [cluster] virtual_router, or stop it"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node is called by its name, a stranger by its address and with what helps.
+    #[test]
+    fn words_of_alerts_name_whom_they_are_about() {
+        let name = |node: NodeId| format!("gw{}", node.0);
+        let down = alert(&Alert::PeerDown { peer: NodeId(2) }, name);
+        assert_eq!(down, "gw2 is dead");
+        let speaker = ForeignSpeaker {
+            protocol: ForeignProtocol::Vrrp3,
+            virtual_id: 51,
+            priority: 100,
+            source: steadfast_core::MacAddr([0, 0, 0x5e, 0, 1, 51]),
+        };
+        let told = alert(&Alert::ForeignSpeaker(speaker), name);
+        assert!(
+            told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"),
+            "{told}"
+        );
+    }
+}

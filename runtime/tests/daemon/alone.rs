@@ -1,0 +1,66 @@
+//! One daemon: its end by a kill and its next life, and disks that refuse.
+
+use crate::gateways::{Gateway, pair};
+
+/// After a kill the next life sweeps what the last one left, serves again, and both lives can be
+/// told apart in the journal.
+#[test]
+fn alone_killed_daemon_starts_again_and_sweeps() {
+    if !inside_own_namespace!("alone_killed_daemon_starts_again_and_sweeps") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    let mut first = gateway.start();
+    first.says("active:");
+    assert!(gateway.holds());
+    first.kill();
+    assert!(gateway.holds(), "left behind");
+    let mut second = gateway.start();
+    second.says("removed 10.0.1.1, left behind by an earlier life");
+    second.says("active:");
+    assert!(gateway.holds());
+    second.stop();
+    gateway.is_clean();
+    let journal = gateway.folder.join("state/journal");
+    let (code, said) = gateway.ctl(&format!("journal verify {}", journal.display()));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("not ended in order"),
+        "the first life: {said}"
+    );
+    assert!(said.contains("start, ended in order"), "the second: {said}");
+}
+
+/// A state directory without room, or read-only: the daemon serves all the same, and says so in log
+/// and status.
+#[test]
+fn alone_refusing_disk_is_told_and_costs_no_service() {
+    if !inside_own_namespace!("alone_refusing_disk_is_told_and_costs_no_service") {
+        return;
+    }
+    let [full, read_only] = pair();
+    refusing(&full, "size=4k");
+    refusing(&read_only, "ro");
+}
+
+fn refusing(gateway: &Gateway, option: &str) {
+    let state = gateway.folder.join("state");
+    std::fs::create_dir_all(&state).expect("a folder");
+    let state = state.display();
+    let script = format!("mount -t tmpfs -o {option} none {state} && exec \"$@\"");
+    let mut daemon = gateway.start_by(&["unshare", "-m", "sh", "-c", &script, "sh"]);
+    daemon.says("alert: the node's record could not be stored");
+    daemon.says("active:");
+    assert!(gateway.holds());
+    let told = gateway.status();
+    let daemon_says = &told["daemon"];
+    let alerts = daemon_says["alerts"].to_string();
+    assert!(alerts.contains("could not be stored"), "{alerts}");
+    let failed = &daemon_says["counters"]["journal_failed"];
+    assert!(
+        failed.as_u64().is_some_and(|count| count > 0),
+        "{daemon_says}"
+    );
+    daemon.stop();
+    gateway.is_clean();
+}

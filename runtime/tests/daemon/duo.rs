@@ -1,0 +1,149 @@
+//! Two daemons: who serves, how the role moves, and what each end leaves behind.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::gateways::{Daemon, Gateway, pair};
+
+/// Both, the first of them active.
+fn running() -> ([Gateway; 2], Daemon, Daemon) {
+    let gateways = pair();
+    let mut first = gateways[0].start();
+    first.says("active:");
+    let mut second = gateways[1].start();
+    second.says("standby:");
+    (gateways, first, second)
+}
+
+/// One serves and one stands by; `release` moves the role and every address, and both say why.
+#[test]
+fn duo_release_moves_the_role() {
+    if !inside_own_namespace!("duo_release_moves_the_role") {
+        return;
+    }
+    let ([a, b], mut first, mut second) = running();
+    assert!(a.holds() && !b.holds());
+    let (code, said) = a.ctl("release");
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "release: a peer has the role now\n")
+    );
+    second.says("active:");
+    first.says("standby:");
+    assert!(b.holds() && !a.holds());
+    let (_, told) = b.ctl("status");
+    assert!(told.starts_with("gw2 (node 2): ACTIVE since"), "{told}");
+    let counters = &b.status()["daemon"]["counters"];
+    assert!(
+        counters["ha0_received"]
+            .as_u64()
+            .is_some_and(|count| count > 0),
+        "{counters}"
+    );
+    let (code, said) = a.ctl("release");
+    assert_eq!(code, Some(1), "a standby has nothing to release: {said}");
+    first.stop();
+    second.stop();
+    a.is_clean();
+    b.is_clean();
+}
+
+/// The active is killed: the other one has the addresses; the dead one's keeper holds the fence,
+/// and `unfence` removes everything. A living daemon is not unfenced.
+#[test]
+fn duo_killed_active_is_replaced_and_unfenced() {
+    if !inside_own_namespace!("duo_killed_active_is_replaced_and_unfenced") {
+        return;
+    }
+    let ([a, b], first, mut second) = running();
+    first.kill();
+    second.says("active:");
+    assert!(b.holds());
+    assert!(
+        a.holds(),
+        "nobody was there to remove them, and they are fenced"
+    );
+    let (code, said) = b.unfence();
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("steadfastd runs already, as process"),
+        "{said}"
+    );
+    let (code, said) = a.unfence();
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "removed 10.0.1.1 from lan0",
+        "removed the fence: table netdev steadfast",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!a.holds());
+    let (code, said) = a.unfence();
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "nothing was there to remove\n")
+    );
+    second.says("alert: gw1 is dead");
+    let alerts = b.status()["daemon"]["alerts"].to_string();
+    assert!(alerts.contains("ago: gw1 is dead"), "{alerts}");
+    second.stop();
+    b.is_clean();
+}
+
+/// SIGTERM hands the role over before the daemon ends, and nothing of it is left; what it recorded
+/// replays bit for bit, without and with the standby's whole life.
+#[test]
+fn duo_terminated_active_hands_over_and_leaves_nothing() {
+    if !inside_own_namespace!("duo_terminated_active_hands_over_and_leaves_nothing") {
+        return;
+    }
+    let ([a, b], first, mut second) = running();
+    first.stop();
+    let why = second.says("active:");
+    assert!(
+        !why.contains("answered"),
+        "by consent and not by suspicion: {why}"
+    );
+    assert!(b.holds());
+    a.is_clean();
+    second.stop();
+    b.is_clean();
+    for gateway in [&a, &b] {
+        let journal = gateway.folder.join("state/journal");
+        let (code, said) = gateway.ctl(&format!(
+            "journal replay {} --config {}",
+            journal.display(),
+            gateway.file().display()
+        ));
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("equal: "), "{said}");
+        let (_, said) = gateway.ctl(&format!("journal verify {}", journal.display()));
+        assert!(
+            said.contains("0 lost, from its start, ended in order"),
+            "{said}"
+        );
+    }
+}
+
+/// The active is stopped for half its lease, as a hypervisor does: nobody's role changes.
+#[test]
+fn duo_short_stall_changes_no_role() {
+    if !inside_own_namespace!("duo_short_stall_changes_no_role") {
+        return;
+    }
+    let ([a, b], first, second) = running();
+    let since = || [&a, &b].map(|gateway| gateway.status()["status"]["since"].clone());
+    let before = since();
+    first.signal(Signal::STOP);
+    // The fault itself: so long is the stall.
+    std::thread::sleep(Duration::from_millis(150));
+    first.signal(Signal::CONT);
+    // The answer comes from a driver that has judged since.
+    let age = |gateway: &Gateway| gateway.status()["status"]["peers"][0]["age"].clone();
+    assert!(age(&a).is_object() && age(&b).is_object());
+    assert_eq!(since(), before);
+    assert!(a.holds() && !b.holds());
+    first.stop();
+    second.stop();
+}
