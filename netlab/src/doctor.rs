@@ -42,6 +42,19 @@ pub struct Finding {
     pub cure: String,
 }
 
+/// The hidden first argument of a worker that examines.
+pub(crate) const LAB_DOCTOR: &str = "lab-doctor";
+
+/// Examines in a lab of its own.
+pub fn see() -> Vec<Finding> {
+    visit(|| crate::play::in_lab(LAB_DOCTOR, &()))
+}
+
+/// The worker.
+pub(crate) fn main() -> std::process::ExitCode {
+    crate::play::answer_from_lab(|(): &()| examine())
+}
+
 /// What a feature is needed for, when it does not work.
 const LOADS_MODULE: &str = "load the kernel module once as root (modprobe), or do without";
 const AS_ROOT: &str = "run as root, or do without";

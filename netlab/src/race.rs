@@ -269,7 +269,7 @@ fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
 
 /// The value below which this share of the sorted values lies, between neighbours in proportion;
 /// zero of none.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * sorted.len().saturating_sub(1) as f64;
     let below = place.floor();
     // The place is within the list, far below where a float loses whole numbers.

@@ -7,7 +7,7 @@ use std::thread;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::verbs::{bench, check, explore, qualify, replay, run, sweep};
+use crate::verbs::{bench, check, doctor, explore, qualify, replay, run, sweep};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -31,10 +31,12 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Measure: the simulator's speed
+    /// Measure: the simulator's speed, and failover against other daemons
     Bench(bench::Args),
     /// Read scenario files and say what is wrong with them
     Check(check::Args),
+    /// Say what this machine can run in the lab, and what helps where it cannot
+    Doctor(doctor::Args),
     /// Try every interleaving of a few faults on the production core
     Explore(explore::Args),
     /// List the scenarios that are built in

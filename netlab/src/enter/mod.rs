@@ -34,6 +34,7 @@ use rustix::process::{Pid, Signal, WaitIdOptions, getegid, geteuid, getpid, wait
 use rustix::thread::gettid;
 
 use crate::bench::LAB_LAP;
+use crate::doctor::LAB_DOCTOR;
 use crate::error::LabError;
 use crate::play::LAB_PLAY;
 use crate::sys::{self, Child, Spawn};
@@ -59,6 +60,9 @@ pub fn entry<I: IntoIterator<Item = OsString>>(args: I) -> Option<ExitCode> {
     }
     if first == LAB_PLAY {
         return Some(crate::play::main());
+    }
+    if first == LAB_DOCTOR {
+        return Some(crate::doctor::main());
     }
     if first == LAB_LAP {
         return Some(crate::bench::main());

@@ -6,6 +6,7 @@ use super::Streams;
 use crate::ending::Ending;
 use crate::problem::Problem;
 
+mod failover;
 mod sim;
 
 /// What to measure.
@@ -18,6 +19,8 @@ pub(crate) struct Args {
 /// The benches.
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Failover against other daemons, in namespaces: outage, losses, two owners, fault by fault
+    Failover(failover::Args),
     /// The speed of the world `fast`: simulated seconds and frame hops for a second of processor
     Sim(sim::Args),
 }
@@ -25,6 +28,7 @@ enum What {
 /// Measures and tells.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
     match &args.what {
+        What::Failover(args) => failover::run(args, streams),
         What::Sim(args) => sim::run(args, streams),
     }
 }

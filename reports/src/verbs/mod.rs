@@ -11,6 +11,7 @@ use crate::problem::Problem;
 
 pub(crate) mod bench;
 pub(crate) mod check;
+pub(crate) mod doctor;
 pub(crate) mod explore;
 mod list;
 pub(crate) mod qualify;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Proble
         Some(Verb::Replay(args)) => replay::run(args, streams),
         Some(Verb::Run(args)) => run::run(args, streams),
         Some(Verb::Schema) => schema::run(streams),
+        Some(Verb::Doctor(args)) => doctor::run(args, streams),
         Some(Verb::Explore(args)) => explore::run(args, streams),
         Some(Verb::Sweep(args)) => sweep::run(args, streams),
     }

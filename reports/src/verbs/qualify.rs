@@ -17,11 +17,14 @@ use crate::catalogue::{self, CATALOGUE, IMPOSSIBLE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
 use crate::junit::{Case, CaseResult, Suite};
+use crate::lab;
 use crate::pool;
 use crate::problem::Problem;
 use crate::runs::{self, Run};
 use crate::summary::{NotRun, Record, Summary, Theory};
 use crate::words::{self, counted};
+
+mod in_lab;
 
 /// Where the report goes unless told otherwise.
 const FOLDER: &str = "steadfast-report";
@@ -33,9 +36,6 @@ const SEEDS_LONG: u32 = 1;
 const SEEDS_IMPOSSIBLE: u64 = 200;
 /// Failing runs shown for each scenario; the rest stands in the report.
 const FAILURES_SHOWN: usize = 3;
-/// What the world `lab` needs.
-const LAB_NEEDS: &str = "needs the runtime, which this build does not have";
-
 /// Where to report.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -45,6 +45,12 @@ pub(crate) struct Args {
     /// How many threads [default: as many as can run at once]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// Play in the simulated world alone; the lab is then not run
+    #[arg(long)]
+    no_lab: bool,
+    /// The daemon under test in the lab [default: the one built from the same sources]
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
 }
 
 impl Default for Args {
@@ -52,6 +58,8 @@ impl Default for Args {
         Self {
             report: PathBuf::from(FOLDER),
             jobs: None,
+            no_lab: false,
+            daemon: None,
         }
     }
 }
@@ -89,12 +97,17 @@ fn campaign(
     for scenario in impossible {
         streams.print(&campaign.show_impossible(scenario))?;
     }
-    let lab = NotRun {
-        scenario: None,
-        world: "lab".to_owned(),
-        reason: LAB_NEEDS.to_owned(),
-    };
-    streams.print(&campaign.leave_out(LAB, lab))?;
+    if args.no_lab {
+        let lab = NotRun {
+            scenario: None,
+            world: World::Lab.name().to_owned(),
+            reason: "not wanted (--no-lab)".to_owned(),
+        };
+        streams.print(&campaign.leave_out(LAB, lab))?;
+    } else {
+        let daemon = lab::daemon(args.daemon.as_deref())?;
+        campaign.visit_lab(kept, &daemon, streams)?;
+    }
     streams.print(&campaign.totals())?;
     let worst = campaign.worst;
     let folder = campaign
@@ -383,6 +396,8 @@ mod tests {
         let args = Args {
             report: folder.clone(),
             jobs: None,
+            no_lab: true,
+            daemon: None,
         };
         let fails = scenario(include_str!("../../tests/data/fails.toml"));
         let kept = [
@@ -407,7 +422,7 @@ mod tests {
             "FAIL            fails      2 runs",
             "skipped: not run: needs a real kernel\n",
             "as theory says  fails    fails at seed 0: outage\n",
-            "lab: not run: needs the runtime, which this build does not have\n",
+            "lab: not run: not wanted (--no-lab)\n",
             "4 runs: 2 passed, 2 failed, 0 unknown; 1 of 1 impossible as theory says; 2 not run\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
