@@ -95,7 +95,7 @@ fn play(
     }
     let mut verdict = Verdict::Done;
     for life in &reading.lives {
-        let outcome = replay(life, loaded.config.keys.clone());
+        let outcome = replay(life, &loaded.config.keys);
         writeln!(out, "{}\n  {outcome}", life.facts)?;
         match outcome {
             Outcome::Equal { .. } | Outcome::Gap { .. } | Outcome::NoStart => {}

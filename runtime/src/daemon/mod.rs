@@ -231,7 +231,7 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
         frames.published(),
     );
     let fence = dataplane.support().to_string();
-    let report = Report::new(loaded, time, parts, fence, restored.notes);
+    let report = Report::new(loaded, time, parts, fence, &restored.notes);
     let report = Arc::new(report);
     let control = control(&report, &orders, &statuses)?;
     service::tell(statuses, raised, Arc::clone(&report))
