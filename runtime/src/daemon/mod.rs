@@ -1,10 +1,10 @@
 //! The daemon: from a configuration file to a node that runs.
 //!
 //! The order matters. First everything that may refuse: configuration, lock, rivals, settings,
-//! fence. Then leftovers of an earlier life go, and the threads come: kernel, links, store, journal,
-//! control. Last the driver, on this thread, with precedence over everything else. At the end, and
-//! after a start that failed half-way, everything is given back: no address and no fence is left
-//! behind. A killed daemon leaves its fence to the keeper.
+//! fence. Then leftovers of an earlier life go, and the threads come: kernel, links, store,
+//! journal, control. Last the driver, on this thread, with precedence over everything else. At the
+//! end, and after a start that failed half-way, everything is given back: no address and no fence
+//! is left behind. A killed daemon leaves its fence to the keeper.
 
 mod error;
 mod lock;

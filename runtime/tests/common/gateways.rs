@@ -240,6 +240,8 @@ pub(crate) fn count(status: &Value, name: &str) -> u64 {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        // A story may have left a broken one.
+        self.configure(|text| text);
         let (_, said) = self.ctl(&format!(
             "unfence --force --config {}",
             self.file().display()
