@@ -86,7 +86,7 @@ enum Verb {
         json: bool,
     },
     /// Write a first configuration and its secret, or join another node's cluster.
-    Init(config::Init),
+    Init(Box<config::Init>),
     /// Read the flight recorder's files.
     Journal {
         #[command(subcommand)]
@@ -202,7 +202,7 @@ fn carry_out(
             }
             Ok(Verdict::Done)
         }
-        Verb::Init(asked) => Ok(config::write(asked, out, err)?),
+        Verb::Init(asked) => Ok(config::write(*asked, out, err)?),
         Verb::Journal { verb } => Ok(recording::carry_out(&verb, out, err)?),
         Verb::Maintenance { state } => {
             let on = matches!(state, Switch::On);

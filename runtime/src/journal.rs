@@ -134,8 +134,8 @@ struct Message {
     body: Vec<u8>,
 }
 
-/// The driver's end of the recorder. Dropping it closes it, as [`Recorder::close`] does: whoever ends
-/// by an error leaves its last entries too.
+/// The driver's end of the recorder. Dropping it closes it, as [`Recorder::close`] does: an
+/// end by an error keeps its last entries too.
 #[derive(Debug)]
 pub struct Recorder {
     /// None once the recorder is closed.

@@ -8,8 +8,8 @@
 //! put into a mailbox.
 //!
 //! The hard case is a frame that the lease guard refuses. It is the kernel's word that the role is
-//! lost (D9), so the node hears it as soon as the frames of the same message have been tried, before
-//! anything else.
+//! lost (D9), so the node hears it as soon as the frames of the same message have been tried,
+//! before anything else.
 
 use std::collections::BTreeMap;
 use std::io;

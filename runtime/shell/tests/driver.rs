@@ -1,5 +1,7 @@
 //! The driver keeps its promises: order, no waiting, and the kernel's word at once.
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic is a verdict")]
+
 use std::time::Duration;
 
 use steadfast_core::effect::{Command, Forwarding};

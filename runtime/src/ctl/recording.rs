@@ -32,7 +32,8 @@ pub(super) enum JournalVerb {
     },
 }
 
-/// Carries it out. A life that cannot be replayed to its end is said so, and is no failure. A directory that cannot be listed is refused like a damaged recording.
+/// Carries it out. A life that cannot be replayed to its end is said so, and is no failure. A
+/// directory that cannot be listed is refused like a damaged recording.
 pub(super) fn carry_out(
     verb: &JournalVerb,
     out: &mut dyn Write,
@@ -95,7 +96,7 @@ fn play(
     }
     let mut verdict = Verdict::Done;
     for life in &reading.lives {
-        let outcome = replay(life, loaded.config.keys.clone());
+        let outcome = replay(life, &loaded.config.keys);
         writeln!(out, "{}\n  {outcome}", life.facts)?;
         match outcome {
             Outcome::Equal { .. } | Outcome::Gap { .. } | Outcome::NoStart => {}

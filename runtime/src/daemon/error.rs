@@ -46,7 +46,10 @@ pub enum StartError {
         cure: &'static str,
     },
     /// Another daemon runs.
-    #[error("{error}; stop it first, or give this one its own [daemon] runtime_dir ({})", folder.display())]
+    #[error(
+        "{error}; stop it first, or give this one its own [daemon] runtime_dir ({})",
+        folder.display()
+    )]
     Running {
         /// Which.
         error: io::Error,

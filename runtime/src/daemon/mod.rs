@@ -1,10 +1,10 @@
 //! The daemon: from a configuration file to a node that runs.
 //!
 //! The order matters. First everything that may refuse: configuration, lock, rivals, settings,
-//! fence. Then leftovers of an earlier life go, and the threads come: kernel, links, store, journal,
-//! control. Last the driver, on this thread, with precedence over everything else. At the end, and
-//! after a start that failed half-way, everything is given back: such a daemon leaves no address and
-//! no fence behind; a killed one leaves its fence to the keeper.
+//! fence. Then leftovers of an earlier life go, and the threads come: kernel, links, store,
+//! journal, control. Last the driver, on this thread, with precedence over everything else. At the
+//! end, and after a start that failed half-way, everything is given back: no address and no fence
+//! is left behind. A killed daemon leaves its fence to the keeper.
 
 mod error;
 mod lock;
@@ -47,7 +47,7 @@ use crate::linux::sysctl::{Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
 use report::Report;
 
-/// Alerts on their way to the log. Beyond this they are dropped; the status shows them all the same.
+/// Alerts on their way to log and status. Beyond this they are dropped.
 const ALERTS_MAX: usize = 256;
 
 /// Runs until it is ordered to end.
@@ -193,7 +193,7 @@ fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
 /// What a configuration means for the fence, whenever it is asked.
 fn fence_specs(keeper: PathBuf) -> impl Fn(&Config) -> FenceSpec + Send + 'static {
     move |config| {
-        // Interfaces that cannot be listed have no addresses: then nothing of theirs is let through.
+        // Interfaces that cannot be listed have no addresses: nothing of theirs is let through.
         let machine = Machine::look().unwrap_or_default();
         fence_spec(config, &machine, &keeper)
     }
@@ -231,7 +231,7 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
         frames.published(),
     );
     let fence = dataplane.support().to_string();
-    let report = Report::new(loaded, time, parts, fence, restored.notes);
+    let report = Report::new(loaded, time, parts, fence, &restored.notes);
     let report = Arc::new(report);
     let control = control(&report, &orders, &statuses)?;
     service::tell(statuses, raised, Arc::clone(&report))

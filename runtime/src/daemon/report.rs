@@ -45,7 +45,7 @@ impl Report {
         time: Monotonic,
         (plane, journal, ports): (Arc<PlaneCounters>, Arc<Counters>, Arc<CounterBoard>),
         fence: String,
-        restored: Vec<Note>,
+        restored: &[Note],
     ) -> Self {
         let words = loaded.notes.iter().map(|note| note.text.clone());
         let notes = words.chain(restored.iter().map(ToString::to_string));

@@ -76,8 +76,8 @@ fn reload(orders: &Orders, report: &Report) {
     }
 }
 
-/// Alerts, and each change of the role with its reason, go to the log; the service manager learns that the
-/// daemon is ready, what it is, and, in time, that its driver still runs.
+/// Alerts, and each change of the role with its reason, go to the log; the service manager learns
+/// that the daemon is ready, what it is, and, in time, that its driver still runs.
 ///
 /// # Errors
 /// The thread cannot be started.

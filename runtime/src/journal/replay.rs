@@ -44,11 +44,11 @@ pub enum Outcome {
 }
 
 /// Feeds a life to a fresh node that holds `keys`, and says where it first does something else.
-pub fn replay(life: &Life, keys: KeyRing) -> Outcome {
+pub fn replay(life: &Life, keys: &KeyRing) -> Outcome {
     if !life.from_start {
         return Outcome::NoStart;
     }
-    let begun = match config(&life.facts.config, &keys) {
+    let begun = match config(&life.facts.config, keys) {
         Ok(config) => config,
         Err(why) => return Outcome::WrongKeys(why),
     };
@@ -73,7 +73,7 @@ pub fn replay(life: &Life, keys: KeyRing) -> Outcome {
                 Some(replayed) => return differs(place, None, Some(replayed)),
                 None => continue,
             },
-            Stored::Config(facts) => match config(facts, &keys) {
+            Stored::Config(facts) => match config(facts, keys) {
                 Ok(config) => {
                     // What the node refused then it refuses now, and nothing changes.
                     let _ = node.replace_config(entry.at, config);

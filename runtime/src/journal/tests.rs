@@ -39,7 +39,7 @@ fn journal_replay_is_exact_and_finds_a_changed_byte() {
     record_a_takeover(&settings);
     let mut life = only_life(&scratch.0);
     assert!(life.ended() && life.from_start);
-    let outcome = replay(&life, keys(1));
+    let outcome = replay(&life, &keys(1));
     let Outcome::Equal { inputs, effects } = outcome else {
         panic!("{outcome:?}");
     };
@@ -58,7 +58,7 @@ fn journal_replay_is_exact_and_finds_a_changed_byte() {
     // The last frame before the peer died: without it, the suspicion begins at another time.
     let frame = frames.last().expect("frames");
     *frame.last_mut().expect("bytes") ^= 1;
-    let outcome = replay(&life, keys(1));
+    let outcome = replay(&life, &keys(1));
     assert!(matches!(outcome, Outcome::Differs { .. }), "{outcome:?}");
 }
 
@@ -68,7 +68,7 @@ fn journal_replay_needs_the_right_keys_and_files_hold_none() {
     let scratch = Scratch::new("journal");
     record_a_takeover(&Settings::new(scratch.0.clone()));
     let life = only_life(&scratch.0);
-    let outcome = replay(&life, keys(0));
+    let outcome = replay(&life, &keys(0));
     assert!(matches!(outcome, Outcome::WrongKeys(_)), "{outcome:?}");
     for (_, path) in writer::files(&scratch.0).expect("files") {
         let bytes = fs::read(path).expect("a file");
@@ -122,7 +122,7 @@ fn journal_torn_tail_is_read_up_to_the_tear() {
         );
         assert!(!life.ended(), "cut by {cut}");
     }
-    let outcome = replay(&only_life(&scratch.0), keys(1));
+    let outcome = replay(&only_life(&scratch.0), &keys(1));
     assert!(matches!(outcome, Outcome::Equal { .. }), "{outcome:?}");
 }
 
@@ -185,7 +185,7 @@ fn journal_overflow_is_counted_and_stands_as_a_gap() {
         [usize::try_from(fit - 1).expect("a place")],
         "where it was lost"
     );
-    let outcome = replay(&life, keys(1));
+    let outcome = replay(&life, &keys(1));
     assert!(
         matches!(outcome, Outcome::Gap { hole: None, .. }),
         "{outcome:?}"
@@ -211,7 +211,7 @@ fn journal_ring_keeps_its_bounds_and_says_what_is_gone() {
     }
     let life = only_life(&scratch.0);
     assert!(!life.from_start && life.ended() && life.holes().count() == 0);
-    assert_eq!(replay(&life, keys(1)), Outcome::NoStart);
+    assert_eq!(replay(&life, &keys(1)), Outcome::NoStart);
     fs::remove_file(&files[1].1).expect("a file goes");
     let life = only_life(&scratch.0);
     assert_eq!(life.holes().collect::<Vec<_>>(), [&Hole::Missing]);

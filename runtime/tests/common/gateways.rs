@@ -187,6 +187,18 @@ impl Gateway {
         client.read("/v1/status").expect("a status")
     }
 
+    /// Asks for the status until it is as wanted.
+    pub(crate) fn status_when(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "never: {what}: {status:#}");
+        }
+    }
+
     /// The addresses of this gateway, as `ip` shows them.
     pub(crate) fn addresses(&self) -> String {
         let mut command = self.home.command("ip");
@@ -220,8 +232,16 @@ impl Gateway {
     }
 }
 
+/// A counter in a status.
+pub(crate) fn count(status: &Value, name: &str) -> u64 {
+    let found = status["daemon"]["counters"][name].as_u64();
+    found.unwrap_or_else(|| panic!("no counter {name} in {status:#}"))
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
+        // A story may have left a broken one.
+        self.configure(|text| text);
         let (_, said) = self.ctl(&format!(
             "unfence --force --config {}",
             self.file().display()

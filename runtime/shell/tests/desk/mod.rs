@@ -42,6 +42,9 @@ pub(crate) struct Gateway {
     pub(crate) status: watch::Receiver<Status>,
 }
 
+/// A frame that was tried: when, where, its bytes, what became of it.
+pub(crate) type Tried = (Instant, PortId, Vec<u8>, Sent);
+
 /// What a gateway's world is, and what happened in it.
 #[derive(Default)]
 pub(crate) struct Hands {
@@ -58,7 +61,7 @@ pub(crate) struct Hands {
     pub(crate) fence_damaged: Cell<bool>,
     pub(crate) applied: RefCell<Vec<(Instant, Forwarding)>>,
     pub(crate) stored: RefCell<Vec<Record>>,
-    pub(crate) sent: RefCell<Vec<(Instant, PortId, Vec<u8>, Sent)>>,
+    pub(crate) sent: RefCell<Vec<Tried>>,
     pub(crate) journal: RefCell<Vec<(Instant, String)>>,
     other: RefCell<Option<Rc<Self>>>,
 }
@@ -178,7 +181,8 @@ impl Frames for Desk {
 
 impl Links for Desk {
     async fn changed(&mut self) -> io::Result<LinkEvent> {
-        match self.0.links.borrow_mut().pop_front() {
+        let next = self.0.links.borrow_mut().pop_front();
+        match next {
             Some(event) => Ok(event),
             None => std::future::pending().await,
         }

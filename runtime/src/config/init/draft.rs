@@ -132,7 +132,7 @@ const DAEMON: [(&str, &str, &str); 6] = [
     ("runtime_dir", "\"/run/steadfast\"", "sockets"),
     (
         "control_socket",
-        "\"/run/steadfast/control\"",
+        "\"/run/steadfast/control.sock\"",
         "where steadfastctl finds the daemon",
     ),
     (

@@ -30,7 +30,7 @@ fn config_sound_file_becomes_parts() {
     assert_eq!(loaded.names.peers[0].1, "gw2");
     assert_eq!(
         loaded.daemon.control_socket,
-        PathBuf::from("/run/steadfast/control")
+        PathBuf::from("/run/steadfast/control.sock")
     );
     assert_eq!(loaded.notes, []);
     assert_ne!(loaded.config.digests.config, 0);
