@@ -28,7 +28,7 @@ use crate::doctor;
 use crate::enter::Entrance;
 use crate::error::{Doing, LabError};
 use crate::eyes::{Sight, Wanted};
-use crate::instruments::{RunClock, SharedRecording};
+use crate::instruments::{ASKED_MAX, RunClock, SharedRecording};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::pcap::Recording;
@@ -198,7 +198,17 @@ fn answer(request: &Request) -> Result<Answer, LabError> {
         found.map(|(_, setup)| setup.clone()).unwrap_or_default()
     };
     let mut lab = Lab::build(&plan.layout, setup)?;
-    run(request, &plan, &mut lab, &mut agent).map(|played| Answer::Played(Box::new(played)))
+    let seen = seen(plan);
+    run(request, &seen, &mut lab, &mut agent).map(|played| Answer::Played(Box::new(played)))
+}
+
+/// The plan as it can be watched: of many virtual addresses on a segment only some are asked for,
+/// and one that nobody asks for would count as owned by nobody.
+fn seen(mut plan: Plan) -> Plan {
+    for segment in &mut plan.layout.segments {
+        segment.virtuals.truncate(usize::from(ASKED_MAX));
+    }
+    plan
 }
 
 fn run(

@@ -34,7 +34,7 @@ const BOOT_JITTER: Duration = Duration::from_millis(400);
 /// Longest sleep of the world's thread: events and ends of daemons are noticed no later.
 const ROUND: Duration = Duration::from_millis(2);
 /// How often every daemon is asked for its status.
-const STATUS_EVERY: Duration = Duration::from_millis(20);
+const STATUS_EVERY: Duration = Duration::from_millis(8);
 
 /// The daemon under test, as the world knows it.
 pub trait Agent {
@@ -328,6 +328,8 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             };
             let run = machine.place().join("run");
             let said = self.agent.status(gateway.id, &run);
+            // It was said when the answer was here, not when the question was put.
+            let now = self.eyes.now();
             let Some(said) = said.filter(|said| self.said[place].as_ref() != Some(said)) else {
                 continue;
             };
