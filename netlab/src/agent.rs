@@ -1,9 +1,9 @@
 //! The product as the daemon under test: configured by a file, asked over its control socket.
 //!
 //! The socket is a file in a folder that the lab shares with the gateway, so it is reached from
-//! outside although the gateway has its own mounts and network. HTTP is spoken by hand: one request,
-//! one connection, read to its end. A daemon that is stopped answers nothing, and the world goes on:
-//! a status has [`STATUS_PATIENCE`], a command waits on a thread of its own.
+//! outside although the gateway has its own mounts and network. HTTP is spoken by hand: one
+//! request, one connection, read to its end. A daemon that is stopped answers nothing, and the
+//! world goes on: a status has [`STATUS_PATIENCE`], a command waits on a thread of its own.
 
 use core::time::Duration;
 use std::collections::BTreeSet;

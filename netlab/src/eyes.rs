@@ -1,7 +1,8 @@
 //! The instruments of a run, set up on a lab: the world's [`Eyes`].
 //!
-//! Everything that is seen is seen from outside of the gateways: at the switches' ends of all wires,
-//! at the hosts, and from the observer's own outlets. So nothing of it ends with a gateway's power.
+//! Everything that is seen is seen from outside of the gateways: at the switches' ends of all
+//! wires, at the hosts, and from the observer's own outlets. So nothing of it ends with a gateway's
+//! power.
 
 use core::time::Duration;
 use std::io;

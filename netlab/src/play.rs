@@ -2,8 +2,8 @@
 //!
 //! Whoever wants a run calls [`play`]: it enters a new lab with the calling program as its worker,
 //! hands the request over as a file in memory and reads the outcome from another. The worker
-//! builds, plays, judges and ends, and the kernel cleans up behind it. So a run can be killed at any
-//! time, and runs side by side know nothing of each other.
+//! builds, plays, judges and ends, and the kernel cleans up behind it. So a run can be killed at
+//! any time, and runs side by side know nothing of each other.
 //!
 //! The hard case is evidence: a host that stood still has not seen what happened. A stall that is
 //! longer than the tolerance makes the run `unknown`; a shorter one lies within it.

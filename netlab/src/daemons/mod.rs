@@ -160,9 +160,11 @@ mod tests {
     /// The product's file says what the plan says.
     #[test]
     fn daemons_steadfast_file_follows_the_plan() {
-        let text = "format = 1\nname = \"x\"\ntitle = \"x\"\nclaims = [\"R1.1\"]\nduration = \"1s\"\n\
+        let text = "format = 1\nname = \"x\"\ntitle = \"x\"\nclaims = [\"R1.1\"]\n\
+                    duration = \"1s\"\n\
                     [cluster]\ninterval = \"50ms\"\npreempt = \"prefer\"\n\
-                    [gateway.b]\npreferred = true\n[[expect]]\noracle = \"no_flap\"\nmax_moves = 1\n";
+                    [gateway.b]\npreferred = true\n\
+                    [[expect]]\noracle = \"no_flap\"\nmax_moves = 1\n";
         let scenario = steadfast_scenarios::Scenario::parse("x", text).unwrap();
         let plan: Plan = scenario.resolve(0).unwrap();
         let setup = steadfast::setup(&plan, &plan.layout.gateways[1], "/x/steadfastd").unwrap();

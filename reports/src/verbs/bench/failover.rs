@@ -238,7 +238,8 @@ fn compare(laps: &Laps, rows: &[Row], ours: &Row) -> Option<(f64, [f64; 2])> {
 fn table(figures: &Figures) -> String {
     let mut text = format!(
         "namespaces and veth; null gap p95 {:.1} ms\n\
-         {:<9} {:<11} {:>4} {:>4} {:>8} {:>8} {:>8} {:>8} {:>6} {:>9} {:>9} {:>5} {:>5} {:>8} {:>8}  {}\n",
+         {:<9} {:<11} {:>4} {:>4} {:>8} {:>8} {:>8} {:>8} {:>6} {:>9} {:>9} \
+         {:>5} {:>5} {:>8} {:>8}  {}\n",
         figures.null_p95_ms,
         "fault",
         "daemon",
