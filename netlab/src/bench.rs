@@ -23,7 +23,7 @@ use crate::agent::Steadfast;
 use crate::daemons::Daemon;
 use crate::error::LabError;
 use crate::eyes::{Sight, Wanted};
-use crate::instruments::{RunClock, observed_names};
+use crate::instruments::{ConnectionLog, RunClock, observed_names};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::race::{Cost, Window};
@@ -261,7 +261,7 @@ fn measure(plan: &Plan, agent: &mut impl Begins) -> Result<Lapped, LabError> {
     let names = observed_names(plan);
     let null = window(&names, &events, at.before(NULL), at);
     let cost = window(&names, &events, at, at.after(WATCHED));
-    let log = sight.connections().map(|log| log.connections());
+    let log = sight.connections().map(ConnectionLog::connections);
     let slow = |took: Option<Duration>| took.is_none_or(|took| took > Duration::from_millis(500));
     let lost = log.iter().flatten().filter(|it| {
         it.at >= at && it.at < at.after(WATCHED).before(Duration::from_secs(4)) && slow(it.took)
