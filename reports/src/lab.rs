@@ -43,8 +43,9 @@ pub(crate) fn run(scenario: &Scenario, seed: u64, daemon: &Path, evidence: Optio
     };
     match play(&request) {
         Ok(Answer::Played(played)) => Lab::Run(told(name, seed, *played)),
-        Ok(Answer::NotRun(needs)) => Lab::NotRun(format!("needs {needs}")),
-        Err(LabError::Needs(needs)) => Lab::NotRun(format!("needs {needs}")),
+        Ok(Answer::NotRun(needs)) | Err(LabError::Needs(needs)) => {
+            Lab::NotRun(format!("needs {needs}"))
+        }
         Ok(Answer::Refused(why)) => Lab::Run(Run::unplayed(&name, seed, why)),
         Err(why @ LabError::Enter { .. }) => Lab::NotRun(why.to_string()),
         Err(why @ LabError::System { .. }) => Lab::Run(Run::unplayed(&name, seed, why.to_string())),
