@@ -48,15 +48,17 @@ fn journal_replay_is_exact_and_finds_a_changed_byte() {
         "{inputs} inputs, {effects} effects"
     );
 
-    let frames = life
-        .entries
-        .iter_mut()
-        .filter_map(|entry| match &mut entry.what {
-            Stored::Input(StoredInput::FrameReceived { frame, .. }) => Some(frame),
-            _ => None,
-        });
-    // The last frame before the peer died: without it, the suspicion begins at another time.
-    let frame = frames.last().expect("frames");
+    // A frame that was answered at once: changed, it does not verify, and nothing answers it.
+    let answered = life.entries.windows(2).position(|two| {
+        matches!(
+            &two[0].what,
+            Stored::Input(StoredInput::FrameReceived { .. })
+        ) && matches!(&two[1].what, Stored::Effect(_))
+    });
+    let entry = &mut life.entries[answered.expect("an answered frame")];
+    let Stored::Input(StoredInput::FrameReceived { frame, .. }) = &mut entry.what else {
+        panic!("{entry:?}");
+    };
     *frame.last_mut().expect("bytes") ^= 1;
     let outcome = replay(&life, &keys(1));
     assert!(matches!(outcome, Outcome::Differs { .. }), "{outcome:?}");

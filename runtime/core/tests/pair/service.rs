@@ -293,6 +293,28 @@ fn service_address_thief_is_named_and_moves_nothing() {
     }
 }
 
+/// A node that has just started hears its own active's announcement before the first
+/// advertisement: it does not take its peer for a thief.
+#[test]
+fn service_own_active_is_no_thief_to_a_node_that_just_started() {
+    use steadfast_core::wire::announce::gratuitous_arp;
+
+    let mut world = World::settled(|_, _| {});
+    world.kill(B);
+    world.forget();
+    world.start(B);
+    for frame in gratuitous_arp(crate::setup::mac(A, LAN), crate::setup::address(LAN, 1)) {
+        world.inject(LAN, &frame);
+    }
+    world.run(2_000);
+    let conflict = |alert: &Alert| matches!(alert, Alert::AddressConflict { .. });
+    assert!(
+        !world.alerts(B).iter().any(conflict),
+        "{:?}",
+        world.alerts(B)
+    );
+}
+
 /// A thief that goes on is one episode; one that comes back long after it was gone is news (R10.1).
 #[test]
 fn service_address_thief_that_returns_is_told_again() {
