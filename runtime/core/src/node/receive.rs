@@ -261,8 +261,8 @@ impl Node {
             return;
         }
         let id = port.id;
-        // A node that has just started knows no peer's addresses yet; one that lives is heard within
-        // the dead interval, and only then is a stranger a stranger.
+        // A node that has just started knows no peer's addresses yet; a peer that lives is heard
+        // within the dead interval, and only then is a stranger a stranger.
         let knows_peers = self.now.since(self.started) >= self.config.timing.dead_interval;
         if knows_peers && !self.peers.iter().any(|peer| peer.mac(id) == Some(station)) {
             self.raise(Alert::AddressConflict {
