@@ -200,6 +200,12 @@ impl Node {
     pub(super) fn notice_deafness(&mut self, place: usize) {
         let peer = &self.peers[place];
         let node = peer.node;
+        if !peer.says(Flags::RECEPTION) {
+            // It hears nobody at all, and does not claim: what it misses now is no sign of deafness
+            // towards us when its hearing returns (F21).
+            self.deafness = None;
+            return;
+        }
         let watched = self.deafness.filter(|open| open.peer == node);
         let Some(open) = watched else {
             self.deafness = Some(Deafness {
@@ -238,7 +244,6 @@ impl Node {
         open.frames >= DEAF_FRAMES
             && self.now >= open.since.after(self.widened(self.config.timing.rtt_bound))
             && peer.says(Flags::ELIGIBLE)
-            && peer.says(Flags::RECEPTION)
             && !peer.says_active()
     }
 }
