@@ -6,8 +6,8 @@
 //! ```
 //! Thin on purpose: what a run is and whether it was right is decided below, in the worlds and the
 //! oracles. One file per verb stands in `verbs`. The hard case is the exit code, on which other
-//! people's pipelines stand: see [`ending::Ending`]. Limit: only the world `fast` is built; what
-//! needs another one is said to be not run, never counted as passed.
+//! people's pipelines stand: see [`ending::Ending`]. What a world or
+//! this machine cannot run is said to be not run, never counted as passed.
 
 mod bundle;
 mod catalogue;

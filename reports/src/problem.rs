@@ -41,6 +41,10 @@ pub(crate) enum Problem {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scenario(#[from] Box<ScenarioError>),
+    /// Campaigns of many seeds are for simulated time.
+    #[error("failed to sweep the world lab: a second there costs a second")]
+    #[diagnostic(help("play some seeds with `steadfast run NAME --world lab --seeds A..B`"))]
+    SweepOfLab,
     /// More than the command takes.
     #[error("failed to take on {what}: at most {max} at once")]
     #[diagnostic(help("split the work into several commands"))]
@@ -112,6 +116,7 @@ impl Problem {
             | Self::Explore(_)
             | Self::Read { .. }
             | Self::Scenario(_)
+            | Self::SweepOfLab
             | Self::TooMuch { .. }
             | Self::Trace { .. }
             | Self::TraceOfNothing { .. }

@@ -44,6 +44,10 @@ pub(crate) struct Args {
 
 /// Plays all seeds.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
+    match args.world {
+        World::Fast => {}
+        World::Lab => return Err(Problem::SweepOfLab),
+    }
     let count = args.seeds.end - args.seeds.start;
     if count > RUNS_MAX {
         return Err(Problem::TooMuch {
