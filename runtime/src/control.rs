@@ -17,7 +17,6 @@
 //! The hard case is a socket that a dead daemon left behind, see [`Bound`]. The limit: who may
 //! connect at all is decided by the mode of the socket, 0660.
 
-mod credentials;
 mod explain;
 mod routes;
 mod socket;

@@ -19,15 +19,14 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use rustix::fs::FlockOperation;
-use rustix::net::sockopt::socket_peercred;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-use super::credentials::peer_groups;
 use super::{CONNECTIONS_MAX, Settings};
+use crate::linux::credentials::{Credentials, peer_credentials, peer_groups};
 
 /// After a failed accept (no descriptors left), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -86,11 +85,10 @@ pub(super) struct Peer {
 impl Peer {
     /// A peer the kernel does not name is nobody.
     fn of(stream: &UnixStream) -> Self {
-        match socket_peercred(stream) {
-            Ok(cred) => {
+        match peer_credentials(stream.as_fd()) {
+            Ok(Credentials { uid, gid, pid }) => {
                 let mut groups = peer_groups(stream.as_fd()).unwrap_or_default();
-                groups.push(cred.gid.as_raw());
-                let (uid, pid) = (cred.uid.as_raw(), cred.pid.as_raw_nonzero().get());
+                groups.push(gid);
                 Self { uid, pid, groups }
             }
             Err(_) => Self {
@@ -206,7 +204,7 @@ fn clear(path: &Path) -> Result<(), BindError> {
     }
     match net::UnixStream::connect(path) {
         Ok(stream) => Err(BindError::Alive {
-            pid: socket_peercred(&stream).map_or(0, |cred| cred.pid.as_raw_nonzero().get()),
+            pid: peer_credentials(stream.as_fd()).map_or(0, |peer| peer.pid),
             path: path.to_owned(),
         }),
         Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => {

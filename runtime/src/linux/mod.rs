@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod carrier;
 pub mod clock;
+pub(crate) mod credentials;
 pub mod dataplane;
 pub mod environment;
 pub mod fence;

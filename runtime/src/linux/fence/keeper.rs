@@ -30,6 +30,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use crate::linux::credentials::peer_credentials;
+
 /// The hidden argument: `steadfastd keeper` runs [`keeper_main`].
 pub const KEEPER_ARGUMENT: &str = "keeper";
 
@@ -113,8 +115,8 @@ fn give(
 
 /// Only root and the keeper's own user may have the socket.
 fn is_trusted(client: &UnixStream) -> bool {
-    let peer = rustix::net::sockopt::socket_peercred(client);
-    peer.is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+    let own = rustix::process::geteuid().as_raw();
+    peer_credentials(client.as_fd()).is_ok_and(|peer| peer.uid == 0 || peer.uid == own)
 }
 
 /// The daemon's hold on its keeper.
