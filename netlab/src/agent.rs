@@ -4,12 +4,17 @@
 //! outside although the gateway has its own mounts and network. HTTP is spoken by hand: one
 //! request, one connection, read to its end. A daemon that is stopped answers nothing, and the
 //! world goes on: a status has [`STATUS_PATIENCE`], a command waits on a thread of its own.
+//!
+//! A node may refuse a command, and a daemon may die over it: both are part of a story. A daemon
+//! that does not know the request or denies the right to it has never put it to its node; a run in
+//! which that happened proves nothing, and says so.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use serde::Deserialize;
@@ -35,6 +40,8 @@ pub struct Steadfast {
     clock: RunClock,
     /// What each gateway last said, and the time it gave in its own clock.
     said: Vec<(NodeId, Instant, Said)>,
+    /// Commands that never reached a node: at most one for each that was given.
+    unheard: (Sender<String>, Receiver<String>),
 }
 
 /// The part of a status that the world needs.
@@ -64,6 +71,7 @@ impl Steadfast {
             daemon: daemon.into(),
             clock: RunClock::start(),
             said: Vec::new(),
+            unheard: channel(),
         }
     }
 
@@ -84,7 +92,7 @@ impl Agent for Steadfast {
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<Said> {
         let answer = ask(&run.join(SOCKET), "GET", "/v1/status", "", STATUS_PATIENCE).ok()?;
-        let Answer { status, daemon } = serde_json::from_slice(&answer).ok()?;
+        let Answer { status, daemon } = serde_json::from_slice(&answer.body).ok()?;
         let known = self.said.iter().find(|(id, since, said)| {
             *id == gateway && *since == status.since && said.role == status.role
         });
@@ -114,25 +122,43 @@ impl Agent for Steadfast {
             CommandName::Takeover => ("/v1/takeover", ""),
         };
         let socket = run.join(SOCKET);
+        let unheard = self.unheard.0.clone();
         let body = move || {
-            // What became of it shows in the roles.
-            let _ = ask(&socket, "POST", route, body, COMMAND_PATIENCE);
+            // What a node makes of it shows in the roles, and so does a daemon that dies over it.
+            let answer = ask(&socket, "POST", route, body, COMMAND_PATIENCE);
+            let denied = |answer: &Reply| !matches!(answer.code, 200 | 409 | 503 | 504);
+            if let Some(answer) = answer.ok().filter(denied) {
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                // The world may be over by now.
+                let _ = unheard.send(format!("{route}: {} {text}", answer.code));
+            }
         };
         let started = thread::Builder::new()
             .name("command".to_owned())
             .spawn(body);
         started.map(drop).map_err(|why| why.to_string())
     }
+
+    fn unheard(&mut self) -> Option<String> {
+        self.unheard.1.try_recv().ok()
+    }
 }
 
-/// One request over a Unix socket; the body of a good answer.
+/// An answer to a request.
+struct Reply {
+    /// HTTP's status code.
+    code: u16,
+    body: Vec<u8>,
+}
+
+/// One request over a Unix socket, and its answer.
 fn ask(
     socket: &Path,
     method: &str,
     route: &str,
     body: &str,
     patience: Duration,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<Reply> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -144,10 +170,13 @@ fn ask(
     )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+    let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    let good = answer.starts_with(b"HTTP/1.1 200");
-    match end {
-        Some(end) if good => Ok(answer.split_off(end + 4)),
-        Some(_) | None => Err(io::Error::other("the daemon refused")),
-    }
+    let body = answer.split_off(end.ok_or_else(cut)? + 4);
+    let code = answer
+        .strip_prefix(b"HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
+    let code = code.and_then(|code| str::from_utf8(code).ok()?.parse().ok());
+    let code = code.ok_or_else(cut)?;
+    Ok(Reply { code, body })
 }

@@ -339,6 +339,10 @@ impl Agent for Ours {
     fn command(&mut self, id: NodeId, run: &Path, command: CommandName) -> Result<(), String> {
         self.0.command(id, run, command)
     }
+
+    fn unheard(&mut self) -> Option<String> {
+        self.0.unheard()
+    }
 }
 
 /// Another daemon.

@@ -14,6 +14,7 @@ mod reckon;
 
 use core::time::Duration;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::thread;
 
@@ -23,7 +24,7 @@ use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Verb, 
 use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Names, PowerState, ProcessState};
 use steadfast_scenarios::{Judge, Random, Schedule, Subject};
 
-use crate::error::LabError;
+use crate::error::{Doing, LabError};
 use crate::lab::{Lab, Told};
 use crate::machine::{DaemonEvent, Setup};
 use crate::wires::refuses;
@@ -55,6 +56,12 @@ pub trait Agent {
     /// # Errors
     /// What it answered, or that it did not.
     fn command(&mut self, gateway: NodeId, run: &Path, command: CommandName) -> Result<(), String>;
+
+    /// A command that was denied before any node heard of it, if there was one: then the story that
+    /// was to be played was not. One that takes no commands has none.
+    fn unheard(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// What a daemon says of itself.
@@ -192,6 +199,9 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                 self.see(&event);
             }
             self.rest();
+        }
+        if let Some(what) = self.agent.unheard() {
+            return Err(io::Error::other(what)).doing(|| "command a daemon".to_owned());
         }
         self.eyes.tell(self.plan.end(), EventKind::End);
         for event in self.eyes.finish() {
