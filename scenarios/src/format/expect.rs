@@ -116,10 +116,13 @@ pub enum Check {
         #[serde(default)]
         within: Option<Span>,
     },
-    /// Ownership moves seldom (F33).
+    /// Ownership moves seldom (F33), and where it must, it does.
     NoFlap {
         /// Most moves.
         max_moves: u32,
+        /// Least moves of each segment; a hand-over that never happened loses no packet either.
+        #[serde(default)]
+        min_moves: u32,
     },
     /// A stream's longest interruption and losses (R8).
     Outage {

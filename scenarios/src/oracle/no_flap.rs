@@ -1,9 +1,11 @@
-//! Ownership moves seldom.
+//! Ownership moves seldom, and where it must, it does.
 //!
 //! A move is a segment's addresses going from one sole owner to another, with or without a time
-//! without any in between (F33). The segment with most moves counts. Armed once a segment had a
-//! sole owner in the window.
+//! without any in between (F33). No segment may move more often than allowed, nor less often than
+//! the story demands: where the role never moved, nothing was lost and nothing was shown. Armed
+//! once a segment had a sole owner in the window.
 
+use core::ops::RangeInclusive;
 use std::collections::BTreeMap;
 
 use steadfast_core::{Instant, NodeId};
@@ -16,7 +18,7 @@ use crate::ids::SegmentId;
 #[derive(Clone, Debug)]
 pub struct NoFlap {
     scope: Option<SegmentId>,
-    max_moves: u32,
+    moves: RangeInclusive<u32>,
     seen: Option<u64>,
     owners: BTreeMap<SegmentId, Owned>,
     tally: Tally,
@@ -29,11 +31,11 @@ struct Owned {
 }
 
 impl NoFlap {
-    /// At most so many moves on one segment, or on each.
-    pub const fn new(scope: Option<SegmentId>, max_moves: u32) -> Self {
+    /// So many moves on one segment, or on each.
+    pub const fn new(scope: Option<SegmentId>, moves: RangeInclusive<u32>) -> Self {
         Self {
             scope,
-            max_moves,
+            moves,
             seen: None,
             owners: BTreeMap::new(),
             tally: Tally::new(),
@@ -59,7 +61,7 @@ impl Oracle for NoFlap {
             }
             owned.by = by;
             owned.moves += 1;
-            let (moves, max) = (owned.moves, self.max_moves);
+            let (moves, max) = (owned.moves, *self.moves.end());
             if moves > max {
                 let place = picture.names().segment(segment);
                 let text = || format!("{place} moved {moves} times, allowed are {max}");
@@ -68,7 +70,15 @@ impl Oracle for NoFlap {
         }
     }
 
-    fn finish(&mut self, _end: Instant, _scene: &Scene<'_>) -> Report {
+    fn finish(&mut self, end: Instant, scene: &Scene<'_>) -> Report {
+        for (segment, owned) in &self.owners {
+            let (moves, min) = (owned.moves, *self.moves.start());
+            if moves < min {
+                let place = scene.picture.names().segment(*segment);
+                let text = || format!("{place} moved {moves} times, at least {min} are wanted");
+                self.tally.wrong(end, end, text);
+            }
+        }
         let moves = self
             .owners
             .values()
@@ -95,6 +105,23 @@ mod tests {
         let finding = tape.finding("no_flap", ONE);
         assert_eq!((finding.verdict, finding.armed), (Verdict::Pass, true));
         assert_eq!(finding.evidence, "1 moves");
+    }
+
+    /// Nothing was lost, for nothing moved: that is no hand-over. A move too few is told.
+    #[test]
+    fn no_flap_that_never_moves_fails_where_it_must() {
+        let must = "oracle = \"no_flap\"\nmax_moves = 1\nmin_moves = 1";
+        let mut tape = Tape::running(A);
+        tape.at(900).owns(A, true);
+        let finding = tape.finding("no_flap", must);
+        assert_eq!(finding.verdict, Verdict::Fail);
+        let text = finding
+            .first_violation
+            .map(|first| first.text)
+            .unwrap_or_default();
+        assert!(text.contains("at least 1"), "{text}");
+        tape.at(1000).owns(A, false).owns(B, true);
+        assert_eq!(tape.finding("no_flap", must).verdict, Verdict::Pass);
     }
 
     /// There and back again are two.

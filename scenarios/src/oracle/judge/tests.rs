@@ -169,6 +169,23 @@ fn judge_tolerance_widens_bounds() {
     }
 }
 
+/// It is added to what a file allows as well, if that is a time without an owner; two owners are
+/// none the better for a slow host.
+#[test]
+fn judge_tolerance_never_excuses_two_owners() {
+    let judged = |oracle: &str, second: bool| {
+        let expect = format!("oracle = \"{oracle}\"\nallow = \"5ms\"\nreason = \"x\"");
+        let mut tape = Tape::running(A);
+        tape.at(1000).owns(if second { B } else { A }, second);
+        tape.at(1008).owns(if second { A } else { B }, !second);
+        let mut judge = Judge::tolerating(&plan(&expect), Duration::from_millis(5));
+        tape.events().iter().for_each(|event| judge.observe(event));
+        verdict(&judge.finish(Instant::from_millis(3000)), oracle)
+    };
+    assert_eq!(judged("exactly_one_active", false), Verdict::Pass);
+    assert_eq!(judged("at_most_one_active", true), Verdict::Fail);
+}
+
 /// An expectation about traffic that names no stream is about each of them.
 #[test]
 fn judge_outage_without_scope_is_every_stream() {
