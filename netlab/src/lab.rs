@@ -367,13 +367,14 @@ impl Lab {
     }
 
     fn thaw(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
-        let it = &mut self.machines[place];
-        it.machine.thaw();
-        let id = it.id;
+        // Its wires first: the first word of who wakes must not fall into what held it still.
+        let id = self.machines[place].id;
+        self.wires.freeze(id, false);
+        self.settle_wires(now)?;
+        self.machines[place].machine.thaw();
         self.told.push(Told::Frozen(id, false));
         self.stop(place, false);
-        self.wires.freeze(id, false);
-        self.settle_wires(now)
+        Ok(())
     }
 
     fn later(&mut self, at: Instant, turn: Turn) -> Result<(), LabError> {

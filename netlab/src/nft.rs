@@ -50,8 +50,9 @@ pub(crate) enum Test {
     First(u32),
     /// These bytes stand there, counted from the destination MAC.
     Is { at: u32, bytes: [u8; 2], len: u32 },
-    /// Another MAC than this is the source.
-    NotFrom([u8; 6]),
+    /// Something else than the first `len` of these bytes stands there, counted from the
+    /// destination MAC.
+    Not { at: u32, bytes: [u8; 6], len: u32 },
 }
 
 /// Drops what passes all tests.
@@ -126,8 +127,14 @@ impl Nft {
             let now = left.min(LOAD_CHUNK);
             left -= now;
             let mut requests = core::mem::take(&mut first);
-            let one = request(NEW_RULE, CREATE | APPEND, INET, &rule.concat());
-            requests.extend((0..now).map(|_| one.clone()));
+            let last = request(NEW_RULE, CREATE | APPEND, INET, &rule.concat());
+            // A refusal is told in any case; a yes to each would overflow the socket.
+            let one = Request {
+                answered: false,
+                ..last.clone()
+            };
+            requests.extend((1..now).map(|_| one.clone()));
+            requests.push(last);
             self.commit(requests)
                 .doing(|| format!("load rules in {}", self.name))?;
         }
@@ -199,7 +206,10 @@ impl Test {
                 let wanted = bytes.get(..len as usize).unwrap_or(&bytes);
                 [load(at, len), compare(0, wanted)].concat()
             }
-            Self::NotFrom(mac) => [load(6, 6), compare(1, &mac)].concat(),
+            Self::Not { at, bytes, len } => {
+                let unwanted = bytes.get(..len as usize).unwrap_or(&bytes);
+                [load(at, len), compare(1, unwanted)].concat()
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::error::LabError;
 use crate::ground::{Ground, Plug, Station};
 use crate::nft::{Hook, Nft, Rule, Test};
 pub use verbs::refuses;
-use verbs::{hooks, matching};
+use verbs::{MACS_AT, hooks, matching, unobserved};
 
 /// Most filters of one run; a scenario with more is refused.
 pub const FILTERS_MAX: usize = 64;
@@ -77,6 +77,7 @@ struct End {
 #[derive(Debug)]
 struct Medium {
     cable: bool,
+    observer: MacAddr,
     on: bool,
     mac_filter: bool,
     stp_delay: Duration,
@@ -105,6 +106,7 @@ impl Wires {
     pub fn new(ground: &Ground) -> Result<Self, LabError> {
         let medium = |segment: &steadfast_scenarios::format::Segment| Medium {
             cable: segment.kind == SegmentKind::Cable,
+            observer: segment.observer_mac(),
             on: true,
             mac_filter: false,
             stp_delay: segment.stp_delay.0,
@@ -423,13 +425,21 @@ impl Wires {
                     continue;
                 }
                 if end.loss[way] > 0 {
-                    rules.push(self.rule(place, hook, vec![Test::Chance(end.loss[way])]));
+                    let observer = self.medium(place).observer;
+                    let tests = vec![unobserved(observer, hook), Test::Chance(end.loss[way])];
+                    rules.push(self.rule(place, hook, tests));
                 }
             }
             let known = !matches!(end.plug.station, Station::Spare);
             if known && self.medium(place).mac_filter {
                 let MacAddr(mac) = end.plug.mac;
-                rules.push(self.rule(place, Hook::In, vec![Test::NotFrom(mac)]));
+                let [_, at] = MACS_AT;
+                let other = Test::Not {
+                    at,
+                    bytes: mac,
+                    len: 6,
+                };
+                rules.push(self.rule(place, Hook::In, vec![other]));
             }
         }
         if rules != self.written {

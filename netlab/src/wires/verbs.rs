@@ -1,5 +1,6 @@
 //! What verbs mean for wires, as values: which are refused, which way they go, what they match.
 
+use steadfast_core::MacAddr;
 use steadfast_scenarios::format::{Verb, Way};
 use steadfast_scenarios::trace::FrameKind;
 
@@ -65,6 +66,26 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::SwitchOn
         | Verb::Thaw
         | Verb::Unsilence => None,
+    }
+}
+
+/// Where the destination's MAC stands, and the source's.
+pub(super) const MACS_AT: [u32; 2] = [0, 6];
+/// Bytes that all MACs of one observer share.
+const OBSERVER_LEN: u32 = 5;
+
+/// The test that leaves an observer's frames out, at this hook: chance must not make it see gaps
+/// where there are none. It still sees cuts, as everybody does.
+pub(super) const fn unobserved(observer: MacAddr, hook: Hook) -> Test {
+    let [to, from] = MACS_AT;
+    let at = match hook {
+        Hook::In => to,
+        Hook::Out => from,
+    };
+    Test::Not {
+        at,
+        bytes: observer.0,
+        len: OBSERVER_LEN,
     }
 }
 
