@@ -26,6 +26,7 @@ use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
 use super::interfaces::{Interface, interfaces};
 use super::neighbours::Neighbours;
+use super::priority::take_share;
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
 pub const STAGED_MIN: usize = 64;
@@ -101,7 +102,10 @@ impl KernelPlane {
         if plane.is_staged() {
             plane.hold().map_err(io::Error::other)?;
         }
-        let body = move || plane.serve(&received);
+        let body = move || {
+            take_share();
+            plane.serve(&received);
+        };
         thread::Builder::new()
             .name("dataplane".to_owned())
             .spawn(body)?;

@@ -30,6 +30,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::carrier::CarrierBoard;
+use super::priority::take_share;
 use super::raw;
 use watcher::Watcher;
 
@@ -88,7 +89,10 @@ impl LinkWatch {
         let watcher = Watcher::new(ports, board.clone(), Arc::clone(&ends))?;
         let news = raw::register(news, Interest::READABLE)?;
         let thread = std::thread::Builder::new().name("links".to_owned());
-        let thread = thread.spawn(move || watcher.run())?;
+        let thread = thread.spawn(move || {
+            take_share();
+            watcher.run();
+        })?;
         Ok(Self {
             ports: ports.iter().map(|port| port.id).collect(),
             board: board.clone(),

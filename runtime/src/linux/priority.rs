@@ -76,6 +76,15 @@ pub fn take_precedence() -> Granted {
     }
 }
 
+/// Asks for the strongest ordinary precedence for the calling thread, for those that a takeover
+/// waits for: who arms the lease, who sees a port go dark. Not real time: adding thousands of
+/// addresses takes longer than [`RUN_MAX`], and must not look like a heartbeat thread run away.
+pub fn take_share() {
+    if let Err(error) = setpriority_process(None, NICE) {
+        log::debug!("a thread that takeovers wait for has no precedence: {error}");
+    }
+}
+
 /// How often a heartbeat thread lost its precedence because it ran for [`RUN_MAX`] without a wait.
 pub fn demotions() -> u32 {
     raw::demotions()

@@ -197,6 +197,15 @@ pub(super) fn delete_element(batch: &mut Batch, (table, set): (&str, &str), key:
         });
 }
 
+/// Asks for an element; refused with `ENOENT` if it is not there.
+pub(super) fn get_element(batch: &mut Batch, (table, set): (&str, &str), key: &[u8]) {
+    about(batch, format!("read {set}"), (kind::GET_ELEMENT, 0), table)
+        .put_text(2, set)
+        .nest(3, |list| {
+            list.nest(1, |element| put_key(element, key));
+        });
+}
+
 /// Removes all elements of a set, if any.
 pub(super) fn empty_set(batch: &mut Batch, table: &str, set: &str) {
     let what = format!("empty set {set}");

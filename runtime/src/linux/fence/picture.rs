@@ -9,9 +9,9 @@
 
 use std::io;
 
-use super::super::netlink::{Answer, Netlink, attributes, find, u64_of};
-use super::nftables::{FAMILY, about, comment_of, kind};
-use super::rules::{LIVE, SETS, TAIL};
+use super::super::netlink::{Answer, Batch, Netlink, attributes, find, u64_of};
+use super::nftables::{FAMILY, about, comment_of, get_element, kind};
+use super::rules::{LIVE, SETS, TAIL, key};
 
 const FLAGS: u16 = 2;
 const OWNER: u16 = 7;
@@ -91,7 +91,7 @@ impl Picture {
 
 /// The table of this name, if there is one.
 pub(super) fn table(netlink: &mut Netlink, name: &str) -> io::Result<Option<Table>> {
-    let mut question = super::super::netlink::Batch::new();
+    let mut question = Batch::new();
     about(
         &mut question,
         "look for the table",
@@ -114,9 +114,13 @@ pub(super) fn counters(netlink: &mut Netlink, name: &str) -> io::Result<Vec<Coun
     Ok(rules.iter().filter_map(counter_of).collect())
 }
 
-/// Milliseconds until the element of a timed set ends; none if it is not there.
+/// Milliseconds until the element of lease or tail ends; none if it is not there. Asked for by its
+/// key: that takes the kernel microseconds, and a list of the one element most of a millisecond,
+/// which every hand-over would wait for.
 pub(super) fn left(netlink: &mut Netlink, name: &str, set: &str) -> io::Result<Option<u64>> {
-    let answers = match list(netlink, kind::GET_ELEMENT, name, Some(set)) {
+    let mut question = Batch::new();
+    get_element(&mut question, (name, set), &key());
+    let answers = match netlink.ask(question) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
         answers => answers?,
     };
