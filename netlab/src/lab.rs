@@ -267,7 +267,7 @@ impl Lab {
             Verb::Freeze { .. } => self.freeze(place, now)?,
             Verb::Thaw => self.thaw(place, now)?,
             Verb::FlushRuleset => self.filter(place)?.flush()?,
-            Verb::LoadRuleset { rules } => self.filter(place)?.load("foreign", *rules)?,
+            Verb::LoadRuleset { elements } => self.filter(place)?.load("foreign", *elements)?,
             // Wires' and the agent's, or refused: `wires::refuses` lists every verb.
             _ => {}
         }

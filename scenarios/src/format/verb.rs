@@ -165,8 +165,8 @@ pub enum Verb {
     LinkUp,
     /// A large ruleset is loaded, which holds the packet filter's lock (target: gateway).
     LoadRuleset {
-        /// How many rules.
-        rules: u32,
+        /// How many elements of a set.
+        elements: u32,
     },
     /// The switch drops frames whose source is not the port's known MAC (target: segment).
     MacFilter {

@@ -15,7 +15,7 @@ use crate::model::kernel::FlushBy;
 
 /// How long the packet filter's lock is held for each rule of a large load: 200 000 elements took
 /// a few hundred milliseconds.
-const LOAD_PER_RULE: Duration = Duration::from_micros(2);
+const LOAD_PER_ELEMENT: Duration = Duration::from_micros(2);
 
 /// The plan's steps, followed.
 #[derive(Clone, Debug)]
@@ -154,8 +154,8 @@ impl World<'_> {
             Verb::Freeze { .. } | Verb::Thaw => self.freeze(gateway, verb),
             Verb::Disk { state } => self.gateways[gateway].disk = disk(*state),
             Verb::Apply { mode, by } => self.gateways[gateway].apply = apply(*mode, by.0),
-            Verb::LoadRuleset { rules } => {
-                let held = LOAD_PER_RULE * *rules;
+            Verb::LoadRuleset { elements } => {
+                let held = LOAD_PER_ELEMENT * *elements;
                 self.gateways[gateway].apply = ApplyMode::Slow(held);
                 let turn = Turn::Obey { gateway };
                 self.queue

@@ -204,7 +204,7 @@ fn scenario_mistake_at_a_swarms_end_is_found() {
 fn scenario_seeds_are_repeatable() {
     let text = "[params]\nat = { default = \"3s\", swarm = [\"2s\", \"4s\"] }\n\
                 n = { default = 1, among = [2, 3] }\n\
-                [[step]]\nat = \"$at\"\ndo = \"load_ruleset\"\nrules = \"$n\"\ntarget = \"a\"\n";
+                [[step]]\nat = \"$at\"\ndo = \"load_ruleset\"\nelements = \"$n\"\ntarget = \"a\"\n";
     let scenario = parse(text).unwrap();
     let one = scenario.resolve(1).unwrap();
     assert_eq!(one, scenario.resolve(1).unwrap());
@@ -212,9 +212,9 @@ fn scenario_seeds_are_repeatable() {
     assert_eq!(scenario.resolve(0).unwrap(), *scenario.plan());
     assert_eq!(
         scenario.plan().steps[0].verb,
-        Verb::LoadRuleset { rules: 1 }
+        Verb::LoadRuleset { elements: 1 }
     );
-    assert_ne!(one.steps[0].verb, Verb::LoadRuleset { rules: 1 });
+    assert_ne!(one.steps[0].verb, Verb::LoadRuleset { elements: 1 });
     assert_eq!(one.drawn.keys().collect::<Vec<_>>(), ["at", "n"]);
 }
 
