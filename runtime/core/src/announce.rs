@@ -3,7 +3,9 @@
 //! One burst can be lost, or overtaken by the loser's burst (F02), so there are several; and a
 //! switch that polices ARP drops what comes too fast (F06), so a burst is spread: at most
 //! [`CHUNK`] addresses, then a pause. Heartbeats never wait for it: the caller sends one chunk per
-//! deadline. The limit: a segment that ignores gratuitous ARP altogether needs a virtual MAC.
+//! deadline. Clients wait for the first burst and for no other, so repetitions go slower: with a
+//! thousand addresses they would keep a processor of every gateway on the segment busy, just when
+//! it is needed. The limit: a segment that ignores gratuitous ARP altogether needs a virtual MAC.
 
 use core::time::Duration;
 
@@ -11,6 +13,9 @@ use crate::Instant;
 
 /// Addresses announced at one go; the rest follows after [`PAUSE`].
 pub(crate) const CHUNK: usize = 256;
+/// The same in a repetition: some 16,000 frames a second. A burst that is not over when the next
+/// one is due delays it.
+pub(crate) const REPEAT_CHUNK: usize = 8;
 /// Between two chunks of a burst.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 
@@ -64,8 +69,9 @@ impl Announcer {
         let Some((started, schedule)) = self.schedule else {
             return 0..0;
         };
+        let size = if self.burst == 0 { CHUNK } else { REPEAT_CHUNK };
         let first = self.next.min(count);
-        let end = (first + CHUNK).min(count);
+        let end = (first + size).min(count);
         if end < count {
             self.next = end;
             self.due = Some(now.after(PAUSE));
@@ -122,10 +128,11 @@ mod tests {
         let chunks = run(&mut announcer, 600);
         assert_eq!(chunks[..3], [(0, 0..256), (1, 256..512), (2, 512..600)]);
         assert_eq!(
-            chunks[3],
-            (1_000, 0..256),
-            "the second burst starts at the first address"
+            chunks[3..5],
+            [(1_000, 0..8), (1_001, 8..16)],
+            "the second burst starts at the first address, and takes its time"
         );
+        assert_eq!(chunks.len(), 3 + 600 / 8);
     }
 
     /// The last burst after a claim comes 5 s later; a rival seen before must not wait for it.
