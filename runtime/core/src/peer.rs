@@ -274,6 +274,12 @@ impl Peer {
             .is_some_and(|latest| latest.flags.has(flag))
     }
 
+    /// Whether the peer was in this role by its last word.
+    pub(crate) fn effective(&self, role: crate::role::EffectiveRole) -> bool {
+        let latest = self.latest.as_ref();
+        latest.is_some_and(|latest| latest.effective == role)
+    }
+
     /// Whether the peer was heard less than `wait` ago.
     pub(crate) fn heard_within(&self, now: Instant, wait: Duration) -> bool {
         !self.dead && self.heard_at.is_some_and(|at| now.since(at) < wait)

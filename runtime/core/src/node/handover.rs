@@ -11,10 +11,11 @@
 //! ```
 //! The giver's lease ends V after the offer whatever else is lost; the taker claims only within V
 //! of its own READY, which was sent before. So when V and a round trip have passed, and the taker
-//! declined or has been silent since V/2, the giver may arm its lease again. If the taker still
-//! answers, the giver waits for its word: that word says whether it claims.
+//! declined or has been silent since V/2, the giver may arm its lease again ([`over`]). If the
+//! taker still answers, the giver waits for its word: that word says whether it claims.
 
 mod number;
+mod over;
 mod taking;
 
 use super::Node;
@@ -28,6 +29,7 @@ use crate::{Instant, NodeId};
 
 pub(super) use number::begun;
 use number::number;
+use over::Over;
 pub(super) use taking::{Recheck, Taking};
 
 /// Rounds of PREPARE before the giver stops trying.
@@ -74,6 +76,8 @@ pub(super) enum Giving {
         at: Instant,
         /// The taker said no.
         declined: bool,
+        /// What was asked since the offer was over.
+        over: Over,
     },
 }
 
@@ -162,45 +166,18 @@ impl Node {
                 }
                 self.timers.arm(Timer::Give, self.now.after(round));
             }
-            Some(Giving::Offering {
-                to, at, declined, ..
-            }) => {
-                let timing = self.config.timing;
-                if self.now >= at.after(timing.offer + self.widened(timing.rtt_bound))
-                    && self.may_take_back(to, at, declined)
-                {
-                    self.take_back();
-                    return;
+            Some(Giving::Offering { at, .. }) => {
+                if self.now < at.after(self.config.timing.offer) {
+                    self.broadcast(Kind::Offer);
+                } else {
+                    self.offer_over();
                 }
-                let open = self.now < at.after(timing.offer);
-                self.broadcast(if open { Kind::Offer } else { Kind::Probe });
-                self.timers.arm(Timer::Give, self.now.after(round));
+                if self.offering() {
+                    self.timers.arm(Timer::Give, self.now.after(round));
+                }
             }
             None => {}
         }
-    }
-
-    /// The offer is over. The taker declined, or has been silent since V/2, or is dead.
-    fn may_take_back(&self, to: NodeId, at: Instant, declined: bool) -> bool {
-        let timing = &self.config.timing;
-        let Some(peer) = self.peers.iter().find(|peer| peer.node == to) else {
-            return true;
-        };
-        let heard_at = peer.heard_at.unwrap_or(Instant::ORIGIN);
-        declined
-            || heard_at < at.after(timing.offer / 2)
-            || self.now.since(heard_at) >= timing.offer
-    }
-
-    /// Arms the lease again: an explicit claim of the same epoch.
-    fn take_back(&mut self) {
-        let epoch = self.claim.epoch;
-        self.end_giving(Rejection::TimedOut);
-        if self.role != EffectiveRole::Active {
-            return;
-        }
-        self.kernel.refreshed_at = self.now;
-        self.apply(Forwarding::Active { epoch });
     }
 
     fn end_giving(&mut self, why: Rejection) {
@@ -265,6 +242,7 @@ impl Node {
             reason,
             at,
             declined: false,
+            over: Over::default(),
         });
         self.broadcast(Kind::Offer);
         self.timers

@@ -159,6 +159,7 @@ impl Node {
                 reason,
                 at,
                 declined,
+                over,
             }) => {
                 (
                     2_u8,
@@ -167,6 +168,7 @@ impl Node {
                     reason,
                     view.ago(at),
                     declined,
+                    over.project(view),
                 )
                     .hash(out);
             }

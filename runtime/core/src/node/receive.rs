@@ -104,11 +104,11 @@ impl Node {
         let own = self.config.node;
         let secret = self.secret;
         match self.peers[place].admit(&advert, own, index, at, &secret) {
-            Admission::Fresh => self.peer_spoke(place, index, advert, (source, at)),
+            Admission::Fresh => self.peer_spoke(place, advert, at),
             Admission::NewLife => {
                 self.peers[place].forget_kernel_evidence();
                 self.peers[place].latest = None;
-                self.peer_spoke(place, index, advert, (source, at));
+                self.peer_spoke(place, advert, at);
                 self.answer_paced(place, index, source, None);
             }
             Admission::PathOnly if advert.kind == Kind::Probe => {
@@ -136,9 +136,16 @@ impl Node {
         self.answer(Kind::Answer, index, to, candidate);
     }
 
+    /// A fresh question is answered on every path: the one it came in on may carry nothing back.
+    fn answer_everywhere(&mut self, place: usize) {
+        for path in &mut self.peers[place].paths {
+            path.answered_at = Some(self.now);
+        }
+        self.broadcast(Kind::Answer);
+    }
+
     /// A proven, fresh word of a peer.
-    fn peer_spoke(&mut self, place: usize, index: usize, advert: Advert, from: (MacAddr, Instant)) {
-        let (source, at) = from;
+    fn peer_spoke(&mut self, place: usize, advert: Advert, at: Instant) {
         let kind = advert.kind;
         let peer = advert.sender;
         let was_active = self.peers[place].says_active();
@@ -169,7 +176,7 @@ impl Node {
         match kind {
             Kind::Probe => {
                 self.notice_deafness(place);
-                self.answer_paced(place, index, source, None);
+                self.answer_everywhere(place);
             }
             Kind::Prepare => self.prepare_received(place),
             Kind::Ready => self.ready_received(place),

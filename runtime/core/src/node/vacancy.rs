@@ -17,7 +17,7 @@ use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
-use crate::wire::advert::{Advert, Flags, Kind};
+use crate::wire::advert::{Flags, Kind};
 use crate::{Instant, NodeId};
 
 /// A pause is over, the lease is lost, and this node listens (D15).
@@ -26,12 +26,15 @@ pub(super) struct Relisten {
     since: Instant,
     /// A peer that has heard this counter has spoken since.
     counter: u64,
+    /// When it last asked.
+    asked_at: Instant,
 }
 
 impl Relisten {
     /// For comparing states: how old the question is.
-    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64) {
-        (view.ago(self.since), behind(counter, self.counter))
+    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64, u16) {
+        let asked = view.ago(self.asked_at);
+        (view.ago(self.since), behind(counter, self.counter), asked)
     }
 }
 
@@ -117,10 +120,9 @@ impl Node {
     fn leaves_to_resume(&self) -> bool {
         let timing = &self.config.timing;
         let listens = |peer: &Peer| {
-            let stands = |latest: &Advert| latest.effective == EffectiveRole::Standby;
             self.present(peer)
                 && !peer.says(Flags::ELIGIBLE)
-                && peer.latest.as_ref().is_some_and(stands)
+                && peer.effective(EffectiveRole::Standby)
         };
         let its_turn = |at: Instant| {
             let gone = self.now.since(at);
@@ -273,23 +275,34 @@ impl Node {
         self.relisten = Some(Relisten {
             since: self.now,
             counter: self.counter + 1,
+            asked_at: self.now,
         });
         self.broadcast(Kind::LetGo);
-        self.broadcast(Kind::Probe);
-        self.timers
-            .arm(Timer::Relisten, self.now.after(self.config.timing.round));
+        self.relisten_due();
     }
 
+    /// Asks the daemons, and the kernels of those that may have died or stand still in office.
     pub(super) fn relisten_due(&mut self) {
-        if self.relisten.is_some() {
-            self.broadcast(Kind::Probe);
-            self.timers
-                .arm(Timer::Relisten, self.now.after(self.config.timing.round));
+        let (now, round) = (self.now, self.config.timing.round);
+        let Some(relisten) = &mut self.relisten else {
+            return;
+        };
+        if now > relisten.asked_at.after(round * 2) {
+            // It stood still again: the silence of that time was its own (D6).
+            relisten.since = now;
+            relisten.counter = self.counter + 1;
         }
+        relisten.asked_at = now;
+        self.broadcast(Kind::Probe);
+        for place in 0..self.peers.len() {
+            self.ask_everywhere(place);
+        }
+        self.timers.arm(Timer::Relisten, now.after(round));
     }
 
-    /// Who serves now? A peer that claims ends it; else, when all have answered, or after
-    /// `W_silence`, this node goes on.
+    /// Who serves now? A peer that claims ends it. A kernel that answers for a virtual address
+    /// serves, whatever became of its daemon: this node listens on. Else, when all have answered,
+    /// or after `W_silence`, this node goes on; of several that listen the best ranked goes first.
     pub(super) fn consider_relisten(&mut self) {
         let Some(relisten) = self.relisten else {
             return;
@@ -313,14 +326,40 @@ impl Node {
             return;
         }
         let answered = self.peers.iter().filter(spoke).count();
-        let all = answered == self.peers.len()
-            && !self.peers.iter().any(|peer| peer.says(Flags::ELIGIBLE));
-        let waited = self.now >= relisten.since.after(self.config.timing.w_silence);
-        if (all || waited) && self.some_served_port_up() && !self.stopping {
+        let ahead = self.ahead_in_listening();
+        let may_serve =
+            |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
+        let all = answered == self.peers.len() && ahead == 0 && !self.peers.iter().any(may_serve);
+        let waited = self.now >= self.listens_until(relisten, ahead);
+        let awake = self.now <= relisten.asked_at.after(self.config.timing.round * 2);
+        if (all || waited && awake) && self.some_served_port_up() && !self.stopping {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);
             self.claim_role(Cause::Resumed, answered == self.peers.len(), false);
         }
+    }
+
+    /// `W_silence` after the last answer for a virtual address, once more for each that goes first.
+    fn listens_until(&self, relisten: Relisten, ahead: usize) -> Instant {
+        let paths = self.peers.iter().flat_map(|peer| &peer.paths);
+        let owned = paths.filter_map(|path| path.virtual_at).max();
+        let since = owned.map_or(relisten.since, |at| at.max(relisten.since));
+        let turns = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
+        since.after(self.config.timing.w_silence.saturating_mul(turns))
+    }
+
+    /// How many that are present lost their lease too, listen as this node does, and rank above it.
+    fn ahead_in_listening(&self) -> usize {
+        let own = self.candidate();
+        let preempt = self.config.policy.preempt;
+        let first = |peer: &&Peer| {
+            self.present(peer)
+                && !peer.says(Flags::ELIGIBLE)
+                && peer.effective(EffectiveRole::Standby)
+                && peer_candidate(peer)
+                    .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
+        };
+        self.peers.iter().filter(first).count()
     }
 
     /// An isolated node under `isolation = yield` gives the role up (D14).

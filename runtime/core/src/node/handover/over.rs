@@ -1,0 +1,107 @@
+//! The end of an offer that nobody took, or seems not to have taken: may the giver serve on?
+//!
+//! The giver's lease ended with the offer. Each round it asks the taker's daemon, which says
+//! whether it claims, and the taker's kernel, which cannot lie about it: a kernel that answers for
+//! a virtual address has the lease, whatever became of the CLAIM and of the daemon that sent it
+//! (D8). The lease is armed again when the taker declined or has been silent, through [`ROUNDS`]
+//! rounds.
+//!
+//! The hard case is the giver that stood still meanwhile: what was said before proves nothing about
+//! now, and what it did not hear it may not have asked. It begins to ask anew (D6). The limit:
+//! where nothing of the taker reaches the giver, silence is all there is.
+
+use super::Giving;
+use crate::effect::{Forwarding, Rejection};
+use crate::node::Node;
+use crate::node::project::View;
+use crate::role::EffectiveRole;
+use crate::wire::advert::Kind;
+use crate::{Instant, NodeId};
+
+/// Rounds asked without an answer before the lease is armed again; with the usual times they fit
+/// between V and the bound of a round trip.
+const ROUNDS: u32 = 3;
+
+/// What was asked since the offer was over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(in crate::node) struct Over {
+    rounds: u32,
+    asked_at: Option<Instant>,
+}
+
+impl Over {
+    /// For comparing states.
+    pub(in crate::node) fn project(self, view: View) -> (u32, Option<u16>) {
+        let asked = self.asked_at.map(|at| view.ago(at));
+        (self.rounds.min(ROUNDS), asked)
+    }
+}
+
+impl Node {
+    /// The offer is over, and its round is due.
+    pub(super) fn offer_over(&mut self) {
+        let timing = self.config.timing;
+        let now = self.now;
+        let Some(Giving::Offering {
+            to,
+            at,
+            declined,
+            over,
+            ..
+        }) = &mut self.giving
+        else {
+            return;
+        };
+        let ended = at.after(timing.offer);
+        if now > over.asked_at.unwrap_or(ended).after(timing.round * 2) {
+            *over = Over::default();
+            *declined = false;
+        }
+        let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
+        over.rounds = over.rounds.saturating_add(1);
+        over.asked_at = Some(now);
+        let place = self.peers.iter().position(|peer| peer.node == to);
+        if let Some(place) = place.filter(|place| self.owns_since(*place, at)) {
+            self.yield_to(place);
+            return;
+        }
+        let bound = ended.after(self.widened(timing.rtt_bound));
+        if asked >= ROUNDS && now >= bound && self.may_take_back(to, at, declined) {
+            self.take_back();
+            return;
+        }
+        self.broadcast(Kind::Probe);
+        if let Some(place) = place {
+            self.ask_everywhere(place);
+        }
+    }
+
+    /// The peer's kernel has answered for a virtual address since then, so it has the lease.
+    fn owns_since(&self, place: usize, at: Instant) -> bool {
+        let mut paths = self.peers[place].paths.iter();
+        paths.any(|path| path.virtual_at >= Some(at))
+    }
+
+    /// The taker declined, or has been silent since V/2, or is dead.
+    fn may_take_back(&self, to: NodeId, at: Instant, declined: bool) -> bool {
+        let timing = &self.config.timing;
+        let Some(peer) = self.peers.iter().find(|peer| peer.node == to) else {
+            return true;
+        };
+        let heard_at = peer.heard_at.unwrap_or(Instant::ORIGIN);
+        declined
+            || heard_at < at.after(timing.offer / 2)
+            || self.now.since(heard_at) >= timing.offer
+    }
+
+    /// Arms the lease again: an explicit claim of the same epoch.
+    fn take_back(&mut self) {
+        let epoch = self.claim.epoch;
+        self.end_giving(Rejection::TimedOut);
+        if self.role != EffectiveRole::Active {
+            return;
+        }
+        self.kernel.refreshed_at = self.now;
+        self.apply(Forwarding::Active { epoch });
+    }
+}
