@@ -31,13 +31,18 @@ use crate::world::{self, Agent, Said};
 
 /// The hidden first argument of a worker that runs one lap.
 pub(crate) const LAB_LAP: &str = "lab-lap";
-/// When the fault strikes: no earlier than this; daemons have elected by then.
-const SETTLED: Duration = Duration::from_millis(6_000);
+/// When the fault strikes: no earlier than this and [`INTERVALS`] of them; daemons have elected by
+/// then, or the lap does not count.
+const SETTLED: Duration = Duration::from_millis(3_000);
 /// And no later than so much after; drawn from the seed, so that it falls anywhere between two
 /// advertisements.
 const SPREAD_MS: u64 = 1_000;
-/// How long the failover is watched. The slowest daemons at an interval of a second need four.
-const WATCHED: Duration = Duration::from_millis(6_000);
+/// How long the failover is watched, and [`INTERVALS`] of them more.
+const WATCHED: Duration = Duration::from_millis(1_500);
+/// Intervals within which the slowest daemon notices a death and takes over, one to spare.
+const INTERVALS: u32 = 5;
+/// A new connection that takes longer has lost a packet: the kernel sends the next after a second.
+const SLOW: Duration = Duration::from_millis(500);
 /// The stretch without a fault, right before it.
 const NULL: Duration = Duration::from_secs(1);
 
@@ -178,21 +183,30 @@ fn felt(lap: &Lap) -> Result<Lapped, LabError> {
     let plan = Scenario::parse("lap.toml", &text)
         .and_then(|scenario| scenario.resolve(lap.seed))
         .map_err(|why| needs(&why.to_string()))?;
+    let watched = watched(lap.interval);
     match daemon {
-        Daemon::Steadfast => measure(&plan, &mut Ours(Steadfast::new(&lap.program))),
+        Daemon::Steadfast => measure(&plan, watched, &mut Ours(Steadfast::new(&lap.program))),
         Daemon::Frr | Daemon::Keepalived | Daemon::Ucarp => {
             let interval = lap.interval;
-            measure(&plan, &mut Theirs { daemon, interval })
+            measure(&plan, watched, &mut Theirs { daemon, interval })
         }
     }
+}
+
+fn settled(interval: Duration) -> Duration {
+    SETTLED + interval * INTERVALS
+}
+
+fn watched(interval: Duration) -> Duration {
+    WATCHED + interval * INTERVALS
 }
 
 /// The lap as a scenario: probes at 1 kHz in four streams all the time.
 fn story(lap: &Lap, daemon: Daemon) -> String {
     let millis = lap.interval.as_millis().max(1);
     let mut random = steadfast_scenarios::Random::new(lap.seed, "lap");
-    let at = SETTLED.as_millis() + u128::from(random.between(0, SPREAD_MS));
-    let end = at + WATCHED.as_millis() + 100;
+    let at = settled(lap.interval).as_millis() + u128::from(random.between(0, SPREAD_MS));
+    let end = at + watched(lap.interval).as_millis() + 100;
     let mut text = format!(
         "format = 1\nname = \"lap\"\ntitle = \"race: one lap\"\nclaims = [\"R1.1\"]\n\
          duration = \"{end}ms\"\n[cluster]\ninterval = \"{millis}ms\"\n"
@@ -231,7 +245,7 @@ fn story(lap: &Lap, daemon: Daemon) -> String {
     text
 }
 
-fn measure(plan: &Plan, agent: &mut impl Begins) -> Result<Lapped, LabError> {
+fn measure(plan: &Plan, watched: Duration, agent: &mut impl Begins) -> Result<Lapped, LabError> {
     let setups = world::setups(plan, agent).map_err(LabError::Needs)?;
     let setup = |name: &str| -> Setup {
         let found = setups.iter().find(|(known, _)| known == name);
@@ -260,12 +274,14 @@ fn measure(plan: &Plan, agent: &mut impl Begins) -> Result<Lapped, LabError> {
     };
     let names = observed_names(plan);
     let null = window(&names, &events, at.before(NULL), at);
-    let cost = window(&names, &events, at, at.after(WATCHED));
+    let end = at.after(watched);
+    let cost = window(&names, &events, at, end);
     let log = sight.connections().map(ConnectionLog::connections);
-    let slow = |took: Option<Duration>| took.is_none_or(|took| took > Duration::from_millis(500));
-    let lost = log.iter().flatten().filter(|it| {
-        it.at >= at && it.at < at.after(WATCHED).before(Duration::from_secs(4)) && slow(it.took)
-    });
+    let slow = |took: Option<Duration>| took.is_none_or(|took| took > SLOW);
+    let lost = log
+        .iter()
+        .flatten()
+        .filter(|it| it.at >= at && it.at < end.before(SLOW) && slow(it.took));
     Ok(Lapped::Counts(Box::new(Felt {
         null_gap: null.gap(),
         through: longest(&cost, [0, 1]),

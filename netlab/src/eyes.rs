@@ -112,6 +112,13 @@ impl Eyes for Sight {
         }
     }
 
+    fn early(&mut self) -> Vec<Event> {
+        self.recorder
+            .as_mut()
+            .map(Recorder::early)
+            .unwrap_or_default()
+    }
+
     fn poll(&mut self) -> Vec<Event> {
         self.recorder
             .as_mut()

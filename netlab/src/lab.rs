@@ -16,7 +16,7 @@ use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Layout, Verb};
 
 use crate::error::LabError;
-use crate::ground::Ground;
+use crate::ground::{Ground, settings};
 use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
 use crate::nft::Nft;
 use crate::wires::{CarrierChange, TURNS_MAX, Wires};
@@ -297,6 +297,9 @@ impl Lab {
             return Ok(());
         }
         if let Some(net) = self.ground.gateway(it.id) {
+            if !it.machine.setup().forwards {
+                settings::apply(net, settings::FORWARDING)?;
+            }
             it.machine.boot(net)?;
         }
         it.power = Power::On;

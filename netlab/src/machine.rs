@@ -47,6 +47,8 @@ pub struct Setup {
     /// Whether it is a foreign daemon that gives up where groups and owners cannot be changed: then
     /// such calls seem to succeed.
     pub foreign: bool,
+    /// Whether the daemon turns forwarding on itself; else the kernel forwards from the start.
+    pub forwards: bool,
 }
 
 /// What happened to a gateway's daemon.
@@ -92,6 +94,11 @@ struct Running {
 }
 
 impl Machine {
+    /// What it runs.
+    pub const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// A machine without power, with an empty state directory.
     ///
     /// # Errors

@@ -1,18 +1,16 @@
 //! The race's statistics: what a failover cost, over many runs, and how sure that is.
 //!
 //! One run gives a [`Cost`]: the longest gap in each stream around the fault, probes lost, and for
-//! how long two gateways owned an address, or none. Runs of one daemon under one fault make a
-//! [`Row`]. Figures drift between machines, so what counts is the ratio to the best peer of one
-//! race, with a bootstrap interval: medians of runs drawn again with replacement, 2000 times, by a
-//! generator whose seed is written here: the same runs give the same interval.
+//! how long two gateways owned an address, or none. Figures drift between machines, so what counts
+//! is the ratio to the best peer of one race, with a bootstrap [`interval`]: medians of runs drawn
+//! again with replacement, 2000 times, by a generator whose seed is written here: the same runs give
+//! the same interval.
 //!
-//! The null gap is what the machine itself costs: the longest gaps of windows without any fault.
 //! The limit: with fewer than about ten runs the interval says more about luck than about daemons.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use steadfast_core::Instant;
 use steadfast_scenarios::trace::{Event, EventKind, Names};
 use steadfast_scenarios::{Picture, Random, StreamId};
@@ -107,11 +105,6 @@ impl Cost {
         self.gaps.values().max().copied().unwrap_or_default()
     }
 
-    /// Probes lost in all streams.
-    pub fn lost_count(&self) -> u32 {
-        self.lost.values().sum()
-    }
-
     fn owners(&mut self, picture: &Picture, owned: &mut bool, share: Duration) {
         let unowned = picture.served().any(|segment| picture.unowned(segment));
         *owned |= !unowned;
@@ -121,116 +114,6 @@ impl Cost {
         if *owned && unowned {
             self.no_owner += share;
         }
-    }
-}
-
-/// What `bench failover --json` writes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Race {
-    /// The 95th percentile of gaps without a fault, in ms.
-    pub null_p95_ms: f64,
-    /// One for each daemon, interval and fault.
-    pub rows: Vec<Row>,
-}
-
-/// All runs of one daemon under one fault.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
-    /// Which daemon.
-    pub daemon: String,
-    /// Which fault.
-    pub fault: String,
-    /// Its advertisement interval, in ms.
-    pub interval_ms: f64,
-    /// Runs that count: those whose evidence had no hole.
-    pub runs: usize,
-    /// The shortest gap, in ms.
-    pub min_ms: f64,
-    /// The median gap, in ms.
-    pub median_ms: f64,
-    /// The 95th percentile of gaps, in ms.
-    pub p95_ms: f64,
-    /// The longest gap, in ms.
-    pub max_ms: f64,
-    /// Probes lost in all runs and streams.
-    pub lost: u32,
-    /// The longest time with two owners of a run, in ms.
-    pub two_owner_ms: f64,
-    /// The longest time without an owner of a run, in ms.
-    pub no_owner_ms: f64,
-    /// Our median over the best peer's under the same fault; none for peers, or without one.
-    pub ratio_best_peer: Option<f64>,
-    /// The ratio's 95 % bootstrap interval.
-    pub ratio_ci95: Option<[f64; 2]>,
-}
-
-/// Runs of one daemon under one fault, as the race hands them over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Which daemon.
-    pub daemon: String,
-    /// Which fault.
-    pub fault: String,
-    /// Its advertisement interval.
-    pub interval: Duration,
-    /// What each run cost.
-    pub costs: Vec<Cost>,
-}
-
-impl Race {
-    /// Sums a race up. `ours` is the daemon that is compared with the others; `null_gaps` are the
-    /// longest gaps of windows without a fault. Entries without a run that counts give no row.
-    pub fn new(ours: &str, null_gaps: &[Duration], entries: &[Entry]) -> Self {
-        let row = |entry: &Entry| {
-            let mut row = Row::new(entry)?;
-            if entry.daemon == ours {
-                row.compare(entry, entries);
-            }
-            Some(row)
-        };
-        let null: Vec<f64> = sorted(null_gaps.iter().map(|gap| millis(*gap)));
-        Self {
-            null_p95_ms: quantile(&null, 0.95),
-            rows: entries.iter().filter_map(row).collect(),
-        }
-    }
-}
-
-impl Row {
-    fn new(entry: &Entry) -> Option<Self> {
-        let gaps = gaps(entry);
-        let counted = || entry.costs.iter().filter(|cost| !cost.blind);
-        let longest = |of: fn(&Cost) -> Duration| counted().map(of).max().map_or(0.0, millis);
-        Some(Self {
-            daemon: entry.daemon.clone(),
-            fault: entry.fault.clone(),
-            interval_ms: millis(entry.interval),
-            runs: gaps.len(),
-            min_ms: *gaps.first()?,
-            median_ms: quantile(&gaps, 0.5),
-            p95_ms: quantile(&gaps, 0.95),
-            max_ms: *gaps.last()?,
-            lost: counted().map(Cost::lost_count).sum(),
-            two_owner_ms: longest(|cost| cost.two_owners),
-            no_owner_ms: longest(|cost| cost.no_owner),
-            ratio_best_peer: None,
-            ratio_ci95: None,
-        })
-    }
-
-    fn compare(&mut self, entry: &Entry, entries: &[Entry]) {
-        let ours = gaps(entry);
-        let rivals = entries
-            .iter()
-            .filter(|it| it.daemon != entry.daemon && it.fault == entry.fault)
-            .map(gaps)
-            .filter(|gaps| !gaps.is_empty());
-        let best = rivals.min_by(|a, b| quantile(a, 0.5).total_cmp(&quantile(b, 0.5)));
-        let Some(best) = best.filter(|best| quantile(best, 0.5) > 0.0) else {
-            return;
-        };
-        self.ratio_best_peer = Some(self.median_ms / quantile(&best, 0.5));
-        self.ratio_ci95 = Some(interval(&ours, &best));
     }
 }
 
@@ -256,11 +139,6 @@ fn redrawn(values: &[f64], random: &mut Random) -> Vec<f64> {
     sorted(values.iter().map(draw).collect::<Vec<f64>>())
 }
 
-fn gaps(entry: &Entry) -> Vec<f64> {
-    let counted = entry.costs.iter().filter(|cost| !cost.blind);
-    sorted(counted.map(|cost| millis(cost.gap())))
-}
-
 fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -277,10 +155,6 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let low = sorted.get(index).copied().unwrap_or(0.0);
     let high = sorted.get(index + 1).copied().unwrap_or(low);
     low + (high - low) * (place - below)
-}
-
-fn millis(span: Duration) -> f64 {
-    span.as_secs_f64() * 1_000.0
 }
 
 #[cfg(test)]

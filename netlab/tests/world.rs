@@ -101,6 +101,10 @@ impl Eyes for Ear {
         self.told.push(Event::new(at, kind));
     }
 
+    fn early(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
     fn poll(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.told)
     }

@@ -36,7 +36,10 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
         ("secret", format!("{SECRET}\n")),
     ];
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
-    Ok(super::setup(files, argv.map(str::to_owned).to_vec()))
+    Ok(Setup {
+        forwards: true,
+        ..super::setup(files, argv.map(str::to_owned).to_vec())
+    })
 }
 
 fn configuration(plan: &Plan, gateway: &Gateway) -> String {
@@ -54,7 +57,7 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     let _ = write!(
         text,
         "\n[daemon]\nstate_dir = \"{STATE}\"\nruntime_dir = \"{RUN}\"\n\
-         control_socket = \"{RUN}/{SOCKET}\"\nlog = \"info\"\n"
+         control_socket = \"{RUN}/{SOCKET}\"\nlog = \"info\"\nforward = true\n"
     );
     text
 }

@@ -18,7 +18,7 @@
 //! layouts are; a bridge keeps frames to 01:80:c2:00:00:0x to itself, also on a cable.
 
 mod links;
-mod settings;
+pub(crate) mod settings;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;

@@ -9,10 +9,10 @@ use crate::namespace::Namespace;
 /// A setting below `/proc/sys/net`, and its value.
 type Setting = (&'static str, &'static str);
 
+/// A router's kernel forwards from the start; other settings are reset by this one.
+pub(crate) const FORWARDING: &[(&str, &str)] = &[("ipv4/ip_forward", "1")];
 /// Routers do not follow redirects or advertisements, and a port without carrier offers no way.
 pub(super) const GATEWAY: &[(&str, &str)] = &[
-    // First, because it resets others.
-    ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
     ("ipv4/conf/all/ignore_routes_with_linkdown", "1"),
@@ -52,7 +52,7 @@ const QUIET: [Setting; 3] = [
 ];
 
 /// Writes settings in a namespace. One that this kernel does not have is not needed either.
-pub(super) fn apply(net: &Namespace, settings: &[(&str, &str)]) -> Result<(), LabError> {
+pub(crate) fn apply(net: &Namespace, settings: &[(&str, &str)]) -> Result<(), LabError> {
     let write = || -> Result<(), (String, io::Error)> {
         for (name, value) in settings {
             match fs::write(format!("/proc/sys/net/{name}"), value) {

@@ -27,6 +27,8 @@ use super::sys;
 const QUEUE_MAX: usize = 1 << 15;
 /// Held back at once; beyond it the earliest is released before its time.
 const HELD_MAX: usize = 1 << 18;
+/// Frames of hand-overs that wait to be taken early; later ones only come in their order.
+const EARLY_MAX: usize = 1 << 12;
 /// Stalls remembered; later ones are only told as events.
 pub const STALLS_MAX: usize = 4_096;
 /// How long events are held back unless told otherwise: what the observer needs to judge a lost
@@ -143,6 +145,7 @@ pub struct Recorder {
     lost_told: u64,
     late_count: u64,
     stalls: Vec<Stall>,
+    early: Vec<Event>,
 }
 
 /// What is left when a recorder has stopped.
@@ -181,6 +184,7 @@ impl Recorder {
             lost_told: 0,
             late_count: 0,
             stalls: Vec::new(),
+            early: Vec::new(),
         }
     }
 
@@ -211,6 +215,14 @@ impl Recorder {
     /// The world's own event: it is put in order with the others.
     pub fn tell(&mut self, at: Instant, kind: EventKind) {
         self.hold(at, kind);
+    }
+
+    /// Frames of hand-overs as they were told, before their place in the order is known: who waits
+    /// for one must not wait for the others. They come again in their order.
+    #[must_use]
+    pub fn early(&mut self) -> Vec<Event> {
+        self.take_reports();
+        core::mem::take(&mut self.early)
     }
 
     /// Everything that has its place by now, in order.
@@ -274,7 +286,13 @@ impl Recorder {
         // Bounded: a producer faster than this loop must not hold it for ever.
         for _ in 0..QUEUE_MAX {
             match self.receiver.try_recv() {
-                Ok(Report::Event(event)) => self.hold(event.at, event.kind),
+                Ok(Report::Event(event)) => {
+                    let awaited = matches!(event.kind, EventKind::HandoverFrame { .. });
+                    if awaited && self.early.len() < EARLY_MAX {
+                        self.early.push(event.clone());
+                    }
+                    self.hold(event.at, event.kind);
+                }
                 Ok(Report::Stall(stall)) => self.take_stall(stall),
                 Err(_) => break,
             }

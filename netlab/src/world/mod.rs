@@ -7,8 +7,8 @@
 //!
 //! The hard case is time: it is the host's and does not wait. A step is told with the time at which
 //! it began, and what kept the world from beginning it is for the eyes to see as a stall.
-//! Limit: what eyes hold back to put events in order (some 20 ms) the picture lags behind; so steps
-//! that wait for frames run that much later than in simulated worlds.
+//! Steps that wait for a frame run a millisecond after it. Limit: what eyes hold back to put events
+//! in order (some 20 ms) the picture lags behind; a step's `active` is who was it then.
 
 mod reckon;
 
@@ -34,6 +34,8 @@ use reckon::Reckonings;
 const BOOT_JITTER: Duration = Duration::from_millis(400);
 /// Longest sleep of the world's thread: events and ends of daemons are noticed no later.
 const ROUND: Duration = Duration::from_millis(2);
+/// The same while a step waits for a frame.
+const ROUND_AWAITING: Duration = Duration::from_micros(250);
 /// How often every daemon is asked for its status.
 const STATUS_EVERY: Duration = Duration::from_millis(8);
 
@@ -84,6 +86,10 @@ pub trait Eyes {
 
     /// The world did this, then.
     fn tell(&mut self, at: Instant, kind: EventKind);
+
+    /// Frames of hand-overs seen since the last call, their order not yet known; they are told again
+    /// in their order.
+    fn early(&mut self) -> Vec<Event>;
 
     /// The events whose order is known by now.
     fn poll(&mut self) -> Vec<Event>;
@@ -193,6 +199,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                 self.lab.settle(now)?;
             }
             self.tell_lab(now);
+            self.await_frames();
             self.take_steps()?;
             self.ask(now);
             for event in self.eyes.poll() {
@@ -358,11 +365,17 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
     fn see(&mut self, event: &Event) {
         (self.sink)(event);
         self.judge.observe(event);
-        if let EventKind::HandoverFrame { kind, from, .. } = event.kind
-            && self.schedule.wants_frames()
-        {
-            let picture = self.judge.picture();
-            self.schedule.frame_seen(event.at, kind, from, picture);
+    }
+
+    /// Steps may wait for frames.
+    fn await_frames(&mut self) {
+        for event in self.eyes.early() {
+            if let EventKind::HandoverFrame { kind, from, .. } = event.kind
+                && self.schedule.wants_frames()
+            {
+                let picture = self.judge.picture();
+                self.schedule.frame_seen(event.at, kind, from, picture);
+            }
         }
     }
 
@@ -370,10 +383,15 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
     fn rest(&self) {
         let now = self.eyes.now();
         let boots = self.boots.iter().map(|(at, _)| *at);
+        let round = if self.schedule.wants_frames() {
+            ROUND_AWAITING
+        } else {
+            ROUND
+        };
         let due = boots
             .chain(self.lab.next_deadline())
             .chain(self.schedule.next_deadline())
-            .chain([now.after(ROUND), self.plan.end()])
+            .chain([now.after(round), self.plan.end()])
             .min();
         thread::sleep(due.map_or(ROUND, |due| due.max(now).since(now)));
     }

@@ -105,7 +105,7 @@ pub(crate) struct Peer {
     pub(crate) heard_at: Option<Instant>,
     /// When an unproven frame last claimed to be active.
     pub(crate) unproven_active_at: Option<Instant>,
-    /// When it first said that it owns the role no more, if it did not claim it again.
+    /// When it last said that it owns the role no more, if it did not claim it again.
     pub(crate) let_go_at: Option<Instant>,
     /// Found dead, and not heard since.
     pub(crate) dead: bool,

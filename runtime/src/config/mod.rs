@@ -135,6 +135,9 @@ pub struct DaemonSettings {
     pub control_socket: PathBuf,
     /// Whose members may command, beside root.
     pub control_group: Option<String>,
+    /// The daemon turns the kernel's forwarding on, once the fence stands (D9): a box that has just
+    /// booted must not carry what clients still send to it.
+    pub forward: bool,
     /// Most bytes of the flight recorder on disk.
     pub journal_bytes_max: u64,
     /// What is logged.
@@ -306,6 +309,7 @@ fn daemon_settings(raw: &raw::Daemon, secret_file: PathBuf) -> DaemonSettings {
             .control_group
             .as_ref()
             .map(|name| name.get_ref().clone()),
+        forward: raw.forward.as_ref().is_some_and(|it| *it.get_ref()),
         journal_bytes_max: raw
             .journal_bytes_max
             .as_ref()

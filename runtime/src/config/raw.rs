@@ -95,6 +95,7 @@ pub(super) struct Daemon {
     pub(super) runtime_dir: Option<Spanned<String>>,
     pub(super) control_socket: Option<Spanned<String>>,
     pub(super) control_group: Option<Spanned<String>>,
+    pub(super) forward: Option<Spanned<bool>>,
     pub(super) journal_bytes_max: Option<Spanned<u64>>,
     pub(super) log: Option<Spanned<log::LevelFilter>>,
 }
@@ -442,6 +443,7 @@ fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemon {
             findings,
         ),
         control_group: section.text(Key::new("control_group", "\"adm\""), findings),
+        forward: section.flag(Key::new("forward", "true"), findings),
         journal_bytes_max: section.number(
             Key::new("journal_bytes_max", "8388608"),
             (65_536, 1 << 40),

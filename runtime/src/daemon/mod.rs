@@ -62,8 +62,12 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     })?;
     let machine = Machine::look().map_err(StartError::refused("look at the interfaces"))?;
     let mut addresses = claimable(&loaded.config, &machine)?;
-    settings(&loaded.config)?;
+    let uses = uses(&loaded.config);
+    settings(&uses, loaded.daemon.forward)?;
     let fence = install_fence(&loaded, &machine)?;
+    if loaded.daemon.forward {
+        forward(&uses);
+    }
     let folder = loaded.daemon.runtime_dir.clone();
     let ended = sweep(&mut addresses).and_then(|()| drive(loaded, addresses, fence));
     if ended.is_err() {
@@ -137,23 +141,37 @@ fn sweep(addresses: &mut Addresses) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Puts the kernel's settings right, and refuses where one makes the job impossible.
-fn settings(config: &Config) -> Result<(), StartError> {
-    let uses: Vec<PortUse> = config
-        .ports
-        .iter()
-        .map(|port| PortUse {
-            name: port.name.clone(),
-            virtual4: port.virtuals.iter().any(std::net::IpAddr::is_ipv4),
-            virtual6: port.virtuals.iter().any(std::net::IpAddr::is_ipv6),
-            virtual_mac: false,
-        })
-        .collect();
-    let settings = Settings::of_kernel();
-    for advice in settings.prepare(&uses) {
+/// What ports are used for, as far as the kernel's settings care.
+fn uses(config: &Config) -> Vec<PortUse> {
+    let uses = config.ports.iter().map(|port| PortUse {
+        name: port.name.clone(),
+        virtual4: port.virtuals.iter().any(std::net::IpAddr::is_ipv4),
+        virtual6: port.virtuals.iter().any(std::net::IpAddr::is_ipv6),
+        virtual_mac: false,
+    });
+    uses.collect()
+}
+
+/// Turns forwarding on behind the fence: now only an owner carries what comes.
+fn forward(uses: &[PortUse]) {
+    for advice in Settings::of_kernel().forward(uses) {
         warn!("{advice}");
     }
-    for advice in settings.check(&uses) {
+}
+
+/// Puts the kernel's settings right, and refuses where one makes the job impossible. Whether
+/// packets are forwarded is looked at unless that is `forwarded` later.
+fn settings(uses: &[PortUse], forwarded: bool) -> Result<(), StartError> {
+    let settings = Settings::of_kernel();
+    for advice in settings.prepare(uses) {
+        warn!("{advice}");
+    }
+    if !forwarded {
+        for advice in settings.check_forwarding(uses) {
+            warn!("{advice}");
+        }
+    }
+    for advice in settings.check(uses) {
         match advice.level {
             Level::Refuse => return Err(StartError::Setting(advice.to_string())),
             Level::Warn => warn!("{advice}"),

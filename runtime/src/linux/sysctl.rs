@@ -1,6 +1,7 @@
 //! Kernel settings a gateway needs: looked at, and set where that is safe.
 //!
-//! Forwarding and filters are the operator's, so they are only advised on. Set are two things that
+//! Forwarding and filters are the operator's, so they are only advised on; forwarding is turned on
+//! if the configuration asks for it. Set are two things that
 //! concern our ports alone: routes over a port without carrier are ignored, so that packets take
 //! another way or fail at once and leave no neighbour entry behind that holds later ones back; and
 //! a port under a virtual MAC asks with its own addresses only, else its questions teach the wrong
@@ -70,6 +71,19 @@ pub struct Settings {
     root: PathBuf,
 }
 
+/// The settings by which a host forwards what these ports' virtual addresses attract.
+fn forwarding(ports: &[PortUse]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let four = ports
+        .iter()
+        .any(|port| port.virtual4)
+        .then_some(("ipv4/ip_forward", "this host forwards no IPv4 packets"));
+    let six = ports.iter().any(|port| port.virtual6).then_some((
+        "ipv6/conf/all/forwarding",
+        "this host forwards no IPv6 packets and is no router to its neighbours",
+    ));
+    four.into_iter().chain(six)
+}
+
 impl Settings {
     /// Where the kernel shows them.
     pub fn of_kernel() -> Self {
@@ -81,22 +95,25 @@ impl Settings {
         Self { root: root.into() }
     }
 
-    /// What is wrong for these ports. Changes nothing.
+    /// What is wrong for these ports, forwarding aside. Changes nothing.
     pub fn check(&self, ports: &[PortUse]) -> Vec<Advice> {
-        let mut advice = Vec::new();
-        if self.number("ipv4/ip_forward") == Some(0) && ports.iter().any(|port| port.virtual4) {
-            let why = "this host forwards no IPv4 packets";
-            advice.push(warn("ipv4/ip_forward", 0, "1", why));
-        }
-        let key = "ipv6/conf/all/forwarding";
-        if self.number(key) == Some(0) && ports.iter().any(|port| port.virtual6) {
-            let why = "this host forwards no IPv6 packets and is no router to its neighbours";
-            advice.push(warn(key, 0, "1", why));
-        }
-        for port in ports {
-            advice.extend(self.check_port(port));
-        }
-        advice
+        let advice = ports.iter().flat_map(|port| self.check_port(port));
+        advice.collect()
+    }
+
+    /// Whether packets are forwarded as these ports need it. Changes nothing.
+    pub fn check_forwarding(&self, ports: &[PortUse]) -> Vec<Advice> {
+        let wanted = forwarding(ports);
+        let off = wanted.filter(|(key, _)| self.number(key) == Some(0));
+        off.map(|(key, why)| warn(key, 0, "1", why)).collect()
+    }
+
+    /// Turns forwarding on for the families of these ports' virtual addresses. What could not be
+    /// set is told.
+    pub fn forward(&self, ports: &[PortUse]) -> Vec<Advice> {
+        let wanted = forwarding(ports);
+        let set = wanted.filter_map(|(key, why)| self.set(key.to_owned(), "1", why));
+        set.collect()
     }
 
     /// Sets what is safe to set for these ports. What could not be set is told.

@@ -38,8 +38,8 @@ fn settings_that_stop_a_gateway_are_named() {
     write("ipv6/conf/lan0/disable_ipv6", "1");
     let settings = Settings::of_kernel();
     let ports = [port("lan0", false)];
-    let found: Vec<_> = settings
-        .check(&ports)
+    let advice = [settings.check_forwarding(&ports), settings.check(&ports)].concat();
+    let found: Vec<_> = advice
         .into_iter()
         .map(|advice| (advice.level, advice.key))
         .collect();
@@ -50,11 +50,13 @@ fn settings_that_stop_a_gateway_are_named() {
         (Level::Refuse, "ipv6/conf/lan0/disable_ipv6"),
     ];
     assert_eq!(found, expected.map(|(level, key)| (level, key.to_owned())));
-    write("ipv4/ip_forward", "1");
-    write("ipv6/conf/all/forwarding", "1");
     write("ipv4/conf/all/arp_ignore", "0");
     write("ipv6/conf/lan0/disable_ipv6", "0");
     assert_eq!(settings.check(&ports), []);
+    assert_eq!(settings.forward(&ports), []);
+    assert_eq!(settings.check_forwarding(&ports), []);
+    assert_eq!(read("ipv4/ip_forward"), "1");
+    assert_eq!(read("ipv6/conf/all/forwarding"), "1");
 }
 
 /// What is set concerns our ports alone, and ARP announcements only where a virtual MAC stands.

@@ -88,6 +88,8 @@ pub struct Node {
     fence_whole: bool,
     record: Record,
     vacant_since: Option<Instant>,
+    /// When this node last noticed that it had stood still.
+    woke_at: Option<Instant>,
     moved_at: Option<Instant>,
     /// When this node's own health last became worse.
     worsened_at: Option<Instant>,
@@ -223,6 +225,7 @@ impl Node {
             fence_whole: true,
             record,
             vacant_since: None,
+            woke_at: None,
             moved_at: None,
             worsened_at: None,
             was_degraded: false,
@@ -287,6 +290,10 @@ impl Node {
             self.drops.backward_time += 1;
         }
         self.now = self.now.max(now);
+        let late = |due: Instant| self.now.since(due) > self.config.timing.slack;
+        if self.timers.next().is_some_and(late) {
+            self.woke_at = Some(self.now);
+        }
     }
 
     /// The next effect, in order.

@@ -182,6 +182,8 @@ impl Node {
         (taking, relisten, dispute, deafness).hash(out);
         let moved = self.moved_at.map(|at| view.ago(at));
         let vacant = self.vacant_since.map(|at| view.ago(at));
+        let woke = self.woke_at.filter(|_| self.is_dazed());
+        woke.map(|at| view.ago(at)).hash(out);
         self.worsened_at.map(|at| view.ago(at)).hash(out);
         (moved, vacant, self.asked.is_some(), self.was_degraded).hash(out);
     }

@@ -167,7 +167,7 @@ impl Node {
         let latest = self.peers[place].latest.insert(advert);
         if latest.mark != RoleMark::Standby {
             self.peers[place].let_go_at = None;
-        } else if was_active {
+        } else if was_active || kind == Kind::LetGo {
             self.peers[place].let_go_at = Some(at);
         }
         self.end_suspicion(place, at);

@@ -74,6 +74,9 @@ impl Node {
             self.vacant_since = None;
             return;
         }
+        if self.is_dazed() {
+            return;
+        }
         // Slots are counted from when this node might claim: what lets it, lets others too.
         let since = *self.vacant_since.get_or_insert(self.now);
         if !self.facts_are_known() || self.leaves_to_resume() {
@@ -87,6 +90,14 @@ impl Node {
         let why = self.vacancy_cause(all_heard);
         self.turn(RoleEvent::Listened, why);
         self.claim_role(why, all_heard, all_heard);
+    }
+
+    /// This node stood still a moment ago: what it hears of a vacancy is of then. One that listens
+    /// for `W_silence` because it lost its lease serves on before this one thinks of it (D6, D15).
+    pub(super) fn is_dazed(&self) -> bool {
+        let while_others_listen = self.config.timing.w_silence * 2;
+        let lately = |at: Instant| self.now.since(at) < while_others_listen;
+        self.woke_at.is_some_and(lately)
     }
 
     /// Some peer is active, is becoming so, or may be (an unproven frame says so; D3).
@@ -288,9 +299,10 @@ impl Node {
             return;
         };
         if now > relisten.asked_at.after(round * 2) {
-            // It stood still again: the silence of that time was its own (D6).
-            relisten.since = now;
-            relisten.counter = self.counter + 1;
+            // It stood still again: the silence of that time was its own (D6), and the others
+            // count its turn from here.
+            self.listen_again();
+            return;
         }
         relisten.asked_at = now;
         self.broadcast(Kind::Probe);
@@ -332,7 +344,7 @@ impl Node {
         let all = answered == self.peers.len() && ahead == 0 && !self.peers.iter().any(may_serve);
         let waited = self.now >= self.listens_until(relisten, ahead);
         let awake = self.now <= relisten.asked_at.after(self.config.timing.round * 2);
-        if (all || waited && awake) && self.some_served_port_up() && !self.stopping {
+        if awake && (all || waited) && self.some_served_port_up() && !self.stopping {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);
             self.claim_role(Cause::Resumed, answered == self.peers.len(), false);

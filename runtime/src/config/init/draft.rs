@@ -126,7 +126,7 @@ const POLICY: [(&str, &str, &str); 9] = [
         "wait after a role change before a voluntary one",
     ),
 ];
-const DAEMON: [(&str, &str, &str); 6] = [
+const DAEMON: [(&str, &str, &str); 7] = [
     ("log", "\"info\"", "off, error, warn, info, debug, trace"),
     ("state_dir", "\"/var/lib/steadfast\"", "kept over reboots"),
     ("runtime_dir", "\"/run/steadfast\"", "sockets"),
@@ -139,6 +139,11 @@ const DAEMON: [(&str, &str, &str); 6] = [
         "control_group",
         "\"adm\"",
         "whose members may command, beside root; usually nobody",
+    ),
+    (
+        "forward",
+        "false",
+        "turn forwarding on, once fenced; leave net.ipv4.ip_forward at 0",
     ),
     ("journal_bytes_max", "8388608", "flight recorder on disk"),
 ];
