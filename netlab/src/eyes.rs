@@ -39,6 +39,8 @@ pub struct Wanted {
     pub recording: Option<SharedRecording>,
     /// New connections are tried between the first host and the second.
     pub connections: bool,
+    /// Other labs run on this machine.
+    pub beside: bool,
     /// From which length on a stall blinds; none is the usual.
     pub blind_after: Option<Duration>,
 }
@@ -73,7 +75,9 @@ impl Sight {
         };
         let log = connections.as_ref().map(Connections::log);
         let start = |recorder: &mut Recorder| -> io::Result<()> {
-            recorder.start(StallWatch)?;
+            recorder.start(StallWatch {
+                beside: wanted.beside,
+            })?;
             recorder.start(Observer::new(plan, eyes(plan, lab)?, None))?;
             recorder.start(capture)?;
             recorder.start(Neighbours::new(plan, stations(plan, lab)?))?;

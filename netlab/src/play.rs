@@ -58,6 +58,8 @@ pub struct Request {
     pub daemon: PathBuf,
     /// Where `trace.jsonl` and `run.pcapng` go, if they are wanted; an existing folder.
     pub evidence: Option<PathBuf>,
+    /// Other runs go on beside this one: what they keep the kernel from doing blinds.
+    pub beside: bool,
 }
 
 /// What became of it.
@@ -224,6 +226,7 @@ fn run(
     let wanted = Wanted {
         recording: recording.clone(),
         connections: false,
+        beside: request.beside,
         blind_after: Some(tolerance),
     };
     let mut sight = Sight::open(plan, lab, clock, &wanted)?;

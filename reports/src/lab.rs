@@ -18,9 +18,9 @@ use crate::runs::{self, Run};
 
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
-/// Runs side by side for each processor: a run mostly waits. More of them starve each other's
-/// instruments.
-pub(crate) const RUNS_EACH: usize = 2;
+/// Runs side by side for each processor. A run mostly waits, but its instruments do not; with two
+/// for each, they are late and few runs prove anything.
+pub(crate) const RUNS_EACH: usize = 1;
 
 /// What became of a run that was wanted.
 #[derive(Clone, Debug)]
@@ -31,8 +31,14 @@ pub(crate) enum Lab {
     Run(Run),
 }
 
-/// Plays a scenario in a lab of its own.
-pub(crate) fn run(scenario: &Scenario, seed: u64, daemon: &Path, evidence: Option<&Path>) -> Lab {
+/// Plays a scenario in a lab of its own; `beside` says that others run on this machine.
+pub(crate) fn run(
+    scenario: &Scenario,
+    seed: u64,
+    daemon: &Path,
+    evidence: Option<&Path>,
+    beside: bool,
+) -> Lab {
     let name = scenario.plan().name.clone();
     let request = Request {
         file: scenario.file().to_owned(),
@@ -40,6 +46,7 @@ pub(crate) fn run(scenario: &Scenario, seed: u64, daemon: &Path, evidence: Optio
         seed,
         daemon: daemon.to_owned(),
         evidence: evidence.map(Path::to_owned),
+        beside,
     };
     match play(&request) {
         Ok(Answer::Played(played)) => Lab::Run(told(name, seed, *played)),

@@ -31,8 +31,8 @@ pub(super) const AGE_MAX: Duration = Duration::from_secs(1);
 const SEND_MAX: usize = 64;
 /// What a socket may queue; the kernel grants twice that.
 const QUEUE_BYTES: i32 = 4 << 20;
-/// Below the gateways' daemons (50), above everybody else.
-const FIFO_PRIORITY: i32 = 40;
+/// Above the gateways' daemons (50): who watches must not wait for whom it watches.
+const FIFO_PRIORITY: i32 = 60;
 /// `u64`s that hold the control message of a stamp.
 const CONTROL_WORDS: usize = 8;
 

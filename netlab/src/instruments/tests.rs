@@ -47,7 +47,7 @@ impl Run {
         recorder
             .start(Neighbours::new(plan, ground.stations()))
             .unwrap();
-        recorder.start(StallWatch).unwrap();
+        recorder.start(StallWatch { beside: false }).unwrap();
         recorder
             .start(ProbeSender::new(plan, ground.outlets()))
             .unwrap();

@@ -124,6 +124,8 @@ fn in_lab(
 ) -> Result<Ending, Problem> {
     let daemon = lab::daemon(args.daemon.as_deref())?;
     let each = seeds.end - seeds.start;
+    let threads = args.jobs.map_or(1, NonZeroUsize::get);
+    let beside = threads > 1;
     let play = |number: u64| {
         let at = usize::try_from(number / each).unwrap_or(usize::MAX);
         let scenario = scenarios.get(at)?;
@@ -137,14 +139,16 @@ fn in_lab(
             let text = format!("failed to make a folder for its evidence: {reason}");
             return Some((name.clone(), Lab::Run(Run::unplayed(&name, seed, text))));
         }
-        Some((name, lab::run(scenario, seed, &daemon, folder.as_deref())))
+        Some((
+            name,
+            lab::run(scenario, seed, &daemon, folder.as_deref(), beside),
+        ))
     };
     let take = |played: Option<(String, Lab)>| match played {
         Some((_, Lab::Run(run))) => report.take(&run, streams),
         Some((name, Lab::NotRun(reason))) => report.set_aside(name, reason, streams),
         None => Ok(()),
     };
-    let threads = args.jobs.map_or(1, NonZeroUsize::get);
     pool::in_order(each * scenarios.len() as u64, threads, play, take)?;
     report.finish(streams)
 }

@@ -18,8 +18,9 @@ use crate::ids::SegmentId;
 use crate::picture::Picture;
 use crate::trace::{Event, EventKind, SourceKind};
 
-/// Most doubtful frames that wait for their sender to begin answering.
-pub const PENDING_MAX: usize = 256;
+/// Most doubtful frames that wait for their sender to begin answering. What clients queued while
+/// nobody answered comes at once: some hundred frames.
+pub const PENDING_MAX: usize = 4_096;
 
 /// Watches the standby's frames.
 #[derive(Clone, Debug)]

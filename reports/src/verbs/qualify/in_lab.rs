@@ -36,12 +36,13 @@ impl Campaign {
         streams: &mut Streams<'_>,
     ) -> Result<(), Problem> {
         streams.print("in the lab, on real kernels:\n")?;
+        let threads = cli::threads(None) * lab::RUNS_EACH;
         let skipped = |scenario: &Scenario| runs::not_run(scenario, World::Lab);
         let work = |number: u64| {
             let scenario = usize::try_from(number).ok().and_then(|at| kept.get(at))?;
             Some(match skipped(scenario) {
                 Some(not_run) => Lab::NotRun(not_run.reason),
-                None => lab::run(scenario, 0, daemon, None),
+                None => lab::run(scenario, 0, daemon, None, threads > 1),
             })
         };
         let mut holes = Vec::new();
@@ -56,14 +57,13 @@ impl Campaign {
             }
             streams.print(&self.tell_lab(scenario, lab, 0))
         };
-        let threads = cli::threads(None) * lab::RUNS_EACH;
         pool::in_order(kept.len() as u64, threads, work, take)?;
         for scenario in holes {
             let mut looks = 1;
-            let mut lab = lab::run(scenario, 0, daemon, None);
+            let mut lab = lab::run(scenario, 0, daemon, None, false);
             while looks < LAB_SECOND_LOOKS && has_hole(&lab) {
                 looks += 1;
-                lab = lab::run(scenario, 0, daemon, None);
+                lab = lab::run(scenario, 0, daemon, None, false);
             }
             streams.print(&self.tell_lab(scenario, lab, looks))?;
         }

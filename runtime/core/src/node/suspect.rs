@@ -77,22 +77,24 @@ impl Node {
     /// dead active said last must not hold the role for ever. A cable that lost its carrier since
     /// that word counts now: while this node did not stand by, nobody asked.
     pub(super) fn consider_silence(&mut self) {
-        let awaits = self.suspicion.is_some() || self.timers.at(Timer::Silence).is_some();
-        if let Some(place) = self.active_peer()
-            && self.role == EffectiveRole::Standby
-            && !awaits
-        {
+        let Some(place) = self.active_peer() else {
+            return;
+        };
+        if self.role != EffectiveRole::Standby || self.suspicion.is_some() {
+            return;
+        }
+        if self.timers.at(Timer::Silence).is_none() {
             self.await_word(place);
-            if self.cable_lost_after(self.peers[place].heard_at) {
-                self.cable_lost();
-            }
+        }
+        if self.cable_lost_after(self.peers[place].heard_at) {
+            self.cable_lost();
         }
     }
 
     fn cable_lost_after(&self, word: Option<Instant>) -> bool {
         let ports = self.config.ports.iter().zip(&self.ports);
         let lost = |(config, port): (&PortConfig, &super::Port)| {
-            config.direct && !port.up && Some(port.since) >= word
+            config.direct && !port.up && Some(port.since) > word
         };
         word.is_some() && ports.into_iter().any(lost)
     }
