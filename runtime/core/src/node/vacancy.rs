@@ -20,6 +20,9 @@ use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
 use crate::{Instant, NodeId};
 
+/// How often a node that listens begins anew because it stood still (D6).
+pub(super) const RESTARTS_MAX: u8 = 8;
+
 /// A pause is over, the lease is lost, and this node listens (D15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Relisten {
@@ -28,13 +31,15 @@ pub(super) struct Relisten {
     counter: u64,
     /// When it last asked.
     asked_at: Instant,
+    /// How often it began anew because it had stood still.
+    restarts: u8,
 }
 
 impl Relisten {
     /// For comparing states: how old the question is.
-    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64, u16) {
-        let asked = view.ago(self.asked_at);
-        (view.ago(self.since), behind(counter, self.counter), asked)
+    pub(super) fn project(self, view: View, counter: u64) -> (u16, u64, u16, u8) {
+        let (since, asked) = (view.ago(self.since), view.ago(self.asked_at));
+        (since, behind(counter, self.counter), asked, self.restarts)
     }
 }
 
@@ -74,9 +79,6 @@ impl Node {
             self.vacant_since = None;
             return;
         }
-        if self.is_dazed() {
-            return;
-        }
         // Slots are counted from when this node might claim: what lets it, lets others too.
         let since = *self.vacant_since.get_or_insert(self.now);
         if !self.facts_are_known() || self.leaves_to_resume() {
@@ -92,8 +94,7 @@ impl Node {
         self.claim_role(why, all_heard, all_heard);
     }
 
-    /// This node stood still a moment ago: what it hears of a vacancy is of then. One that listens
-    /// for `W_silence` because it lost its lease serves on before this one thinks of it (D6, D15).
+    /// This node stood still a moment ago: what it hears of a vacancy is of then (D6).
     pub(super) fn is_dazed(&self) -> bool {
         let while_others_listen = self.config.timing.w_silence * 2;
         let lately = |at: Instant| self.now.since(at) < while_others_listen;
@@ -127,7 +128,7 @@ impl Node {
 
     /// Whoever lost its lease listens for `W_silence`, then serves on (D15). A peer claims in the
     /// first half of that time or leaves the role to it: one that slept and wakes just then would
-    /// else claim in the same moment.
+    /// else claim in the same moment. One that stood still itself knows of no halves: it leaves it.
     fn leaves_to_resume(&self) -> bool {
         let timing = &self.config.timing;
         let listens = |peer: &Peer| {
@@ -137,7 +138,8 @@ impl Node {
         };
         let its_turn = |at: Instant| {
             let gone = self.now.since(at);
-            gone >= timing.w_silence / 2 && gone < timing.w_silence + timing.dead_interval
+            let halves = gone >= timing.w_silence / 2;
+            self.is_dazed() || halves && gone < timing.w_silence + timing.dead_interval
         };
         let mut peers = self.peers.iter().filter(|peer| listens(peer));
         peers.any(|peer| peer.let_go_at.is_some_and(its_turn))
@@ -283,10 +285,12 @@ impl Node {
 
     /// The lease is lost: tell everyone, and ask who serves (D15).
     pub(super) fn listen_again(&mut self) {
+        let before = self.relisten.map(|relisten| relisten.restarts);
         self.relisten = Some(Relisten {
             since: self.now,
             counter: self.counter + 1,
             asked_at: self.now,
+            restarts: before.map_or(0, |restarts| restarts.saturating_add(1)),
         });
         self.broadcast(Kind::LetGo);
         self.relisten_due();
@@ -295,16 +299,17 @@ impl Node {
     /// Asks the daemons, and the kernels of those that may have died or stand still in office.
     pub(super) fn relisten_due(&mut self) {
         let (now, round) = (self.now, self.config.timing.round);
-        let Some(relisten) = &mut self.relisten else {
+        let Some(mut relisten) = self.relisten else {
             return;
         };
-        if now > relisten.asked_at.after(round * 2) {
+        if !self.kept_asking(relisten) {
             // It stood still again: the silence of that time was its own (D6), and the others
             // count its turn from here.
             self.listen_again();
             return;
         }
         relisten.asked_at = now;
+        self.relisten = Some(relisten);
         self.broadcast(Kind::Probe);
         for place in 0..self.peers.len() {
             self.ask_everywhere(place);
@@ -343,12 +348,20 @@ impl Node {
             |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
         let all = answered == self.peers.len() && ahead == 0 && !self.peers.iter().any(may_serve);
         let waited = self.now >= self.listens_until(relisten, ahead);
-        let awake = self.now <= relisten.asked_at.after(self.config.timing.round * 2);
+        let awake = self.kept_asking(relisten);
         if awake && (all || waited) && self.some_served_port_up() && !self.stopping {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);
             self.claim_role(Cause::Resumed, answered == self.peers.len(), false);
         }
+    }
+
+    /// Whether it has not stood still since it last asked. A machine that is late again and again
+    /// must serve at last: after [`RESTARTS_MAX`] lateness is how it is.
+    fn kept_asking(&self, relisten: Relisten) -> bool {
+        let timing = &self.config.timing;
+        let due = relisten.asked_at.after(timing.round);
+        relisten.restarts >= RESTARTS_MAX || self.now <= due.after(timing.slack)
     }
 
     /// `W_silence` after the last answer for a virtual address, once more for each that goes first.

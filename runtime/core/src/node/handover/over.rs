@@ -7,13 +7,15 @@
 //! rounds.
 //!
 //! The hard case is the giver that stood still meanwhile: what was said before proves nothing about
-//! now, and what it did not hear it may not have asked. It begins to ask anew (D6). The limit:
-//! where nothing of the taker reaches the giver, silence is all there is.
+//! now, and what it did not hear it may not have asked. It begins to ask anew (D6), some times: a
+//! machine that is always late must serve at last. The limit: where nothing of the taker reaches
+//! the giver, silence is all there is.
 
 use super::Giving;
 use crate::effect::{Forwarding, Rejection};
 use crate::node::Node;
 use crate::node::project::View;
+use crate::node::vacancy::RESTARTS_MAX;
 use crate::role::EffectiveRole;
 use crate::wire::advert::Kind;
 use crate::{Instant, NodeId};
@@ -27,13 +29,15 @@ const ROUNDS: u32 = 3;
 pub(in crate::node) struct Over {
     rounds: u32,
     asked_at: Option<Instant>,
+    /// How often it began anew because the giver had stood still.
+    restarts: u8,
 }
 
 impl Over {
     /// For comparing states.
-    pub(in crate::node) fn project(self, view: View) -> (u32, Option<u16>) {
+    pub(in crate::node) fn project(self, view: View) -> (u32, Option<u16>, u8) {
         let asked = self.asked_at.map(|at| view.ago(at));
-        (self.rounds.min(ROUNDS), asked)
+        (self.rounds.min(ROUNDS), asked, self.restarts)
     }
 }
 
@@ -53,8 +57,10 @@ impl Node {
             return;
         };
         let ended = at.after(timing.offer);
-        if now > over.asked_at.unwrap_or(ended).after(timing.round * 2) {
-            *over = Over::default();
+        let due = over.asked_at.unwrap_or(ended).after(timing.round);
+        if now > due.after(timing.slack) && over.restarts < RESTARTS_MAX {
+            over.rounds = 0;
+            over.restarts += 1;
             *declined = false;
         }
         let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
