@@ -3,8 +3,8 @@
 //! One run gives a [`Cost`]: the longest gap in each stream around the fault, probes lost, and for
 //! how long two gateways owned an address, or none. Figures drift between machines, so what counts
 //! is the ratio to the best peer of one race, with a bootstrap [`interval`]: medians of runs drawn
-//! again with replacement, 2000 times, by a generator whose seed is written here: the same runs give
-//! the same interval.
+//! again with replacement, 2000 times, by a generator whose seed is written here: the same runs
+//! give the same interval.
 //!
 //! The limit: with fewer than about ten runs the interval says more about luck than about daemons.
 

@@ -87,8 +87,8 @@ pub trait Eyes {
     /// The world did this, then.
     fn tell(&mut self, at: Instant, kind: EventKind);
 
-    /// Frames of hand-overs seen since the last call, their order not yet known; they are told again
-    /// in their order.
+    /// Frames of hand-overs seen since the last call, their order not yet known; they are told
+    /// again in their order.
     fn early(&mut self) -> Vec<Event>;
 
     /// The events whose order is known by now.
