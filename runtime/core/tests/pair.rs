@@ -29,6 +29,8 @@ mod release;
 mod reload;
 #[path = "pair/service.rs"]
 mod service;
+#[path = "pair/stalls.rs"]
+mod stalls;
 #[path = "pair/start.rs"]
 mod start;
 #[path = "pair/takeover.rs"]
