@@ -18,9 +18,9 @@ use crate::runs::{self, Run};
 
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
-/// Runs side by side for each processor. A run mostly waits, but its instruments do not; with two
-/// for each, they are late and few runs prove anything.
-pub(crate) const RUNS_EACH: usize = 1;
+/// Runs side by side in a qualification. A run mostly waits, but the kernel has one configuration
+/// lock: beside others that build and end their labs hardly any run proves anything.
+pub(crate) const RUNS_AT_ONCE: usize = 1;
 
 /// What became of a run that was wanted.
 #[derive(Clone, Debug)]

@@ -1,15 +1,14 @@
 //! The part of a qualification that runs on real kernels.
 //!
-//! Each scenario is played once, some side by side, because a run mostly waits. A run whose
-//! evidence has a hole, because the host stalled, is looked at again alone; what failed is never
-//! played again.
+//! Each scenario is played once, one after the other. A run whose evidence has a hole, because the
+//! host stalled, is looked at again at the end; what failed is never played again.
 
 use std::path::Path;
 
 use steadfast_scenarios::{Scenario, Verdict};
 
 use super::{Campaign, LAB, line, result};
-use crate::cli::{self, World};
+use crate::cli::World;
 use crate::lab::{self, Lab};
 use crate::pool;
 use crate::problem::Problem;
@@ -18,8 +17,8 @@ use crate::summary::{NotRun, Record};
 use crate::verbs::Streams;
 use crate::words::counted;
 
-/// How often a run in the lab whose evidence has a hole is looked at again, at the end and alone:
-/// the host stalled while runs went side by side. What failed is never played again.
+/// How often a run in the lab whose evidence has a hole is looked at again, at the end: the host
+/// stalled. What failed is never played again.
 const LAB_SECOND_LOOKS: usize = 2;
 
 /// Whether the evidence of a run has a hole: then it says neither yes nor no.
@@ -28,7 +27,7 @@ fn has_hole(lab: &Lab) -> bool {
 }
 
 impl Campaign {
-    /// Plays each scenario once on real kernels, some side by side; prints a line for each.
+    /// Plays each scenario once on real kernels; prints a line for each.
     pub(super) fn visit_lab(
         &mut self,
         kept: &[Scenario],
@@ -36,7 +35,7 @@ impl Campaign {
         streams: &mut Streams<'_>,
     ) -> Result<(), Problem> {
         streams.print("in the lab, on real kernels:\n")?;
-        let threads = cli::threads(None) * lab::RUNS_EACH;
+        let threads = lab::RUNS_AT_ONCE;
         let skipped = |scenario: &Scenario| runs::not_run(scenario, World::Lab);
         let work = |number: u64| {
             let scenario = usize::try_from(number).ok().and_then(|at| kept.get(at))?;
