@@ -46,8 +46,10 @@ pub struct GatewayView {
     pub down_since: Option<Instant>,
     /// What its status last said; none when its daemon is gone.
     pub status: Option<StatusView>,
-    /// When it last offered the role while it held it; none once it released.
+    /// When it last offered the role while it held it; none once it released, or boots again.
     pub offered_at: Option<Instant>,
+    /// When it last claimed the role on any wire; none once it boots again.
+    pub claimed_at: Option<Instant>,
 }
 
 impl GatewayView {
@@ -109,6 +111,7 @@ impl Picture {
             down_since: Some(Instant::ORIGIN),
             status: None,
             offered_at: None,
+            claimed_at: None,
         });
         let segments = names.segments.iter().map(|segment| SegmentView {
             owner_counts: vec![0; usize::from(segment.addresses)],
@@ -406,12 +409,11 @@ impl Picture {
         let holds = self
             .served()
             .any(|segment| self.answer_count(segment, from) > 0);
-        self.with_gateway(at, from, |view| {
-            if kind == FrameKind::Offer && holds {
-                view.offered_at = Some(at);
-            } else if kind == FrameKind::Released {
-                view.offered_at = None;
-            }
+        self.with_gateway(at, from, |view| match kind {
+            FrameKind::Offer if holds => view.offered_at = Some(at),
+            FrameKind::Released => view.offered_at = None,
+            FrameKind::Claim => view.claimed_at = Some(at),
+            _ => {}
         })
     }
 
@@ -432,7 +434,12 @@ impl Picture {
         }
         if !powered || view.process == ProcessState::Killed {
             view.status = None;
-            view.offered_at = view.offered_at.filter(|_| powered);
+        }
+        // A box that went dark answers nothing, though the last answer still stands in the
+        // picture: what excuses that answer stays as long.
+        if view.power == PowerState::Booting {
+            view.offered_at = None;
+            view.claimed_at = None;
         }
         Some(())
     }

@@ -101,7 +101,7 @@ pub(super) fn text(picture: &Picture, segment: SegmentId, address: u16) -> Strin
 mod tests {
     use super::super::testing::{A, B, Tape};
     use super::super::{Finding, Verdict};
-    use crate::trace::FrameKind;
+    use crate::trace::{EventKind, FrameKind, PowerState};
 
     const NAME: &str = "at_most_one_active";
 
@@ -153,6 +153,26 @@ mod tests {
             .owns(B, true);
         tape.at(1032).owns(A, false).frame(FrameKind::Released, A);
         assert_eq!(finding(&tape).verdict, Verdict::Pass);
+    }
+
+    /// The giver dies while it drains: its last answer stands until the next question, and is
+    /// excused as long as the drain was.
+    #[test]
+    fn at_most_one_active_giver_dies_while_draining_passes() {
+        let off = EventKind::Power {
+            gateway: A,
+            state: PowerState::Off,
+        };
+        let mut tape = Tape::running(A);
+        tape.at(1000).frame(FrameKind::Offer, A);
+        tape.at(1001).owns(B, true).at(1002).event(off.clone());
+        tape.at(1003).owns(A, false);
+        assert_eq!(finding(&tape).verdict, Verdict::Pass);
+        let mut tape = Tape::running(A);
+        tape.at(1000).frame(FrameKind::Offer, A);
+        tape.at(1001).owns(B, true).at(1002).event(off);
+        tape.at(1100).owns(A, false);
+        assert_eq!(finding(&tape).verdict, Verdict::Fail);
     }
 
     /// A drain longer than V + tail is no drain: wrong from the bound on.

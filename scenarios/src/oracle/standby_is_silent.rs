@@ -4,7 +4,8 @@
 //! (F38); a standby that forwards is a second gateway (R1.6). A gateway is a standby where the
 //! observer hears its unit address and not the virtual ones. Frames are in flight: one that left
 //! within `within` before it begins to answer or after it stopped is no fault, and after a
-//! hand-over it forwards for `drain` more (D10). Armed once a reachable gateway stood by while
+//! hand-over it forwards for `drain` more (D10). Who claimed, sent and lost its power within `within`
+//! died before anybody could ask it: it was active for that long. Armed once a reachable gateway stood by while
 //! another served.
 //! Limit: at most [`PENDING_MAX`] doubtful frames wait for judgement; the next is judged at once.
 
@@ -16,7 +17,7 @@ use steadfast_core::{Instant, NodeId};
 use super::{Oracle, Report, Scene, Tally};
 use crate::ids::SegmentId;
 use crate::picture::Picture;
-use crate::trace::{Event, EventKind, SourceKind};
+use crate::trace::{Event, EventKind, PowerState, SourceKind};
 
 /// Most doubtful frames that wait for their sender to begin answering. What clients queued while
 /// nobody answered comes at once: some hundred frames.
@@ -100,7 +101,7 @@ impl Oracle for StandbyIsSilent {
     fn hold(&mut self, _from: Instant, to: Instant, scene: &Scene<'_>) {
         self.arm(scene.picture);
         while let Some(doubt) = self.pending.front().copied() {
-            if answers(&doubt, scene.picture) {
+            if answers(&doubt, scene.picture) || self.died_active(&doubt, scene.picture) {
                 self.pending.pop_front();
             } else if doubt.at.after(self.within) < to {
                 self.pending.pop_front();
@@ -158,6 +159,19 @@ impl StandbyIsSilent {
     fn forwarding(&self) -> Duration {
         self.within.saturating_add(self.drain)
     }
+
+    /// Whether it sent this after its claim and lost its power before it could be asked.
+    fn died_active(&self, doubt: &Doubt, picture: &Picture) -> bool {
+        picture.gateway(doubt.gateway).is_some_and(|view| {
+            let claimed = view.claimed_at.is_some_and(|claimed| {
+                claimed <= doubt.at && doubt.at <= claimed.after(self.within)
+            });
+            let died = view
+                .down_since
+                .is_some_and(|down| down <= doubt.at.after(self.within));
+            claimed && died && view.power == PowerState::Off
+        })
+    }
 }
 
 fn answers(doubt: &Doubt, picture: &Picture) -> bool {
@@ -189,7 +203,7 @@ mod tests {
     use super::super::testing::{A, B, LAN, Tape};
     use super::super::{Finding, Verdict};
     use crate::ids::StreamId;
-    use crate::trace::{EventKind, SourceKind};
+    use crate::trace::{EventKind, FrameKind, PowerState, SourceKind};
 
     fn judged(tape: &Tape) -> Finding {
         tape.finding("standby_is_silent", "oracle = \"standby_is_silent\"")
@@ -268,6 +282,30 @@ mod tests {
         tape.at(1000).owns(A, false).owns(B, true);
         tape.at(1030).event(sends(A, SourceKind::Announcement));
         assert_eq!(judged(&tape).verdict, Verdict::Fail);
+    }
+
+    /// Who claimed, announced and lost its power at once was active, if nobody could ask it; who
+    /// did so without a claim, or long after it, was not.
+    #[test]
+    fn standby_is_silent_dead_claimer_passes() {
+        let dies = |claims: Option<u64>, dies_at: u64| {
+            let mut tape = Tape::running(A);
+            tape.at(1000).frame(FrameKind::Offer, A);
+            if let Some(at) = claims {
+                tape.at(at).frame(FrameKind::Claim, B);
+            }
+            let off = EventKind::Power {
+                gateway: B,
+                state: PowerState::Off,
+            };
+            tape.at(1002).event(sends(B, SourceKind::Announcement));
+            tape.at(dies_at).event(off).at(1100);
+            judged(&tape).verdict
+        };
+        assert_eq!(dies(Some(1001), 1003), Verdict::Pass);
+        assert_eq!(dies(None, 1003), Verdict::Fail);
+        assert_eq!(dies(Some(1001), 1090), Verdict::Fail, "asked in vain first");
+        assert_eq!(dies(Some(900), 1003), Verdict::Fail, "of an older claim");
     }
 
     /// A gateway that cannot be asked may well be active on its side of a cut.
