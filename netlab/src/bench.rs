@@ -27,6 +27,7 @@ use crate::instruments::{ConnectionLog, RunClock, observed_names};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::race::{Cost, Window};
+use crate::visit::{self, Company, visit};
 use crate::world::{self, Agent, Said};
 
 /// The hidden first argument of a worker that runs one lap.
@@ -162,12 +163,12 @@ pub struct Felt {
 /// # Errors
 /// When no lab can be entered, or its worker ended without an answer.
 pub fn run(lap: &Lap) -> Result<Lapped, LabError> {
-    crate::play::in_lab(LAB_LAP, lap)
+    visit(LAB_LAP, lap, &Company::of(1))
 }
 
 /// The worker.
 pub(crate) fn main() -> std::process::ExitCode {
-    crate::play::answer_from_lab(|lap: &Lap| match felt(lap) {
+    visit::answer(|lap: &Lap, _| match felt(lap) {
         Ok(lapped) => lapped,
         Err(why) => Lapped::Void(why.to_string()),
     })

@@ -26,6 +26,7 @@ use crate::namespace::Namespace;
 use crate::netlink::{CREATE, EXCL, Netlink, Request};
 use crate::nft::{Hook, Nft, Rule, Test};
 use crate::sys;
+use crate::visit::{self, Company};
 
 /// What became of one feature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +48,12 @@ pub(crate) const LAB_DOCTOR: &str = "lab-doctor";
 
 /// Examines in a lab of its own.
 pub fn see() -> Vec<Finding> {
-    visit(|| crate::play::in_lab(LAB_DOCTOR, &()))
+    visit(|| visit::visit(LAB_DOCTOR, &(), &Company::of(1)))
 }
 
 /// The worker.
 pub(crate) fn main() -> std::process::ExitCode {
-    crate::play::answer_from_lab(|(): &()| examine())
+    visit::answer(|(): &(), _| examine())
 }
 
 /// What a feature is needed for, when it does not work.

@@ -18,12 +18,14 @@ pub mod pcap;
 pub mod play;
 pub mod race;
 mod sys;
+mod visit;
 pub mod wires;
 pub mod world;
 
 pub use enter::entry;
 pub use error::LabError;
 pub use namespace::Namespace;
+pub use visit::Company;
 
 /// The build id of the daemon that belongs to this lab: what `steadfastd --version` ends with.
 pub const DAEMON_SOURCES: &str = env!("STEADFAST_SOURCES");

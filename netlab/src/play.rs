@@ -1,37 +1,35 @@
 //! One run in the world lab, from a scenario file to a judgement.
 //!
-//! Whoever wants a run calls [`play`]: it enters a new lab with the calling program as its worker,
-//! hands the request over as a file in memory and reads the outcome from another. The worker
-//! builds, plays, judges and ends, and the kernel cleans up behind it. So a run can be killed at
-//! any time, and runs side by side know nothing of each other.
+//! Whoever wants a run calls [`play`]: it [visits](crate::visit) a new lab, with the calling program
+//! as its worker. The worker builds, plays, judges and ends, and the kernel cleans up behind it. So
+//! a run can be killed at any time, and runs side by side know nothing of each other but when all
+//! have built and when all are over.
 //!
 //! The hard case is evidence: a host that stood still has not seen what happened. A stall that is
 //! longer than the tolerance makes the run `unknown`; a shorter one lies within it.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{MemfdFlags, memfd_create};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use steadfast_scenarios::format::{Plan, Span};
+use steadfast_scenarios::format::{Capability, Plan, Span};
 use steadfast_scenarios::trace::{Event, EventKind, TraceHash, TraceWriter};
 use steadfast_scenarios::{Finding, Gaps, Judge, Scenario, Verdict};
 
 use crate::agent::Steadfast;
 use crate::doctor;
-use crate::enter::Entrance;
 use crate::error::{Doing, LabError};
 use crate::eyes::{Sight, Wanted};
-use crate::instruments::{ASKED_MAX, RunClock, SharedRecording};
+use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::pcap::Recording;
+use crate::visit::{self, Company, Gates, visit};
 use crate::world;
 
 /// The hidden first argument of a worker that plays one run.
@@ -58,6 +56,8 @@ pub struct Request {
     pub daemon: PathBuf,
     /// Where `trace.jsonl` and `run.pcapng` go, if they are wanted; an existing folder.
     pub evidence: Option<PathBuf>,
+    /// What labs on this machine offer: from [`survey`].
+    pub offers: BTreeSet<Capability>,
     /// Other runs go on beside this one: what they keep the kernel from doing blinds.
     pub beside: bool,
 }
@@ -94,106 +94,46 @@ pub struct Played {
     pub logs: Vec<(String, String)>,
 }
 
-/// Plays a run in a lab of its own.
+/// What scenarios can ask of a lab on this machine; each feature is tried once, in a lab.
+///
+/// # Errors
+/// When no lab can be entered.
+pub fn survey() -> Result<BTreeSet<Capability>, LabError> {
+    let findings: Vec<doctor::Finding> = visit(doctor::LAB_DOCTOR, &(), &Company::of(1))?;
+    Ok(doctor::offers(&findings))
+}
+
+/// What is missing to play this here, in words; none if it can be played.
+pub fn missing(request: &Request) -> Option<String> {
+    match prepared(request) {
+        Err(Answer::NotRun(needs)) => Some(needs),
+        // Whoever plays it is told why that cannot be.
+        Err(_) | Ok(_) => None,
+    }
+}
+
+/// Plays a run in a lab of its own: built, begun and ended together with its company.
 ///
 /// # Errors
 /// When no lab can be entered, or its worker ended without an answer.
-pub fn play(request: &Request) -> Result<Answer, LabError> {
-    in_lab(LAB_PLAY, request)
-}
-
-/// Enters a lab with a worker that answers one request.
-pub(crate) fn in_lab<Q: Serialize, A: DeserializeOwned>(
-    worker: &str,
-    request: &Q,
-) -> Result<A, LabError> {
-    let asked = memory(
-        "request",
-        &serde_json::to_vec(request).map_err(io::Error::other),
-    )?;
-    let answered = memory("answer", &Ok(Vec::new()))?;
-    let ours = answered
-        .try_clone()
-        .doing(|| "keep the answer".to_owned())?;
-    let entered = Entrance::new("/proc/self/exe")
-        .arg(worker)
-        .stdio([
-            Some(OwnedFd::from(asked)),
-            Some(OwnedFd::from(answered)),
-            None,
-        ])
-        .enter()?;
-    let code = entered.wait().doing(|| "wait for a lab".to_owned())?;
-    let answer = read(ours).doing(|| "read a lab's answer".to_owned())?;
-    serde_json::from_slice(&answer)
-        .map_err(|_| io::Error::other(format!("its worker ended with code {code}")))
-        .doing(|| "play in a lab".to_owned())
-}
-
-/// A file in memory with this in it, read from its start.
-fn memory(name: &str, content: &io::Result<Vec<u8>>) -> Result<File, LabError> {
-    let make = || -> io::Result<File> {
-        let content = content
-            .as_ref()
-            .map_err(|why| io::Error::other(why.to_string()))?;
-        let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
-        file.write_all(content)?;
-        file.rewind()?;
-        Ok(file)
-    };
-    make().doing(|| format!("make the file of a {name}"))
-}
-
-fn read(mut file: File) -> io::Result<Vec<u8>> {
-    file.rewind()?;
-    let mut content = Vec::new();
-    file.read_to_end(&mut content)?;
-    Ok(content)
+pub fn play(request: &Request, company: &Company) -> Result<Answer, LabError> {
+    visit(LAB_PLAY, request, company)
 }
 
 /// The worker that plays a run.
 pub(crate) fn main() -> ExitCode {
-    answer_from_lab(|request: &Request| match answer(request) {
+    visit::answer(|request: &Request, gates| match answer(request, gates) {
         Ok(answer) => answer,
         Err(LabError::Needs(what)) => Answer::NotRun(what),
         Err(why) => Answer::Refused(why.to_string()),
     })
 }
 
-/// A worker: inside the lab, with the request as standard input and the answer as output.
-pub(crate) fn answer_from_lab<Q: DeserializeOwned, A: Serialize>(
-    answer: impl FnOnce(&Q) -> A,
-) -> ExitCode {
-    let answered = || -> io::Result<()> {
-        let mut text = Vec::new();
-        io::stdin().lock().read_to_end(&mut text)?;
-        let request: Q = serde_json::from_slice(&text)?;
-        serde_json::to_writer(io::stdout().lock(), &answer(&request))?;
-        io::stdout().flush()
+fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
+    let (plan, mut agent) = match prepared(request) {
+        Ok(prepared) => prepared,
+        Err(answer) => return Ok(answer),
     };
-    match answered() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("failed to answer from a lab: {why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn answer(request: &Request) -> Result<Answer, LabError> {
-    let scenario = match Scenario::parse(&request.file, &request.text) {
-        Ok(scenario) => scenario,
-        Err(why) => return Ok(Answer::Refused(why.to_string())),
-    };
-    let plan = match scenario.resolve(request.seed) {
-        Ok(plan) => scaled(plan),
-        Err(why) => return Ok(Answer::Refused(why.to_string())),
-    };
-    let mut agent = Steadfast::new(&request.daemon);
-    let offers = doctor::offers(&doctor::examine());
-    if let Some(needs) = world::missing(&plan, &offers, &agent) {
-        return Err(needs);
-    }
     let setups = world::setups(&plan, &agent).map_err(LabError::Needs)?;
     let setup = |name: &str| -> Setup {
         let found = setups.iter().find(|(known, _)| known == name);
@@ -201,7 +141,29 @@ fn answer(request: &Request) -> Result<Answer, LabError> {
     };
     let mut lab = Lab::build(&plan.layout, setup)?;
     let seen = seen(plan);
-    run(request, &seen, &mut lab, &mut agent).map(|played| Answer::Played(Box::new(played)))
+    if request.beside {
+        await_quiet(RunClock::start()).doing(|| "wait for the kernel".to_owned())?;
+    }
+    let pass = |gates: &mut Gates| gates.pass().doing(|| "keep step with others".to_owned());
+    pass(gates)?;
+    let played = run(request, &seen, &mut lab, &mut agent)?;
+    pass(gates)?;
+    Ok(Answer::Played(Box::new(played)))
+}
+
+/// The plan to play and the daemon to play it with, or why not.
+fn prepared(request: &Request) -> Result<(Plan, Steadfast), Answer> {
+    let refused = |why: String| Answer::Refused(why);
+    let scenario = Scenario::parse(&request.file, &request.text);
+    let scenario = scenario.map_err(|why| refused(why.to_string()))?;
+    let plan = scenario.resolve(request.seed);
+    let plan = scaled(plan.map_err(|why| refused(why.to_string()))?);
+    let agent = Steadfast::new(&request.daemon);
+    match world::missing(&plan, &request.offers, &agent) {
+        Some(LabError::Needs(what)) => Err(Answer::NotRun(what)),
+        Some(why) => Err(refused(why.to_string())),
+        None => Ok((plan, agent)),
+    }
 }
 
 /// The plan as it can be watched: of many virtual addresses on a segment only some are asked for,

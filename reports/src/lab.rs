@@ -4,13 +4,18 @@
 //! same sources, or built now through the Cargo that started us. A daemon of other sources is never
 //! taken unseen; another one is named with `--daemon`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::{self, ScopedJoinHandle};
 use std::{env, io};
 
-use steadfast_netlab::play::{Answer, Played, Request, play};
-use steadfast_netlab::{DAEMON_SOURCES, LabError};
+use steadfast_netlab::play::{Answer, Played, Request, missing, play, survey};
+use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
+use steadfast_scenarios::format::Capability;
 use steadfast_scenarios::{Scenario, Verdict};
 
 use crate::problem::Problem;
@@ -18,9 +23,19 @@ use crate::runs::{self, Run};
 
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
-/// Runs side by side in a qualification. A run mostly waits, but the kernel has one configuration
-/// lock: beside others that build and end their labs hardly any run proves anything.
-pub(crate) const RUNS_AT_ONCE: usize = 1;
+/// Runs side by side in a qualification.
+pub(crate) const RUNS_AT_ONCE: usize = 2;
+
+/// A run that is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// What to play.
+    pub(crate) scenario: &'a Scenario,
+    /// With this seed.
+    pub(crate) seed: u64,
+    /// Where its evidence goes, if it is wanted; an existing folder.
+    pub(crate) evidence: Option<PathBuf>,
+}
 
 /// What became of a run that was wanted.
 #[derive(Clone, Debug)]
@@ -31,31 +46,102 @@ pub(crate) enum Lab {
     Run(Run),
 }
 
-/// Plays a scenario in a lab of its own; `beside` says that others run on this machine.
-pub(crate) fn run(
-    scenario: &Scenario,
-    seed: u64,
-    daemon: &Path,
-    evidence: Option<&Path>,
-    beside: bool,
-) -> Lab {
-    let name = scenario.plan().name.clone();
-    let request = Request {
-        file: scenario.file().to_owned(),
-        text: scenario.to_toml().to_owned(),
-        seed,
-        daemon: daemon.to_owned(),
-        evidence: evidence.map(Path::to_owned),
-        beside,
-    };
-    match play(&request) {
-        Ok(Answer::Played(played)) => Lab::Run(told(name, seed, *played)),
+/// A daemon under test, and what this machine can do with it.
+pub(crate) struct Bench {
+    daemon: PathBuf,
+    /// Or why no lab can be entered.
+    offers: Result<BTreeSet<Capability>, String>,
+}
+
+impl Bench {
+    /// For this daemon or the one that belongs to this command; every feature is tried once.
+    ///
+    /// # Errors
+    /// There is no such daemon and none can be built.
+    pub(crate) fn set_up(wanted: Option<&Path>) -> Result<Self, Problem> {
+        let daemon = daemon(wanted)?;
+        let offers = survey().map_err(|why| why.to_string());
+        Ok(Self { daemon, offers })
+    }
+
+    /// Plays them, so many side by side, and gives each result with its place as it comes: first
+    /// what cannot be run; then, unless one by one, the longest.
+    pub(crate) fn play_all<E>(
+        &self,
+        wanted: &[Wanted<'_>],
+        at_once: usize,
+        mut take: impl FnMut(usize, Lab) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut playable = Vec::new();
+        for (place, it) in wanted.iter().enumerate() {
+            match self.request(it, at_once > 1) {
+                Ok(request) => playable.push((place, request)),
+                Err(needs) => take(place, Lab::NotRun(needs))?,
+            }
+        }
+        if at_once > 1 {
+            // Runs that begin together should end together.
+            let lasts = |place: &usize| wanted[*place].scenario.plan().duration;
+            playable.sort_by_key(|(place, _)| Reverse(lasts(place)));
+        }
+        for group in playable.chunks(at_once.max(1)) {
+            let company = Company::of(group.len());
+            let labs: Vec<_> = thread::scope(|scope| {
+                let start = |(place, request): &'_ (usize, Request)| {
+                    let (company, wanted, place) = (&company, &wanted[*place], *place);
+                    let request = request.clone();
+                    scope.spawn(move || (place, played(wanted, &request, company)))
+                };
+                let threads: Vec<_> = group.iter().map(start).collect();
+                threads.into_iter().map(ScopedJoinHandle::join).collect()
+            });
+            for lab in labs {
+                let (place, lab) = lab.unwrap_or_else(|panic| resume_unwind(panic));
+                take(place, lab)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Plays one alone.
+    pub(crate) fn play(&self, wanted: &Wanted<'_>) -> Lab {
+        match self.request(wanted, false) {
+            Ok(request) => played(wanted, &request, &Company::of(1)),
+            Err(needs) => Lab::NotRun(needs),
+        }
+    }
+
+    /// What to ask of a lab, or what is missing.
+    fn request(&self, wanted: &Wanted<'_>, beside: bool) -> Result<Request, String> {
+        let request = Request {
+            file: wanted.scenario.file().to_owned(),
+            text: wanted.scenario.to_toml().to_owned(),
+            seed: wanted.seed,
+            daemon: self.daemon.clone(),
+            evidence: wanted.evidence.clone(),
+            offers: self.offers.clone()?,
+            beside,
+        };
+        match missing(&request) {
+            None => Ok(request),
+            Some(needs) => Err(format!("needs {needs}")),
+        }
+    }
+}
+
+/// Plays it in a lab of its own, together with its company.
+fn played(wanted: &Wanted<'_>, request: &Request, company: &Company) -> Lab {
+    let name = wanted.scenario.plan().name.clone();
+    match play(request, company) {
+        Ok(Answer::Played(played)) => Lab::Run(told(name, wanted.seed, *played)),
         Ok(Answer::NotRun(needs)) | Err(LabError::Needs(needs)) => {
             Lab::NotRun(format!("needs {needs}"))
         }
-        Ok(Answer::Refused(why)) => Lab::Run(Run::unplayed(&name, seed, why)),
+        Ok(Answer::Refused(why)) => Lab::Run(Run::unplayed(&name, wanted.seed, why)),
         Err(why @ LabError::Enter { .. }) => Lab::NotRun(why.to_string()),
-        Err(why @ LabError::System { .. }) => Lab::Run(Run::unplayed(&name, seed, why.to_string())),
+        Err(why @ LabError::System { .. }) => {
+            Lab::Run(Run::unplayed(&name, wanted.seed, why.to_string()))
+        }
     }
 }
 

@@ -49,6 +49,7 @@ pub use recorder::{
     BLIND_AFTER, Desk, Finished, HOLD_BACK, Instrument, Recorder, STALLS_MAX, Setup, Stall,
 };
 pub use stall::StallWatch;
+pub(crate) use stall::await_quiet;
 pub use sys::PacketSocket;
 
 /// Most virtual addresses of a segment that are asked for and looked up; the first ones.

@@ -14,6 +14,7 @@ use core::time::Duration;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 
+use super::RunClock;
 use super::recorder::{Desk, Instrument, Stall};
 use crate::sys::{borrowed, has_carrier};
 
@@ -21,6 +22,45 @@ use crate::sys::{borrowed, has_carrier};
 const ROUND: Duration = Duration::from_millis(1);
 /// Later than this is a stall.
 const LATE_MAX: Duration = Duration::from_millis(5);
+/// What a lab that ended leaves to the kernel is done when the lock was free for so long: between
+/// its pieces the kernel waits for a grace period each, some tens of milliseconds.
+const QUIET: Duration = Duration::from_millis(150);
+/// Longer than this nobody waits for quiet: stalls will be told.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The kernel's configuration lock, asked for.
+struct ConfigurationLock(UdpSocket);
+
+impl ConfigurationLock {
+    fn open() -> io::Result<Self> {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map(Self)
+    }
+
+    /// Takes it for a moment: returns when it was free. The question does not matter.
+    fn take(&self) {
+        let _ = has_carrier(borrowed(&self.0), "lo");
+    }
+}
+
+/// Waits until labs that ended before are cleaned up.
+///
+/// # Errors
+/// When no socket can be opened.
+pub(crate) fn await_quiet(clock: RunClock) -> io::Result<()> {
+    let lock = ConfigurationLock::open()?;
+    let start = clock.now();
+    let mut quiet_since = start;
+    while clock.now().since(quiet_since) < QUIET && clock.now().since(start) < QUIET_WAIT_MAX {
+        let asked = clock.now();
+        lock.take();
+        let free = clock.now();
+        if free.since(asked) > ROUND {
+            quiet_since = free;
+        }
+        clock.sleep_until(free.after(ROUND));
+    }
+    Ok(())
+}
 
 /// Watches the machine's own lateness.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +76,7 @@ impl Instrument for StallWatch {
 
     fn run(&mut self, desk: &Desk) -> io::Result<()> {
         let clock = desk.clock();
-        let asks = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let lock = ConfigurationLock::open()?;
         let mut due = clock.now().after(ROUND);
         while !desk.stopped() {
             clock.sleep_until(due);
@@ -50,8 +90,7 @@ impl Instrument for StallWatch {
                 });
             }
             let free = if self.beside {
-                // Whatever it answers: the kernel takes the lock for it.
-                let _ = has_carrier(borrowed(&asks), "lo");
+                lock.take();
                 clock.now()
             } else {
                 now

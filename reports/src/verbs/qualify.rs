@@ -17,7 +17,6 @@ use crate::catalogue::{self, CATALOGUE, IMPOSSIBLE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
 use crate::junit::{Case, CaseResult, Suite};
-use crate::lab;
 use crate::pool;
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -105,8 +104,7 @@ fn campaign(
         };
         streams.print(&campaign.leave_out(LAB, lab))?;
     } else {
-        let daemon = lab::daemon(args.daemon.as_deref())?;
-        campaign.visit_lab(kept, &daemon, streams)?;
+        campaign.visit_lab(kept, args.daemon.as_deref(), streams)?;
     }
     streams.print(&campaign.totals())?;
     let worst = campaign.worst;

@@ -16,7 +16,7 @@ use super::Streams;
 use crate::catalogue::{self, CATALOGUE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
-use crate::lab::{self, Lab};
+use crate::lab::{Bench, Lab, Wanted};
 use crate::pool;
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         });
     }
     if args.world == World::Lab {
-        return in_lab(args, &scenarios, seeds, report, streams);
+        return in_lab(args, &scenarios, &seeds, report, streams);
     }
     let play = |number: u64| {
         // Below the count, which is the product of both.
@@ -118,38 +118,34 @@ fn play(scenario: &Scenario, seed: u64, traces: Option<&Path>) -> Result<Run, Pr
 fn in_lab(
     args: &Args,
     scenarios: &[Scenario],
-    seeds: Range<u64>,
+    seeds: &Range<u64>,
     mut report: Printed<'_>,
     streams: &mut Streams<'_>,
 ) -> Result<Ending, Problem> {
-    let daemon = lab::daemon(args.daemon.as_deref())?;
-    let each = seeds.end - seeds.start;
-    let threads = args.jobs.map_or(1, NonZeroUsize::get);
-    let beside = threads > 1;
-    let play = |number: u64| {
-        let at = usize::try_from(number / each).unwrap_or(usize::MAX);
-        let scenario = scenarios.get(at)?;
-        let seed = seeds.start + number % each;
-        let name = scenario.plan().name.clone();
-        let folder = args
-            .traces
-            .as_ref()
-            .map(|folder| folder.join(format!("{name}-{seed}")));
-        if let Some(Err(reason)) = folder.as_ref().map(fs::create_dir_all) {
-            let text = format!("failed to make a folder for its evidence: {reason}");
-            return Some((name.clone(), Lab::Run(Run::unplayed(&name, seed, text))));
+    let bench = Bench::set_up(args.daemon.as_deref())?;
+    let mut wanted = Vec::new();
+    for scenario in scenarios {
+        for seed in seeds.clone() {
+            let name = format!("{}-{seed}", scenario.plan().name);
+            let evidence = args.traces.as_ref().map(|folder| folder.join(name));
+            if let Some(folder) = &evidence {
+                fs::create_dir_all(folder).map_err(Problem::writing(folder))?;
+            }
+            wanted.push(Wanted {
+                scenario,
+                seed,
+                evidence,
+            });
         }
-        Some((
-            name,
-            lab::run(scenario, seed, &daemon, folder.as_deref(), beside),
-        ))
-    };
-    let take = |played: Option<(String, Lab)>| match played {
-        Some((_, Lab::Run(run))) => report.take(&run, streams),
-        Some((name, Lab::NotRun(reason))) => report.set_aside(name, reason, streams),
-        None => Ok(()),
-    };
-    pool::in_order(each * scenarios.len() as u64, threads, play, take)?;
+    }
+    let at_once = args.jobs.map_or(1, NonZeroUsize::get);
+    bench.play_all(&wanted, at_once, |place, lab| match lab {
+        Lab::Run(run) => report.take(&run, streams),
+        Lab::NotRun(reason) => {
+            let name = wanted[place].scenario.plan().name.clone();
+            report.set_aside(name, reason, streams)
+        }
+    })?;
     report.finish(streams)
 }
 

@@ -1,7 +1,8 @@
 //! The part of a qualification that runs on real kernels.
 //!
-//! Each scenario is played once, one after the other. A run whose evidence has a hole, because the
-//! host stalled, is looked at again at the end; what failed is never played again.
+//! Each scenario is played once, a few side by side. A run whose evidence has a hole, because the
+//! host stalled or the others kept the kernel from serving it, is looked at again at the end, alone;
+//! what failed is never played again.
 
 use std::path::Path;
 
@@ -9,17 +10,24 @@ use steadfast_scenarios::{Scenario, Verdict};
 
 use super::{Campaign, LAB, line, result};
 use crate::cli::World;
-use crate::lab::{self, Lab};
-use crate::pool;
+use crate::lab::{self, Bench, Lab, Wanted};
 use crate::problem::Problem;
 use crate::runs;
 use crate::summary::{NotRun, Record};
 use crate::verbs::Streams;
 use crate::words::counted;
 
-/// How often a run in the lab whose evidence has a hole is looked at again, at the end: the host
-/// stalled. What failed is never played again.
+/// How often a run whose evidence has a hole is looked at again.
 const LAB_SECOND_LOOKS: usize = 2;
+
+/// With the first seed, without evidence.
+fn once(scenario: &Scenario) -> Wanted<'_> {
+    Wanted {
+        scenario,
+        seed: 0,
+        evidence: None,
+    }
+}
 
 /// Whether the evidence of a run has a hole: then it says neither yes nor no.
 fn has_hole(lab: &Lab) -> bool {
@@ -31,42 +39,51 @@ impl Campaign {
     pub(super) fn visit_lab(
         &mut self,
         kept: &[Scenario],
-        daemon: &Path,
+        daemon: Option<&Path>,
         streams: &mut Streams<'_>,
     ) -> Result<(), Problem> {
+        let bench = Bench::set_up(daemon)?;
         streams.print("in the lab, on real kernels:\n")?;
-        let threads = lab::RUNS_AT_ONCE;
-        let skipped = |scenario: &Scenario| runs::not_run(scenario, World::Lab);
-        let work = |number: u64| {
-            let scenario = usize::try_from(number).ok().and_then(|at| kept.get(at))?;
-            Some(match skipped(scenario) {
-                Some(not_run) => Lab::NotRun(not_run.reason),
-                None => lab::run(scenario, 0, daemon, None, threads > 1),
-            })
-        };
+        let mut wanted = Vec::new();
+        for scenario in kept {
+            match runs::not_run(scenario, World::Lab) {
+                Some(not_run) => {
+                    let lab = Lab::NotRun(not_run.reason);
+                    streams.print(&self.tell_lab(scenario, lab, 0))?;
+                }
+                None => wanted.push(once(scenario)),
+            }
+        }
         let mut holes = Vec::new();
-        let mut scenarios = kept.iter();
-        let take = |lab: Option<Lab>| {
-            let (Some(lab), Some(scenario)) = (lab, scenarios.next()) else {
-                return Ok(());
-            };
+        bench.play_all(&wanted, lab::RUNS_AT_ONCE, |place, lab| {
             if has_hole(&lab) {
-                holes.push(scenario);
+                holes.push(place);
                 return Ok(());
             }
-            streams.print(&self.tell_lab(scenario, lab, 0))
-        };
-        pool::in_order(kept.len() as u64, threads, work, take)?;
-        for scenario in holes {
+            streams.print(&self.tell_lab(wanted[place].scenario, lab, 0))
+        })?;
+        for place in holes {
             let mut looks = 1;
-            let mut lab = lab::run(scenario, 0, daemon, None, false);
+            let mut lab = bench.play(&wanted[place]);
             while looks < LAB_SECOND_LOOKS && has_hole(&lab) {
                 looks += 1;
-                lab = lab::run(scenario, 0, daemon, None, false);
+                lab = bench.play(&wanted[place]);
             }
-            streams.print(&self.tell_lab(scenario, lab, looks))?;
+            streams.print(&self.tell_lab(wanted[place].scenario, lab, looks))?;
         }
+        self.sort_lab();
         Ok(())
+    }
+
+    /// Puts what the lab said in the order of names: two reports can be compared.
+    fn sort_lab(&mut self) {
+        let results = &mut self.summary.results;
+        let ours = |record: &Record| record.world == World::Lab.name();
+        let first = results.iter().position(ours).unwrap_or(results.len());
+        results[first..].sort_by(|a, b| a.scenario.cmp(&b.scenario));
+        if let Some(suite) = self.suites.get_mut(LAB) {
+            suite.cases.sort_by(|a, b| a.name.cmp(&b.name));
+        }
     }
 
     /// What became of a scenario in the lab, after so many second looks; what to print of it.
@@ -92,7 +109,10 @@ impl Campaign {
                 let text = line(&name, self.width, std::slice::from_ref(&run), World::Lab);
                 if looks > 0 {
                     let seen = counted(looks as u64, "second look");
-                    format!("{}  ({seen}: the host had stalled)\n", text.trim_end())
+                    format!(
+                        "{}  ({seen}, alone: its evidence had a hole)\n",
+                        text.trim_end()
+                    )
                 } else {
                     text
                 }
