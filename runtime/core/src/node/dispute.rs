@@ -6,7 +6,9 @@
 //! that hears asks, and if the rival goes on without an echo of the question, yields to it,
 //! provided that the rival receives anything at all. The same is done *before* there are two
 //! actives: a standby that keeps probing without an echo of our answers is deaf to us and about to
-//! claim, so this node steps aside first. The limit: a segment on which neither hears the other.
+//! claim, so this node steps aside first. Only what arrived after our word counts: a daemon that
+//! woke late reads for a while what was sent before it spoke. The limit: a segment on which neither
+//! hears the other.
 
 use core::cmp::Ordering;
 
@@ -70,7 +72,7 @@ impl Deafness {
 
 impl Node {
     /// This node is active, and so says a peer.
-    pub(super) fn active_meets_active(&mut self, place: usize) {
+    pub(super) fn active_meets_active(&mut self, place: usize, at: Instant) {
         use super::handover::Giving;
         let peer = self.peers[place].node;
         let to_it = matches!(
@@ -89,7 +91,7 @@ impl Node {
             self.raise(Alert::SplitBrain { peer });
         }
         if self.ranks_above(place) {
-            self.question_rival(place);
+            self.question_rival(place, at);
         } else {
             // One last word as an active: the winner must know that there were two.
             self.broadcast(Kind::Advert);
@@ -138,8 +140,9 @@ impl Node {
             .is_lt()
     }
 
-    /// This node ranks above the rival, which should withdraw: unless it cannot hear.
-    fn question_rival(&mut self, place: usize) {
+    /// This node ranks above the rival, which should withdraw: unless it cannot hear. Its word
+    /// arrived `at`.
+    fn question_rival(&mut self, place: usize, at: Instant) {
         let peer = self.peers[place].node;
         let counter = self.counter + 1;
         let fresh = Dispute {
@@ -152,13 +155,15 @@ impl Node {
             .dispute
             .filter(|open| open.peer == peer)
             .unwrap_or(fresh);
-        dispute.frames += 1;
+        if at >= dispute.since || dispute.frames == 0 {
+            dispute.frames += 1;
+        }
         self.dispute = Some(dispute);
         let rival = &self.peers[place];
         let hears = rival.has_heard(self.config.node, self.boot, dispute.counter);
         let deaf = !hears
             && dispute.frames > DEAF_FRAMES
-            && self.now
+            && at
                 >= dispute
                     .since
                     .after(self.widened(self.config.timing.rtt_bound));
@@ -196,8 +201,9 @@ impl Node {
         }
     }
 
-    /// A peer probes this active. If it repeats that without hearing the answers, it will claim.
-    pub(super) fn notice_deafness(&mut self, place: usize) {
+    /// A peer probes this active, with a probe that arrived `at`. If it repeats that without hearing
+    /// the answers, it will claim.
+    pub(super) fn notice_deafness(&mut self, place: usize, at: Instant) {
         let peer = &self.peers[place];
         let node = peer.node;
         if !peer.says(Flags::RECEPTION) {
@@ -211,22 +217,22 @@ impl Node {
             self.deafness = Some(Deafness {
                 peer: node,
                 since: self.now,
-                last: self.now,
+                last: at,
                 counter: self.counter + 1,
                 frames: 0,
             });
             return;
         };
-        if peer.has_heard(self.config.node, self.boot, open.counter) || self.stale_watch(open) {
+        if peer.has_heard(self.config.node, self.boot, open.counter) || self.stale_watch(open, at) {
             self.deafness = None;
             return;
         }
         self.deafness = Some(Deafness {
-            frames: open.frames + 1,
-            last: self.now,
+            frames: open.frames + u32::from(at >= open.since),
+            last: at,
             ..open
         });
-        if self.is_deaf(peer, open) && self.rules.keep(Rule::D12) && self.giving.is_none() {
+        if self.is_deaf(peer, open, at) && self.rules.keep(Rule::D12) && self.giving.is_none() {
             self.deafness = None;
             self.lose_role(Cause::RivalWon { peer: node });
             self.listen_again();
@@ -234,15 +240,15 @@ impl Node {
     }
 
     /// Watched for long, or the prober itself paused: what it missed then says nothing.
-    fn stale_watch(&self, open: Deafness) -> bool {
+    fn stale_watch(&self, open: Deafness, at: Instant) -> bool {
         let timing = &self.config.timing;
         let pause = timing.round * SLOW_FACTOR + timing.slack;
-        self.now.since(open.since) > timing.dead_interval || self.now.since(open.last) > pause
+        at.since(open.since) > timing.dead_interval || at.since(open.last) > pause
     }
 
-    fn is_deaf(&self, peer: &Peer, open: Deafness) -> bool {
+    fn is_deaf(&self, peer: &Peer, open: Deafness, at: Instant) -> bool {
         open.frames >= DEAF_FRAMES
-            && self.now >= open.since.after(self.widened(self.config.timing.rtt_bound))
+            && at >= open.since.after(self.widened(self.config.timing.rtt_bound))
             && peer.says(Flags::ELIGIBLE)
             && !peer.says_active()
     }

@@ -172,10 +172,10 @@ impl Node {
         }
         self.end_suspicion(place, at);
         self.watch(place, was_active);
-        self.meet_claims(place);
+        self.meet_claims(place, at);
         match kind {
             Kind::Probe => {
-                self.notice_deafness(place);
+                self.notice_deafness(place, at);
                 self.answer_everywhere(place);
             }
             Kind::Prepare => self.prepare_received(place),
@@ -212,14 +212,14 @@ impl Node {
     }
 
     /// What another claim to the role means to ours.
-    fn meet_claims(&mut self, place: usize) {
+    fn meet_claims(&mut self, place: usize, at: Instant) {
         let Some(latest) = &self.peers[place].latest else {
             return;
         };
         let claims = latest.mark != RoleMark::Standby;
         let confirms = !claims && latest.effective != EffectiveRole::Promoting;
         match self.role {
-            EffectiveRole::Active if claims => self.active_meets_active(place),
+            EffectiveRole::Active if claims => self.active_meets_active(place, at),
             EffectiveRole::Active => {
                 if confirms {
                     self.confirmed_by(place);

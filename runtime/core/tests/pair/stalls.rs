@@ -8,7 +8,7 @@ use steadfast_core::effect::Command;
 use steadfast_core::role::EffectiveRole::{Active, Standby};
 
 use crate::look::{is_ours, kind};
-use crate::setup::{A, B};
+use crate::setup::{A, B, CABLE};
 use crate::world::World;
 
 const OFFER: u8 = 6;
@@ -71,4 +71,22 @@ fn stalls_who_wakes_believes_a_kernel_whose_daemon_sleeps() {
         "{:?}",
         world.watch
     );
+}
+
+/// An active that stood still for less than its lease wakes on a busy box: it reads for a long time
+/// what the standby asked meanwhile, and answers. None of that was sent by one that could have
+/// heard an answer, so nobody is deaf and the role stays.
+#[test]
+fn stalls_old_questions_read_slowly_are_no_deafness() {
+    for micros in [20, 100, 400, 700] {
+        let mut world = World::settled(|_, _| {});
+        world.stop(A);
+        world.run(1);
+        world.pull(A, CABLE);
+        world.run(180);
+        assert_eq!(world.role(B), Standby, "the kernel answers for A");
+        world.thaw_slowly(A, Duration::from_micros(micros));
+        world.run(1_000);
+        assert_eq!(world.roles(), (Active, Standby), "{micros} us a frame");
+    }
 }

@@ -186,6 +186,22 @@ impl World {
         self.pump();
     }
 
+    /// SIGCONT on a box that is busy: each thing that waited takes so long to read.
+    pub(crate) fn thaw_slowly(&mut self, place: usize, each: Duration) {
+        loop {
+            self.gateways[place].stopped = false;
+            self.act(place);
+            let read = self.gateways[place].read_one(self.now);
+            self.act(place);
+            if !read {
+                break;
+            }
+            self.gateways[place].stopped = true;
+            self.run_for(each);
+        }
+        self.pump();
+    }
+
     /// Cuts a gateway's wire, with loss of carrier: at both ends of the direct cable.
     pub(crate) fn pull(&mut self, place: usize, port: u8) {
         self.cut.insert((place, port));
