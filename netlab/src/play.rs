@@ -40,7 +40,7 @@ pub(crate) const LAB_PLAY: &str = "lab-play";
 pub const TOLERANCE: Duration = Duration::from_millis(15);
 /// How long a `long` scenario without steps is here.
 const LONG_MAX: Duration = Duration::from_secs(30);
-/// Bytes of each daemon's log that an outcome keeps: its end.
+/// Bytes of each daemon's log that are kept: its end.
 const LOG_MAX: usize = 16 * 1024;
 
 /// A run that is wanted.
@@ -54,7 +54,8 @@ pub struct Request {
     pub seed: u64,
     /// The `steadfastd` under test.
     pub daemon: PathBuf,
-    /// Where `trace.jsonl` and `run.pcapng` go, if they are wanted; an existing folder.
+    /// Where `trace.jsonl`, `run.pcapng` and the daemons' logs go, if they are wanted; an existing
+    /// folder.
     pub evidence: Option<PathBuf>,
     /// What labs on this machine offer: from [`survey`].
     pub offers: BTreeSet<Capability>,
@@ -90,8 +91,6 @@ pub struct Played {
     pub lasted: Duration,
     /// Stalls of the host that blinded the run.
     pub stall_count: usize,
-    /// The ends of the daemons' logs, by gateway.
-    pub logs: Vec<(String, String)>,
 }
 
 /// What scenarios can ask of a lab on this machine; each feature is tried once, in a lab.
@@ -206,6 +205,9 @@ fn run(
     let findings = judge.finish(plan.end());
     let event_count = writer.count();
     let trace = writer.finish().doing(|| "store the trace".to_owned())?;
+    if let Some(folder) = &request.evidence {
+        keep_logs(plan, lab, folder)?;
+    }
     Ok(Played {
         verdict: Verdict::of(&findings),
         findings,
@@ -214,7 +216,6 @@ fn run(
         outage: gaps.longest(plan.end()),
         lasted: clock.now().since(steadfast_core::Instant::ORIGIN),
         stall_count,
-        logs: logs(plan, lab),
     })
 }
 
@@ -271,14 +272,15 @@ fn note(recording: Option<&SharedRecording>, event: &Event) {
     }
 }
 
-fn logs(plan: &Plan, lab: &mut Lab) -> Vec<(String, String)> {
-    let mut logs = Vec::new();
+/// The ends of the daemons' logs, beside the trace.
+fn keep_logs(plan: &Plan, lab: &mut Lab, folder: &Path) -> Result<(), LabError> {
     for gateway in &plan.layout.gateways {
-        let path = lab.machine(gateway.id).map(|machine| machine.log());
-        let text = path.map(|path| tail(&path)).unwrap_or_default();
-        logs.push((gateway.name.clone(), text));
+        let log = lab.machine(gateway.id).map(|machine| machine.log());
+        let text = log.map(|log| tail(&log)).unwrap_or_default();
+        let path = folder.join(format!("{}.log", gateway.name));
+        fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
     }
-    logs
+    Ok(())
 }
 
 /// The end of a text file, from the start of a line.

@@ -5,6 +5,9 @@
 //!    summary.json   junit.xml
 //!    failures/SCENARIO-SEED/trace.jsonl    for each failing run, with
 //!                           scenario.toml  the file it was made from
+//!    failures/SCENARIO-lab/  the same of a run in the lab that did not pass, with
+//!                           run.pcapng     every frame, and
+//!                           NAME.log       what each daemon said
 //! ```
 //! An older report in the same place is replaced: its failures are removed, but only from a folder
 //! that holds a summary or nothing, so no other data is lost by a wrong `--report`. Limits:
@@ -87,6 +90,24 @@ impl Bundle {
         let file = folder.join(SCENARIO);
         fs::write(&file, scenario.to_toml()).map_err(Problem::writing(&file))?;
         Run::play_storing(scenario, seed, &folder.join(TRACE)).map(Some)
+    }
+
+    /// A folder for the evidence of a run in the lab, which cannot be played again alike.
+    pub(crate) fn evidence(&self, scenario: &Scenario) -> Result<PathBuf, Problem> {
+        let name = format!("{}-lab", scenario.plan().name);
+        let folder = self.folder.join(FAILURES).join(name);
+        fs::create_dir_all(&folder).map_err(Problem::writing(&folder))?;
+        let file = folder.join(SCENARIO);
+        fs::write(&file, scenario.to_toml()).map_err(Problem::writing(&file))?;
+        Ok(folder)
+    }
+
+    /// Nothing was wrong: the evidence is not kept.
+    pub(crate) fn forget(&self, evidence: &Path) -> Result<(), Problem> {
+        fs::remove_dir_all(evidence).map_err(Problem::writing(evidence))?;
+        // The last one takes the folder of failures with it.
+        let _ = fs::remove_dir(self.folder.join(FAILURES));
+        Ok(())
     }
 
     /// Writes what all runs amount to.

@@ -15,8 +15,8 @@ use std::{env, io};
 
 use steadfast_netlab::play::{Answer, Played, Request, missing, play, survey};
 use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
+use steadfast_scenarios::Scenario;
 use steadfast_scenarios::format::Capability;
-use steadfast_scenarios::{Scenario, Verdict};
 
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -133,7 +133,7 @@ impl Bench {
 fn played(wanted: &Wanted<'_>, request: &Request, company: &Company) -> Lab {
     let name = wanted.scenario.plan().name.clone();
     match play(request, company) {
-        Ok(Answer::Played(played)) => Lab::Run(told(name, wanted.seed, *played)),
+        Ok(Answer::Played(played)) => Lab::Run(told(name, wanted.seed, &played)),
         Ok(Answer::NotRun(needs)) | Err(LabError::Needs(needs)) => {
             Lab::NotRun(format!("needs {needs}"))
         }
@@ -145,8 +145,8 @@ fn played(wanted: &Wanted<'_>, request: &Request, company: &Company) -> Lab {
     }
 }
 
-fn told(scenario: String, seed: u64, played: Played) -> Run {
-    let mut run = Run {
+fn told(scenario: String, seed: u64, played: &Played) -> Run {
+    Run {
         scenario,
         seed,
         verdict: played.verdict,
@@ -155,12 +155,7 @@ fn told(scenario: String, seed: u64, played: Played) -> Run {
         trace: Some(played.trace),
         outage: played.outage,
         simulated: played.lasted,
-        logs: Vec::new(),
-    };
-    if played.verdict != Verdict::Pass {
-        run.logs = played.logs;
     }
-    run
 }
 
 /// The daemon that belongs to this command: beside it, or built now.

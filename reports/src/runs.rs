@@ -49,8 +49,6 @@ pub(crate) struct Run {
     pub(crate) outage: Option<Duration>,
     /// Simulated time; in the lab, real time.
     pub(crate) simulated: Duration,
-    /// The ends of the daemons' logs, by gateway, where there are daemons and something was wrong.
-    pub(crate) logs: Vec<(String, String)>,
 }
 
 /// Something that an oracle holds against a run.
@@ -116,7 +114,6 @@ impl Run {
             trace: None,
             outage: None,
             simulated: Duration::ZERO,
-            logs: Vec::new(),
         }
     }
 
@@ -152,7 +149,6 @@ impl From<Outcome> for Run {
             trace: Some(outcome.trace),
             outage: outcome.outage,
             simulated: outcome.cost.simulated,
-            logs: Vec::new(),
         }
     }
 }

@@ -20,15 +20,6 @@ use crate::words::counted;
 /// How often a run whose evidence has a hole is looked at again.
 const LAB_SECOND_LOOKS: usize = 2;
 
-/// With the first seed, without evidence.
-fn once(scenario: &Scenario) -> Wanted<'_> {
-    Wanted {
-        scenario,
-        seed: 0,
-        evidence: None,
-    }
-}
-
 /// Whether the evidence of a run has a hole: then it says neither yes nor no.
 fn has_hole(lab: &Lab) -> bool {
     matches!(lab, Lab::Run(run) if run.verdict == Verdict::Unknown)
@@ -51,7 +42,11 @@ impl Campaign {
                     let lab = Lab::NotRun(not_run.reason);
                     streams.print(&self.tell_lab(scenario, lab, 0))?;
                 }
-                None => wanted.push(once(scenario)),
+                None => wanted.push(Wanted {
+                    scenario,
+                    seed: 0,
+                    evidence: Some(self.bundle.evidence(scenario)?),
+                }),
             }
         }
         let mut holes = Vec::new();
@@ -60,7 +55,7 @@ impl Campaign {
                 holes.push(place);
                 return Ok(());
             }
-            streams.print(&self.tell_lab(wanted[place].scenario, lab, 0))
+            self.take_lab(&wanted[place], lab, 0, streams)
         })?;
         for place in holes {
             let mut looks = 1;
@@ -69,10 +64,28 @@ impl Campaign {
                 looks += 1;
                 lab = bench.play(&wanted[place]);
             }
-            streams.print(&self.tell_lab(wanted[place].scenario, lab, looks))?;
+            self.take_lab(&wanted[place], lab, looks, streams)?;
         }
         self.sort_lab();
         Ok(())
+    }
+
+    /// Prints what became of it, and keeps the evidence of what did not pass.
+    fn take_lab(
+        &mut self,
+        wanted: &Wanted<'_>,
+        lab: Lab,
+        looks: usize,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Problem> {
+        let passed = match &lab {
+            Lab::NotRun(_) => true,
+            Lab::Run(run) => run.verdict == Verdict::Pass,
+        };
+        if passed && let Some(evidence) = &wanted.evidence {
+            self.bundle.forget(evidence)?;
+        }
+        streams.print(&self.tell_lab(wanted.scenario, lab, looks))
     }
 
     /// Puts what the lab said in the order of names: two reports can be compared.
