@@ -20,7 +20,8 @@ pub(crate) fn tell() -> io::Result<()> {
     let package = package.join("../runtime").canonicalize()?;
     let mut files = Vec::new();
     for room in ROOMS {
-        println!("cargo::rerun-if-changed={}", package.join(room).display());
+        // Relative, as seen from either package: a build folder may serve several checkouts.
+        println!("cargo::rerun-if-changed=../runtime/{room}");
         walk(&package.join(room), &mut files)?;
     }
     files.sort();
