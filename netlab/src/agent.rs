@@ -2,8 +2,9 @@
 //!
 //! The socket is a file in a folder that the lab shares with the gateway, so it is reached from
 //! outside although the gateway has its own mounts and network. HTTP is spoken by hand: one
-//! request, one connection, read to its end. A daemon that is stopped answers nothing, and the
-//! world goes on: a status has [`STATUS_PATIENCE`], a command waits on a thread of its own.
+//! request, one connection, read to its end. A daemon that is stopped or starved answers late, and
+//! the world does not wait for it: every daemon is asked by a thread of its own, and so is every
+//! command given.
 //!
 //! A node may refuse a command, and a daemon may die over it: both are part of a story. A daemon
 //! that does not know the request or denies the right to it has never put it to its node; a run in
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
 
 use serde::Deserialize;
@@ -25,10 +26,15 @@ use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 use crate::daemons::steadfast::{self, SOCKET};
 use crate::instruments::RunClock;
 use crate::machine::Setup;
+use crate::sys::run_early;
 use crate::world::{Agent, Said};
 
-/// How long the world waits for a status; one that is late is asked for again.
-const STATUS_PATIENCE: Duration = Duration::from_millis(8);
+/// How often every daemon is asked for its status, unless it is slower.
+const STATUS_EVERY: Duration = Duration::from_millis(8);
+/// How long a status is waited for; one that is later is asked for again.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
+/// Statuses that wait for the world, of each gateway; what is said beyond them is asked for again.
+const STATUSES_MAX: usize = 64;
 /// How long a command may take; the daemon itself gives up after ten seconds.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(15);
 /// Longest answer that is read.
@@ -40,6 +46,8 @@ pub struct Steadfast {
     clock: RunClock,
     /// What each gateway last said, and the time it gave in its own clock.
     said: Vec<(NodeId, Instant, Said)>,
+    /// What each gateway answered, and when.
+    answers: Vec<(NodeId, Receiver<(Instant, Answer)>)>,
     /// Commands that never reached a node: at most one for each that was given.
     unheard: (Sender<String>, Receiver<String>),
 }
@@ -71,6 +79,7 @@ impl Steadfast {
             daemon: daemon.into(),
             clock: RunClock::start(),
             said: Vec::new(),
+            answers: Vec::new(),
             unheard: channel(),
         }
     }
@@ -78,6 +87,40 @@ impl Steadfast {
     /// The run begins: its time is this clock's.
     pub fn begin(&mut self, clock: RunClock) {
         self.clock = clock;
+    }
+
+    /// The next answer of a gateway, if there is one; the first call starts the asking.
+    fn answer(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Answer)> {
+        let known = self.answers.iter().find(|(id, _)| *id == gateway);
+        if let Some((_, answers)) = known {
+            return answers.try_recv().ok();
+        }
+        let (sender, answers) = sync_channel(STATUSES_MAX);
+        let (socket, clock) = (run.join(SOCKET), self.clock);
+        let body = move || keep_asking(&socket, clock, &sender);
+        let named = thread::Builder::new().name("asker".to_owned());
+        // Without it the oracles that need statuses never arm, which they say.
+        if named.spawn(body).is_ok() {
+            self.answers.push((gateway, answers));
+        }
+        None
+    }
+}
+
+/// Asks one daemon for its status until nobody wants to know.
+fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<(Instant, Answer)>) {
+    run_early();
+    loop {
+        let begun = clock.now();
+        let reply = ask(socket, "GET", "/v1/status", "", STATUS_PATIENCE).ok();
+        // It was said when the answer was here, not when the question was put.
+        let at = clock.now();
+        let answer = reply.and_then(|reply| serde_json::from_slice(&reply.body).ok());
+        let sent = answer.map(|answer| answers.try_send((at, answer)));
+        if matches!(sent, Some(Err(TrySendError::Disconnected(_)))) {
+            return;
+        }
+        clock.sleep_until(begun.after(STATUS_EVERY));
     }
 }
 
@@ -90,15 +133,14 @@ impl Agent for Steadfast {
         BTreeSet::from([Capability::Commands])
     }
 
-    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<Said> {
-        let answer = ask(&run.join(SOCKET), "GET", "/v1/status", "", STATUS_PATIENCE).ok()?;
-        let Answer { status, daemon } = serde_json::from_slice(&answer.body).ok()?;
+    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {
+        let (at, Answer { status, daemon }) = self.answer(gateway, run)?;
         let known = self.said.iter().find(|(id, since, said)| {
             *id == gateway && *since == status.since && said.role == status.role
         });
         // Each answer gives the same moment a little differently; the first one counts.
         let since = known.map_or_else(
-            || self.clock.now().before(daemon.now.since(status.since)),
+            || at.before(daemon.now.since(status.since)),
             |(_, _, said)| said.since,
         );
         let said = Said {
@@ -109,7 +151,7 @@ impl Agent for Steadfast {
         };
         self.said.retain(|(id, _, _)| *id != gateway);
         self.said.push((gateway, status.since, said.clone()));
-        Some(said)
+        Some((at, said))
     }
 
     fn command(&mut self, _: NodeId, run: &Path, command: CommandName) -> Result<(), String> {

@@ -349,7 +349,7 @@ impl Agent for Ours {
     }
 
     /// Nobody's word is asked for in a race.
-    fn status(&mut self, _: NodeId, _: &Path) -> Option<Said> {
+    fn status(&mut self, _: NodeId, _: &Path) -> Option<(Instant, Said)> {
         None
     }
 
@@ -381,7 +381,7 @@ impl Agent for Theirs {
         BTreeSet::new()
     }
 
-    fn status(&mut self, _: NodeId, _: &Path) -> Option<Said> {
+    fn status(&mut self, _: NodeId, _: &Path) -> Option<(Instant, Said)> {
         None
     }
 

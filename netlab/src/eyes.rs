@@ -15,13 +15,15 @@ use crate::error::{Doing, LabError};
 use crate::ground::{HOST_PORT, Station};
 use crate::instruments::{
     self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, Neighbours, Observer, Outlet,
-    Pace, ProbeSender, Recorder, RunClock, SharedRecording, StallWatch, Tap,
+    Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall, StallWatch, Tap,
 };
 use crate::lab::Lab;
 use crate::world::Eyes;
 
 /// How long the instruments may take to end; they look each 20 ms.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The world acts later than this: told as a stall.
+const LATE_MAX: Duration = Duration::from_millis(5);
 
 /// What a run is seen with.
 pub struct Sight {
@@ -121,6 +123,20 @@ impl Eyes for Sight {
             .as_mut()
             .map(Recorder::early)
             .unwrap_or_default()
+    }
+
+    fn late(&mut self, due: Instant, now: Instant) {
+        if now.since(due) <= LATE_MAX {
+            return;
+        }
+        if let Some(recorder) = &self.recorder {
+            let late = now.since(due).as_micros();
+            recorder.desk().stall(Stall {
+                since: due,
+                until: now,
+                why: format!("what was due was done {late} us late"),
+            });
+        }
     }
 
     fn poll(&mut self) -> Vec<Event> {

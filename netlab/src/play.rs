@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use steadfast_scenarios::format::{Capability, Plan, Span};
@@ -61,6 +62,9 @@ pub struct Request {
     pub offers: BTreeSet<Capability>,
     /// Other runs go on beside this one: what they keep the kernel from doing blinds.
     pub beside: bool,
+    /// How much later than its company it begins: stories strike at the same time after their
+    /// beginning, and not all at once.
+    pub later: Duration,
 }
 
 /// What became of it.
@@ -145,6 +149,7 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
     }
     let pass = |gates: &mut Gates| gates.pass().doing(|| "keep step with others".to_owned());
     pass(gates)?;
+    thread::sleep(request.later);
     let played = run(request, &seen, &mut lab, &mut agent)?;
     pass(gates)?;
     Ok(Answer::Played(Box::new(played)))

@@ -163,6 +163,17 @@ pub(crate) fn try_realtime() -> io::Result<()> {
     }
 }
 
+/// Asks that the calling thread waits for nobody but real-time ones; its children are as ordinary
+/// as ever. Without it what it does may come late on a busy machine.
+pub(crate) fn run_early() {
+    let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    // SAFETY: only reads the parameter, and changes nothing but this thread's scheduling.
+    let reset = unsafe { libc::sched_setscheduler(0, policy, &raw const ordinary) == 0 };
+    // SAFETY: plain numbers; 0 is the calling thread.
+    let _ = reset && unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) == 0 };
+}
+
 /// Children started from now on stand in a time namespace of their own.
 ///
 /// # Errors

@@ -76,7 +76,7 @@ impl Agent for Sleeper {
         BTreeSet::new()
     }
 
-    fn status(&mut self, _: NodeId, _: &Path) -> Option<Said> {
+    fn status(&mut self, _: NodeId, _: &Path) -> Option<(Instant, Said)> {
         None
     }
 
@@ -113,6 +113,8 @@ impl Eyes for Ear {
         assert!(lab.ground().gateway(gateway).is_some());
         self.renewed += 1;
     }
+
+    fn late(&mut self, _: Instant, _: Instant) {}
 
     fn steps(&mut self, _: Option<Instant>, _: &[Instant]) {}
 

@@ -11,6 +11,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 use std::{env, io};
 
 use steadfast_netlab::play::{Answer, Played, Request, missing, play, survey};
@@ -23,6 +24,8 @@ use crate::runs::{self, Run};
 
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
+/// Runs side by side begin so much one after the other.
+const STAGGER: Duration = Duration::from_millis(230);
 /// Runs side by side in a qualification.
 pub(crate) const RUNS_AT_ONCE: usize = 2;
 
@@ -87,12 +90,13 @@ impl Bench {
         for group in playable.chunks(at_once.max(1)) {
             let company = Company::of(group.len());
             let labs: Vec<_> = thread::scope(|scope| {
-                let start = |(place, request): &'_ (usize, Request)| {
+                let start = |(at, (place, request)): (u32, &'_ (usize, Request))| {
                     let (company, wanted, place) = (&company, &wanted[*place], *place);
-                    let request = request.clone();
+                    let mut request = request.clone();
+                    request.later = STAGGER * at;
                     scope.spawn(move || (place, played(wanted, &request, company)))
                 };
-                let threads: Vec<_> = group.iter().map(start).collect();
+                let threads: Vec<_> = (0..).zip(group).map(start).collect();
                 threads.into_iter().map(ScopedJoinHandle::join).collect()
             });
             for lab in labs {
@@ -121,6 +125,7 @@ impl Bench {
             evidence: wanted.evidence.clone(),
             offers: self.offers.clone()?,
             beside,
+            later: Duration::ZERO,
         };
         match missing(&request) {
             None => Ok(request),

@@ -6,7 +6,7 @@
 //! so ours, a vendor's build of it and foreign ones are put under the same faults.
 //!
 //! The hard case is time: it is the host's and does not wait. A step is told with the time at which
-//! it began, and what kept the world from beginning it is for the eyes to see as a stall.
+//! it began, and the eyes are told when the world began it late.
 //! Steps that wait for a frame run a millisecond after it. Limit: what eyes hold back to put events
 //! in order (some 20 ms) the picture lags behind; a step's `active` is who was it then.
 
@@ -27,6 +27,7 @@ use steadfast_scenarios::{Judge, Random, Schedule, Subject};
 use crate::error::{Doing, LabError};
 use crate::lab::{Lab, Told};
 use crate::machine::{DaemonEvent, Setup};
+use crate::sys::run_early;
 use crate::wires::refuses;
 use reckon::Reckonings;
 
@@ -36,8 +37,6 @@ const BOOT_JITTER: Duration = Duration::from_millis(400);
 const ROUND: Duration = Duration::from_millis(2);
 /// The same while a step waits for a frame.
 const ROUND_AWAITING: Duration = Duration::from_micros(250);
-/// How often every daemon is asked for its status.
-const STATUS_EVERY: Duration = Duration::from_millis(8);
 
 /// The daemon under test, as the world knows it.
 pub trait Agent {
@@ -50,8 +49,9 @@ pub trait Agent {
     /// What can be asked of it besides what every lab offers: commands, boots on record.
     fn offers(&self) -> BTreeSet<Capability>;
 
-    /// What its status says, if it answers at once; `run` is the gateway's `/run/steadfast`.
-    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<Said>;
+    /// The next thing its status said, and when it was heard; never waits. `run` is the gateway's
+    /// `/run/steadfast`.
+    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)>;
 
     /// Passes an operator's command on; `run` as above.
     ///
@@ -90,6 +90,9 @@ pub trait Eyes {
     /// Frames of hand-overs seen since the last call, their order not yet known; they are told
     /// again in their order.
     fn early(&mut self) -> Vec<Event>;
+
+    /// The world did what was due only now: what two acts were to have between them they had not.
+    fn late(&mut self, due: Instant, now: Instant);
 
     /// The events whose order is known by now.
     fn poll(&mut self) -> Vec<Event>;
@@ -150,7 +153,6 @@ pub fn run(
         said: vec![None; plan.layout.gateways.len()],
         gone: vec![true; plan.layout.gateways.len()],
         ended_in_order: vec![false; plan.layout.gateways.len()],
-        ask_at: Instant::ORIGIN,
     };
     world.play()
 }
@@ -181,11 +183,11 @@ struct World<'a, A, E> {
     gone: Vec<bool>,
     /// Whether the present boot's daemon ended by itself: the next end of power is in order.
     ended_in_order: Vec<bool>,
-    ask_at: Instant,
 }
 
 impl<A: Agent, E: Eyes> World<'_, A, E> {
     fn play(&mut self) -> Result<(), LabError> {
+        run_early();
         self.eyes
             .tell(Instant::ORIGIN, EventKind::Names(Names::of(self.plan)));
         self.tell_due(None);
@@ -194,6 +196,10 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             if now >= self.plan.end() {
                 break;
             }
+            let due = self.lab.next_deadline();
+            if let Some(due) = due.into_iter().chain(self.schedule.next_deadline()).min() {
+                self.eyes.late(due, now);
+            }
             self.switch_on(now)?;
             if self.lab.next_deadline().is_some_and(|at| at <= now) {
                 self.lab.settle(now)?;
@@ -201,7 +207,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             self.tell_lab(now);
             self.await_frames();
             self.take_steps()?;
-            self.ask(now);
+            self.ask();
             for event in self.eyes.poll() {
                 self.see(&event);
             }
@@ -334,31 +340,27 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
     }
 
     /// Asks every daemon what it says of itself; tells what changed.
-    fn ask(&mut self, now: Instant) {
-        if now < self.ask_at {
-            return;
-        }
-        self.ask_at = now.after(STATUS_EVERY);
+    /// What the daemons said since the last look.
+    fn ask(&mut self) {
         for (place, gateway) in self.plan.layout.gateways.iter().enumerate() {
             let Some(machine) = self.lab.machine(gateway.id).filter(|it| it.powered()) else {
                 continue;
             };
             let run = machine.place().join("run");
-            let said = self.agent.status(gateway.id, &run);
-            // It was said when the answer was here, not when the question was put.
-            let now = self.eyes.now();
-            let Some(said) = said.filter(|said| self.said[place].as_ref() != Some(said)) else {
-                continue;
-            };
-            let kind = EventKind::Status {
-                gateway: gateway.id,
-                role: said.role,
-                since: said.since,
-                epoch: said.epoch,
-                why: said.why.clone(),
-            };
-            self.said[place] = Some(said);
-            self.eyes.tell(now, kind);
+            while let Some((at, said)) = self.agent.status(gateway.id, &run) {
+                if self.said[place].as_ref() == Some(&said) {
+                    continue;
+                }
+                let kind = EventKind::Status {
+                    gateway: gateway.id,
+                    role: said.role,
+                    since: said.since,
+                    epoch: said.epoch,
+                    why: said.why.clone(),
+                };
+                self.said[place] = Some(said);
+                self.eyes.tell(at, kind);
+            }
         }
     }
 
