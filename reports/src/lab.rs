@@ -17,7 +17,7 @@ use std::{env, io};
 use steadfast_netlab::play::{Answer, Played, Request, missing, play, survey};
 use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
 use steadfast_scenarios::Scenario;
-use steadfast_scenarios::format::Capability;
+use steadfast_scenarios::format::{Capability, Verb};
 
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -27,7 +27,7 @@ const DAEMON: &str = "steadfastd";
 /// Runs side by side begin so much one after the other.
 const STAGGER: Duration = Duration::from_millis(230);
 /// Runs side by side in a qualification.
-pub(crate) const RUNS_AT_ONCE: usize = 2;
+pub(crate) const RUNS_AT_ONCE: usize = 3;
 
 /// A run that is wanted.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Bench {
     }
 
     /// Plays them, so many side by side, and gives each result with its place as it comes: first
-    /// what cannot be run; then, unless one by one, the longest.
+    /// what cannot be run; then, unless one by one, the longest, and alone those with reboots.
     pub(crate) fn play_all<E>(
         &self,
         wanted: &[Wanted<'_>],
@@ -85,9 +85,14 @@ impl Bench {
         if at_once > 1 {
             // Runs that begin together should end together.
             let lasts = |place: &usize| wanted[*place].scenario.plan().duration;
-            playable.sort_by_key(|(place, _)| Reverse(lasts(place)));
+            let alone = |place: &usize| reboots(wanted[*place].scenario);
+            playable.sort_by_key(|(place, _)| (alone(place), Reverse(lasts(place))));
         }
-        for group in playable.chunks(at_once.max(1)) {
+        let side_by_side = playable
+            .partition_point(|(place, _)| at_once == 1 || !reboots(wanted[*place].scenario));
+        let (side_by_side, alone) = playable.split_at(side_by_side);
+        let groups = side_by_side.chunks(at_once.max(1)).chain(alone.chunks(1));
+        for group in groups {
             let company = Company::of(group.len());
             let labs: Vec<_> = thread::scope(|scope| {
                 let start = |(at, (place, request)): (u32, &'_ (usize, Request))| {
@@ -132,6 +137,18 @@ impl Bench {
             Some(needs) => Err(format!("needs {needs}")),
         }
     }
+}
+
+/// A box that boots again gets a fresh kernel: its ports move to another namespace, and while they
+/// do the kernel serves nobody else. Beside such a story every other is blind.
+fn reboots(scenario: &Scenario) -> bool {
+    let mut verbs = scenario.plan().steps.iter().map(|step| &step.verb);
+    verbs.any(|verb| {
+        matches!(
+            verb,
+            Verb::PowerOn | Verb::Reboot { .. } | Verb::RebootLoop { .. }
+        )
+    })
 }
 
 /// Plays it in a lab of its own, together with its company.

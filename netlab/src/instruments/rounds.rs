@@ -45,6 +45,8 @@ pub(super) struct Ledger {
     topics: Vec<Option<u16>>,
     states: Vec<State>,
     open: VecDeque<Round>,
+    /// The round that was judged last.
+    judged_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +72,7 @@ impl Ledger {
             states: vec![State::default(); topics.len()],
             topics,
             open: VecDeque::with_capacity(OPEN_MAX + 1),
+            judged_at: Instant::ORIGIN,
         }
     }
 
@@ -100,6 +103,11 @@ impl Ledger {
             if !ripe {
                 break;
             }
+            // Nobody was asked for a while: what was missed before is not "in a row" with now.
+            if round.at.since(self.judged_at) > GRACE {
+                self.states.iter_mut().for_each(|it| it.missed_count = 0);
+            }
+            self.judged_at = round.at;
             for question in 0..self.states.len() {
                 let answer = round.answers[question];
                 let succeeded = self.succeeded(question, round, next);
@@ -232,6 +240,25 @@ mod tests {
         // Lost in the very round after: from that round on.
         let seen = play(&[ONLY_A, both, ONLY_B, both, both, both, both]);
         assert_eq!(seen, [(0, A, true), (2, B, true)]);
+    }
+
+    /// The switch was dark for a while, and with it the observer: a stop is dated to the first
+    /// question after it, not to one that was lost as it went dark.
+    #[test]
+    fn rounds_stop_over_a_dark_switch_is_dated_to_its_end() {
+        let mut ledger = Ledger::new(vec![Some(0)]);
+        let mut changes = Vec::new();
+        for number in (0..10_u64).chain(500..510) {
+            let at = Instant::from_millis(number);
+            ledger.asked((number % 16) as u8, at);
+            if number < 8 {
+                ledger.answered((number % 16) as u8, A, at);
+            }
+            changes.extend(ledger.judge(at));
+        }
+        changes.extend(ledger.judge(Instant::from_millis(1_000)));
+        let stop = changes.iter().find(|it| !it.answered).unwrap();
+        assert_eq!(stop.at, Instant::from_millis(500));
     }
 
     /// An answer counts for the round that asked it, not for the one in which it came.

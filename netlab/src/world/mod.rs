@@ -343,12 +343,14 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
     /// What the daemons said since the last look.
     fn ask(&mut self) {
         for (place, gateway) in self.plan.layout.gateways.iter().enumerate() {
-            let Some(machine) = self.lab.machine(gateway.id).filter(|it| it.powered()) else {
+            let Some(machine) = self.lab.machine(gateway.id) else {
                 continue;
             };
-            let run = machine.place().join("run");
+            let (powered, run) = (machine.powered(), machine.place().join("run"));
             while let Some((at, said)) = self.agent.status(gateway.id, &run) {
-                if self.said[place].as_ref() == Some(&said) {
+                // What was said right before its end is no word of the next life.
+                let over = !powered || self.gone[place];
+                if over || self.said[place].as_ref() == Some(&said) {
                     continue;
                 }
                 let kind = EventKind::Status {
