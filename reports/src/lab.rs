@@ -77,7 +77,7 @@ impl Bench {
     ) -> Result<(), E> {
         let mut playable = Vec::new();
         for (place, it) in wanted.iter().enumerate() {
-            match self.request(it, at_once > 1) {
+            match self.request(it) {
                 Ok(request) => playable.push((place, request)),
                 Err(needs) => take(place, Lab::NotRun(needs))?,
             }
@@ -99,6 +99,7 @@ impl Bench {
                     let (company, wanted, place) = (&company, &wanted[*place], *place);
                     let mut request = request.clone();
                     request.later = STAGGER * at;
+                    request.beside = group.len() > 1;
                     scope.spawn(move || (place, played(wanted, &request, company)))
                 };
                 let threads: Vec<_> = (0..).zip(group).map(start).collect();
@@ -114,14 +115,14 @@ impl Bench {
 
     /// Plays one alone.
     pub(crate) fn play(&self, wanted: &Wanted<'_>) -> Lab {
-        match self.request(wanted, false) {
+        match self.request(wanted) {
             Ok(request) => played(wanted, &request, &Company::of(1)),
             Err(needs) => Lab::NotRun(needs),
         }
     }
 
     /// What to ask of a lab, or what is missing.
-    fn request(&self, wanted: &Wanted<'_>, beside: bool) -> Result<Request, String> {
+    fn request(&self, wanted: &Wanted<'_>) -> Result<Request, String> {
         let request = Request {
             file: wanted.scenario.file().to_owned(),
             text: wanted.scenario.to_toml().to_owned(),
@@ -129,7 +130,7 @@ impl Bench {
             daemon: self.daemon.clone(),
             evidence: wanted.evidence.clone(),
             offers: self.offers.clone()?,
-            beside,
+            beside: false,
             later: Duration::ZERO,
         };
         match missing(&request) {
