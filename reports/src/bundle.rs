@@ -5,7 +5,8 @@
 //!    summary.json   junit.xml
 //!    failures/SCENARIO-SEED/trace.jsonl    for each failing run, with
 //!                           scenario.toml  the file it was made from
-//!    failures/SCENARIO-lab/  the same of a run in the lab that did not pass, with
+//!    failures/SCENARIO-lab/  the same of a run in the lab that did not pass (SCENARIO-lab-alone
+//!                            where it was late beside others and played again), with
 //!                           run.pcapng     every frame, and
 //!                           NAME.log       what each daemon said
 //! ```
@@ -93,8 +94,8 @@ impl Bundle {
     }
 
     /// A folder for the evidence of a run in the lab, which cannot be played again alike.
-    pub(crate) fn evidence(&self, scenario: &Scenario) -> Result<PathBuf, Problem> {
-        let name = format!("{}-lab", scenario.plan().name);
+    pub(crate) fn evidence(&self, scenario: &Scenario, what: &str) -> Result<PathBuf, Problem> {
+        let name = format!("{}-{what}", scenario.plan().name);
         let folder = self.folder.join(FAILURES).join(name);
         fs::create_dir_all(&folder).map_err(Problem::writing(&folder))?;
         let file = folder.join(SCENARIO);

@@ -14,7 +14,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 use std::{env, io};
 
-use steadfast_netlab::play::{Answer, Played, Request, missing, play, survey};
+use steadfast_netlab::play::{self, Answer, Request, missing, play, survey};
 use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
 use steadfast_scenarios::Scenario;
 use steadfast_scenarios::format::{Capability, Verb};
@@ -25,7 +25,7 @@ use crate::runs::{self, Run};
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
 /// Runs side by side begin so much one after the other.
-const STAGGER: Duration = Duration::from_millis(230);
+const STAGGER: Duration = Duration::from_millis(100);
 /// Runs side by side in a qualification.
 pub(crate) const RUNS_AT_ONCE: usize = 3;
 
@@ -49,6 +49,16 @@ pub(crate) enum Lab {
     Run(Run),
 }
 
+/// What became of one of several.
+pub(crate) struct Played {
+    /// Its place among them.
+    pub(crate) place: usize,
+    /// Others ran at the same time.
+    pub(crate) beside: bool,
+    /// What became of it.
+    pub(crate) lab: Lab,
+}
+
 /// A daemon under test, and what this machine can do with it.
 pub(crate) struct Bench {
     daemon: PathBuf,
@@ -67,19 +77,23 @@ impl Bench {
         Ok(Self { daemon, offers })
     }
 
-    /// Plays them, so many side by side, and gives each result with its place as it comes: first
+    /// Plays them, so many side by side, and gives each result as it comes: first
     /// what cannot be run; then, unless one by one, the longest, and alone those with reboots.
     pub(crate) fn play_all<E>(
         &self,
         wanted: &[Wanted<'_>],
         at_once: usize,
-        mut take: impl FnMut(usize, Lab) -> Result<(), E>,
+        mut take: impl FnMut(Played) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut playable = Vec::new();
         for (place, it) in wanted.iter().enumerate() {
             match self.request(it) {
                 Ok(request) => playable.push((place, request)),
-                Err(needs) => take(place, Lab::NotRun(needs))?,
+                Err(needs) => take(Played {
+                    place,
+                    beside: false,
+                    lab: Lab::NotRun(needs),
+                })?,
             }
         }
         if at_once > 1 {
@@ -107,7 +121,8 @@ impl Bench {
             });
             for lab in labs {
                 let (place, lab) = lab.unwrap_or_else(|panic| resume_unwind(panic));
-                take(place, lab)?;
+                let beside = group.len() > 1;
+                take(Played { place, beside, lab })?;
             }
         }
         Ok(())
@@ -168,7 +183,7 @@ fn played(wanted: &Wanted<'_>, request: &Request, company: &Company) -> Lab {
     }
 }
 
-fn told(scenario: String, seed: u64, played: &Played) -> Run {
+fn told(scenario: String, seed: u64, played: &play::Played) -> Run {
     Run {
         scenario,
         seed,

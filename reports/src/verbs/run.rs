@@ -16,7 +16,7 @@ use super::Streams;
 use crate::catalogue::{self, CATALOGUE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
-use crate::lab::{Bench, Lab, Wanted};
+use crate::lab::{Bench, Lab, Played, Wanted};
 use crate::pool;
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -139,7 +139,7 @@ fn in_lab(
         }
     }
     let at_once = args.jobs.map_or(1, NonZeroUsize::get);
-    bench.play_all(&wanted, at_once, |place, lab| match lab {
+    bench.play_all(&wanted, at_once, |Played { place, lab, .. }| match lab {
         Lab::Run(run) => report.take(&run, streams),
         Lab::NotRun(reason) => {
             let name = wanted[place].scenario.plan().name.clone();

@@ -1,8 +1,11 @@
 //! The part of a qualification that runs on real kernels.
 //!
-//! Each scenario is played once, a few side by side. A run whose evidence has a hole, because the
-//! host stalled or the others kept the kernel from serving it, is looked at again at the end, alone;
-//! what failed is never played again.
+//! Each scenario is played once, a few side by side. What they take from each other is nobody's
+//! fault, so two kinds of runs are looked at again at the end, alone: those whose evidence has a
+//! hole, because the host stalled or the kernel was busy with the others, and those that failed by
+//! being late beside others. The line of such a run says so, and the evidence of the failure is
+//! kept. What failed alone is never played again, and no company excuses a second owner, a standby
+//! that speaks or a pacified node that serves.
 
 use std::path::Path;
 
@@ -10,7 +13,7 @@ use steadfast_scenarios::{Scenario, Verdict};
 
 use super::{Campaign, LAB, line, result};
 use crate::cli::World;
-use crate::lab::{self, Bench, Lab, Wanted};
+use crate::lab::{self, Bench, Lab, Played, Wanted};
 use crate::problem::Problem;
 use crate::runs;
 use crate::summary::{NotRun, Record};
@@ -18,11 +21,35 @@ use crate::verbs::Streams;
 use crate::words::counted;
 
 /// How often a run whose evidence has a hole is looked at again.
-const LAB_SECOND_LOOKS: usize = 2;
+const LAB_SECOND_LOOKS: u64 = 2;
+
+/// Oracles that no lack of time excuses.
+const SAFETY: [&str; 3] = [
+    "at_most_one_active",
+    "pacified_stays_out",
+    "standby_is_silent",
+];
+
+/// A run that is looked at again, alone.
+struct SecondLook {
+    place: usize,
+    /// Which oracles failed it beside others; empty when its evidence had a hole.
+    failed: String,
+}
 
 /// Whether the evidence of a run has a hole: then it says neither yes nor no.
 fn has_hole(lab: &Lab) -> bool {
     matches!(lab, Lab::Run(run) if run.verdict == Verdict::Unknown)
+}
+
+/// Which oracles failed a run for being late; none when it did not fail, or not for that alone.
+fn failed_late(lab: &Lab) -> Option<String> {
+    let Lab::Run(run) = lab else { return None };
+    let oracles = run.complaining();
+    let unsafe_too = oracles.iter().any(|oracle| SAFETY.contains(oracle));
+    // A run that could not be played complains of no oracle.
+    let late = run.verdict == Verdict::Fail && run.trace.is_some() && !unsafe_too;
+    late.then(|| oracles.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 impl Campaign {
@@ -40,34 +67,59 @@ impl Campaign {
             match runs::not_run(scenario, World::Lab) {
                 Some(not_run) => {
                     let lab = Lab::NotRun(not_run.reason);
-                    streams.print(&self.tell_lab(scenario, lab, 0))?;
+                    streams.print(&self.tell_lab(scenario, lab, ""))?;
                 }
                 None => wanted.push(Wanted {
                     scenario,
                     seed: 0,
-                    evidence: Some(self.bundle.evidence(scenario)?),
+                    evidence: Some(self.bundle.evidence(scenario, "lab")?),
                 }),
             }
         }
-        let mut holes = Vec::new();
-        bench.play_all(&wanted, lab::RUNS_AT_ONCE, |place, lab| {
-            if has_hole(&lab) {
-                holes.push(place);
-                return Ok(());
-            }
-            self.take_lab(&wanted[place], lab, 0, streams)
-        })?;
-        for place in holes {
-            let mut looks = 1;
-            let mut lab = bench.play(&wanted[place]);
-            while looks < LAB_SECOND_LOOKS && has_hole(&lab) {
-                looks += 1;
-                lab = bench.play(&wanted[place]);
-            }
-            self.take_lab(&wanted[place], lab, looks, streams)?;
+        let mut again = Vec::new();
+        bench.play_all(
+            &wanted,
+            lab::RUNS_AT_ONCE,
+            |Played { place, beside, lab }| {
+                let failed = failed_late(&lab).filter(|_| beside);
+                if has_hole(&lab) || failed.is_some() {
+                    let failed = failed.unwrap_or_default();
+                    again.push(SecondLook { place, failed });
+                    return Ok(());
+                }
+                self.take_lab(&wanted[place], lab, "", streams)
+            },
+        )?;
+        for look in again {
+            self.look_again(&bench, &look, &wanted[look.place], streams)?;
         }
         self.sort_lab();
         Ok(())
+    }
+
+    fn look_again(
+        &mut self,
+        bench: &Bench,
+        look: &SecondLook,
+        wanted: &Wanted<'_>,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Problem> {
+        let mut wanted = wanted.clone();
+        if !look.failed.is_empty() {
+            wanted.evidence = Some(self.bundle.evidence(wanted.scenario, "lab-alone")?);
+        }
+        let mut looks = 1;
+        let mut lab = bench.play(&wanted);
+        while looks < LAB_SECOND_LOOKS && has_hole(&lab) {
+            looks += 1;
+            lab = bench.play(&wanted);
+        }
+        let seen = counted(looks, "second look");
+        let note = match look.failed.as_str() {
+            "" => format!("  ({seen}, alone: the evidence had a hole)"),
+            late => format!("  ({seen}, alone: beside others it was late: {late})"),
+        };
+        self.take_lab(&wanted, lab, &note, streams)
     }
 
     /// Prints what became of it, and keeps the evidence of what did not pass.
@@ -75,7 +127,7 @@ impl Campaign {
         &mut self,
         wanted: &Wanted<'_>,
         lab: Lab,
-        looks: usize,
+        note: &str,
         streams: &mut Streams<'_>,
     ) -> Result<(), Problem> {
         let passed = match &lab {
@@ -85,7 +137,7 @@ impl Campaign {
         if passed && let Some(evidence) = &wanted.evidence {
             self.bundle.forget(evidence)?;
         }
-        streams.print(&self.tell_lab(wanted.scenario, lab, looks))
+        streams.print(&self.tell_lab(wanted.scenario, lab, note))
     }
 
     /// Puts what the lab said in the order of names: two reports can be compared.
@@ -99,8 +151,8 @@ impl Campaign {
         }
     }
 
-    /// What became of a scenario in the lab, after so many second looks; what to print of it.
-    fn tell_lab(&mut self, scenario: &Scenario, lab: Lab, looks: usize) -> String {
+    /// What became of a scenario in the lab, and a note on it; what to print.
+    fn tell_lab(&mut self, scenario: &Scenario, lab: Lab, note: &str) -> String {
         let name = scenario.plan().name.clone();
         match lab {
             Lab::NotRun(reason) => {
@@ -120,16 +172,34 @@ impl Campaign {
                 self.summary.results.push(Record::of(&run, World::Lab));
                 self.push_case(LAB, name.clone(), result(&run, World::Lab));
                 let text = line(&name, self.width, std::slice::from_ref(&run), World::Lab);
-                if looks > 0 {
-                    let seen = counted(looks as u64, "second look");
-                    format!(
-                        "{}  ({seen}, alone: its evidence had a hole)\n",
-                        text.trim_end()
-                    )
-                } else {
-                    text
+                match text.split_once('\n') {
+                    Some((first, rest)) => format!("{first}{note}\n{rest}"),
+                    None => text,
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::Run;
+    use crate::testing::{judged, outcome};
+
+    /// Being late beside others is looked at again; a second owner is not, nor what was not played.
+    #[test]
+    fn qualify_second_look_is_for_what_time_excuses() {
+        let fail = |oracle: &str| Lab::Run(judged("a", 0, Verdict::Fail, oracle));
+        let late = Some("outage".to_owned());
+        assert_eq!(failed_late(&fail("outage")), late);
+        for oracle in SAFETY {
+            assert_eq!(failed_late(&fail(oracle)), None, "{oracle}");
+        }
+        assert_eq!(failed_late(&Lab::Run(outcome("a", 0).into())), None);
+        let unplayed = Run::unplayed("a", 0, "no namespace".to_owned());
+        assert_eq!(failed_late(&Lab::Run(unplayed)), None);
+        let unknown = Lab::Run(judged("a", 0, Verdict::Unknown, "outage"));
+        assert!(has_hole(&unknown) && failed_late(&unknown).is_none());
     }
 }
