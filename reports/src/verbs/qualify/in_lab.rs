@@ -5,10 +5,11 @@
 //! hole, because the host stalled or the kernel was busy with the others, and those that failed by
 //! being late beside others. The line of such a run says so, and the evidence of the failure is
 //! kept. What failed alone is never played again, and no company excuses a second owner, a standby
-//! that speaks or a pacified node that serves.
+//! that speaks or a pacified node that serves, unless the story itself allows it for a while.
 
 use std::path::Path;
 
+use steadfast_scenarios::format::{Allow, Plan};
 use steadfast_scenarios::{Scenario, Verdict};
 
 use super::{Campaign, LAB, line, result};
@@ -42,11 +43,20 @@ fn has_hole(lab: &Lab) -> bool {
     matches!(lab, Lab::Run(run) if run.verdict == Verdict::Unknown)
 }
 
+/// Whether this story allows some of what the oracle looks for, for a time: then a complaint is
+/// about the time.
+fn is_bounded(plan: &Plan, oracle: &str) -> bool {
+    let mut expects = plan.expects.iter();
+    expects
+        .any(|expect| expect.check.name() == oracle && matches!(expect.allow, Some(Allow::UpTo(_))))
+}
+
 /// Which oracles failed a run for being late; none when it did not fail, or not for that alone.
-fn failed_late(lab: &Lab) -> Option<String> {
+fn failed_late(lab: &Lab, plan: &Plan) -> Option<String> {
     let Lab::Run(run) = lab else { return None };
     let oracles = run.complaining();
-    let unsafe_too = oracles.iter().any(|oracle| SAFETY.contains(oracle));
+    let is_unsafe = |oracle: &&str| SAFETY.contains(oracle) && !is_bounded(plan, oracle);
+    let unsafe_too = oracles.iter().any(is_unsafe);
     // A run that could not be played complains of no oracle.
     let late = run.verdict == Verdict::Fail && run.trace.is_some() && !unsafe_too;
     late.then(|| oracles.into_iter().collect::<Vec<_>>().join(", "))
@@ -81,7 +91,8 @@ impl Campaign {
             &wanted,
             lab::RUNS_AT_ONCE,
             |Played { place, beside, lab }| {
-                let failed = failed_late(&lab).filter(|_| beside);
+                let plan = wanted[place].scenario.plan();
+                let failed = failed_late(&lab, plan).filter(|_| beside);
                 if has_hole(&lab) || failed.is_some() {
                     let failed = failed.unwrap_or_default();
                     again.push(SecondLook { place, failed });
@@ -190,16 +201,25 @@ mod tests {
     /// Being late beside others is looked at again; a second owner is not, nor what was not played.
     #[test]
     fn qualify_second_look_is_for_what_time_excuses() {
+        let strict = include_str!("../../../tests/data/passes.toml");
+        let bounded = format!(
+            "{strict}\n[[expect]]\noracle = \"at_most_one_active\"\nallow = \"5ms\"\n\
+             reason = \"a box that thaws\"\n"
+        );
+        let read = |text: &str| Scenario::parse("scenario.toml", text).unwrap();
+        let (strict, bounded) = (read(strict), read(&bounded));
         let fail = |oracle: &str| Lab::Run(judged("a", 0, Verdict::Fail, oracle));
-        let late = Some("outage".to_owned());
-        assert_eq!(failed_late(&fail("outage")), late);
+        let late = |lab: &Lab| failed_late(lab, strict.plan());
+        assert_eq!(late(&fail("outage")), Some("outage".to_owned()));
         for oracle in SAFETY {
-            assert_eq!(failed_late(&fail(oracle)), None, "{oracle}");
+            assert_eq!(late(&fail(oracle)), None, "{oracle}");
         }
-        assert_eq!(failed_late(&Lab::Run(outcome("a", 0).into())), None);
+        let two = fail("at_most_one_active");
+        assert!(failed_late(&two, bounded.plan()).is_some());
+        assert_eq!(late(&Lab::Run(outcome("a", 0).into())), None);
         let unplayed = Run::unplayed("a", 0, "no namespace".to_owned());
-        assert_eq!(failed_late(&Lab::Run(unplayed)), None);
+        assert_eq!(late(&Lab::Run(unplayed)), None);
         let unknown = Lab::Run(judged("a", 0, Verdict::Unknown, "outage"));
-        assert!(has_hole(&unknown) && failed_late(&unknown).is_none());
+        assert!(has_hole(&unknown) && late(&unknown).is_none());
     }
 }
