@@ -1,9 +1,9 @@
 //! One run in the world lab, from a scenario file to a judgement.
 //!
-//! Whoever wants a run calls [`play`]: it [visits](crate::visit) a new lab, with the calling program
-//! as its worker. The worker builds, plays, judges and ends, and the kernel cleans up behind it. So
-//! a run can be killed at any time, and runs side by side know nothing of each other but when all
-//! have built and when all are over.
+//! Whoever wants a run calls [`play`]: it [visits](crate::visit) a new lab, with the calling
+//! program as its worker. The worker builds, plays, judges and ends, and the kernel cleans up
+//! behind it. So a run can be killed at any time, and runs side by side know nothing of each other
+//! but when all have built and when all are over.
 //!
 //! The hard case is evidence: a host that stood still has not seen what happened. A stall that is
 //! longer than the tolerance makes the run `unknown`; a shorter one lies within it.

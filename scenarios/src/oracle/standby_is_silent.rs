@@ -4,9 +4,9 @@
 //! (F38); a standby that forwards is a second gateway (R1.6). A gateway is a standby where the
 //! observer hears its unit address and not the virtual ones. Frames are in flight: one that left
 //! within `within` before it begins to answer or after it stopped is no fault, and after a
-//! hand-over it forwards for `drain` more (D10). Who claimed, sent and lost its power within `within`
-//! died before anybody could ask it: it was active for that long. Armed once a reachable gateway stood by while
-//! another served.
+//! hand-over it forwards for `drain` more (D10). Who claimed, sent and lost its power within
+//! `within` died before anybody could ask it: it was active for that long. Armed once a reachable
+//! gateway stood by while another served.
 //! Limit: at most [`PENDING_MAX`] doubtful frames wait for judgement; the next is judged at once.
 
 use core::time::Duration;

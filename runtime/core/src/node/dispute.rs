@@ -201,8 +201,8 @@ impl Node {
         }
     }
 
-    /// A peer probes this active, with a probe that arrived `at`. If it repeats that without hearing
-    /// the answers, it will claim.
+    /// A peer probes this active, with a probe that arrived `at`. If it repeats that without
+    /// hearing the answers, it will claim.
     pub(super) fn notice_deafness(&mut self, place: usize, at: Instant) {
         let peer = &self.peers[place];
         let node = peer.node;
@@ -223,7 +223,8 @@ impl Node {
             });
             return;
         };
-        if peer.has_heard(self.config.node, self.boot, open.counter) || self.stale_watch(open, at) {
+        let hears = peer.has_heard(self.config.node, self.boot, open.counter);
+        if hears || self.stale_watch(open, at) {
             self.deafness = None;
             return;
         }
