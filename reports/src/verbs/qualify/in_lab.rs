@@ -34,8 +34,22 @@ const SAFETY: [&str; 3] = [
 /// A run that is looked at again, alone.
 struct SecondLook {
     place: usize,
-    /// Which oracles failed it beside others; empty when its evidence had a hole.
-    failed: String,
+    /// It failed beside others, and the evidence of that is kept.
+    failed: bool,
+    /// In words.
+    why: String,
+}
+
+impl SecondLook {
+    /// Whether and why this run is looked at again.
+    fn at(played: &Played, plan: &Plan) -> Option<Self> {
+        let (failed, why) = match failed_late(&played.lab, plan).filter(|_| played.beside) {
+            Some(oracles) => (true, format!("beside others it was late: {oracles}")),
+            None => (false, hole(&played.lab)?),
+        };
+        let place = played.place;
+        Some(Self { place, failed, why })
+    }
 }
 
 /// Whether the evidence of a run has a hole: then it says neither yes nor no.
@@ -49,6 +63,13 @@ fn is_bounded(plan: &Plan, oracle: &str) -> bool {
     let mut expects = plan.expects.iter();
     expects
         .any(|expect| expect.check.name() == oracle && matches!(expect.allow, Some(Allow::UpTo(_))))
+}
+
+/// What the hole in the evidence of a run is, if there is one.
+fn hole(lab: &Lab) -> Option<String> {
+    let Lab::Run(run) = lab else { return None };
+    let seen = run.complaints.first().map(|it| it.text.as_str());
+    has_hole(lab).then(|| seen.unwrap_or("nothing was proven").to_owned())
 }
 
 /// Which oracles failed a run for being late; none when it did not fail, or not for that alone.
@@ -87,20 +108,16 @@ impl Campaign {
             }
         }
         let mut again = Vec::new();
-        bench.play_all(
-            &wanted,
-            lab::RUNS_AT_ONCE,
-            |Played { place, beside, lab }| {
-                let plan = wanted[place].scenario.plan();
-                let failed = failed_late(&lab, plan).filter(|_| beside);
-                if has_hole(&lab) || failed.is_some() {
-                    let failed = failed.unwrap_or_default();
-                    again.push(SecondLook { place, failed });
-                    return Ok(());
+        bench.play_all(&wanted, lab::RUNS_AT_ONCE, |played| {
+            let wanted = &wanted[played.place];
+            match SecondLook::at(&played, wanted.scenario.plan()) {
+                Some(look) => {
+                    again.push(look);
+                    Ok(())
                 }
-                self.take_lab(&wanted[place], lab, "", streams)
-            },
-        )?;
+                None => self.take_lab(wanted, played.lab, "", streams),
+            }
+        })?;
         for look in again {
             self.look_again(&bench, &look, &wanted[look.place], streams)?;
         }
@@ -116,7 +133,7 @@ impl Campaign {
         streams: &mut Streams<'_>,
     ) -> Result<(), Problem> {
         let mut wanted = wanted.clone();
-        if !look.failed.is_empty() {
+        if look.failed {
             wanted.evidence = Some(self.bundle.evidence(wanted.scenario, "lab-alone")?);
         }
         let mut looks = 1;
@@ -126,10 +143,7 @@ impl Campaign {
             lab = bench.play(&wanted);
         }
         let seen = counted(looks, "second look");
-        let note = match look.failed.as_str() {
-            "" => format!("  ({seen}, alone: the evidence had a hole)"),
-            late => format!("  ({seen}, alone: beside others it was late: {late})"),
-        };
+        let note = format!("  ({seen}, alone: {})", look.why);
         self.take_lab(&wanted, lab, &note, streams)
     }
 
