@@ -17,7 +17,7 @@ use std::{env, io};
 use steadfast_netlab::play::{self, Answer, Request, missing, play, survey};
 use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
 use steadfast_scenarios::Scenario;
-use steadfast_scenarios::format::{Capability, Verb};
+use steadfast_scenarios::format::{Allow, Capability, Check, Expectation, Verb};
 
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -78,7 +78,7 @@ impl Bench {
     }
 
     /// Plays them, so many side by side, and gives each result as it comes: first
-    /// what cannot be run; then, unless one by one, the longest, and alone those with reboots.
+    /// what cannot be run; then, unless one by one, the longest, and last, alone, what must be.
     pub(crate) fn play_all<E>(
         &self,
         wanted: &[Wanted<'_>],
@@ -99,11 +99,11 @@ impl Bench {
         if at_once > 1 {
             // Runs that begin together should end together.
             let lasts = |place: &usize| wanted[*place].scenario.plan().duration;
-            let alone = |place: &usize| reboots(wanted[*place].scenario);
+            let alone = |place: &usize| goes_alone(wanted[*place].scenario);
             playable.sort_by_key(|(place, _)| (alone(place), Reverse(lasts(place))));
         }
         let side_by_side = playable
-            .partition_point(|(place, _)| at_once == 1 || !reboots(wanted[*place].scenario));
+            .partition_point(|(place, _)| at_once == 1 || !goes_alone(wanted[*place].scenario));
         let (side_by_side, alone) = playable.split_at(side_by_side);
         let groups = side_by_side.chunks(at_once.max(1)).chain(alone.chunks(1));
         for group in groups {
@@ -153,6 +153,16 @@ impl Bench {
             Some(needs) => Err(format!("needs {needs}")),
         }
     }
+}
+
+/// Whether a story must have the machine for itself: one that reboots takes the kernel from the
+/// others, and one that allows two owners for some milliseconds is not to be excused by them.
+fn goes_alone(scenario: &Scenario) -> bool {
+    let bounds_two_owners = |expect: &Expectation| {
+        matches!(expect.check, Check::AtMostOneActive { .. })
+            && matches!(expect.allow, Some(Allow::UpTo(_)))
+    };
+    reboots(scenario) || scenario.plan().expects.iter().any(bounds_two_owners)
 }
 
 /// A box that boots again gets a fresh kernel: its ports move to another namespace, and while they

@@ -58,6 +58,8 @@ pub(crate) struct Complaint {
     pub(crate) oracle: String,
     /// Where, when and what.
     pub(crate) text: String,
+    /// Something wrong was seen; else evidence is missing.
+    pub(crate) seen: bool,
 }
 
 impl Run {
@@ -109,6 +111,7 @@ impl Run {
             complaints: vec![Complaint {
                 oracle: UNPLAYED.to_owned(),
                 text: reason,
+                seen: false,
             }],
             armed: BTreeMap::new(),
             trace: None,
@@ -137,6 +140,7 @@ impl From<Outcome> for Run {
                 Complaint {
                     oracle: OVERFLOWED.to_owned(),
                     text,
+                    seen: false,
                 },
             );
         }
@@ -247,6 +251,7 @@ fn complaint(finding: &Finding) -> Complaint {
     Complaint {
         oracle: finding.oracle.clone(),
         text,
+        seen: finding.first_violation.is_some(),
     }
 }
 

@@ -339,8 +339,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
         }
     }
 
-    /// Asks every daemon what it says of itself; tells what changed.
-    /// What the daemons said since the last look.
+    /// What the daemons said of themselves since the last look: tells what changed.
     fn ask(&mut self) {
         for (place, gateway) in self.plan.layout.gateways.iter().enumerate() {
             let Some(machine) = self.lab.machine(gateway.id) else {

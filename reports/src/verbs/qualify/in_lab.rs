@@ -5,11 +5,10 @@
 //! hole, because the host stalled or the kernel was busy with the others, and those that failed by
 //! being late beside others. The line of such a run says so, and the evidence of the failure is
 //! kept. What failed alone is never played again, and no company excuses a second owner, a standby
-//! that speaks or a pacified node that serves, unless the story itself allows it for a while.
+//! that speaks or a pacified node that serves.
 
 use std::path::Path;
 
-use steadfast_scenarios::format::{Allow, Plan};
 use steadfast_scenarios::{Scenario, Verdict};
 
 use super::{Campaign, LAB, line, result};
@@ -34,7 +33,7 @@ const SAFETY: [&str; 3] = [
 /// A run that is looked at again, alone.
 struct SecondLook {
     place: usize,
-    /// It failed beside others, and the evidence of that is kept.
+    /// It failed beside others, or saw danger through a hole: the evidence of that is kept.
     failed: bool,
     /// In words.
     why: String,
@@ -42,10 +41,10 @@ struct SecondLook {
 
 impl SecondLook {
     /// Whether and why this run is looked at again.
-    fn at(played: &Played, plan: &Plan) -> Option<Self> {
-        let (failed, why) = match failed_late(&played.lab, plan).filter(|_| played.beside) {
+    fn at(played: &Played) -> Option<Self> {
+        let (failed, why) = match failed_late(&played.lab).filter(|_| played.beside) {
             Some(oracles) => (true, format!("beside others it was late: {oracles}")),
-            None => (false, hole(&played.lab)?),
+            None => (saw_danger(&played.lab), hole(&played.lab)?),
         };
         let place = played.place;
         Some(Self { place, failed, why })
@@ -57,12 +56,11 @@ fn has_hole(lab: &Lab) -> bool {
     matches!(lab, Lab::Run(run) if run.verdict == Verdict::Unknown)
 }
 
-/// Whether this story allows some of what the oracle looks for, for a time: then a complaint is
-/// about the time.
-fn is_bounded(plan: &Plan, oracle: &str) -> bool {
-    let mut expects = plan.expects.iter();
-    expects
-        .any(|expect| expect.check.name() == oracle && matches!(expect.allow, Some(Allow::UpTo(_))))
+/// Whether an oracle that nothing excuses saw something wrong, if only with a hole in the evidence.
+fn saw_danger(lab: &Lab) -> bool {
+    let Lab::Run(run) = lab else { return false };
+    let mut complaints = run.complaints.iter();
+    complaints.any(|it| it.seen && SAFETY.contains(&it.oracle.as_str()))
 }
 
 /// What the hole in the evidence of a run is, if there is one.
@@ -73,11 +71,10 @@ fn hole(lab: &Lab) -> Option<String> {
 }
 
 /// Which oracles failed a run for being late; none when it did not fail, or not for that alone.
-fn failed_late(lab: &Lab, plan: &Plan) -> Option<String> {
+fn failed_late(lab: &Lab) -> Option<String> {
     let Lab::Run(run) = lab else { return None };
     let oracles = run.complaining();
-    let is_unsafe = |oracle: &&str| SAFETY.contains(oracle) && !is_bounded(plan, oracle);
-    let unsafe_too = oracles.iter().any(is_unsafe);
+    let unsafe_too = oracles.iter().any(|oracle| SAFETY.contains(oracle));
     // A run that could not be played complains of no oracle.
     let late = run.verdict == Verdict::Fail && run.trace.is_some() && !unsafe_too;
     late.then(|| oracles.into_iter().collect::<Vec<_>>().join(", "))
@@ -110,7 +107,7 @@ impl Campaign {
         let mut again = Vec::new();
         bench.play_all(&wanted, lab::RUNS_AT_ONCE, |played| {
             let wanted = &wanted[played.place];
-            match SecondLook::at(&played, wanted.scenario.plan()) {
+            match SecondLook::at(&played) {
                 Some(look) => {
                     again.push(look);
                     Ok(())
@@ -215,21 +212,12 @@ mod tests {
     /// Being late beside others is looked at again; a second owner is not, nor what was not played.
     #[test]
     fn qualify_second_look_is_for_what_time_excuses() {
-        let strict = include_str!("../../../tests/data/passes.toml");
-        let bounded = format!(
-            "{strict}\n[[expect]]\noracle = \"at_most_one_active\"\nallow = \"5ms\"\n\
-             reason = \"a box that thaws\"\n"
-        );
-        let read = |text: &str| Scenario::parse("scenario.toml", text).unwrap();
-        let (strict, bounded) = (read(strict), read(&bounded));
         let fail = |oracle: &str| Lab::Run(judged("a", 0, Verdict::Fail, oracle));
-        let late = |lab: &Lab| failed_late(lab, strict.plan());
+        let late = failed_late;
         assert_eq!(late(&fail("outage")), Some("outage".to_owned()));
         for oracle in SAFETY {
             assert_eq!(late(&fail(oracle)), None, "{oracle}");
         }
-        let two = fail("at_most_one_active");
-        assert!(failed_late(&two, bounded.plan()).is_some());
         assert_eq!(late(&Lab::Run(outcome("a", 0).into())), None);
         let unplayed = Run::unplayed("a", 0, "no namespace".to_owned());
         assert_eq!(late(&Lab::Run(unplayed)), None);
