@@ -24,6 +24,17 @@ const UNFENCED: u8 = 1;
 /// How long a command may take before it is refused.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
 
+impl super::Port {
+    /// Another station was heard, then.
+    pub(super) fn hears(&mut self, at: Instant) {
+        let silent = |last: Instant| at.since(last) >= RECEPTION_WITHIN;
+        if self.hears_since.is_none() || self.foreign_at.is_none_or(silent) {
+            self.hears_since = Some(at);
+        }
+        self.foreign_at = self.foreign_at.max(Some(at));
+    }
+}
+
 impl Node {
     /// The periodic advertisement, and what is looked at as often.
     pub(super) fn advertise_due(&mut self, due: Instant) {
@@ -90,7 +101,7 @@ impl Node {
         let port = &mut self.ports[index];
         port.up = up;
         port.since = self.now;
-        port.heard_since_up = false;
+        port.hears_since = None;
         if up {
             self.timers.arm(Timer::Ask, self.now);
         }
@@ -161,12 +172,15 @@ impl Node {
     /// Some other station was heard on a served segment lately, and while a peer is suspected,
     /// since then: whoever hears nobody must not be believed to hear (D12).
     pub(super) fn receives(&self) -> bool {
+        let mut served = self.config.ports.iter().zip(&self.ports);
+        served.any(|(config, port)| config.served() && self.port_receives(port))
+    }
+
+    /// The same for one port.
+    pub(super) fn port_receives(&self, port: &super::Port) -> bool {
         let doubt = self.suspicion.as_ref().map(|open| open.since);
         let lately = |at: Instant| self.now.since(at) < RECEPTION_WITHIN && Some(at) >= doubt;
-        let proven = |(config, port): (&PortConfig, &super::Port)| {
-            config.served() && port.up && port.foreign_at.is_some_and(lately)
-        };
-        self.config.ports.iter().zip(&self.ports).any(proven)
+        port.up && port.foreign_at.is_some_and(lately)
     }
 
     pub(super) fn some_served_port_up(&self) -> bool {

@@ -135,8 +135,9 @@ struct Port {
     foreign_at: Option<Instant>,
     /// When a station other than the suspected peer was last heard.
     other_at: Option<Instant>,
-    /// Another station was heard since the carrier came (R3.6).
-    heard_since_up: bool,
+    /// Since when other stations are heard, without a silence of a second between; nothing before
+    /// the first since the carrier came (R3.6).
+    hears_since: Option<Instant>,
 }
 
 /// What was asked of the kernel, and what is believed of its lease.
@@ -186,7 +187,7 @@ impl Node {
             since: boot.now,
             foreign_at: None,
             other_at: None,
-            heard_since_up: false,
+            hears_since: None,
         };
         let ports: Vec<Port> = config.ports.iter().map(port).collect();
         let secret = boot.seed;

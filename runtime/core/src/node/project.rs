@@ -122,7 +122,7 @@ impl Node {
                 port.up,
                 fresh,
                 view.age(port.foreign_at),
-                port.heard_since_up,
+                port.hears_since.map(|at| view.ago(at)),
             )
                 .hash(out);
         }

@@ -42,8 +42,7 @@ impl Node {
         let at = at.min(self.now);
         self.note_station(index, frame.source, at);
         let facts = &mut self.ports[index];
-        facts.foreign_at = facts.foreign_at.max(Some(at));
-        facts.heard_since_up = true;
+        facts.hears(at);
         match frame.ethertype {
             ethertype::STEADFAST => self.advert_received(index, bytes, frame.source, at),
             ethertype::ARP => self.arp_received(index, &frame, at),

@@ -170,18 +170,31 @@ impl Node {
     }
 
     /// No claim before this node has shown that it can receive (D12). Hearing every peer shows it.
+    /// The first frame of a stranger only shows that peers can be heard from now on: whoever is
+    /// there must have had its time to be heard (F13).
     fn reception_allows(&self, all_heard: bool) -> bool {
         if all_heard || !self.rules.keep(Rule::D12) {
             return true;
         }
-        self.receives() || (self.config.policy.isolation == Isolation::Serve && self.has_received())
+        let timing = &self.config.timing;
+        let least = timing.dead_interval + timing.lease;
+        let listened = |port: &super::Port| {
+            let long = |at: Instant| self.now >= at.after(least);
+            port.hears_since.is_some_and(long)
+        };
+        let stale_is_enough = self.config.policy.isolation == Isolation::Serve;
+        let served = self.config.ports.iter().zip(&self.ports);
+        let enough = |(config, port): (&PortConfig, &super::Port)| {
+            config.served() && listened(port) && (stale_is_enough || self.port_receives(port))
+        };
+        served.into_iter().any(enough)
     }
 
     /// Whether any served segment was heard since its carrier came.
     pub(super) fn has_received(&self) -> bool {
         let served = self.config.ports.iter().zip(&self.ports);
         let heard = |(config, port): (&PortConfig, &super::Port)| {
-            config.served() && port.up && port.heard_since_up
+            config.served() && port.up && port.hears_since.is_some()
         };
         served.into_iter().any(heard) || !self.rules.keep(Rule::D12)
     }
