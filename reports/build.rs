@@ -9,19 +9,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// Seen from this package, where build scripts run.
+const SCENARIOS: &str = "../scenarios";
+
 fn main() -> io::Result<()> {
     let variable = |name: &str| env::var_os(name).ok_or_else(|| missing(name));
-    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
-    let scenarios = package.join("../scenarios").canonicalize()?;
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).canonicalize()?;
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={}", scenarios.display());
+    // Relative, so that a shared target folder does not watch another tree's files.
+    println!("cargo::rerun-if-changed={SCENARIOS}");
     let mut code = String::new();
     for (list, folder) in [("CATALOGUE", "catalogue"), ("IMPOSSIBLE", "impossible")] {
-        let files = files(&scenarios.join(folder))?;
+        let files = files(&Path::new(SCENARIOS).join(folder))?;
         if files.is_empty() && list == "CATALOGUE" {
             return Err(missing("scenarios/catalogue/*.toml"));
         }
-        code.push_str(&listing(list, folder, &files));
+        code.push_str(&listing(list, folder, &package, &files));
     }
     fs::write(
         PathBuf::from(variable("OUT_DIR")?).join("catalogue.rs"),
@@ -51,12 +54,13 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// One constant with the name, the place and the text of each file.
-fn listing(list: &str, folder: &str, files: &[PathBuf]) -> String {
+fn listing(list: &str, folder: &str, package: &Path, files: &[PathBuf]) -> String {
     let mut code = format!("pub(crate) const {list}: &[Stored] = &[\n");
     for path in files {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let place = format!("scenarios/{folder}/{stem}.toml");
-        let text = path.to_string_lossy();
+        let text = package.join(path);
+        let text = text.to_string_lossy();
         // Writing to memory cannot fail.
         let _ = writeln!(
             code,
