@@ -3,8 +3,10 @@
 //! Whoever gives the role because a port of its own is lost may only be the first to know: a switch
 //! that dies takes the carrier of both, one a few milliseconds after the other. So before READY the
 //! taker asks its neighbours on the giver's lost ports and waits for a word. A segment whose
-//! neighbours all keep silent counts as whole if it still has carrier after [`RECHECK_WITHIN`]. The
-//! limit: a switch that dies and leaves the carrier on.
+//! neighbours all keep silent counts as whole if it still has carrier after [`RECHECK_WITHIN`]. A
+//! giver that loses another port meanwhile says so in its OFFER; then that one is asked about too,
+//! and a taker that has lost it as well declines. The limit: a switch that dies and leaves the
+//! carrier on.
 
 use core::time::Duration;
 
@@ -48,6 +50,8 @@ pub(in crate::node) struct Recheck {
     from: NodeId,
     /// The giver's lost ports, one bit each.
     lost: u32,
+    /// Those of them that it lost after it had asked.
+    grown: u32,
     since: Instant,
     /// READY was said.
     passed: bool,
@@ -55,8 +59,8 @@ pub(in crate::node) struct Recheck {
 
 impl Recheck {
     /// For comparing states: how long it has waited.
-    pub(in crate::node) fn project(self, view: View) -> (u16, u32, bool) {
-        (view.ago(self.since), self.lost, self.passed)
+    pub(in crate::node) fn project(self, view: View) -> (u16, u32, u32, bool) {
+        (view.ago(self.since), self.lost, self.grown, self.passed)
     }
 }
 
@@ -113,7 +117,7 @@ impl Node {
         let Some(latest) = &self.peers[place].latest else {
             return;
         };
-        let (from, id) = (latest.sender, latest.handover);
+        let (from, id, lost) = (latest.sender, latest.handover, latest.ports_down);
         let serves = matches!(self.role, EffectiveRole::Promoting | EffectiveRole::Active);
         if serves || !names(id, self.config.node) {
             return;
@@ -124,12 +128,24 @@ impl Node {
             .filter(fits)
             .filter(|taking| self.now.since(taking.ready_at) < self.config.timing.offer);
         if ready.is_some() && self.eligible() {
-            self.timers.disarm(Timer::Take);
-            self.claim_role(Cause::HandedOver { peer: from }, true, true);
-        } else {
-            self.taking = None;
-            self.broadcast(Kind::Decline);
+            // If not, the OFFER comes again in a moment.
+            let rechecked = self.rechecked(from, id, lost);
+            if !self.lost_it_too() {
+                if rechecked {
+                    self.timers.disarm(Timer::Take);
+                    self.claim_role(Cause::HandedOver { peer: from }, true, true);
+                }
+                return;
+            }
         }
+        self.taking = None;
+        self.broadcast(Kind::Decline);
+    }
+
+    /// A port that the giver lost after it had asked is lost here as well: nothing is gained.
+    fn lost_it_too(&self) -> bool {
+        let grown = self.recheck.map_or(0, |recheck| recheck.grown);
+        grown & self.ports_down() != 0
     }
 
     /// READY, and no OFFER within V. A giver that died in between may have cut its lease: ask now.
@@ -146,9 +162,17 @@ impl Node {
             id,
             from,
             lost,
+            grown: 0,
             since: now,
             passed: false,
         });
+        let more = lost & !recheck.lost;
+        if more != 0 {
+            recheck.lost |= more;
+            recheck.grown |= more;
+            recheck.since = now;
+            recheck.passed = false;
+        }
         let open = self.unproven(recheck);
         recheck.passed |= open.is_empty() || now >= recheck.since.after(RECHECK_WITHIN);
         self.recheck = Some(recheck);

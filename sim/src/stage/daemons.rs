@@ -1,0 +1,424 @@
+//! Running the nodes: frames in, effects out, in the order the production shell keeps (D6).
+
+use core::time::Duration;
+
+use steadfast_core::effect::{Effect, Failure, Forwarding, Input};
+use steadfast_core::wire::arp::{Arp, Operation};
+use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
+use steadfast_core::{Instant, OpId, PortId, Rule};
+use steadfast_scenarios::trace::{EventKind, Outcome, SourceKind};
+
+use super::gateway::{ApplyMode, DRAIN_MAX, Disk, Order, Waiting};
+use super::world::{Happening, World};
+use crate::model::Frame;
+use crate::model::kernel::{Outbox, Transmitted};
+
+/// From a frame in the kernel to the daemon's hands: 9 µs measured, and the scheduler.
+const WAKE_LATENCY: Duration = Duration::from_micros(9);
+const WAKE_JITTER: Duration = Duration::from_micros(60);
+/// From a wish to the kernel's having done it: netlink, on a thread of its own.
+const APPLY_LATENCY: Duration = Duration::from_micros(120);
+const APPLY_JITTER: Duration = Duration::from_micros(180);
+/// From a record to its being on disk.
+const PERSIST_LATENCY: Duration = Duration::from_millis(3);
+/// A slow disk's.
+const PERSIST_SLOW: Duration = Duration::from_secs(2);
+/// Most turns of effects and their immediate consequences in one wake.
+const PUMP_MAX: usize = 8;
+
+impl World<'_> {
+    /// A frame reaches a gateway: its kernel, and the sockets of its daemon.
+    pub(crate) fn gateway_receives(&mut self, station: usize, port: PortId, frame: &Frame) {
+        if !self.gateways[station].runs() {
+            return;
+        }
+        let mut out = core::mem::take(&mut self.outbox);
+        out.clear();
+        self.gateways[station]
+            .kernel
+            .receive(self.now, port, frame, &mut out);
+        let now = self.now;
+        if let Some(daemon) = &mut self.gateways[station].daemon {
+            for (port, frame) in out.captured.drain(..) {
+                daemon.push_frame(usize::from(port.0), now, frame);
+            }
+        }
+        self.gateway_sends(station, &mut out);
+        self.outbox = out;
+        self.wake_soon(station);
+    }
+
+    /// Puts on the wire what a gateway's kernel produced.
+    pub(crate) fn gateway_sends(&mut self, station: usize, out: &mut Outbox) {
+        for (port, frame) in out.frames.drain(..) {
+            self.gateway_puts(station, port, &frame);
+        }
+        let next = self.gateways[station].kernel.next_change(self.now);
+        self.schedule_tick(station, next);
+    }
+
+    fn gateway_puts(&mut self, station: usize, port: PortId, frame: &Frame) {
+        let segment = usize::from(port.0);
+        self.watch_frame(station, segment, frame);
+        if let Some(place) = self.net.place(segment, station) {
+            self.put(segment, place, frame);
+        }
+    }
+
+    /// Lets the daemon look at its sockets in a moment, unless it will do so earlier.
+    pub(crate) fn wake_soon(&mut self, station: usize) {
+        let at = self.now.after(WAKE_LATENCY + self.drawn(WAKE_JITTER));
+        self.wake_at(station, at);
+    }
+
+    fn wake_at(&mut self, station: usize, at: Instant) {
+        let Some(daemon) = self.gateways[station].turns(None) else {
+            return;
+        };
+        if daemon.wake_at.is_none_or(|known| at < known) {
+            daemon.wake_at = Some(at);
+            let life = daemon.life;
+            self.queue.push(
+                at,
+                Happening::Wake {
+                    gateway: station,
+                    life,
+                },
+            );
+        }
+    }
+
+    /// One turn of the daemon: orders and links, sockets, completions, deadline.
+    pub(crate) fn wake(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        if daemon.wake_at.is_some_and(|at| at > now) {
+            return;
+        }
+        daemon.wake_at = None;
+        if !self.rules.keep(Rule::D6) {
+            self.turn_deadline(station, life);
+        }
+        self.turn_orders(station, life);
+        self.turn_sockets(station, life);
+        self.turn_completions(station, life);
+        self.turn_deadline(station, life);
+        self.tell_status(station);
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        if let Some(deadline) = daemon.node.next_deadline() {
+            let at = deadline.max(now).after(WAKE_LATENCY);
+            self.wake_at(station, at);
+        }
+    }
+
+    fn turn_orders(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        while let Some(daemon) = self.gateways[station].turns(Some(life)) {
+            let Some(order) = daemon.orders.pop_front() else {
+                return;
+            };
+            let input = match order {
+                Order::Command(request, command) => Input::CommandReceived { request, command },
+                Order::Fence(whole) => Input::FenceChecked { whole },
+                Order::Link(port, up) => Input::LinkChanged { port, up },
+                Order::Shutdown => Input::Shutdown,
+            };
+            daemon.node.handle(now, input);
+            self.pump(station, life);
+        }
+    }
+
+    /// Socket by socket, as a real daemon reads them: what waits on the second is older than what
+    /// was read last from the first.
+    fn turn_sockets(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        for index in 0..self.configs[station].ports.len() {
+            let port = self.configs[station].ports[index].id;
+            for _ in 0..DRAIN_MAX {
+                let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+                    return;
+                };
+                let Some((at, frame)) = daemon.sockets[usize::from(port.0)].pop_front() else {
+                    break;
+                };
+                daemon.node.handle(
+                    now,
+                    Input::FrameReceived {
+                        port,
+                        frame: &frame,
+                        at,
+                    },
+                );
+                self.pump(station, life);
+            }
+        }
+    }
+
+    fn turn_completions(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        while let Some(daemon) = self.gateways[station].turns(Some(life)) {
+            let Some((op, outcome)) = daemon.completions.pop_front() else {
+                return;
+            };
+            daemon.node.handle(now, Input::Completed { op, outcome });
+            self.pump(station, life);
+        }
+    }
+
+    fn turn_deadline(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        if let Some(daemon) = self.gateways[station].turns(Some(life))
+            && daemon
+                .node
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= now)
+        {
+            daemon.node.handle(now, Input::DeadlineReached);
+            self.pump(station, life);
+        }
+    }
+
+    /// Carries out a node's effects, and tells it at once of frames its lease guard refused.
+    pub(crate) fn pump(&mut self, station: usize, life: u64) {
+        for _ in 0..PUMP_MAX {
+            let mut refused = Vec::new();
+            while let Some(daemon) = self.gateways[station].turns(Some(life)) {
+                let Some(effect) = daemon.node.poll_effect() else {
+                    break;
+                };
+                self.carry_out(station, effect, &mut refused);
+            }
+            if refused.is_empty() {
+                break;
+            }
+            let now = self.now;
+            for port in refused {
+                if let Some(daemon) = self.gateways[station].turns(Some(life)) {
+                    daemon.node.handle(now, Input::TransmitRefused { port });
+                }
+            }
+        }
+        let next = self.gateways[station].kernel.next_change(self.now);
+        self.schedule_tick(station, next);
+    }
+
+    fn carry_out(&mut self, station: usize, effect: Effect, refused: &mut Vec<PortId>) {
+        match effect {
+            Effect::Transmit { port, frame } => {
+                match self.gateways[station]
+                    .kernel
+                    .transmit(self.now, port, &frame)
+                {
+                    Transmitted::Sent => self.gateway_puts(station, port, &Frame::from(frame)),
+                    Transmitted::Refused => refused.push(port),
+                    Transmitted::Dropped | Transmitted::NoCarrier => {}
+                }
+            }
+            Effect::Apply { op, desired, .. } => self.apply_wished(station, op, desired),
+            Effect::Persist { op, record } => self.persist_wished(station, op, record),
+            Effect::Alert(alert) => {
+                let gateway = self.id(station);
+                let alert = format!("{alert:?}");
+                self.emit(EventKind::Alert {
+                    gateway,
+                    alert,
+                    raised: true,
+                });
+            }
+            Effect::Reply { .. } => {}
+            Effect::Stopped => self.daemon_ended(station),
+        }
+    }
+
+    fn apply_wished(&mut self, station: usize, op: OpId, desired: Forwarding) {
+        let now = self.now;
+        let latency = match self.gateways[station].apply {
+            ApplyMode::Failing | ApplyMode::Ok => APPLY_LATENCY + self.drawn(APPLY_JITTER),
+            ApplyMode::Slow(by) => by,
+        };
+        let gateway = self.id(station);
+        let serve = matches!(desired, Forwarding::Active { .. });
+        self.emit(EventKind::Apply {
+            gateway,
+            serve,
+            outcome: Outcome::Asked,
+        });
+        let Some(daemon) = self.gateways[station].turns(None) else {
+            return;
+        };
+        let life = daemon.life;
+        if let Some(older) = daemon.apply.replace(Waiting { op, wish: desired }) {
+            daemon
+                .completions
+                .push_back((older.op, Err(Failure::Superseded)));
+        }
+        self.queue.push(
+            now.after(latency),
+            Happening::ApplyDue {
+                gateway: station,
+                life,
+                op,
+            },
+        );
+    }
+
+    /// The kernel does what is wished. A stopped daemon's threads stand still with it.
+    pub(crate) fn apply_due(&mut self, station: usize, life: u64, op: OpId) {
+        let failing = self.gateways[station].apply == ApplyMode::Failing;
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        let Some(waiting) = daemon.apply.take_if(|waiting| waiting.op == op) else {
+            return;
+        };
+        let outcome = if failing {
+            Err(Failure::Refused)
+        } else {
+            self.obey(station, waiting.wish)
+        };
+        let gateway = self.id(station);
+        let serve = matches!(waiting.wish, Forwarding::Active { .. });
+        let told = if outcome.is_ok() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        self.emit(EventKind::Apply {
+            gateway,
+            serve,
+            outcome: told,
+        });
+        if let Some(daemon) = &mut self.gateways[station].daemon {
+            daemon.completions.push_back((op, outcome));
+        }
+        let next = self.gateways[station].kernel.next_change(self.now);
+        self.schedule_tick(station, next);
+        self.wake_soon(station);
+    }
+
+    fn obey(&mut self, station: usize, wish: Forwarding) -> Result<(), Failure> {
+        let now = self.now;
+        let leased = self.rules.keep(Rule::D9);
+        let kernel = &mut self.gateways[station].kernel;
+        let ports = &self.configs[station].ports;
+        let all = || {
+            ports
+                .iter()
+                .flat_map(|port| port.virtuals.iter().map(|ip| (port.id, *ip)))
+        };
+        match wish {
+            Forwarding::Active { .. } => {
+                if leased {
+                    kernel.arm(now).map_err(|_| Failure::Refused)?;
+                }
+                kernel.forget_dead_neighbours();
+                all().for_each(|(port, ip)| kernel.add_virtual(port, ip));
+                Ok(())
+            }
+            Forwarding::Offering { remaining } => {
+                if leased {
+                    kernel
+                        .offer(now, remaining)
+                        .map_err(|_| Failure::LeaseLapsed)?;
+                }
+                Ok(())
+            }
+            Forwarding::Tail => {
+                // Without a lease there is nothing to leave a tail of: fenced already.
+                let _ = kernel.release_to_tail(now);
+                Ok(())
+            }
+            Forwarding::Standby => {
+                kernel.fence();
+                all().for_each(|(port, ip)| kernel.remove_virtual(port, ip));
+                Ok(())
+            }
+        }
+    }
+
+    fn persist_wished(&mut self, station: usize, op: OpId, record: steadfast_core::boot::Record) {
+        let now = self.now;
+        let latency = match self.gateways[station].disk {
+            Disk::Slow => PERSIST_SLOW,
+            Disk::Failing | Disk::Ok | Disk::Torn => PERSIST_LATENCY,
+        };
+        let Some(daemon) = self.gateways[station].turns(None) else {
+            return;
+        };
+        let life = daemon.life;
+        if let Some(older) = daemon.persist.replace(Waiting { op, wish: record }) {
+            daemon
+                .completions
+                .push_back((older.op, Err(Failure::Superseded)));
+        }
+        self.queue.push(
+            now.after(latency),
+            Happening::PersistDue {
+                gateway: station,
+                life,
+                op,
+            },
+        );
+    }
+
+    pub(crate) fn persist_due(&mut self, station: usize, life: u64, op: OpId) {
+        let disk = self.gateways[station].disk;
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        let Some(waiting) = daemon.persist.take_if(|waiting| waiting.op == op) else {
+            return;
+        };
+        let failed = disk == Disk::Failing;
+        let outcome = if failed {
+            Err(Failure::Refused)
+        } else {
+            Ok(())
+        };
+        daemon.completions.push_back((op, outcome));
+        if !failed {
+            self.gateways[station].stored = waiting.wish;
+        }
+        self.wake_soon(station);
+    }
+
+    /// The number of a gateway on the wire.
+    pub(crate) fn id(&self, station: usize) -> steadfast_core::NodeId {
+        self.plan.layout.gateways[station].id
+    }
+
+    /// What a frame that leaves a gateway in the name of a virtual address is.
+    pub(crate) fn virtual_source(&self, segment: usize, frame: &[u8]) -> Option<SourceKind> {
+        let parsed = Ethernet::parse(frame)?;
+        let ours = &self.plan.layout.segments[segment].virtuals;
+        let any = |ip: &core::net::Ipv4Addr| {
+            self.plan
+                .layout
+                .segments
+                .iter()
+                .any(|segment| segment.virtuals.contains(ip))
+        };
+        match parsed.ethertype {
+            ethertype::ARP => {
+                let arp = Arp::parse(parsed.payload).filter(|arp| ours.contains(&arp.sender_ip))?;
+                let told = arp.sender_ip == arp.target_ip
+                    || (arp.operation == Operation::Reply && parsed.destination.is_group());
+                Some(if told {
+                    SourceKind::Announcement
+                } else {
+                    SourceKind::Arp
+                })
+            }
+            ethertype::IPV4 => {
+                let source = parsed.payload.get(12..16)?;
+                let source = core::net::Ipv4Addr::new(source[0], source[1], source[2], source[3]);
+                any(&source).then_some(SourceKind::Datagram)
+            }
+            _ => None,
+        }
+    }
+}

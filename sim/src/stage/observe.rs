@@ -1,0 +1,302 @@
+//! The observer: who answers, who is reachable, what hosts believe, what nodes say.
+//!
+//! It sits on a free outlet of every switched segment and asks each gateway's own MAC, for the
+//! virtual addresses and for the unit address. Its questions go through the same kernel code that
+//! answers real frames ([`crate::model::kernel::Kernel::answers_for`]), at every instant at which
+//! an answer may have changed, so an overlap of a microsecond is seen.
+
+use core::net::IpAddr;
+
+use steadfast_core::role::EffectiveRole;
+use steadfast_core::wire::ethernet::ethertype;
+use steadfast_core::{Epoch, Instant, MacAddr, PortId};
+use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Holder, Names};
+use steadfast_scenarios::{HostId, Picture, SegmentId};
+
+use super::power::Reckoning;
+use super::world::World;
+use crate::model::kernel::NeighbourState;
+
+/// What the observer saw last.
+#[derive(Clone, Debug)]
+pub(crate) struct Observer {
+    picture: Picture,
+    /// By gateway: the ownership version at the last look.
+    seen: Vec<u64>,
+    seen_net: u64,
+    /// By gateway and segment, in that order.
+    cells: Vec<Vec<Cell>>,
+    /// By host: where each virtual address of its segment points.
+    holders: Vec<Vec<Holder>>,
+    /// By gateway: what its status said last.
+    statuses: Vec<Option<(EffectiveRole, Instant, Epoch)>>,
+    lies: Vec<Option<EffectiveRole>>,
+    pub(crate) reckonings: Vec<Reckoning>,
+    told_barred: Vec<bool>,
+}
+
+#[derive(Clone, Debug)]
+struct Cell {
+    segment: usize,
+    reachable: bool,
+    answered: Vec<bool>,
+}
+
+impl Observer {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let layout = &plan.layout;
+        let served = || layout.segments.iter().filter(|segment| segment.served());
+        let cells = || {
+            served().map(|segment| Cell {
+                segment: segment.id.index(),
+                reachable: false,
+                answered: vec![false; segment.virtuals.len()],
+            })
+        };
+        let gateways = layout.gateways.len();
+        let holders = |host: &steadfast_scenarios::format::Host| {
+            vec![Holder::Nobody; layout.segments[host.segment.index()].virtuals.len()]
+        };
+        Self {
+            picture: Picture::new(&Names::of(plan)),
+            seen: vec![u64::MAX; gateways],
+            seen_net: 0,
+            cells: (0..gateways).map(|_| cells().collect()).collect(),
+            holders: layout.hosts.iter().map(holders).collect(),
+            statuses: vec![None; gateways],
+            lies: vec![None; gateways],
+            reckonings: Vec::new(),
+            told_barred: vec![false; gateways],
+        }
+    }
+
+    /// What the wire has shown so far.
+    pub(crate) fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    pub(crate) fn take(&mut self, event: &Event) {
+        self.picture.observe(event);
+    }
+
+    pub(crate) fn lie(&mut self, gateway: usize, role: Option<EffectiveRole>) {
+        self.lies[gateway] = role;
+        self.statuses[gateway] = None;
+    }
+
+    pub(crate) fn forget_status(&mut self, gateway: usize) {
+        self.statuses[gateway] = None;
+    }
+
+    /// Notes what is told about a bar; whether that is news.
+    pub(crate) fn say_barred(&mut self, gateway: usize, barred: bool) -> bool {
+        let news = self.told_barred[gateway] != barred;
+        self.told_barred[gateway] = barred;
+        news
+    }
+}
+
+impl World<'_> {
+    /// Asks again wherever an answer may have changed.
+    pub(crate) fn observe(&mut self) {
+        let moved = self.observer.seen_net != self.net.version;
+        self.observer.seen_net = self.net.version;
+        for station in 0..self.gateways.len() {
+            let version = self.gateways[station].kernel.ownership_version();
+            if moved || self.observer.seen[station] != version {
+                self.observer.seen[station] = version;
+                self.question(station);
+            }
+        }
+    }
+
+    fn question(&mut self, station: usize) {
+        let strangers = self.gateways.len() + self.hosts.len();
+        for cell in 0..self.observer.cells[station].len() {
+            let segment = self.observer.cells[station][cell].segment;
+            let here = self.net.place(segment, strangers + segment);
+            let there = self.net.place(segment, station);
+            let (Some(here), Some(there)) = (here, there) else {
+                continue;
+            };
+            let id = SegmentId(u8::try_from(segment).unwrap_or(u8::MAX));
+            let heard =
+                self.gateways[station].runs() && self.net.reachable(self.now, id, here, there);
+            self.ask_unit(station, cell, id, heard);
+            self.ask_virtuals(station, cell, id, heard);
+        }
+    }
+
+    fn ask_unit(&mut self, station: usize, cell: usize, segment: SegmentId, heard: bool) {
+        let port = PortId(segment.0);
+        let unit = self.configs[station].ports.iter().find(|it| it.id == port);
+        let unit = unit.and_then(|it| it.units.first()).map(|(ip, _)| *ip);
+        let kernel = &self.gateways[station].kernel;
+        let reachable = heard && unit.is_some_and(|ip| kernel.answers_for(self.now, port, ip));
+        if self.observer.cells[station][cell].reachable != reachable {
+            self.observer.cells[station][cell].reachable = reachable;
+            let gateway = self.id(station);
+            self.emit(EventKind::Reachable {
+                segment,
+                gateway,
+                reachable,
+            });
+        }
+    }
+
+    fn ask_virtuals(&mut self, station: usize, cell: usize, segment: SegmentId, heard: bool) {
+        let port = PortId(segment.0);
+        let plan = std::rc::Rc::clone(&self.plan);
+        let virtuals = &plan.layout.segments[segment.index()].virtuals;
+        for (address, ip) in (0_u16..).zip(virtuals) {
+            let kernel = &self.gateways[station].kernel;
+            let answered = heard && kernel.answers_for(self.now, port, IpAddr::V4(*ip));
+            let known = &mut self.observer.cells[station][cell].answered[usize::from(address)];
+            if *known != answered {
+                *known = answered;
+                let gateway = self.id(station);
+                self.emit(EventKind::Owner {
+                    segment,
+                    gateway,
+                    address,
+                    answered,
+                });
+            }
+        }
+    }
+
+    /// A frame leaves a gateway: is it sent in a virtual address's name, is it part of a hand-over?
+    pub(crate) fn watch_frame(&mut self, station: usize, segment: usize, frame: &[u8]) {
+        let id = SegmentId(u8::try_from(segment).unwrap_or(u8::MAX));
+        let gateway = self.id(station);
+        if let Some(kind) = frame_kind(frame) {
+            self.frame_seen(station, kind);
+            if is_handover(kind) {
+                self.emit(EventKind::HandoverFrame {
+                    segment: id,
+                    kind,
+                    from: gateway,
+                });
+            }
+        } else if let Some(what) = self.virtual_source(segment, frame) {
+            self.emit(EventKind::VirtualSource {
+                segment: id,
+                gateway,
+                what,
+            });
+        }
+    }
+
+    /// Where a host's entries for the virtual addresses point now.
+    pub(crate) fn host_neighbours(&mut self, host: usize) {
+        let segment = self.hosts[host].segment;
+        let plan = std::rc::Rc::clone(&self.plan);
+        for (address, ip) in (0_u16..).zip(&plan.layout.segments[segment].virtuals) {
+            let kernel = &self.hosts[host].kernel;
+            let state = kernel.neighbour(self.now, PortId(0), IpAddr::V4(*ip));
+            let holder = self.holder(segment, state.and_then(NeighbourState::mac));
+            let known = &mut self.observer.holders[host][usize::from(address)];
+            if *known != holder {
+                *known = holder;
+                let host = HostId(u8::try_from(host).unwrap_or(u8::MAX));
+                self.emit(EventKind::Neighbour {
+                    host,
+                    address,
+                    holder,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn holder(&self, segment: usize, mac: Option<MacAddr>) -> Holder {
+        let Some(mac) = mac else {
+            return Holder::Nobody;
+        };
+        let ports = self
+            .plan
+            .layout
+            .gateways
+            .iter()
+            .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway.id, port)));
+        let mut owners =
+            ports.filter(|(_, port)| port.segment.index() == segment && port.mac == mac);
+        owners
+            .next()
+            .map_or(Holder::Other, |(id, _)| Holder::Gateway(id))
+    }
+
+    /// What a node says of itself, when that has changed.
+    pub(crate) fn tell_status(&mut self, station: usize) {
+        let Some(daemon) = &self.gateways[station].daemon else {
+            return;
+        };
+        let node = &daemon.node;
+        let role = self.observer.lies[station].unwrap_or(node.role());
+        let (since, why) = node.reason();
+        let epoch = node.epoch();
+        let said = Some((role, since, epoch));
+        if self.observer.statuses[station] != said {
+            self.observer.statuses[station] = said;
+            let gateway = self.id(station);
+            let why = why.to_string();
+            self.emit(EventKind::Status {
+                gateway,
+                role,
+                since,
+                epoch,
+                why,
+            });
+        }
+    }
+
+    /// What a node says of its peers, once a second.
+    pub(crate) fn tell_peers(&mut self, station: usize) {
+        let Some(daemon) = &self.gateways[station].daemon else {
+            return;
+        };
+        let peers = daemon.node.status(self.now).peers;
+        let gateway = self.id(station);
+        for peer in peers {
+            let age = peer
+                .age
+                .map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+            let (peer, role) = (peer.node, peer.role);
+            self.emit(EventKind::PeerStatus {
+                gateway,
+                peer,
+                role,
+                age,
+            });
+        }
+    }
+}
+
+/// The kind of one of our own frames, read as anybody on the wire could.
+fn frame_kind(frame: &[u8]) -> Option<FrameKind> {
+    use steadfast_core::wire::advert::Kind;
+    let parsed = steadfast_core::wire::ethernet::Frame::parse(frame)?;
+    if parsed.ethertype != ethertype::STEADFAST {
+        return None;
+    }
+    Kind::from_byte(*parsed.payload.get(2)?).map(FrameKind::from)
+}
+
+const fn is_handover(kind: FrameKind) -> bool {
+    match kind {
+        FrameKind::Claim
+        | FrameKind::Decline
+        | FrameKind::Offer
+        | FrameKind::Prepare
+        | FrameKind::Ready
+        | FrameKind::Released => true,
+        FrameKind::Advert
+        | FrameKind::Answer
+        | FrameKind::Arp
+        | FrameKind::LetGo
+        | FrameKind::Ndisc
+        | FrameKind::Probe
+        | FrameKind::Request
+        | FrameKind::Vrrp => false,
+    }
+}

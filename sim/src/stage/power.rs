@@ -1,0 +1,409 @@
+//! Power, boots, and the life of the daemon process.
+
+use core::time::Duration;
+
+use steadfast_core::boot::{Boot, Record};
+use steadfast_core::{Node, PortId, Rule};
+use steadfast_scenarios::Random;
+use steadfast_scenarios::format::{self, AllPacified, CommandName, Verb};
+use steadfast_scenarios::trace::{EventKind, PowerState, ProcessState};
+
+use super::gateway::{Daemon, Disk, Order, Power};
+use super::setup;
+use super::world::{Happening, World};
+use crate::model::kernel::Kernel;
+
+/// From power to a running daemon. Short of a real box's minute, so that scenarios are not.
+pub(crate) const BOOT_TIME: Duration = Duration::from_millis(800);
+/// How long a rebooting box is dark.
+pub(crate) const DARK: Duration = Duration::from_millis(200);
+/// Boots of one plan differ by up to this much.
+const BOOT_JITTER: Duration = Duration::from_millis(400);
+/// Between the ports of one box going dark when its power fails, each.
+const DARK_JITTER: Duration = Duration::from_micros(900);
+/// From a carrier change to the daemon's noticing it: an event after 0.26 ms, or the poll each
+/// 2 ms (D18).
+const LINK_LATENCY: Duration = Duration::from_micros(260);
+const LINK_JITTER: Duration = Duration::from_micros(1_740);
+
+/// What the world itself reckons of a gateway's boots, beside what the node believes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reckoning {
+    /// Ended boots: uptime, and whether they ended in order.
+    past: Vec<(Duration, bool)>,
+    /// Barred in its last boot, and not yet free.
+    pub(crate) barred: bool,
+}
+
+impl World<'_> {
+    /// A kernel as it comes up in a new boot.
+    pub(crate) fn fresh_kernel(&mut self, gateway: &format::Gateway) -> Kernel {
+        let phase = self.drawn(Duration::from_micros(3_999));
+        setup::gateway_kernel(&self.plan, gateway, phase, self.rules.keep(Rule::D9))
+    }
+
+    pub(crate) fn schedule_boots(&mut self) {
+        for station in 0..self.gateways.len() {
+            let setup = self.plan.gateway(&self.plan.layout.gateways[station].name);
+            let past = |boot: &format::PastBoot| (boot.uptime.0, boot.clean);
+            let past = setup.boots.iter().map(past).collect();
+            self.observer.reckonings.push(Reckoning {
+                past,
+                barred: false,
+            });
+            if setup.powered {
+                let jitter = self.drawn(BOOT_JITTER);
+                let turn = super::turns::Turn::PowerOn { gateway: station };
+                let at = self.now.after(setup.boot_at.0 + jitter);
+                self.queue.push(at, Happening::Turn { turn });
+            }
+        }
+    }
+
+    /// Power comes: ports are dark until the kernel is up.
+    pub(crate) fn power_on(&mut self, station: usize) {
+        let gateway = &mut self.gateways[station];
+        if gateway.power != Power::Off {
+            return;
+        }
+        gateway.power = Power::Booting;
+        gateway.boot += 1;
+        let boot = gateway.boot;
+        self.queue.push(
+            self.now.after(BOOT_TIME),
+            Happening::Booted {
+                gateway: station,
+                boot,
+            },
+        );
+        self.tell_power(station, PowerState::Booting);
+    }
+
+    /// The kernel is up: ports come alive, the daemon starts.
+    pub(crate) fn booted(&mut self, station: usize, boot: u64) {
+        if self.gateways[station].power != Power::Booting || self.gateways[station].boot != boot {
+            return;
+        }
+        let plan = std::rc::Rc::clone(&self.plan);
+        let kernel = self.fresh_kernel(&plan.layout.gateways[station]);
+        let gateway = &mut self.gateways[station];
+        gateway.kernel = kernel;
+        gateway.power = Power::On;
+        gateway.booted_at = self.now;
+        gateway.tick_at = None;
+        self.tell_power(station, PowerState::Running);
+        self.reckon(station);
+        self.liven(station, true);
+        self.start_daemon(station);
+    }
+
+    /// Power goes: the ports first, each a little later than the one before, then everything.
+    pub(crate) fn power_off(&mut self, station: usize) {
+        if self.gateways[station].power == Power::Off {
+            return;
+        }
+        let uptime = self.now.since(self.gateways[station].booted_at);
+        if self.gateways[station].power == Power::On {
+            let clean = self.gateways[station]
+                .stored
+                .boots
+                .last()
+                .is_some_and(|it| it.clean);
+            self.observer.reckonings[station].past.push((uptime, clean));
+        }
+        self.end_daemon(station);
+        let gateway = &mut self.gateways[station];
+        gateway.power = Power::Off;
+        gateway.frozen = None;
+        self.liven(station, false);
+        self.tell_power(station, PowerState::Off);
+    }
+
+    pub(crate) fn reboot(&mut self, station: usize, clean: bool) {
+        if clean {
+            let now = self.now;
+            let gateway = &mut self.gateways[station];
+            let up = now.since(gateway.booted_at).as_secs();
+            if let Some(last) = gateway.stored.boots.last_mut() {
+                last.clean = true;
+                last.uptime_s = last.uptime_s.max(up);
+            }
+        }
+        self.power_off(station);
+        let turn = super::turns::Turn::PowerOn { gateway: station };
+        self.queue
+            .push(self.now.after(DARK), Happening::Turn { turn });
+    }
+
+    fn liven(&mut self, station: usize, alive: bool) {
+        for medium in &mut self.net.media {
+            for end in medium.ends.iter_mut().filter(|end| end.station == station) {
+                end.alive = alive;
+            }
+        }
+        self.net.settle(self.now);
+        self.carriers_changed();
+    }
+
+    /// The daemon starts: sweeps what an earlier one left, and looks at its ports.
+    pub(crate) fn start_daemon(&mut self, station: usize) {
+        let now = self.now;
+        let gateway = &mut self.gateways[station];
+        if gateway.power != Power::On || gateway.daemon.is_some() {
+            return;
+        }
+        gateway.lives += 1;
+        let life = (gateway.boot << 16) | gateway.lives;
+        let leftovers: Vec<_> = gateway.kernel.virtuals().collect();
+        for (port, address) in leftovers {
+            gateway.kernel.remove_virtual(port, address);
+        }
+        gateway.kernel.fence();
+        gateway.kernel.rebuild_fence();
+        let mut kernel_boot = [0; 16];
+        kernel_boot[..8].copy_from_slice(&gateway.boot.to_be_bytes());
+        kernel_boot[8] = u8::try_from(station).unwrap_or(u8::MAX);
+        let boot = Boot {
+            now,
+            seed: entropy(self.plan.seed, station, life),
+            kernel_boot,
+            uptime: now.since(gateway.booted_at),
+            restored: gateway.stored.clone(),
+        };
+        let config = self.configs[station].clone();
+        let ports = config.ports.len();
+        let node = Node::with_rules(config, boot, self.rules);
+        self.gateways[station].daemon = Some(Daemon::new(node, life, ports));
+        self.tell_process(station, ProcessState::Running);
+        self.see_links(station);
+        self.pump(station, life);
+        self.queue.push(
+            now,
+            Happening::EachSecond {
+                gateway: station,
+                life,
+            },
+        );
+        self.wake_soon(station);
+    }
+
+    /// The daemon is gone; its kernel state stays.
+    pub(crate) fn kill(&mut self, station: usize) {
+        self.end_daemon(station);
+    }
+
+    fn end_daemon(&mut self, station: usize) {
+        let gateway = &mut self.gateways[station];
+        let Some(daemon) = gateway.daemon.take() else {
+            return;
+        };
+        if daemon.persist.is_some() && gateway.disk == Disk::Torn {
+            gateway.stored = Record::default();
+        }
+        self.observer.forget_status(station);
+        self.tell_process(station, ProcessState::Killed);
+    }
+
+    /// The daemon has ended in order.
+    pub(crate) fn daemon_ended(&mut self, station: usize) {
+        if let Some(waiting) = self.gateways[station]
+            .daemon
+            .as_mut()
+            .and_then(|daemon| daemon.persist.take())
+        {
+            // An orderly end waits for its last record.
+            self.gateways[station].stored = waiting.wish;
+        }
+        self.end_daemon(station);
+    }
+
+    /// The daemon reads every port's carrier.
+    pub(crate) fn see_links(&mut self, station: usize) {
+        for index in 0..self.configs[station].ports.len() {
+            let port = self.configs[station].ports[index].id;
+            let up = self.gateways[station].kernel.has_carrier(port);
+            if let Some(daemon) = &mut self.gateways[station].daemon {
+                daemon.order(Order::Link(port, up));
+            }
+        }
+    }
+
+    /// Brings kernels' carriers in line with the wires, and lets daemons notice.
+    pub(crate) fn carriers_changed(&mut self) {
+        let mut spread = Duration::ZERO;
+        for station in 0..self.gateways.len() {
+            for index in 0..self.configs[station].ports.len() {
+                let port = self.configs[station].ports[index].id;
+                let segment = usize::from(port.0);
+                let Some(place) = self.net.place(segment, station) else {
+                    continue;
+                };
+                let up = self.net.carrier(segment, place);
+                if self.gateways[station].kernel.has_carrier(port) == up {
+                    continue;
+                }
+                self.gateways[station].kernel.set_carrier(port, up);
+                let gateway = self.id(station);
+                self.emit(EventKind::Carrier { gateway, port, up });
+                spread += self.drawn(DARK_JITTER);
+                self.notice_link(station, port, up, spread);
+            }
+        }
+    }
+
+    fn notice_link(&mut self, station: usize, port: PortId, up: bool, spread: Duration) {
+        let wait = LINK_LATENCY + self.drawn(LINK_JITTER) + spread;
+        let Some(daemon) = &self.gateways[station].daemon else {
+            return;
+        };
+        let life = daemon.life;
+        let happening = Happening::LinkSeen {
+            gateway: station,
+            life,
+            port,
+            up,
+        };
+        self.queue.push(self.now.after(wait), happening);
+    }
+
+    pub(crate) fn link_seen(&mut self, station: usize, life: u64, port: PortId, up: bool) {
+        if let Some(daemon) = self.gateways[station].awake(Some(life)) {
+            daemon.order(Order::Link(port, up));
+            if up {
+                self.gateways[station].kernel.forget_dead_neighbours();
+            }
+            self.wake_soon(station);
+        }
+    }
+
+    /// Each second the daemon verifies its fence, mends it, and says so (D9).
+    pub(crate) fn each_second(&mut self, station: usize, life: u64) {
+        if self.gateways[station].awake(Some(life)).is_none() {
+            return;
+        }
+        let leased = self.rules.keep(Rule::D9);
+        let whole = !leased || self.gateways[station].kernel.fence_whole();
+        if !whole {
+            self.gateways[station].kernel.rebuild_fence();
+        }
+        if let Some(daemon) = self.gateways[station].awake(Some(life)) {
+            daemon.order(Order::Fence(whole));
+        }
+        self.tell_peers(station);
+        self.wake_soon(station);
+        let at = self.now.after(Duration::from_secs(1));
+        self.queue.push(
+            at,
+            Happening::EachSecond {
+                gateway: station,
+                life,
+            },
+        );
+    }
+
+    /// The whole box stands still, or goes on. Its frames are lost meanwhile; its kernel's clock
+    /// goes on, unless the machine is virtual and paused.
+    pub(crate) fn freeze(&mut self, station: usize, verb: &Verb) {
+        let now = self.now;
+        let id = self.id(station);
+        match verb {
+            Verb::Freeze { clock_stands } if self.gateways[station].runs() => {
+                self.gateways[station].frozen = Some(now);
+                self.gateways[station].clock_stands = *clock_stands;
+                self.emit(EventKind::Frozen {
+                    gateway: id,
+                    frozen: true,
+                });
+            }
+            Verb::Thaw => {
+                let Some(since) = self.gateways[station].frozen.take() else {
+                    return;
+                };
+                if self.gateways[station].clock_stands {
+                    self.gateways[station].kernel.resume(now.since(since));
+                    self.gateways[station].tick_at = None;
+                }
+                self.gateways[station].clock_stands = false;
+                self.emit(EventKind::Frozen {
+                    gateway: id,
+                    frozen: false,
+                });
+                let next = self.gateways[station].kernel.next_change(now);
+                self.schedule_tick(station, next);
+                if let Some(daemon) = &mut self.gateways[station].daemon {
+                    daemon.stopped = true;
+                    self.cont(station);
+                }
+            }
+            _ => {}
+        }
+        self.net.version += 1;
+    }
+
+    /// Whether the boots so far bar a gateway, reckoned from what the world carried out (R12.1).
+    fn reckon(&mut self, station: usize) {
+        let cluster = &self.plan.cluster;
+        let reckoning = &mut self.observer.reckonings[station];
+        let window = cluster.boot_window.0;
+        let mut sum = Duration::ZERO;
+        let mut count = 1;
+        for (uptime, clean) in reckoning.past.iter().rev() {
+            sum += *uptime;
+            if *clean || sum >= window {
+                break;
+            }
+            count += 1;
+        }
+        let stays = reckoning.barred
+            && reckoning
+                .past
+                .last()
+                .is_none_or(|(uptime, clean)| !clean || *uptime < window);
+        reckoning.barred = stays || count > u32::from(cluster.boot_limit);
+        self.tell_barred();
+    }
+
+    /// An operator's word ends a bar.
+    pub(crate) fn operator_cleared(&mut self, station: usize, command: CommandName) {
+        if command == CommandName::ClearPacified && self.gateways[station].daemon.is_some() {
+            let reckoning = &mut self.observer.reckonings[station];
+            reckoning.barred = false;
+            reckoning.past.clear();
+            self.tell_barred();
+        }
+    }
+
+    /// A barred gateway stays out; unless all are barred and the policy is to serve.
+    fn tell_barred(&mut self) {
+        let all = self.observer.reckonings.iter().all(|it| it.barred);
+        let exempt = all && self.plan.cluster.all_pacified == AllPacified::Serve;
+        for station in 0..self.gateways.len() {
+            let barred = self.observer.reckonings[station].barred && !exempt;
+            if self.observer.say_barred(station, barred) {
+                let gateway = self.id(station);
+                self.emit(EventKind::Barred { gateway, barred });
+            }
+        }
+    }
+
+    fn tell_power(&mut self, station: usize, state: PowerState) {
+        let gateway = self.id(station);
+        self.net.version += 1;
+        self.emit(EventKind::Power { gateway, state });
+    }
+
+    pub(crate) fn tell_process(&mut self, station: usize, state: ProcessState) {
+        let gateway = self.id(station);
+        self.emit(EventKind::Process { gateway, state });
+    }
+}
+
+/// The entropy of one life of one daemon.
+fn entropy(seed: u64, station: usize, life: u64) -> [u8; 32] {
+    let mut random = Random::new(seed ^ life.rotate_left(17), "entropy");
+    let mut bytes = [0; 32];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&(random.draw() ^ station as u64).to_be_bytes());
+    }
+    bytes
+}

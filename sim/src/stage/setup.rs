@@ -1,0 +1,277 @@
+//! From a plan to machines: the same configuration a gateway would be given, and the wiring.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use steadfast_core::boot::{BootRecord, Record};
+use steadfast_core::config::{
+    self, Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing,
+};
+use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::{ClusterId, NodeId, PortId};
+use steadfast_scenarios::Random;
+use steadfast_scenarios::format::{
+    self as format, Cluster, GatewaySetup, Plan, SegmentKind, StoreState,
+};
+
+use super::net::{Medium, Network, attachment};
+use crate::model::kernel::{FenceConfig, Kernel, KernelConfig, PortConfig as KernelPort};
+use crate::model::switch::Switch;
+
+/// The cluster of every simulated pair.
+pub(crate) const CLUSTER: ClusterId = ClusterId(*b"steadfast-sim-01");
+/// The virtual router of every simulated pair.
+pub(crate) const VIRTUAL_ROUTER: u8 = 51;
+/// The secret of every simulated pair; never of a real one.
+const SECRET: &[u8] = b"known to every reader of this file";
+/// Prefix length of a scenario's segments.
+const PREFIX: u8 = 16;
+
+/// The keys as a node with this id holds them.
+///
+/// # Panics
+/// Never: the constants are valid, which a test shows.
+pub(crate) fn keys(own: NodeId, nodes: &[NodeId]) -> Option<KeyRing> {
+    let secret = Secret::new(SECRET).ok()?;
+    let key = Key {
+        id: 1,
+        secret,
+        phase: Phase::Enforce,
+    };
+    KeyRing::new(CLUSTER, own, nodes, vec![key]).ok()
+}
+
+/// The configuration of one gateway; an error is a scenario that asks for the impossible.
+///
+/// # Errors
+/// What the production configuration refuses, in its words.
+pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, String> {
+    let nodes: Vec<NodeId> = plan.layout.gateways.iter().map(|other| other.id).collect();
+    let keys = keys(gateway.id, &nodes).ok_or("the simulated keys are refused")?;
+    let setup = plan.gateway(&gateway.name);
+    let peers = plan
+        .layout
+        .gateways
+        .iter()
+        .filter(|other| other.id != gateway.id);
+    let peer = |other: &format::Gateway| PeerConfig {
+        node: other.id,
+        units: other
+            .ports
+            .iter()
+            .filter_map(|port| Some((port.id, IpAddr::V4(port.unit?))))
+            .collect(),
+    };
+    let parts = Parts {
+        cluster: CLUSTER,
+        virtual_router: VIRTUAL_ROUTER,
+        node: gateway.id,
+        peers: peers.map(peer).collect(),
+        ports: gateway
+            .ports
+            .iter()
+            .map(|port| core_port(plan, port))
+            .collect(),
+        timing: timing(&plan.cluster),
+        policy: policy(&plan.cluster, &setup),
+        keys,
+        digests: Digests::default(),
+    };
+    Config::new(parts).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        format!("gateway {}: {}", gateway.name, texts.join("; "))
+    })
+}
+
+fn core_port(plan: &Plan, port: &format::Port) -> PortConfig {
+    let segment = &plan.layout.segments[port.segment.index()];
+    let neighbour = plan
+        .layout
+        .hosts
+        .iter()
+        .find(|host| host.segment == port.segment);
+    PortConfig {
+        id: port.id,
+        name: port.name.clone(),
+        mac: port.mac,
+        direct: segment.kind == SegmentKind::Cable,
+        heartbeat: true,
+        watched: segment.served(),
+        units: port
+            .unit
+            .map(|unit| (IpAddr::V4(unit), PREFIX))
+            .into_iter()
+            .collect(),
+        virtuals: segment.virtuals.iter().map(|ip| IpAddr::V4(*ip)).collect(),
+        neighbour: neighbour.map(|host| IpAddr::V4(host.address)),
+    }
+}
+
+fn timing(cluster: &Cluster) -> Timing {
+    Timing {
+        interval: cluster.interval.0,
+        slack: cluster.slack.0,
+        w_carrier: cluster.w_carrier.0,
+        w_silence: cluster.w_silence.0,
+        dead_interval: cluster.dead_interval.0,
+        lease: cluster.lease.0,
+        offer: cluster.offer.0,
+        tail: cluster.tail.0,
+        rtt_bound: cluster.rtt_bound.0,
+        initial_wait: cluster.initial_wait.0,
+        hold_down: cluster.hold_down.0,
+        preempt_delay: cluster.preempt_delay.0,
+        ..Timing::default()
+    }
+}
+
+fn policy(cluster: &Cluster, setup: &GatewaySetup) -> Policy {
+    Policy {
+        configured: setup.configured,
+        priority: setup.priority,
+        preferred: setup.preferred,
+        preempt: match cluster.preempt {
+            format::Preempt::Never => config::Preempt::Never,
+            format::Preempt::Prefer => config::Preempt::Prefer,
+            format::Preempt::Priority => config::Preempt::Priority,
+        },
+        on_failure: match cluster.on_failure {
+            format::OnFailure::Configured => config::OnFailure::Configured,
+            format::OnFailure::Off => config::OnFailure::Off,
+            format::OnFailure::Standby => config::OnFailure::Standby,
+        },
+        isolation: match cluster.isolation {
+            format::Isolation::Serve => config::Isolation::Serve,
+            format::Isolation::Yield => config::Isolation::Yield,
+        },
+        detection: match cluster.detection {
+            format::Detection::DeadInterval => config::Detection::DeadInterval,
+            format::Detection::Fast => config::Detection::Fast,
+        },
+        all_pacified: match cluster.all_pacified {
+            format::AllPacified::Never => config::AllPacified::Never,
+            format::AllPacified::Serve => config::AllPacified::Serve,
+        },
+        boot_limit: u32::from(cluster.boot_limit),
+        boot_window: cluster.boot_window.0,
+    }
+}
+
+/// A gateway's kernel as it comes up: fenced, without virtual addresses. `leased` is false only
+/// where a test takes the lease away.
+pub(crate) fn gateway_kernel(
+    plan: &Plan,
+    gateway: &format::Gateway,
+    phase: Duration,
+    leased: bool,
+) -> Kernel {
+    let ports = gateway.ports.iter().map(|port| KernelPort {
+        id: port.id,
+        mac: port.mac,
+        addresses: port
+            .unit
+            .map(|unit| (IpAddr::V4(unit), PREFIX))
+            .into_iter()
+            .collect(),
+        served: plan.layout.segments[port.segment.index()].served(),
+        heartbeat: true,
+    });
+    let virtuals = plan
+        .layout
+        .segments
+        .iter()
+        .flat_map(|segment| &segment.virtuals);
+    let fence = FenceConfig {
+        lease: plan.cluster.lease.0,
+        tail: plan.cluster.tail.0,
+        ..FenceConfig::new(virtuals.map(|ip| IpAddr::V4(*ip)).collect())
+    };
+    let mut config = KernelConfig::gateway(ports.collect(), fence);
+    config.jiffy_phase = phase;
+    config.ignores_linkdown_routes = true;
+    if !leased {
+        config.fence = None;
+    }
+    Kernel::new(config)
+}
+
+/// A host's kernel: its default gateway is the first virtual address of its segment.
+pub(crate) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
+    let segment = &plan.layout.segments[host.segment.index()];
+    let port = KernelPort {
+        id: PortId(0),
+        mac: host.mac,
+        addresses: vec![(IpAddr::V4(host.address), PREFIX)],
+        served: false,
+        heartbeat: false,
+    };
+    let gateways = segment.virtuals.first().map(|ip| IpAddr::V4(*ip));
+    Kernel::new(KernelConfig::host(
+        vec![port],
+        gateways.into_iter().collect(),
+    ))
+}
+
+/// What a gateway's disk holds before its first boot.
+pub(crate) fn stored(setup: &GatewaySetup) -> Record {
+    if setup.store == StoreState::Lost {
+        return Record::default();
+    }
+    let boot = |(number, past): (u8, &format::PastBoot)| BootRecord {
+        kernel_boot: [0xf0 ^ number; 16],
+        uptime_s: past.uptime.0.as_secs(),
+        clean: past.clean,
+        pacified: false,
+        starts: 1,
+    };
+    Record {
+        boots: (0..).zip(&setup.boots).map(boot).collect(),
+        maintenance: setup.maintenance,
+        ..Record::default()
+    }
+}
+
+/// The wiring: gateways, hosts, and on every switched segment a free outlet, where the observer
+/// listens and strangers plug in. Delays differ from wire to wire, and with the seed.
+pub(crate) fn network(plan: &Plan) -> Network {
+    let layout = &plan.layout;
+    let mut random = Random::new(plan.seed, "wires");
+    let mut delay = || Duration::from_nanos(random.between(8_000, 40_000));
+    let gateways = layout.gateways.len();
+    let strangers = gateways + layout.hosts.len();
+    let medium = |segment: &format::Segment| {
+        let mut ends = Vec::new();
+        for (station, gateway) in layout.gateways.iter().enumerate() {
+            let plugged = gateway
+                .ports
+                .iter()
+                .filter(|port| port.segment == segment.id);
+            ends.extend(plugged.map(|port| attachment(station, port.id, delay())));
+        }
+        if segment.kind == SegmentKind::Cable {
+            return Medium {
+                switch: None,
+                on: true,
+                ends,
+            };
+        }
+        for (place, host) in layout.hosts.iter().enumerate() {
+            if host.segment == segment.id {
+                ends.push(attachment(gateways + place, PortId(0), delay()));
+            }
+        }
+        ends.push(attachment(
+            strangers + segment.id.index(),
+            PortId(0),
+            delay(),
+        ));
+        let mut switch = Switch::new(ends.len());
+        switch.set_forward_delay(segment.stp_delay.0);
+        Medium {
+            switch: Some(switch),
+            on: true,
+            ends,
+        }
+    };
+    Network::new(layout.segments.iter().map(medium).collect())
+}
