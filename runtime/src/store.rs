@@ -1,22 +1,8 @@
-//! The node's one small record on disk: whatever happens to the disk, the daemon starts.
+//! The node's record on this machine's disk: [`steadfast_shell::record`] says what to do, and in
+//! which order; here it is done.
 //!
-//! Two slots are written in turn, so the last good record outlives any failure of the newest. A
-//! slot is replaced as a whole: temporary file, sync, rename, sync of the directory. It reads
-//!
-//! ```text
-//! steadfast-record 1 42          version and sequence: this line stays so in every version
-//! <64 hex digits>                BLAKE3 of the first line and the last
-//! {"boots":[..],..}              the record
-//! ```
-//!
-//! The newest whole slot wins. The hard case is a slot of a *later* version, after a step back to
-//! an older program: it cannot be read, but its sequence is believed, so that what the older
-//! program writes is still the newest when the later one returns.
-//!
-//! The limit: a disk that says "synced" and is not loses up to two records, and the boot guard
-//! forgets as many boots.
+//! Nothing that is wrong with a disk prevents a start. What was found is noted, for people.
 
-mod slot;
 mod writer;
 
 use std::fmt;
@@ -26,31 +12,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use steadfast_core::boot::Record;
+use steadfast_shell::habits::Habits;
+pub use steadfast_shell::record::{Problem, SLOT_BYTES_MAX, SLOTS};
+use steadfast_shell::record::{Slot, Slots, Step, slot};
 
-use slot::Slot;
 pub use writer::{MAILBOX_MAX, StoreHandle};
-
-/// Bytes of a slot that are read. A record has at most 16 boots of about 200 bytes each; a longer
-/// file is not ours and is left out with [`Problem::Foreign`].
-pub const SLOT_BYTES_MAX: usize = 16 * 1024;
-
-/// File names of the two slots.
-pub const SLOTS: [&str; 2] = ["record.a", "record.b"];
-
-/// Why a slot was left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// It has no bytes: a crash between creation and writing, on a disk that reorders.
-    Empty,
-    /// It does not begin like a record, or is far too long for one.
-    Foreign,
-    /// A later version of this program wrote it.
-    FutureVersion(u32),
-    /// It begins like a record, but its checksum or its content is wrong.
-    Torn,
-    /// The operating system refuses to read it, in its words.
-    Unreadable(String),
-}
 
 /// Something found when the store was opened, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,16 +29,7 @@ pub struct Note {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.path.display())?;
-        match &self.problem {
-            Problem::Empty => f.write_str("is empty and was left out"),
-            Problem::Foreign => f.write_str("is no record of this program and was left out"),
-            Problem::FutureVersion(version) => {
-                write!(f, "was written by a later program (format {version})")
-            }
-            Problem::Torn => f.write_str("is damaged and was left out"),
-            Problem::Unreadable(why) => write!(f, "cannot be read: {why}"),
-        }
+        write!(f, "{}: {}", self.path.display(), self.problem)
     }
 }
 
@@ -89,9 +46,7 @@ pub struct Restored {
 #[derive(Debug)]
 pub struct FileStore {
     folder: PathBuf,
-    sequence: u64,
-    /// The slot that is written next: never the newest whole one.
-    next: usize,
+    slots: Slots,
 }
 
 impl FileStore {
@@ -106,33 +61,15 @@ impl FileStore {
                 problem: Problem::Unreadable(why.to_string()),
             });
         }
-        let mut store = Self {
-            folder: folder.to_owned(),
-            sequence: 0,
-            next: 0,
-        };
-        let mut newest = None;
-        for (place, name) in SLOTS.iter().enumerate() {
-            let path = folder.join(name);
-            match read_slot(&path) {
-                Slot::Missing => {}
-                Slot::Bad(problem) => restored.notes.push(Note { path, problem }),
-                Slot::Future { version, sequence } => {
-                    store.sequence = store.sequence.max(sequence);
-                    let problem = Problem::FutureVersion(version);
-                    restored.notes.push(Note { path, problem });
-                }
-                Slot::Whole { sequence, record } => {
-                    store.sequence = store.sequence.max(sequence);
-                    if newest.is_none_or(|best| sequence > best) {
-                        newest = Some(sequence);
-                        store.next = 1 - place;
-                        restored.record = record;
-                    }
-                }
-            }
-        }
-        (store, restored)
+        let (slots, opened) = Slots::open(SLOTS.map(|name| read_slot(&folder.join(name))));
+        let notes = opened.problems.into_iter().map(|(name, problem)| Note {
+            path: folder.join(name),
+            problem,
+        });
+        restored.notes.extend(notes);
+        restored.record = opened.record;
+        let folder = folder.to_owned();
+        (Self { folder, slots }, restored)
     }
 
     /// Replaces the older slot; the newer one stays until this one is durable.
@@ -141,21 +78,25 @@ impl FileStore {
     /// What the file system says: full, read-only, gone. The last record is still there.
     pub fn commit(&mut self, record: &Record) -> io::Result<()> {
         private_folder(&self.folder)?;
-        let sequence = self.sequence.saturating_add(1);
-        let text = slot::encode(sequence, record)?;
-        let path = self.folder.join(SLOTS[self.next]);
-        let temporary = path.with_extension("tmp");
-        let written = write_through(&temporary, &text)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .and_then(|()| File::open(&self.folder)?.sync_all());
-        if let Err(why) = written {
-            // Gives the room back; if that fails too, the next commit truncates the file.
-            let _ = fs::remove_file(&temporary);
-            return Err(why);
+        for step in self.slots.steps(record, Habits::complete())? {
+            if let Err(why) = self.perform(&step) {
+                // Gives the room back; if that fails too, the next commit truncates the file.
+                let _ = fs::remove_file(self.folder.join(self.slots.unfinished()));
+                return Err(why);
+            }
         }
-        self.sequence = sequence;
-        self.next = 1 - self.next;
+        self.slots.committed();
         Ok(())
+    }
+
+    fn perform(&self, step: &Step) -> io::Result<()> {
+        let path = |name: &str| self.folder.join(name);
+        match step {
+            Step::Rename { from, to } => fs::rename(path(from), path(to)),
+            Step::Sync(name) => open_to_write(&path(name), false)?.sync_all(),
+            Step::SyncFolder => File::open(&self.folder)?.sync_all(),
+            Step::Write { name, bytes } => open_to_write(&path(name), true)?.write_all(bytes),
+        }
     }
 }
 
@@ -190,16 +131,15 @@ fn read_slot(path: &Path) -> Slot {
     }
 }
 
-fn write_through(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+/// Opens one of our files, never through a link; `anew` makes it, or empties it.
+fn open_to_write(path: &Path, anew: bool) -> io::Result<File> {
+    OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create(anew)
+        .truncate(anew)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    file.write_all(text)?;
-    file.sync_all()
+        .open(path)
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The asynchronous driver around the core: inputs in, effects out, in the order of design D6.
 //!
 //! Everything of the outside stands in [`env`], as traits; so the same driver serves gateways and
-//! simulators. [`driver::run`] is the loop, [`orders`] is how operators reach it.
+//! simulators. [`driver::run`] is the loop, [`orders`] is how operators reach it,
+//! [`record`] is what a store writes, and in which order.
 
 pub mod driver;
 pub mod env;
+pub mod habits;
 mod mailbox;
 pub mod orders;
+pub mod record;
 mod workers;

@@ -11,7 +11,7 @@ const VERSION: u32 = 1;
 
 /// What the bytes of a slot are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Slot {
+pub enum Slot {
     /// Left out.
     Bad(Problem),
     /// Written by a later program.
@@ -33,7 +33,10 @@ pub(super) enum Slot {
 }
 
 /// The bytes of a slot.
-pub(super) fn encode(sequence: u64, record: &Record) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// A record that is too long for a slot.
+pub fn encode(sequence: u64, record: &Record) -> io::Result<Vec<u8>> {
     let head = format!("{MAGIC} {VERSION} {sequence}");
     let body = serde_json::to_string(record)?;
     let text = format!("{head}\n{}\n{body}\n", checksum(&head, &body)).into_bytes();
@@ -44,7 +47,7 @@ pub(super) fn encode(sequence: u64, record: &Record) -> io::Result<Vec<u8>> {
 }
 
 /// What the bytes are; any bytes are something.
-pub(super) fn decode(bytes: &[u8]) -> Slot {
+pub fn decode(bytes: &[u8]) -> Slot {
     if bytes.is_empty() {
         return Slot::Bad(Problem::Empty);
     }
