@@ -232,8 +232,8 @@ fn scaled(mut plan: Plan) -> Plan {
     plan
 }
 
-/// What is added to every bound of this plan here.
-fn tolerance(plan: &Plan) -> Duration {
+/// What is added to every bound on time of this plan here.
+pub fn tolerance(plan: &Plan) -> Duration {
     let own = plan.worlds.get("lab").and_then(|world| world.tolerance);
     own.map_or(TOLERANCE, |span| span.0)
 }

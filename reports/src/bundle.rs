@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use steadfast_scenarios::Scenario;
+use steadfast_sim::campaign;
 
 use crate::junit::{self, Suite};
 use crate::problem::Problem;
@@ -80,17 +81,25 @@ impl Bundle {
     }
 
     /// Plays a failing run again and stores its trace and scenario. None when there are enough.
-    pub(crate) fn store(&mut self, scenario: &Scenario, seed: u64) -> Result<Option<Run>, Problem> {
+    pub(crate) fn store(
+        &mut self,
+        scenario: &Scenario,
+        seed: u64,
+        world: campaign::World,
+    ) -> Result<Option<Run>, Problem> {
         if self.traces >= TRACES_MAX {
             return Ok(None);
         }
         self.traces += 1;
-        let name = format!("{}-{seed}", scenario.plan().name);
+        let name = match world {
+            campaign::World::Fast => format!("{}-{seed}", scenario.plan().name),
+            other => format!("{}-{seed}-{}", scenario.plan().name, other.name()),
+        };
         let folder = self.folder.join(FAILURES).join(name);
         fs::create_dir_all(&folder).map_err(Problem::writing(&folder))?;
         let file = folder.join(SCENARIO);
         fs::write(&file, scenario.to_toml()).map_err(Problem::writing(&file))?;
-        Run::play_storing(scenario, seed, &folder.join(TRACE)).map(Some)
+        Run::play_storing(scenario, seed, world, &folder.join(TRACE)).map(Some)
     }
 
     /// A folder for the evidence of a run in the lab, which cannot be played again alike.

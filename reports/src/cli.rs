@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::thread;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use steadfast_sim::campaign;
 
 use crate::verbs::{bench, check, doctor, explore, qualify, replay, run, sweep};
 
@@ -60,6 +61,8 @@ pub(crate) enum World {
     Fast,
     /// The real daemon on real kernels, in namespaces of its own; a second costs a second
     Lab,
+    /// The daemon's whole shell in simulated time, with a disk and barriers
+    Turmoil,
 }
 
 impl World {
@@ -68,6 +71,30 @@ impl World {
         match self {
             Self::Fast => "fast",
             Self::Lab => "lab",
+            Self::Turmoil => "turmoil",
+        }
+    }
+
+    /// The world of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let worlds = Self::value_variants();
+        worlds.iter().copied().find(|world| world.name() == name)
+    }
+
+    /// The world of a simulator.
+    pub(crate) const fn of(world: campaign::World) -> Self {
+        match world {
+            campaign::World::Fast => Self::Fast,
+            campaign::World::Turmoil => Self::Turmoil,
+        }
+    }
+
+    /// The simulator that plays it, if one does.
+    pub(crate) const fn simulated(self) -> Option<campaign::World> {
+        match self {
+            Self::Fast => Some(campaign::World::Fast),
+            Self::Lab => None,
+            Self::Turmoil => Some(campaign::World::Turmoil),
         }
     }
 }

@@ -11,7 +11,6 @@ use std::path::Path;
 use std::time::Duration;
 use std::{panic, process};
 
-use steadfast_core::Rules;
 use steadfast_scenarios::trace::TraceHash;
 use steadfast_scenarios::{Finding, Scenario, Verdict};
 use steadfast_sim::campaign::{self, Outcome};
@@ -64,10 +63,9 @@ pub(crate) struct Complaint {
 
 impl Run {
     /// Plays a scenario and keeps only the judgement.
-    pub(crate) fn play(scenario: &Scenario, seed: u64) -> Self {
-        let played = marked(scenario, seed, || {
-            campaign::play(scenario, seed, Rules::complete())
-        });
+    pub(crate) fn play(scenario: &Scenario, seed: u64, world: campaign::World) -> Self {
+        let play = || campaign::play(scenario, seed, world.into());
+        let played = marked(scenario, seed, world, play);
         Self::of(scenario, seed, played)
     }
 
@@ -75,6 +73,7 @@ impl Run {
     pub(crate) fn play_storing(
         scenario: &Scenario,
         seed: u64,
+        world: campaign::World,
         path: &Path,
     ) -> Result<Self, Problem> {
         let file = File::create(path).map_err(Problem::writing(path))?;
@@ -83,9 +82,8 @@ impl Run {
             file,
             failed: &mut failed,
         };
-        let rules = Rules::complete();
-        let play = || campaign::play_storing(scenario, seed, rules, store);
-        let played = marked(scenario, seed, play);
+        let play = || campaign::play_storing(scenario, seed, world.into(), store);
+        let played = marked(scenario, seed, world, play);
         match failed {
             Some(reason) => Err(Problem::Write {
                 path: path.to_owned(),
@@ -215,25 +213,30 @@ pub(crate) fn name_the_run_on_panic() {
 }
 
 thread_local! {
-    /// The scenario that this thread plays, and the seed.
-    static PLAYING: RefCell<Option<(String, u64)>> = const { RefCell::new(None) };
+    /// The scenario that this thread plays, the seed, and where.
+    static PLAYING: RefCell<Option<(String, u64, World)>> = const { RefCell::new(None) };
 }
 
 /// The command that repeats the run which this thread plays.
 fn playing() -> Option<String> {
     PLAYING.with(|playing| {
         let playing = playing.try_borrow().ok()?;
-        let (name, seed) = playing.as_ref()?;
-        Some(words::repeat(name, World::Fast, *seed))
+        let (name, seed, world) = playing.as_ref()?;
+        Some(words::repeat(name, *world, *seed))
     })
 }
 
-fn marked<T>(scenario: &Scenario, seed: u64, play: impl FnOnce() -> T) -> T {
+fn marked<T>(
+    scenario: &Scenario,
+    seed: u64,
+    world: campaign::World,
+    play: impl FnOnce() -> T,
+) -> T {
     let name = match scenario.plan().name.as_str() {
         name if crate::catalogue::named(name).is_some() => name,
         _ => scenario.file(),
     };
-    PLAYING.with_borrow_mut(|playing| *playing = Some((name.to_owned(), seed)));
+    PLAYING.with_borrow_mut(|playing| *playing = Some((name.to_owned(), seed, World::of(world))));
     let played = play();
     PLAYING.with_borrow_mut(|playing| *playing = None);
     played
@@ -341,8 +344,8 @@ mod tests {
     fn run_being_played_is_known_by_its_command() {
         let stored = crate::catalogue::CATALOGUE[0];
         let scenario = Scenario::parse(stored.file, stored.text).unwrap();
-        let during = marked(&scenario, 5, playing);
-        assert_eq!(during, Some(words::repeat(stored.name, World::Fast, 5)));
+        let during = marked(&scenario, 5, campaign::World::Turmoil, playing);
+        assert_eq!(during, Some(words::repeat(stored.name, World::Turmoil, 5)));
         assert_eq!(playing(), None);
     }
 
@@ -352,7 +355,7 @@ mod tests {
         let scenario = crate::catalogue::open(crate::catalogue::CATALOGUE[0].name).unwrap();
         let full = Path::new("/dev/full");
         assert!(matches!(
-            Run::play_storing(&scenario, 0, full),
+            Run::play_storing(&scenario, 0, campaign::World::Fast, full),
             Err(Problem::Write { .. })
         ));
     }

@@ -85,10 +85,13 @@ impl Summary {
         fs::write(&path, self.to_json()).map_err(Problem::writing(&path))
     }
 
-    /// The run of this scenario and seed, if it is told here.
-    pub(crate) fn record(&self, scenario: &str, seed: u64) -> Option<&Record> {
+    /// The run of this scenario and seed, if it is told here: of several worlds' the one with this
+    /// trace, if there is one.
+    pub(crate) fn record(&self, scenario: &str, seed: u64, trace: &str) -> Option<&Record> {
         let found = |record: &&Record| record.scenario == scenario && record.seed == seed;
-        self.results.iter().find(found)
+        let mut same = self.results.iter().filter(found);
+        let exact = |record: &&Record| record.trace.as_deref() == Some(trace);
+        same.clone().find(exact).or_else(|| same.next())
     }
 }
 
@@ -221,9 +224,9 @@ mod tests {
         let read: Summary = serde_json::from_str(&summary.to_json()).unwrap();
         assert_eq!(read, summary);
         assert_eq!(
-            read.record("quiet-day", 7).map(|it| it.verdict),
+            read.record("quiet-day", 7, "").map(|it| it.verdict),
             Some(Verdict::Unknown)
         );
-        assert_eq!(read.record("quiet-day", 8), None);
+        assert_eq!(read.record("quiet-day", 8, ""), None);
     }
 }

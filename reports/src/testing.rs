@@ -6,7 +6,7 @@ use steadfast_core::Instant;
 use steadfast_scenarios::trace::TraceHash;
 use steadfast_scenarios::{Finding, Verdict, Violation};
 use steadfast_sim::campaign::Outcome;
-use steadfast_sim::fast::Cost;
+use steadfast_sim::stage::Cost;
 
 use crate::runs::Run;
 

@@ -7,8 +7,61 @@ use steadfast_core::Rules;
 use steadfast_scenarios::format::{Plan, Scenario};
 use steadfast_scenarios::trace::{Event, TraceHash, TraceWriter};
 use steadfast_scenarios::{Finding, Gaps, Judge, Verdict};
+use steadfast_shell::habits::Habits;
 
-use crate::fast;
+use crate::stage::Cost;
+use crate::{fast, turmoil};
+
+/// A world that plays plans in virtual time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum World {
+    /// The core on an event heap: [`fast`].
+    #[default]
+    Fast,
+    /// The shell, exact: [`turmoil`].
+    Turmoil,
+}
+
+impl World {
+    /// Its name in files and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Turmoil => "turmoil",
+        }
+    }
+
+    /// What is added to every bound on time there; a scenario may say so itself.
+    pub fn tolerance(self, plan: &Plan) -> Duration {
+        let own = plan.worlds.get(self.name());
+        let usual = match self {
+            Self::Fast => Duration::ZERO,
+            Self::Turmoil => turmoil::TOLERANCE,
+        };
+        own.and_then(|world| world.tolerance)
+            .map_or(usual, |span| span.0)
+    }
+}
+
+/// How a scenario is played.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setting {
+    /// Where.
+    pub world: World,
+    /// What the core keeps; all of it outside of tests.
+    pub rules: Rules,
+    /// What the shell keeps; all of it outside of tests.
+    pub habits: Habits,
+}
+
+impl From<World> for Setting {
+    fn from(world: World) -> Self {
+        Self {
+            world,
+            ..Self::default()
+        }
+    }
+}
 
 /// What a run amounted to.
 #[derive(Clone, Debug)]
@@ -28,7 +81,7 @@ pub struct Outcome {
     /// The longest interruption of through traffic after the first step, if any was measured.
     pub outage: Option<Duration>,
     /// What the run cost.
-    pub cost: fast::Cost,
+    pub cost: Cost,
 }
 
 impl Outcome {
@@ -55,13 +108,13 @@ impl Outcome {
     }
 }
 
-/// Plays a scenario with a seed in the world `fast` and keeps only the judgement.
+/// Plays a scenario with a seed and keeps only the judgement.
 ///
 /// # Errors
 /// A scenario that cannot be drawn or configured, in words.
-pub fn play(scenario: &Scenario, seed: u64, rules: Rules) -> Result<Outcome, String> {
+pub fn play(scenario: &Scenario, seed: u64, setting: Setting) -> Result<Outcome, String> {
     let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
-    play_plan(&plan, rules, TraceWriter::hash_only())
+    play_plan(&plan, setting, TraceWriter::hash_only())
 }
 
 /// The same, and stores the trace.
@@ -71,26 +124,30 @@ pub fn play(scenario: &Scenario, seed: u64, rules: Rules) -> Result<Outcome, Str
 pub fn play_storing<W: Write>(
     scenario: &Scenario,
     seed: u64,
-    rules: Rules,
+    setting: Setting,
     store: W,
 ) -> Result<Outcome, String> {
     let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
-    play_plan(&plan, rules, TraceWriter::storing(store))
+    play_plan(&plan, setting, TraceWriter::storing(store))
 }
 
 fn play_plan<W: Write>(
     plan: &Plan,
-    rules: Rules,
+    setting: Setting,
     mut writer: TraceWriter<W>,
 ) -> Result<Outcome, String> {
-    let mut judge = Judge::new(plan);
+    let mut judge = Judge::tolerating(plan, setting.world.tolerance(plan));
     let mut gaps = Gaps::default();
     let mut sink = |event: &Event| {
         writer.write(event);
         judge.observe(event);
         gaps.observe(event);
     };
-    let cost = fast::run(plan, rules, &mut sink)?;
+    let Setting { rules, habits, .. } = setting;
+    let cost = match setting.world {
+        World::Fast => fast::run(plan, rules, &mut sink)?,
+        World::Turmoil => turmoil::run(plan, rules, habits, &mut sink)?,
+    };
     let findings = judge.finish(plan.end());
     let event_count = writer.count();
     let trace = writer

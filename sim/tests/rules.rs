@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use steadfast_core::{Rule, Rules};
 use steadfast_scenarios::{Scenario, Verdict};
-use steadfast_sim::campaign::{Outcome, play};
+use steadfast_sim::campaign::{Outcome, Setting, play};
 
 /// Seeds tried for each scenario and rule.
 const SEEDS: u64 = 12;
@@ -57,11 +57,11 @@ fn catches(rule: Rule, scenarios: &[Scenario]) -> Vec<Catch> {
     let (first, then): (Vec<_>, Vec<_>) = scenarios.iter().partition(claims);
     for seed in 0..SEEDS {
         for scenario in first.iter().chain(&then) {
-            let without = play(scenario, seed, Rules::without(rule)).expect("a playable scenario");
+            let without = play(scenario, seed, without(rule)).expect("a playable scenario");
             if without.verdict != Verdict::Fail {
                 continue;
             }
-            let with = play(scenario, seed, Rules::complete()).expect("a playable scenario");
+            let with = play(scenario, seed, Setting::default()).expect("a playable scenario");
             if with.verdict == Verdict::Pass {
                 let oracles = failed(&without);
                 found.push(Catch {
@@ -102,4 +102,11 @@ fn rules_each_removal_is_caught() {
         silent.is_empty(),
         "no oracle noticed the removal of {silent:?}"
     );
+}
+
+fn without(rule: Rule) -> Setting {
+    Setting {
+        rules: Rules::without(rule),
+        ..Setting::default()
+    }
 }

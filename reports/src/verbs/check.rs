@@ -12,7 +12,7 @@ use miette::Report;
 use steadfast_core::Rules;
 use steadfast_scenarios::Scenario;
 use steadfast_scenarios::trace::Event;
-use steadfast_sim::fast::World;
+use steadfast_sim::stage::World;
 
 use super::Streams;
 use crate::ending::Ending;
@@ -72,7 +72,7 @@ fn check(path: &Path) -> Result<Result<String, Report>, Problem> {
         Err(error) => return Ok(Err(error.into())),
     };
     let mut ignore = |_: &Event| {};
-    let refused = World::new(scenario.plan(), Rules::complete(), &mut ignore).err();
+    let refused = World::new(scenario.plan(), Rules::complete(), Box::new(&mut ignore)).err();
     Ok(match refused {
         Some(reason) => Err(Report::msg(format!(
             "failed to configure the gateways: {reason}"

@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use steadfast_scenarios::{Scenario, Verdict};
+use steadfast_sim::campaign;
 
 use super::Streams;
 use crate::bundle::{Bundle, TRACES_EACH_MAX};
@@ -29,6 +30,8 @@ mod in_lab;
 const FOLDER: &str = "steadfast-report";
 /// Seeds of each scenario whose file does not say how many (`[world.fast] seeds`).
 const SEEDS: u32 = 32;
+/// Seeds of each scenario in the world `turmoil`, likewise: a second costs a hundred times more.
+const SEEDS_TURMOIL: u32 = 2;
 /// Seeds of each long scenario.
 const SEEDS_LONG: u32 = 1;
 /// Seeds below which each impossible story must have failed.
@@ -44,7 +47,7 @@ pub(crate) struct Args {
     /// How many threads [default: as many as can run at once]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Play in the simulated world alone; the lab is then not run
+    /// Play in the simulated worlds alone; the lab is then not run
     #[arg(long)]
     no_lab: bool,
     /// The daemon under test in the lab [default: the one built from the same sources]
@@ -82,16 +85,21 @@ fn campaign(
         .chain(impossible)
         .map(|scenario| scenario.plan().name.len());
     let mut campaign = Campaign {
-        world: World::Fast,
         threads: cli::threads(args.jobs),
         width: names.max().unwrap_or(0),
         bundle: Bundle::create(&args.report)?,
         summary: Summary::default(),
-        suites: ["fast", "impossible", "lab"].map(Suite::named).into(),
+        suites: ["fast", "turmoil", "impossible", "lab"]
+            .map(Suite::named)
+            .into(),
         worst: Ending::Pass,
     };
     for scenario in kept {
-        streams.print(&campaign.qualify(scenario)?)?;
+        streams.print(&campaign.qualify(scenario, campaign::World::Fast)?)?;
+    }
+    streams.print("in turmoil, with the whole shell:\n")?;
+    for scenario in kept {
+        streams.print(&campaign.qualify(scenario, campaign::World::Turmoil)?)?;
     }
     for scenario in impossible {
         streams.print(&campaign.show_impossible(scenario))?;
@@ -117,12 +125,12 @@ fn campaign(
 
 /// Places of the suites.
 const FAST: usize = 0;
-const THEORY: usize = 1;
-const LAB: usize = 2;
+const TURMOIL: usize = 1;
+const THEORY: usize = 2;
+const LAB: usize = 3;
 
 /// What was found so far.
 struct Campaign {
-    world: World,
     threads: usize,
     width: usize,
     bundle: Bundle,
@@ -133,30 +141,44 @@ struct Campaign {
 
 impl Campaign {
     /// Plays a scenario that must pass; what to print of it.
-    fn qualify(&mut self, scenario: &Scenario) -> Result<String, Problem> {
-        if let Some(not_run) = runs::not_run(scenario, self.world) {
-            return Ok(self.leave_out(FAST, not_run));
+    fn qualify(
+        &mut self,
+        scenario: &Scenario,
+        simulator: campaign::World,
+    ) -> Result<String, Problem> {
+        let world = World::of(simulator);
+        let suite = match simulator {
+            campaign::World::Fast => FAST,
+            campaign::World::Turmoil => TURMOIL,
+        };
+        if let Some(not_run) = runs::not_run(scenario, world) {
+            return Ok(self.leave_out(suite, not_run));
         }
         let mut runs = Vec::new();
         let take = |run| {
             runs.push(run);
             Ok::<(), Problem>(())
         };
-        let seeds = u64::from(seeds(scenario, self.world));
-        pool::in_order(seeds, self.threads, |seed| Run::play(scenario, seed), take)?;
+        let seeds = u64::from(seeds(scenario, world));
+        pool::in_order(
+            seeds,
+            self.threads,
+            |seed| Run::play(scenario, seed, simulator),
+            take,
+        )?;
         for run in &runs {
             self.worst = self.worst.max(run.verdict.into());
-            self.summary.results.push(Record::of(run, self.world));
+            self.summary.results.push(Record::of(run, world));
             let name = format!("{} seed {}", run.scenario, run.seed);
-            self.push_case(FAST, name, result(run, self.world));
+            self.push_case(suite, name, result(run, world));
         }
-        let mut text = line(&scenario.plan().name, self.width, &runs, self.world);
+        let mut text = line(&scenario.plan().name, self.width, &runs, world);
         let failed = runs.iter().filter(|run| run.verdict == Verdict::Fail);
         for run in failed.take(TRACES_EACH_MAX) {
-            let again = self.bundle.store(scenario, run.seed)?;
+            let again = self.bundle.store(scenario, run.seed, simulator)?;
             if again.is_some_and(|again| again != *run) {
                 self.worst = Ending::Fail;
-                let repeat = words::repeat(&run.scenario, self.world, run.seed);
+                let repeat = words::repeat(&run.scenario, world, run.seed);
                 text += &format!("  FAIL: played twice with two results; repeat: {repeat}\n");
             }
         }
@@ -165,10 +187,11 @@ impl Campaign {
 
     /// Plays a story that no protocol can end well until a seed shows it; what to print of it.
     fn show_impossible(&mut self, scenario: &Scenario) -> String {
-        let mut runs = (0..SEEDS_IMPOSSIBLE).map(|seed| Run::play(scenario, seed));
+        let mut runs =
+            (0..SEEDS_IMPOSSIBLE).map(|seed| Run::play(scenario, seed, campaign::World::Fast));
         let shown = runs.find(|run| run.trace.is_some() && run.verdict == Verdict::Fail);
         let name = scenario.plan().name.clone();
-        let (case, theory) = theory(name.clone(), self.world, shown.as_ref());
+        let (case, theory) = theory(name.clone(), World::Fast, shown.as_ref());
         let (word, rest) = match &shown {
             Some(run) => ("as theory says", format!("fails at seed {}", run.seed)),
             None => {
@@ -241,7 +264,12 @@ impl Suite {
 fn seeds(scenario: &Scenario, world: World) -> u32 {
     let plan = scenario.plan();
     let own = plan.worlds.get(world.name()).and_then(|setup| setup.seeds);
-    own.unwrap_or(if plan.long { SEEDS_LONG } else { SEEDS })
+    let usual = if world == World::Turmoil {
+        SEEDS_TURMOIL
+    } else {
+        SEEDS
+    };
+    own.unwrap_or(if plan.long { SEEDS_LONG } else { usual })
 }
 
 /// A scenario's line in the table, and its first failures.

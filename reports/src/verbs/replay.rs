@@ -6,10 +6,12 @@
 //! file's bytes, so a trace that was touched is found out even where its meaning stayed. The hard
 //! case is a scenario that changed since: names that differ make the verdict meaningless, and are
 //! told.
-//! Limits: [`TRACE_BYTES_MAX`]; what a world knew beside its trace (that it overflowed) is lost.
+//! Bounds on time are as wide as the recorded world has them. Limits: [`TRACE_BYTES_MAX`]; what a
+//! world knew beside its trace (that it overflowed, or was blind for a while) is lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use steadfast_scenarios::trace::{self, EventKind, Names, TraceHash};
 use steadfast_scenarios::{Judge, Plan, Scenario, Verdict};
@@ -17,6 +19,7 @@ use steadfast_scenarios::{Judge, Plan, Scenario, Verdict};
 use super::Streams;
 use crate::bundle;
 use crate::catalogue;
+use crate::cli::World;
 use crate::ending::Ending;
 use crate::problem::Problem;
 use crate::runs::{self, Complaint};
@@ -79,8 +82,9 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         ))?;
         return Ok(Ending::Unknown);
     }
-    let (verdict, complaints) = judge(&plan, &events);
-    let record = recorded(&args.trace, names)?;
+    let record = recorded(&args.trace, names, &hash.to_string())?;
+    let world = record.as_ref().map_or("", |record| record.world.as_str());
+    let (verdict, complaints) = judge(&plan, world, &events);
     let compared = Compared {
         hash: hash.to_string(),
         verdict,
@@ -91,12 +95,23 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     Ok(compared.ending())
 }
 
-fn judge(plan: &Plan, events: &[trace::Event]) -> (Verdict, Vec<Complaint>) {
-    let mut judge = Judge::new(plan);
+/// As that world judges: what it adds to bounds on time is added here.
+fn judge(plan: &Plan, world: &str, events: &[trace::Event]) -> (Verdict, Vec<Complaint>) {
+    let mut judge = Judge::tolerating(plan, tolerance(plan, world));
     events.iter().for_each(|event| judge.observe(event));
     let findings = judge.finish(plan.end());
     let verdict = Verdict::of(&findings);
     (verdict, runs::complaints(&findings, verdict))
+}
+
+fn tolerance(plan: &Plan, world: &str) -> Duration {
+    match World::named(world) {
+        Some(World::Lab) => steadfast_netlab::play::tolerance(plan),
+        Some(other) => other
+            .simulated()
+            .map_or(Duration::ZERO, |world| world.tolerance(plan)),
+        None => Duration::ZERO,
+    }
 }
 
 /// What is true now, and what was recorded.
@@ -174,7 +189,7 @@ fn scenario(args: &Args, names: &Names) -> Result<Scenario, Problem> {
 }
 
 /// What the nearest summary says of this run. One that is no summary of ours is passed over.
-fn recorded(trace: &Path, names: &Names) -> Result<Option<Record>, Problem> {
+fn recorded(trace: &Path, names: &Names, hash: &str) -> Result<Option<Record>, Problem> {
     let folder = trace.parent().unwrap_or(Path::new(""));
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
@@ -187,7 +202,7 @@ fn recorded(trace: &Path, names: &Names) -> Result<Option<Record>, Problem> {
             continue;
         };
         let summary = serde_json::from_str::<Summary>(&text).unwrap_or_default();
-        if let Some(record) = summary.record(&names.scenario, names.seed) {
+        if let Some(record) = summary.record(&names.scenario, names.seed, hash) {
             return Ok(Some(record.clone()));
         }
     }
@@ -197,7 +212,6 @@ fn recorded(trace: &Path, names: &Names) -> Result<Option<Record>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::World;
     use crate::runs::Run;
     use crate::testing::judged;
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::value_parser;
 use steadfast_scenarios::{Scenario, Verdict};
+use steadfast_sim::campaign;
 
 use super::Streams;
 use crate::catalogue::{self, CATALOGUE};
@@ -86,15 +87,22 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
             max: RUNS_MAX,
         });
     }
-    if args.world == World::Lab {
+    let Some(world) = args.world.simulated() else {
         return in_lab(args, &scenarios, &seeds, report, streams);
-    }
+    };
     let play = |number: u64| {
         // Below the count, which is the product of both.
         let scenario = usize::try_from(number / each)
             .ok()
             .and_then(|at| scenarios.get(at));
-        scenario.map(|it| play(it, seeds.start + number % each, args.traces.as_deref()))
+        scenario.map(|it| {
+            play(
+                it,
+                seeds.start + number % each,
+                world,
+                args.traces.as_deref(),
+            )
+        })
     };
     let take = |run: Option<Result<Run, Problem>>| match run.transpose()? {
         Some(run) => report.take(&run, streams),
@@ -104,12 +112,17 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     report.finish(streams)
 }
 
-fn play(scenario: &Scenario, seed: u64, traces: Option<&Path>) -> Result<Run, Problem> {
+fn play(
+    scenario: &Scenario,
+    seed: u64,
+    world: campaign::World,
+    traces: Option<&Path>,
+) -> Result<Run, Problem> {
     match traces {
-        None => Ok(Run::play(scenario, seed)),
+        None => Ok(Run::play(scenario, seed, world)),
         Some(folder) => {
             let name = format!("{}-{seed}.trace.jsonl", scenario.plan().name);
-            Run::play_storing(scenario, seed, &folder.join(name))
+            Run::play_storing(scenario, seed, world, &folder.join(name))
         }
     }
 }

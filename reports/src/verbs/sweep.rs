@@ -44,10 +44,9 @@ pub(crate) struct Args {
 
 /// Plays all seeds.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
-    match args.world {
-        World::Fast => {}
-        World::Lab => return Err(Problem::SweepOfLab),
-    }
+    let Some(world) = args.world.simulated() else {
+        return Err(Problem::SweepOfLab);
+    };
     let count = args.seeds.end - args.seeds.start;
     if count > RUNS_MAX {
         return Err(Problem::TooMuch {
@@ -63,7 +62,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         let seed = args.seeds.start + number;
         field
             .scenario(seed)
-            .map(|scenario| Run::play(scenario, seed))
+            .map(|scenario| Run::play(scenario, seed, world))
     };
     let take = |run: Option<Run>| {
         let failed = run.as_ref().is_some_and(|run| run.verdict == Verdict::Fail);

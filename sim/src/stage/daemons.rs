@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use steadfast_core::effect::{Effect, Failure, Forwarding, Input};
+use steadfast_core::effect::{Effect, Input};
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
-use steadfast_core::{Instant, OpId, PortId, Rule};
-use steadfast_scenarios::trace::{EventKind, Outcome, SourceKind};
+use steadfast_core::{Instant, PortId, Rule};
+use steadfast_scenarios::trace::SourceKind;
 
-use super::gateway::{ApplyMode, DRAIN_MAX, Disk, Order, Waiting};
+use super::gateway::{DRAIN_MAX, Order};
 use super::world::{Happening, World};
 use crate::model::Frame;
 use crate::model::kernel::{Outbox, Transmitted};
@@ -16,13 +16,6 @@ use crate::model::kernel::{Outbox, Transmitted};
 /// From a frame in the kernel to the daemon's hands: 9 µs measured, and the scheduler.
 const WAKE_LATENCY: Duration = Duration::from_micros(9);
 const WAKE_JITTER: Duration = Duration::from_micros(60);
-/// From a wish to the kernel's having done it: netlink, on a thread of its own.
-const APPLY_LATENCY: Duration = Duration::from_micros(120);
-const APPLY_JITTER: Duration = Duration::from_micros(180);
-/// From a record to its being on disk.
-const PERSIST_LATENCY: Duration = Duration::from_millis(3);
-/// A slow disk's.
-const PERSIST_SLOW: Duration = Duration::from_secs(2);
 /// Most turns of effects and their immediate consequences in one wake.
 const PUMP_MAX: usize = 8;
 
@@ -60,13 +53,32 @@ impl World<'_> {
     fn gateway_puts(&mut self, station: usize, port: PortId, frame: &Frame) {
         let segment = usize::from(port.0);
         self.watch_frame(station, segment, frame);
-        if let Some(place) = self.net.place(segment, station) {
+        if let Some(players) = &mut self.players {
+            players.carry_up(station, segment, frame);
+        } else if let Some(place) = self.net.place(segment, station) {
             self.put(segment, place, frame);
         }
     }
 
+    /// The daemon sends a frame through its packet socket.
+    pub(crate) fn transmit(&mut self, station: usize, port: PortId, frame: &[u8]) -> Transmitted {
+        let kernel = &mut self.gateways[station].kernel;
+        let sent = kernel.transmit(self.now, port, frame);
+        if sent == Transmitted::Sent {
+            self.gateway_puts(station, port, &Frame::from(frame));
+        }
+        sent
+    }
+
     /// Lets the daemon look at its sockets in a moment, unless it will do so earlier.
     pub(crate) fn wake_soon(&mut self, station: usize) {
+        if let Some(seat) = self.gateways[station]
+            .awake(None)
+            .and_then(super::gateway::Daemon::seat)
+        {
+            seat.wake();
+            return;
+        }
         let at = self.now.after(WAKE_LATENCY + self.drawn(WAKE_JITTER));
         self.wake_at(station, at);
     }
@@ -139,13 +151,14 @@ impl World<'_> {
         for index in 0..self.configs[station].ports.len() {
             let port = self.configs[station].ports[index].id;
             for _ in 0..DRAIN_MAX {
-                let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+                let Some(daemon) = self.gateways[station].awake(Some(life)) else {
                     return;
                 };
-                let Some((at, frame)) = daemon.sockets[usize::from(port.0)].pop_front() else {
+                let waiting = daemon.sockets[usize::from(port.0)].pop_front();
+                let (Some((at, frame)), Some(turns)) = (waiting, daemon.turns()) else {
                     break;
                 };
-                daemon.node.handle(
+                turns.node.handle(
                     now,
                     Input::FrameReceived {
                         port,
@@ -209,181 +222,37 @@ impl World<'_> {
     fn carry_out(&mut self, station: usize, effect: Effect, refused: &mut Vec<PortId>) {
         match effect {
             Effect::Transmit { port, frame } => {
-                match self.gateways[station]
-                    .kernel
-                    .transmit(self.now, port, &frame)
-                {
-                    Transmitted::Sent => self.gateway_puts(station, port, &Frame::from(frame)),
-                    Transmitted::Refused => refused.push(port),
-                    Transmitted::Dropped | Transmitted::NoCarrier => {}
+                if self.transmit(station, port, &frame) == Transmitted::Refused {
+                    refused.push(port);
                 }
             }
             Effect::Apply { op, desired, .. } => self.apply_wished(station, op, desired),
             Effect::Persist { op, record } => self.persist_wished(station, op, record),
-            Effect::Alert(alert) => {
-                let gateway = self.id(station);
-                let alert = format!("{alert:?}");
-                self.emit(EventKind::Alert {
-                    gateway,
-                    alert,
-                    raised: true,
-                });
-            }
+            Effect::Alert(alert) => self.tell_alert(station, alert),
             Effect::Reply { .. } => {}
             Effect::Stopped => self.daemon_ended(station),
         }
     }
 
-    fn apply_wished(&mut self, station: usize, op: OpId, desired: Forwarding) {
-        let now = self.now;
-        let latency = match self.gateways[station].apply {
-            ApplyMode::Failing | ApplyMode::Ok => APPLY_LATENCY + self.drawn(APPLY_JITTER),
-            ApplyMode::Slow(by) => by,
-        };
-        let gateway = self.id(station);
-        let serve = matches!(desired, Forwarding::Active { .. });
-        self.emit(EventKind::Apply {
-            gateway,
-            serve,
-            outcome: Outcome::Asked,
+    /// Whether frames wait for this life of a daemon.
+    pub(crate) fn has_frames(&mut self, station: usize, life: u64) -> bool {
+        let daemon = self.gateways[station].awake(Some(life));
+        daemon.is_some_and(|daemon| daemon.sockets.iter().any(|socket| !socket.is_empty()))
+    }
+
+    /// Takes the next frame that waits for this life of a daemon, socket by socket.
+    pub(crate) fn take_frame(
+        &mut self,
+        station: usize,
+        life: u64,
+    ) -> Option<(PortId, Instant, Frame)> {
+        let daemon = self.gateways[station].awake(Some(life))?;
+        let sockets = daemon.sockets.iter_mut().zip(&self.configs[station].ports);
+        let mut waiting = sockets.filter_map(|(socket, port)| {
+            let (at, frame) = socket.pop_front()?;
+            Some((port.id, at, frame))
         });
-        let Some(daemon) = self.gateways[station].turns(None) else {
-            return;
-        };
-        let life = daemon.life;
-        if let Some(older) = daemon.apply.replace(Waiting { op, wish: desired }) {
-            daemon
-                .completions
-                .push_back((older.op, Err(Failure::Superseded)));
-        }
-        self.queue.push(
-            now.after(latency),
-            Happening::ApplyDue {
-                gateway: station,
-                life,
-                op,
-            },
-        );
-    }
-
-    /// The kernel does what is wished. A stopped daemon's threads stand still with it.
-    pub(crate) fn apply_due(&mut self, station: usize, life: u64, op: OpId) {
-        let failing = self.gateways[station].apply == ApplyMode::Failing;
-        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
-            return;
-        };
-        let Some(waiting) = daemon.apply.take_if(|waiting| waiting.op == op) else {
-            return;
-        };
-        let outcome = if failing {
-            Err(Failure::Refused)
-        } else {
-            self.obey(station, waiting.wish)
-        };
-        let gateway = self.id(station);
-        let serve = matches!(waiting.wish, Forwarding::Active { .. });
-        let told = if outcome.is_ok() {
-            Outcome::Done
-        } else {
-            Outcome::Failed
-        };
-        self.emit(EventKind::Apply {
-            gateway,
-            serve,
-            outcome: told,
-        });
-        if let Some(daemon) = &mut self.gateways[station].daemon {
-            daemon.completions.push_back((op, outcome));
-        }
-        let next = self.gateways[station].kernel.next_change(self.now);
-        self.schedule_tick(station, next);
-        self.wake_soon(station);
-    }
-
-    fn obey(&mut self, station: usize, wish: Forwarding) -> Result<(), Failure> {
-        let now = self.now;
-        let leased = self.rules.keep(Rule::D9);
-        let kernel = &mut self.gateways[station].kernel;
-        let ports = &self.configs[station].ports;
-        let all = || {
-            ports
-                .iter()
-                .flat_map(|port| port.virtuals.iter().map(|ip| (port.id, *ip)))
-        };
-        match wish {
-            Forwarding::Active { .. } => {
-                if leased {
-                    kernel.arm(now).map_err(|_| Failure::Refused)?;
-                }
-                kernel.forget_dead_neighbours();
-                all().for_each(|(port, ip)| kernel.add_virtual(port, ip));
-                Ok(())
-            }
-            Forwarding::Offering { remaining } => {
-                if leased {
-                    kernel
-                        .offer(now, remaining)
-                        .map_err(|_| Failure::LeaseLapsed)?;
-                }
-                Ok(())
-            }
-            Forwarding::Tail => {
-                // Without a lease there is nothing to leave a tail of: fenced already.
-                let _ = kernel.release_to_tail(now);
-                Ok(())
-            }
-            Forwarding::Standby => {
-                kernel.fence();
-                all().for_each(|(port, ip)| kernel.remove_virtual(port, ip));
-                Ok(())
-            }
-        }
-    }
-
-    fn persist_wished(&mut self, station: usize, op: OpId, record: steadfast_core::boot::Record) {
-        let now = self.now;
-        let latency = match self.gateways[station].disk {
-            Disk::Slow => PERSIST_SLOW,
-            Disk::Failing | Disk::Ok | Disk::Torn => PERSIST_LATENCY,
-        };
-        let Some(daemon) = self.gateways[station].turns(None) else {
-            return;
-        };
-        let life = daemon.life;
-        if let Some(older) = daemon.persist.replace(Waiting { op, wish: record }) {
-            daemon
-                .completions
-                .push_back((older.op, Err(Failure::Superseded)));
-        }
-        self.queue.push(
-            now.after(latency),
-            Happening::PersistDue {
-                gateway: station,
-                life,
-                op,
-            },
-        );
-    }
-
-    pub(crate) fn persist_due(&mut self, station: usize, life: u64, op: OpId) {
-        let disk = self.gateways[station].disk;
-        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
-            return;
-        };
-        let Some(waiting) = daemon.persist.take_if(|waiting| waiting.op == op) else {
-            return;
-        };
-        let failed = disk == Disk::Failing;
-        let outcome = if failed {
-            Err(Failure::Refused)
-        } else {
-            Ok(())
-        };
-        daemon.completions.push_back((op, outcome));
-        if !failed {
-            self.gateways[station].stored = waiting.wish;
-        }
-        self.wake_soon(station);
+        waiting.next()
     }
 
     /// The number of a gateway on the wire.

@@ -12,7 +12,7 @@ use steadfast_core::boot::Record;
 use steadfast_core::effect::{Command, Failure, Forwarding};
 use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
 
-use super::seat::Seat;
+use super::players::Seat;
 use crate::model::Frame;
 use crate::model::kernel::Kernel;
 
@@ -101,7 +101,7 @@ pub(crate) struct Daemon {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// The production shell, whose tasks run in another world's executor.
-    Seat(Seat),
+    Seat(Box<dyn Seat>),
     /// The production core, given its turns by the stage.
     Turns(Box<Turns>),
 }
@@ -109,6 +109,8 @@ pub(crate) enum Body {
 /// The production core, and what waits for its next turn.
 #[derive(Debug)]
 pub(crate) struct Turns {
+    /// The daemon's life, see [`Daemon::life`].
+    pub life: u64,
     /// The decisions.
     pub node: Node,
     /// Other inputs, in order.
@@ -144,9 +146,9 @@ impl Daemon {
     }
 
     /// The shell's seat, if this is a shell.
-    pub(crate) const fn seat(&mut self) -> Option<&mut Seat> {
+    pub(crate) fn seat(&mut self) -> Option<&mut (dyn Seat + 'static)> {
         match &mut self.body {
-            Body::Seat(seat) => Some(seat),
+            Body::Seat(seat) => Some(seat.as_mut()),
             Body::Turns(_) => None,
         }
     }
@@ -170,8 +172,9 @@ impl Daemon {
 
 impl Turns {
     /// A core that has just started.
-    pub(crate) fn body(node: Node) -> Body {
+    pub(crate) fn body(node: Node, life: u64) -> Body {
         Body::Turns(Box::new(Self {
+            life,
             node,
             orders: VecDeque::new(),
             completions: VecDeque::new(),
@@ -207,6 +210,10 @@ pub(crate) struct Gateway {
     pub booted_at: Instant,
     /// Counts starts of the daemon.
     pub lives: u64,
+    /// Its disk is in use: what it was delivered with was written.
+    pub unpacked: bool,
+    /// It reboots as soon as its daemon has ended.
+    pub reboots: bool,
     /// When the kernel next changes by itself, as scheduled.
     pub tick_at: Option<Instant>,
 }
@@ -226,6 +233,8 @@ impl Gateway {
             boot: 0,
             booted_at: Instant::ORIGIN,
             lives: 0,
+            unpacked: false,
+            reboots: false,
             tick_at: None,
         }
     }

@@ -194,6 +194,16 @@ impl Network {
         self.egress = egress;
     }
 
+    /// Whether nothing passes on a station's cable: from it, and to it.
+    pub(crate) fn cut(&self, segment: usize, station: Station) -> (bool, bool) {
+        let Some(place) = self.place(segment, station) else {
+            return (true, true);
+        };
+        let dead = !self.carrier(segment, place);
+        let end = &self.media[segment].ends[place];
+        (dead || end.out.blocked, dead || end.back.blocked)
+    }
+
     /// Brings the switches' ports in line with what is plugged in and powered.
     pub(crate) fn settle(&mut self, now: Instant) {
         self.version += 1;

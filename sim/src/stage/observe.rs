@@ -14,6 +14,7 @@ use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Holder, Names};
 use steadfast_scenarios::{HostId, Picture, SegmentId};
 
+use super::gateway::Body;
 use super::power::Reckoning;
 use super::world::World;
 use crate::model::kernel::NeighbourState;
@@ -231,10 +232,14 @@ impl World<'_> {
         let Some(daemon) = &self.gateways[station].daemon else {
             return;
         };
-        let node = &daemon.node;
-        let role = self.observer.lies[station].unwrap_or(node.role());
-        let (since, why) = node.reason();
-        let epoch = node.epoch();
+        let (role, (since, why), epoch) = match &daemon.body {
+            Body::Turns(turns) => (turns.node.role(), turns.node.reason(), turns.node.epoch()),
+            Body::Seat(seat) => match seat.status() {
+                Some((_, status)) => (status.role, (status.since, status.why), status.epoch),
+                None => return,
+            },
+        };
+        let role = self.observer.lies[station].unwrap_or(role);
         let said = Some((role, since, epoch));
         if self.observer.statuses[station] != said {
             self.observer.statuses[station] = said;
@@ -255,12 +260,20 @@ impl World<'_> {
         let Some(daemon) = &self.gateways[station].daemon else {
             return;
         };
-        let peers = daemon.node.status(self.now).peers;
+        let (said_at, peers) = match &daemon.body {
+            Body::Turns(turns) => (self.now, turns.node.status(self.now).peers),
+            Body::Seat(seat) => match seat.status() {
+                Some((at, status)) => (at, status.peers),
+                None => return,
+            },
+        };
+        // What was said a moment ago has aged since.
+        let aged = self.now.since(said_at);
         let gateway = self.id(station);
         for peer in peers {
             let age = peer
                 .age
-                .map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+                .map(|age| u64::try_from((age + aged).as_nanos()).unwrap_or(u64::MAX));
             let (peer, role) = (peer.node, peer.role);
             self.emit(EventKind::PeerStatus {
                 gateway,

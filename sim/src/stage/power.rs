@@ -8,7 +8,8 @@ use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{self, AllPacified, CommandName, Verb};
 use steadfast_scenarios::trace::{EventKind, PowerState, ProcessState};
 
-use super::gateway::{Daemon, Disk, Order, Power};
+use super::gateway::{Body, Daemon, Disk, Order, Power, Turns};
+use super::players::Start;
 use super::setup;
 use super::world::{Happening, World};
 use crate::model::kernel::Kernel;
@@ -91,6 +92,9 @@ impl World<'_> {
         gateway.power = Power::On;
         gateway.booted_at = self.now;
         gateway.tick_at = None;
+        if let Some(players) = &mut self.players {
+            players.power(station, true);
+        }
         self.tell_power(station, PowerState::Running);
         self.reckon(station);
         self.liven(station, true);
@@ -115,11 +119,22 @@ impl World<'_> {
         let gateway = &mut self.gateways[station];
         gateway.power = Power::Off;
         gateway.frozen = None;
+        if let Some(players) = &mut self.players {
+            players.power(station, false);
+        }
         self.liven(station, false);
         self.tell_power(station, PowerState::Off);
     }
 
+    /// Power goes and comes again; a clean reboot first ends the daemon in order.
     pub(crate) fn reboot(&mut self, station: usize, clean: bool) {
+        let seat = self.gateways[station].awake(None).and_then(Daemon::seat);
+        if let Some(seat) = seat.filter(|_| clean) {
+            // A shell writes its own record; the box goes down when it has ended.
+            seat.order(Order::Shutdown);
+            self.gateways[station].reboots = true;
+            return;
+        }
         if clean {
             let now = self.now;
             let gateway = &mut self.gateways[station];
@@ -163,17 +178,33 @@ impl World<'_> {
         let mut kernel_boot = [0; 16];
         kernel_boot[..8].copy_from_slice(&gateway.boot.to_be_bytes());
         kernel_boot[8] = u8::try_from(station).unwrap_or(u8::MAX);
-        let boot = Boot {
-            now,
-            seed: entropy(self.plan.seed, station, life),
-            kernel_boot,
-            uptime: now.since(gateway.booted_at),
-            restored: gateway.stored.clone(),
-        };
+        let uptime = now.since(gateway.booted_at);
+        let restored = gateway.stored.clone();
+        let seed = entropy(self.plan.seed, station, life);
         let config = self.configs[station].clone();
         let ports = config.ports.len();
-        let node = Node::with_rules(config, boot, self.rules);
-        self.gateways[station].daemon = Some(Daemon::new(node, life, ports));
+        let body = match &mut self.players {
+            Some(players) => Body::Seat(players.start(Start {
+                station,
+                life,
+                config,
+                seed,
+                kernel_boot,
+                uptime,
+                delivered: restored,
+            })),
+            None => {
+                let boot = Boot {
+                    now,
+                    seed,
+                    kernel_boot,
+                    uptime,
+                    restored,
+                };
+                Turns::body(Node::with_rules(config, boot, self.rules), life)
+            }
+        };
+        self.gateways[station].daemon = Some(Daemon::new(body, life, ports));
         self.tell_process(station, ProcessState::Running);
         self.see_links(station);
         self.pump(station, life);
@@ -197,8 +228,12 @@ impl World<'_> {
         let Some(daemon) = gateway.daemon.take() else {
             return;
         };
-        if daemon.persist.is_some() && gateway.disk == Disk::Torn {
-            gateway.stored = Record::default();
+        match daemon.body {
+            Body::Seat(seat) => seat.end(),
+            Body::Turns(turns) if turns.persist.is_some() && gateway.disk == Disk::Torn => {
+                gateway.stored = Record::default();
+            }
+            Body::Turns(_) => {}
         }
         self.observer.forget_status(station);
         self.tell_process(station, ProcessState::Killed);
@@ -209,12 +244,16 @@ impl World<'_> {
         if let Some(waiting) = self.gateways[station]
             .daemon
             .as_mut()
-            .and_then(|daemon| daemon.persist.take())
+            .and_then(Daemon::turns)
+            .and_then(|turns| turns.persist.take())
         {
             // An orderly end waits for its last record.
             self.gateways[station].stored = waiting.wish;
         }
         self.end_daemon(station);
+        if core::mem::take(&mut self.gateways[station].reboots) {
+            self.reboot(station, false);
+        }
     }
 
     /// The daemon reads every port's carrier.
@@ -278,16 +317,17 @@ impl World<'_> {
 
     /// Each second the daemon verifies its fence, mends it, and says so (D9).
     pub(crate) fn each_second(&mut self, station: usize, life: u64) {
-        if self.gateways[station].awake(Some(life)).is_none() {
+        let Some(daemon) = self.gateways[station].awake(Some(life)) else {
             return;
-        }
+        };
+        let looks_itself = daemon.seat().is_some();
         let leased = self.rules.keep(Rule::D9);
         let whole = !leased || self.gateways[station].kernel.fence_whole();
-        if !whole {
+        if !whole && !looks_itself {
             self.gateways[station].kernel.rebuild_fence();
         }
-        if let Some(daemon) = self.gateways[station].awake(Some(life)) {
-            daemon.order(Order::Fence(whole));
+        if let Some(turns) = self.gateways[station].turns(Some(life)) {
+            turns.orders.push_back(Order::Fence(whole));
         }
         self.tell_peers(station);
         self.wake_soon(station);
@@ -310,6 +350,13 @@ impl World<'_> {
             Verb::Freeze { clock_stands } if self.gateways[station].runs() => {
                 self.gateways[station].frozen = Some(now);
                 self.gateways[station].clock_stands = *clock_stands;
+                if let Some(seat) = self.gateways[station]
+                    .daemon
+                    .as_mut()
+                    .and_then(Daemon::seat)
+                {
+                    seat.stop(true);
+                }
                 self.emit(EventKind::Frozen {
                     gateway: id,
                     frozen: true,

@@ -78,6 +78,17 @@ impl<T> Queue<T> {
             .map(|Reverse(entry)| (entry.at, entry.event))
     }
 
+    /// When the next event is due.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// Takes the next event that is due at this time.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, T)> {
+        self.next_at().filter(|at| *at <= now)?;
+        self.pop()
+    }
+
     /// Whether an event was ever dropped.
     pub(crate) const fn overflowed(&self) -> bool {
         self.overflowed

@@ -6,7 +6,7 @@ use steadfast_core::Instant;
 use steadfast_scenarios::format::Way;
 use steadfast_scenarios::trace::ProcessState;
 
-use super::gateway::ApplyMode;
+use super::gateway::{ApplyMode, Body};
 use super::world::{Happening, World};
 
 /// What is left of a step that takes time.
@@ -48,6 +48,9 @@ impl World<'_> {
     pub(crate) fn stop(&mut self, gateway: usize) {
         if let Some(daemon) = &mut self.gateways[gateway].daemon {
             daemon.stopped = true;
+            if let Some(seat) = daemon.seat() {
+                seat.stop(true);
+            }
             self.tell_process(gateway, ProcessState::Stopped);
         }
     }
@@ -63,10 +66,16 @@ impl World<'_> {
             return;
         };
         daemon.stopped = false;
-        daemon.wake_at = None;
         let life = daemon.life;
-        let apply = daemon.apply.as_ref().map(|waiting| waiting.op);
-        let persist = daemon.persist.as_ref().map(|waiting| waiting.op);
+        let (mut apply, mut persist) = (None, None);
+        match &mut daemon.body {
+            Body::Seat(seat) => seat.stop(false),
+            Body::Turns(turns) => {
+                turns.wake_at = None;
+                apply = turns.apply.as_ref().map(|waiting| waiting.op);
+                persist = turns.persist.as_ref().map(|waiting| waiting.op);
+            }
+        }
         if let Some(op) = apply {
             self.queue
                 .push(now, Happening::ApplyDue { gateway, life, op });

@@ -17,6 +17,7 @@ use super::faults::Steps;
 use super::gateway::Gateway;
 use super::net::{NetEvent, Network, Station};
 use super::observe::Observer;
+use super::players::Players;
 use super::queue::Queue;
 use super::setup;
 use super::strangers::Stranger;
@@ -85,12 +86,13 @@ pub struct World<'a> {
     pub(crate) hops: u64,
     pub(crate) requests: u64,
     pub(crate) outbox: Outbox,
+    pub(crate) players: Option<Box<dyn Players>>,
     later: Vec<(Instant, NetEvent)>,
     sink: Sink<'a>,
 }
 
 /// Whoever listens to the trace.
-pub type Sink<'a> = Box<dyn FnMut(&Event) + 'a>;
+pub(crate) type Sink<'a> = Box<dyn FnMut(&Event) + 'a>;
 
 /// What a run cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,11 +110,7 @@ impl<'a> World<'a> {
     ///
     /// # Errors
     /// A scenario whose configuration the product refuses.
-    pub fn new(
-        plan: &Plan,
-        rules: Rules,
-        sink: Sink<'a>,
-    ) -> Result<Self, String> {
+    pub fn new(plan: &Plan, rules: Rules, sink: Sink<'a>) -> Result<Self, String> {
         let configs = plan
             .layout
             .gateways
@@ -131,6 +129,7 @@ impl<'a> World<'a> {
             hops: 0,
             requests: 0,
             outbox: Outbox::default(),
+            players: None,
             later: Vec::new(),
             now: Instant::ORIGIN,
             queue: Queue::default(),
@@ -186,6 +185,22 @@ impl<'a> World<'a> {
             self.happen(happening);
             self.observe();
         }
+        self.end()
+    }
+
+    /// Does everything that is due until then, and stands there.
+    pub(crate) fn advance(&mut self, to: Instant) {
+        while let Some((at, happening)) = self.queue.pop_due(to) {
+            self.now = at.max(self.now);
+            self.happen(happening);
+            self.observe();
+        }
+        self.now = to.max(self.now);
+    }
+
+    /// The end of a run that was not [`Self::run`].
+    pub(crate) fn end(&mut self) -> Cost {
+        let end = self.plan.end();
         self.now = end;
         self.observe();
         self.emit(EventKind::End);
@@ -245,7 +260,10 @@ impl<'a> World<'a> {
     fn arrive(&mut self, station: Station, port: PortId, frame: &Frame) {
         let gateways = self.gateways.len();
         if station < gateways {
-            self.gateway_receives(station, port, frame);
+            match &mut self.players {
+                Some(players) => players.carry_down(usize::from(port.0), station, port, frame),
+                None => self.gateway_receives(station, port, frame),
+            }
         } else if station < gateways + self.hosts.len() {
             self.host_receives(station - gateways, frame);
         } else {
@@ -310,6 +328,13 @@ impl<'a> World<'a> {
         {
             *known = Some(next);
             self.queue.push(next, Happening::Tick { station });
+        }
+    }
+
+    /// A frame of a gateway has come in at a segment, over a cable that is not the stage's.
+    pub(crate) fn segment_receives(&mut self, segment: usize, station: Station, frame: &Frame) {
+        if let Some(place) = self.net.place(segment, station) {
+            self.put(segment, place, frame);
         }
     }
 

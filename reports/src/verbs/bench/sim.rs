@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
-use steadfast_core::Rules;
 use steadfast_scenarios::Scenario;
 use steadfast_sim::campaign;
 
@@ -89,7 +88,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
 
 fn lap(name: &str, scenario: &Scenario, seed: u64) -> Result<Lap, Problem> {
     let started = processor::time();
-    let outcome = campaign::play(scenario, seed, Rules::complete())
+    let outcome = campaign::play(scenario, seed, campaign::World::Fast.into())
         .map_err(|why| Problem::Bench(format!("{name}: {why}")))?;
     if let Some(failure) = outcome.first_failure() {
         return Err(Problem::Bench(format!("{name}, seed {seed}: {failure}")));

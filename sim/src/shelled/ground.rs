@@ -1,0 +1,71 @@
+//! What a world must offer so that shells can run in it: time, tasks, datagrams, a disk, barriers.
+
+use core::future::Future;
+use core::pin::Pin;
+use std::io;
+
+use steadfast_core::Instant;
+use steadfast_shell::record::{Slot, Step};
+
+/// A task.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A place in a gateway's work at which a scenario may let something happen, exactly there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Point {
+    /// The kernel serves, and nobody has been told yet: between claim and announcement.
+    Claimed,
+    /// The kernel is about to be asked to serve: between consent, or evidence, and claim.
+    Consented,
+    /// A record was written and is not synced yet.
+    RecordWritten,
+}
+
+/// A [`Point`] of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The gateway's number, in the order of its scenario.
+    pub gateway: usize,
+    /// Where it is.
+    pub point: Point,
+}
+
+/// A world, as the hosts in it see it.
+pub(crate) trait Ground: Clone + 'static {
+    /// Its datagrams.
+    type Socket: Socket;
+    /// The world's time.
+    fn now(&self) -> Instant;
+    /// Waits until then. Cancel safe.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
+    /// Starts a task on this host; it goes with it.
+    fn spawn(&self, task: Task);
+    /// Opens the socket that all cables of this host share.
+    fn bind(&self) -> impl Future<Output = io::Result<Self::Socket>>;
+    /// Reads both slots of a gateway's disk. Called on its host.
+    fn read_record(&self, gateway: usize) -> [Slot; 2];
+    /// Does a step on a gateway's disk. Called on its host.
+    fn perform(&self, gateway: usize, step: &Step) -> io::Result<()>;
+    /// A gateway has reached a point; waits there for as long as the scenario wants.
+    fn reached(&self, at: Reached) -> impl Future<Output = ()>;
+}
+
+/// Datagrams between hosts.
+pub(crate) trait Socket: 'static {
+    /// Sends to a host. What cannot be delivered is lost, as on a wire.
+    fn send(&self, to: Host, bytes: &[u8]) -> impl Future<Output = ()>;
+    /// Waits for the next one. Cancel safe.
+    fn receive(&self) -> impl Future<Output = io::Result<Vec<u8>>>;
+}
+
+/// A host of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// A gateway, by number.
+    Gateway(usize),
+    /// A segment, by number.
+    Segment(usize),
+}
+
+/// Longest datagram: a frame and its header.
+pub(crate) const DATAGRAM_MAX: usize = 2_048;

@@ -1,0 +1,30 @@
+//! The stage: every machine of a scenario, its wires, its faults, and who watches them.
+//!
+//! The worlds share it; they differ in who plays the daemons. On the event heap of `fast` the
+//! stage gives the production core its turns itself (`daemons`). In the worlds that run the whole
+//! production shell (`crate::shelled`) a daemon has a [`players::Seat`]: its tasks run elsewhere,
+//! and its frames leave the stage for that world's own cables.
+//!
+//! What each room does: `daemons` gives nodes their turns, `wishes` is what kernels and disks are
+//! asked, `power` boots and kills, `faults` carries out steps, `wires` the faults of wires, `turns`
+//! what takes time, `observe` asks who answers, `traffic` sends probes, `strangers` misbehave,
+//! `setup` makes machines of a plan, `players` is the border to the worlds that run the shell.
+
+pub(crate) mod daemons;
+mod faults;
+pub(crate) mod gateway;
+pub(crate) mod net;
+mod observe;
+pub(crate) mod players;
+pub(crate) mod power;
+mod queue;
+pub(crate) mod setup;
+mod strangers;
+mod traffic;
+mod turns;
+mod wires;
+mod wishes;
+mod world;
+
+pub use queue::EVENTS_MAX;
+pub use world::{Cost, World};

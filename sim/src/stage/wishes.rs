@@ -1,0 +1,242 @@
+//! What kernels and disks are asked, and what becomes of it.
+//!
+//! It takes a while, on a thread of its own; the newest wish overtakes one that was not begun. The
+//! core's wishes wait here; a shell's wait in its own mailboxes, and it calls when their time has
+//! come.
+
+use core::time::Duration;
+
+use steadfast_core::effect::{Alert, Failure, Forwarding};
+use steadfast_core::{OpId, Rule};
+use steadfast_scenarios::trace::{EventKind, Outcome};
+
+use super::gateway::{ApplyMode, Disk, Waiting};
+use super::world::{Happening, World};
+
+/// From a wish to the kernel's having done it: netlink, on a thread of its own.
+const APPLY_LATENCY: Duration = Duration::from_micros(120);
+const APPLY_JITTER: Duration = Duration::from_micros(180);
+/// From a record to its being on disk.
+const PERSIST_LATENCY: Duration = Duration::from_millis(3);
+/// A slow disk's.
+const PERSIST_SLOW: Duration = Duration::from_secs(2);
+
+impl World<'_> {
+    /// A core wishes its kernel to be so; the newest wish counts.
+    pub(crate) fn apply_wished(&mut self, station: usize, op: OpId, desired: Forwarding) {
+        let now = self.now;
+        let latency = self.apply_latency(station);
+        self.tell_asked(station, desired);
+        let Some(daemon) = self.gateways[station].turns(None) else {
+            return;
+        };
+        let life = daemon.life;
+        if let Some(older) = daemon.apply.replace(Waiting { op, wish: desired }) {
+            daemon
+                .completions
+                .push_back((older.op, Err(Failure::Superseded)));
+        }
+        self.queue.push(
+            now.after(latency),
+            Happening::ApplyDue {
+                gateway: station,
+                life,
+                op,
+            },
+        );
+    }
+
+    /// The kernel does what is wished. A stopped daemon's threads stand still with it.
+    pub(crate) fn apply_due(&mut self, station: usize, life: u64, op: OpId) {
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        let Some(waiting) = daemon.apply.take_if(|waiting| waiting.op == op) else {
+            return;
+        };
+        let outcome = self.apply(station, waiting.wish);
+        if let Some(turns) = self.gateways[station].turns(Some(life)) {
+            turns.completions.push_back((op, outcome));
+        }
+        self.wake_soon(station);
+    }
+
+    /// The kernel is made so, or refuses.
+    pub(crate) fn apply(&mut self, station: usize, wish: Forwarding) -> Result<(), Failure> {
+        let outcome = if self.gateways[station].apply == ApplyMode::Failing {
+            Err(Failure::Refused)
+        } else {
+            self.obey(station, wish)
+        };
+        let gateway = self.id(station);
+        let told = if outcome.is_ok() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        self.emit(EventKind::Apply {
+            gateway,
+            serve: serves(wish),
+            outcome: told,
+        });
+        let next = self.gateways[station].kernel.next_change(self.now);
+        self.schedule_tick(station, next);
+        outcome
+    }
+
+    /// How long the kernel will take for what it is asked.
+    pub(crate) fn apply_latency(&mut self, station: usize) -> Duration {
+        match self.gateways[station].apply {
+            ApplyMode::Failing | ApplyMode::Ok => APPLY_LATENCY + self.drawn(APPLY_JITTER),
+            ApplyMode::Slow(by) => by,
+        }
+    }
+
+    /// Something is asked of the kernel.
+    pub(crate) fn tell_asked(&mut self, station: usize, wish: Forwarding) {
+        let gateway = self.id(station);
+        self.emit(EventKind::Apply {
+            gateway,
+            serve: serves(wish),
+            outcome: Outcome::Asked,
+        });
+    }
+
+    /// A node raised an alert.
+    pub(crate) fn tell_alert(&mut self, station: usize, alert: Alert) {
+        let gateway = self.id(station);
+        let alert = format!("{alert:?}");
+        self.emit(EventKind::Alert {
+            gateway,
+            alert,
+            raised: true,
+        });
+    }
+
+    fn obey(&mut self, station: usize, wish: Forwarding) -> Result<(), Failure> {
+        let now = self.now;
+        let leased = self.rules.keep(Rule::D9);
+        let kernel = &mut self.gateways[station].kernel;
+        let ports = &self.configs[station].ports;
+        let all = || {
+            ports
+                .iter()
+                .flat_map(|port| port.virtuals.iter().map(|ip| (port.id, *ip)))
+        };
+        match wish {
+            Forwarding::Active { .. } => {
+                if leased {
+                    kernel.arm(now).map_err(|_| Failure::Refused)?;
+                }
+                kernel.forget_dead_neighbours();
+                all().for_each(|(port, ip)| kernel.add_virtual(port, ip));
+                Ok(())
+            }
+            Forwarding::Offering { remaining } => {
+                if leased {
+                    kernel
+                        .offer(now, remaining)
+                        .map_err(|_| Failure::LeaseLapsed)?;
+                }
+                Ok(())
+            }
+            Forwarding::Tail => {
+                // Without a lease there is nothing to leave a tail of: fenced already.
+                let _ = kernel.release_to_tail(now);
+                Ok(())
+            }
+            Forwarding::Standby => {
+                kernel.fence();
+                all().for_each(|(port, ip)| kernel.remove_virtual(port, ip));
+                Ok(())
+            }
+        }
+    }
+
+    /// A core wishes a record to be stored; the newest counts.
+    pub(crate) fn persist_wished(
+        &mut self,
+        station: usize,
+        op: OpId,
+        record: steadfast_core::boot::Record,
+    ) {
+        let now = self.now;
+        let latency = self.persist_latency(station);
+        let Some(daemon) = self.gateways[station].turns(None) else {
+            return;
+        };
+        let life = daemon.life;
+        if let Some(older) = daemon.persist.replace(Waiting { op, wish: record }) {
+            daemon
+                .completions
+                .push_back((older.op, Err(Failure::Superseded)));
+        }
+        self.queue.push(
+            now.after(latency),
+            Happening::PersistDue {
+                gateway: station,
+                life,
+                op,
+            },
+        );
+    }
+
+    /// A shell looks at its fence: true if it was whole; it is afterwards.
+    pub(crate) fn check_fence(&mut self, station: usize) -> bool {
+        let kernel = &mut self.gateways[station].kernel;
+        let whole = !self.rules.keep(Rule::D9) || kernel.fence_whole();
+        if !whole {
+            kernel.rebuild_fence();
+        }
+        whole
+    }
+
+    /// A record is on the disk, as far as its writer knows.
+    pub(crate) fn persisted(&mut self, station: usize, record: &steadfast_core::boot::Record) {
+        self.gateways[station].stored = record.clone();
+    }
+
+    /// Whether the disk refuses to write.
+    pub(crate) fn disk_fails(&self, station: usize) -> bool {
+        self.gateways[station].disk == Disk::Failing
+    }
+
+    /// Whether this is the first start of a daemon in this box.
+    pub(crate) fn unpacks(&mut self, station: usize) -> bool {
+        let gateway = &mut self.gateways[station];
+        !core::mem::replace(&mut gateway.unpacked, true)
+    }
+
+    /// How long the disk will take for a record.
+    pub(crate) fn persist_latency(&self, station: usize) -> Duration {
+        match self.gateways[station].disk {
+            Disk::Slow => PERSIST_SLOW,
+            Disk::Failing | Disk::Ok | Disk::Torn => PERSIST_LATENCY,
+        }
+    }
+
+    pub(crate) fn persist_due(&mut self, station: usize, life: u64, op: OpId) {
+        let disk = self.gateways[station].disk;
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        let Some(waiting) = daemon.persist.take_if(|waiting| waiting.op == op) else {
+            return;
+        };
+        let failed = disk == Disk::Failing;
+        let outcome = if failed {
+            Err(Failure::Refused)
+        } else {
+            Ok(())
+        };
+        daemon.completions.push_back((op, outcome));
+        if !failed {
+            self.gateways[station].stored = waiting.wish;
+        }
+        self.wake_soon(station);
+    }
+}
+
+const fn serves(wish: Forwarding) -> bool {
+    matches!(wish, Forwarding::Active { .. })
+}

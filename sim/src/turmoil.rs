@@ -1,0 +1,382 @@
+//! The world `turmoil`: the whole production shell, with exact faults, barriers and a disk that
+//! forgets what was not synced.
+//!
+//! Every gateway and every segment is a turmoil host; a cable is a pair of them, so a pair that is
+//! partitioned is a cable that is cut, and a host that crashes is a box without power (see
+//! `crate::shelled`). turmoil's clocks go in steps of a millisecond, which is as long as a whole
+//! takeover: so one of its milliseconds is [`GRAIN`] of this world's time, and all times are
+//! scaled. A hop takes one or two grains.
+//!
+//! The limit: within one grain nothing is ordered but by the order of hosts, and what takes less
+//! than a grain takes one. Bounds of a few milliseconds are wider here by [`TOLERANCE`].
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use steadfast_core::{Instant, Rules};
+use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::trace::Event;
+use steadfast_shell::habits::Habits;
+use steadfast_shell::record::{Problem, SLOTS, Slot, Step, slot};
+use turmoil::barriers::{Barrier, Reaction, Triggered, trigger};
+use turmoil::fs::shim::std::fs;
+use turmoil::net::UdpSocket;
+use turmoil::{Builder, Sim};
+
+use crate::shelled::Stage;
+use crate::shelled::cables::Cables;
+use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Socket, Task};
+pub use crate::shelled::ground::{Point, Reached};
+use crate::shelled::hosts::House;
+use crate::shelled::seat::{Cast, Door};
+use crate::stage::{Cost, World};
+
+/// What one of turmoil's milliseconds is here.
+pub const GRAIN: Duration = Duration::from_micros(250);
+
+/// How much later than elsewhere things may be here: eight hops, there and back and there again
+/// through a switch, of two grains each.
+pub const TOLERANCE: Duration = Duration::from_millis(4);
+
+/// turmoil's own step.
+const TICK: Duration = Duration::from_millis(1);
+/// The port that all cables use.
+const PORT: u16 = 700;
+/// Datagrams that a host holds for a program that does not read; a lane holds more.
+const SOCKET_MAX: usize = 8_192;
+/// Where a gateway keeps its record.
+const FOLDER: &str = "/state";
+/// Wall time at the start, so that no run differs from another by its date.
+const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+/// Longest sleep that is asked of turmoil at once, in its steps.
+const SLEEP_MAX: u64 = 1_000_000;
+
+/// Plays a plan to its end.
+///
+/// # Errors
+/// A scenario whose configuration the product refuses, in its words; or turmoil's own refusal.
+pub fn run(
+    plan: &Plan,
+    rules: Rules,
+    habits: Habits,
+    sink: &mut dyn FnMut(&Event),
+) -> Result<Cost, String> {
+    let mut theatre = Theatre::new(plan, rules, habits)?;
+    while theatre.step(sink)? {}
+    Ok(theatre.end(sink))
+}
+
+/// A world in progress, for tests that do something at a barrier.
+pub struct Theatre {
+    sim: Sim<'static>,
+    stage: Stage,
+    ground: Turmoil,
+    cables: Rc<Cables>,
+    powers: Rc<RefCell<Vec<(usize, bool)>>>,
+    heard: Rc<RefCell<Vec<Event>>>,
+    cuts: Vec<Cut>,
+    seen_net: u64,
+    steps: u32,
+    end: Instant,
+}
+
+/// A cable, and what turmoil was told of it.
+struct Cut {
+    gateway: usize,
+    segment: usize,
+    out: bool,
+    back: bool,
+}
+
+impl Theatre {
+    /// A world at its origin, everything dark.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn new(plan: &Plan, rules: Rules, habits: Habits) -> Result<Self, String> {
+        let heard: Rc<RefCell<Vec<Event>>> = Rc::default();
+        let listener = Rc::clone(&heard);
+        let sink = Box::new(move |event: &Event| listener.borrow_mut().push(event.clone()));
+        let mut world = World::new(plan, rules, sink)?;
+        let (gateways, segments) = (plan.layout.gateways.len(), plan.layout.segments.len());
+        let cables = Rc::new(Cables::new(gateways, segments));
+        let doors: Rc<Vec<Door>> = Rc::new((0..gateways).map(|_| Door::default()).collect());
+        let powers = Rc::default();
+        let cast = Cast::new(Rc::clone(&cables), Rc::clone(&doors), Rc::clone(&powers));
+        world.players = Some(Box::new(cast));
+        let cuts = world.plan.layout.gateways.iter().enumerate();
+        let cuts = cuts.flat_map(|(gateway, it)| {
+            let cut = move |port: &steadfast_scenarios::format::Port| Cut {
+                gateway,
+                segment: port.segment.index(),
+                out: false,
+                back: false,
+            };
+            it.ports.iter().map(cut)
+        });
+        let cuts = cuts.collect();
+        let stage: Stage = Rc::new(RefCell::new(world));
+        let ground = Turmoil::default();
+        let house = House {
+            ground: ground.clone(),
+            stage: Rc::clone(&stage),
+            cables: Rc::clone(&cables),
+            doors,
+            rules,
+            habits,
+        };
+        Ok(Self {
+            sim: simulation(plan, &house),
+            stage,
+            ground,
+            cables,
+            powers,
+            heard,
+            cuts,
+            seen_net: 0,
+            steps: 0,
+            end: plan.end(),
+        })
+    }
+
+    /// The world's time.
+    pub fn now(&self) -> Instant {
+        self.ground.now()
+    }
+
+    /// One grain more; false at the end of the plan.
+    ///
+    /// # Errors
+    /// turmoil's: a host's program failed.
+    pub fn step(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<bool, String> {
+        let now = Instant::ORIGIN.after(GRAIN * self.steps);
+        self.ground.now.set(now);
+        self.stage.borrow_mut().advance(now);
+        self.switch_power();
+        self.cut_cables();
+        self.heard
+            .borrow_mut()
+            .drain(..)
+            .for_each(|event| sink(&event));
+        if now >= self.end {
+            return Ok(false);
+        }
+        self.sim.step().map_err(|why| why.to_string())?;
+        self.steps += 1;
+        Ok(true)
+    }
+
+    /// Tells the end, and what the run cost.
+    pub fn end(self, sink: &mut dyn FnMut(&Event)) -> Cost {
+        let mut cost = self.stage.borrow_mut().end();
+        self.heard
+            .borrow_mut()
+            .drain(..)
+            .for_each(|event| sink(&event));
+        cost.overflowed |= self.cables.dropped() > 0;
+        cost
+    }
+
+    /// Stops whoever reaches this point next, exactly there, until the guard is dropped.
+    pub fn hold(at: Reached) -> Hold {
+        let wanted = move |reached: &Reached| *reached == at;
+        Hold(Barrier::build(Reaction::Suspend, wanted))
+    }
+
+    /// A box loses power, now.
+    pub fn power_off(&mut self, gateway: usize) {
+        self.stage.borrow_mut().power_off(gateway);
+        self.switch_power();
+        self.cut_cables();
+    }
+
+    /// A box gets power: it boots.
+    pub fn power_on(&mut self, gateway: usize) {
+        self.stage.borrow_mut().power_on(gateway);
+    }
+
+    /// turmoil's hosts follow their boxes: a crash loses tasks, sockets and what was not synced.
+    fn switch_power(&mut self) {
+        for (gateway, on) in self.powers.take() {
+            let name = host_name(Host::Gateway(gateway));
+            if on {
+                self.sim.bounce(name);
+            } else {
+                self.sim.crash(name);
+            }
+        }
+    }
+
+    /// turmoil's pairs follow the stage's cables. This is the one place that cuts them, and so the
+    /// one place at which anything else that runs over a cable is cut with it.
+    fn cut_cables(&mut self) {
+        let stage = self.stage.borrow();
+        if stage.net.version == self.seen_net {
+            return;
+        }
+        self.seen_net = stage.net.version;
+        for cut in &mut self.cuts {
+            let (out, back) = stage.net.cut(cut.segment, cut.gateway);
+            let gateway = host_name(Host::Gateway(cut.gateway));
+            let segment = host_name(Host::Segment(cut.segment));
+            for (was, is, from, to) in [
+                (&mut cut.out, out, &gateway, &segment),
+                (&mut cut.back, back, &segment, &gateway),
+            ] {
+                if *was != is {
+                    *was = is;
+                    if is {
+                        self.sim.partition_oneway(from.as_str(), to.as_str());
+                    } else {
+                        self.sim.repair_oneway(from.as_str(), to.as_str());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A barrier that waits for its [`Reached`].
+pub struct Hold(Barrier<Reached>);
+
+impl Hold {
+    /// Steps a world until somebody stands at the barrier; none if its plan ends before.
+    ///
+    /// # Errors
+    /// As [`Theatre::step`].
+    pub fn step_until_reached(
+        &mut self,
+        theatre: &mut Theatre,
+        sink: &mut dyn FnMut(&Event),
+    ) -> Result<Option<Triggered<Reached>>, String> {
+        loop {
+            let mut waiting = std::pin::pin!(self.0.wait());
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            if let std::task::Poll::Ready(reached) = waiting.as_mut().poll(&mut cx) {
+                return Ok(reached);
+            }
+            if !theatre.step(sink)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn simulation(plan: &Plan, house: &House<Turmoil>) -> Sim<'static> {
+    let mut builder = Builder::new();
+    builder
+        .epoch(UNIX_EPOCH + EPOCH)
+        .min_message_latency(Duration::ZERO)
+        .max_message_latency(Duration::ZERO)
+        .rng_seed(plan.seed)
+        .simulation_duration(Duration::MAX)
+        .tick_duration(TICK)
+        .udp_capacity(SOCKET_MAX);
+    let mut sim = builder.build();
+    for gateway in 0..plan.layout.gateways.len() {
+        let house = house.clone();
+        sim.host(host_name(Host::Gateway(gateway)), move || {
+            let program = house.clone().gateway(gateway);
+            async move { program.await.map_err(Into::into) }
+        });
+    }
+    for segment in 0..plan.layout.segments.len() {
+        let house = house.clone();
+        sim.host(host_name(Host::Segment(segment)), move || {
+            let program = house.clone().segment(segment);
+            async move { program.await.map_err(Into::into) }
+        });
+    }
+    sim
+}
+
+fn host_name(host: Host) -> String {
+    match host {
+        Host::Gateway(number) => format!("gateway-{number}"),
+        Host::Segment(number) => format!("segment-{number}"),
+    }
+}
+
+/// turmoil, as the hosts in it see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turmoil {
+    now: Rc<Cell<Instant>>,
+}
+
+impl Ground for Turmoil {
+    type Socket = UdpSocket;
+
+    fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        while self.now() < at {
+            let grains = at.since(self.now()).as_nanos().div_ceil(GRAIN.as_nanos());
+            let steps = u64::try_from(grains).unwrap_or(u64::MAX).min(SLEEP_MAX);
+            tokio::time::sleep(TICK * u32::try_from(steps).unwrap_or(1)).await;
+        }
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::task::spawn_local(task);
+    }
+
+    async fn bind(&self) -> io::Result<UdpSocket> {
+        UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, PORT)).await
+    }
+
+    fn read_record(&self, _gateway: usize) -> [Slot; 2] {
+        // A box's first boot finds no folder; a folder that is not durable is made again.
+        let _ = fs::create_dir_all(FOLDER).and_then(|()| fs::sync_dir("/"));
+        SLOTS.map(read_slot)
+    }
+
+    fn perform(&self, _gateway: usize, step: &Step) -> io::Result<()> {
+        match step {
+            Step::Rename { from, to } => fs::rename(path(from), path(to)),
+            Step::Sync(name) => {
+                let file = fs::OpenOptions::new().write(true).open(path(name))?;
+                file.sync_all()
+            }
+            Step::SyncFolder => fs::sync_dir(FOLDER),
+            Step::Write { name, bytes } => fs::File::create(path(name))?.write_all(bytes),
+        }
+    }
+
+    async fn reached(&self, at: Reached) {
+        trigger(at).await;
+    }
+}
+
+impl Socket for UdpSocket {
+    async fn send(&self, to: Host, bytes: &[u8]) {
+        let address = SocketAddr::new(turmoil::lookup(host_name(to)), PORT);
+        // A host without power refuses at once, where a wire would only be silent.
+        let _ = self.send_to(bytes, address).await;
+    }
+
+    async fn receive(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; DATAGRAM_MAX];
+        let (length, _) = self.recv_from(&mut bytes).await?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("{FOLDER}/{name}")
+}
+
+fn read_slot(name: &'static str) -> Slot {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path(name)).and_then(|mut file| file.read_to_end(&mut bytes));
+    match read {
+        Ok(_) => slot::decode(&bytes),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Slot::Missing,
+        Err(why) => Slot::Bad(Problem::Unreadable(why.to_string())),
+    }
+}
