@@ -35,6 +35,38 @@ oracle = "no_flap"
 max_moves = 4
 "#;
 
+/// The standby loops until it is pacified; then the active is told to release, in vain.
+const LOOPED: &str = r#"
+format = 1
+name = "looped"
+title = "the active is told to release, and its only peer is pacified"
+claims = ["R12.1", "D16"]
+duration = "16s"
+
+[[step]]
+name = "loop"
+at = "3s"
+do = "reboot_loop"
+target = "b"
+count = 4
+uptime = "500ms"
+
+[[step]]
+name = "release"
+after = "loop + 9s"
+do = "command"
+target = "a"
+command = "release"
+
+[[expect]]
+oracle = "pacified_stays_out"
+scope = "b"
+
+[[expect]]
+oracle = "no_flap"
+max_moves = 0
+"#;
+
 fn plan(text: &str) -> Plan {
     let scenario = Scenario::parse("turmoil.toml", text).expect("a valid scenario");
     scenario.resolve(0).expect("a plan")
@@ -164,7 +196,7 @@ fn turmoil_run_is_a_function_of_its_seed() {
 /// of a reboot loop take the record of it along, so that nobody is ever pacified.
 #[test]
 fn turmoil_unsynced_records_are_found_out() {
-    let scenario = catalogue("boot-loop-pacified-and-cleared");
+    let scenario = Scenario::parse("looped.toml", LOOPED).expect("a valid scenario");
     let broken = |world| {
         let setting = Setting {
             world,
