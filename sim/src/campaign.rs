@@ -9,8 +9,10 @@ use steadfast_scenarios::trace::{Event, TraceHash, TraceWriter};
 use steadfast_scenarios::{Finding, Gaps, Judge, Verdict};
 use steadfast_shell::habits::Habits;
 
+use crate::fast;
 use crate::stage::Cost;
-use crate::{fast, turmoil};
+#[cfg(not(madsim))]
+use crate::turmoil;
 
 /// A world that plays plans in virtual time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +20,11 @@ pub enum World {
     /// The core on an event heap: [`fast`].
     #[default]
     Fast,
-    /// The shell, exact: [`turmoil`].
+    /// The shell, its tasks in random order: `madsim`.
+    #[cfg(madsim)]
+    Madsim,
+    /// The shell, exact: `turmoil`.
+    #[cfg(not(madsim))]
     Turmoil,
 }
 
@@ -27,6 +33,9 @@ impl World {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
+            #[cfg(madsim)]
+            Self::Madsim => "madsim",
+            #[cfg(not(madsim))]
             Self::Turmoil => "turmoil",
         }
     }
@@ -36,6 +45,9 @@ impl World {
         let own = plan.worlds.get(self.name());
         let usual = match self {
             Self::Fast => Duration::ZERO,
+            #[cfg(madsim)]
+            Self::Madsim => crate::madsim::TOLERANCE,
+            #[cfg(not(madsim))]
             Self::Turmoil => turmoil::TOLERANCE,
         };
         own.and_then(|world| world.tolerance)
@@ -131,41 +143,85 @@ pub fn play_storing<W: Write>(
     play_plan(&plan, setting, TraceWriter::storing(store))
 }
 
+/// The same in the world `madsim`, in the runtime that this is called in; `setting.world` does not
+/// matter.
+///
+/// # Errors
+/// As [`play`].
+#[cfg(madsim)]
+pub async fn play_in_madsim(
+    scenario: &Scenario,
+    seed: u64,
+    setting: Setting,
+) -> Result<Outcome, String> {
+    let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
+    let mut bench = Bench::new(&plan, World::Madsim, TraceWriter::hash_only());
+    let Setting { rules, habits, .. } = setting;
+    let mut sink = |event: &Event| bench.observe(event);
+    let cost = crate::madsim::run(&plan, rules, habits, &mut sink).await?;
+    bench.outcome(&plan, cost)
+}
+
 fn play_plan<W: Write>(
     plan: &Plan,
     setting: Setting,
-    mut writer: TraceWriter<W>,
+    writer: TraceWriter<W>,
 ) -> Result<Outcome, String> {
-    let mut judge = Judge::tolerating(plan, setting.world.tolerance(plan));
-    let mut gaps = Gaps::default();
-    let mut sink = |event: &Event| {
-        writer.write(event);
-        judge.observe(event);
-        gaps.observe(event);
-    };
-    let Setting { rules, habits, .. } = setting;
+    let mut bench = Bench::new(plan, setting.world, writer);
+    let mut sink = |event: &Event| bench.observe(event);
     let cost = match setting.world {
-        World::Fast => fast::run(plan, rules, &mut sink)?,
-        World::Turmoil => turmoil::run(plan, rules, habits, &mut sink)?,
+        World::Fast => fast::run(plan, setting.rules, &mut sink)?,
+        #[cfg(madsim)]
+        World::Madsim => return Err("madsim plays in a runtime of its own".to_owned()),
+        #[cfg(not(madsim))]
+        World::Turmoil => turmoil::run(plan, setting.rules, setting.habits, &mut sink)?,
     };
-    let findings = judge.finish(plan.end());
-    let event_count = writer.count();
-    let trace = writer
-        .finish()
-        .map_err(|error| format!("failed to store the trace: {error}"))?;
-    let verdict = if cost.overflowed {
-        Verdict::Unknown
-    } else {
-        Verdict::of(&findings)
-    };
-    Ok(Outcome {
-        scenario: plan.name.clone(),
-        seed: plan.seed,
-        verdict,
-        findings,
-        trace,
-        event_count,
-        outage: gaps.longest(plan.end()),
-        cost,
-    })
+    bench.outcome(plan, cost)
+}
+
+/// Whoever listens to a run: what becomes of its trace, and who judges it.
+struct Bench<W: Write> {
+    writer: TraceWriter<W>,
+    judge: Judge,
+    gaps: Gaps,
+}
+
+impl<W: Write> Bench<W> {
+    fn new(plan: &Plan, world: World, writer: TraceWriter<W>) -> Self {
+        Self {
+            writer,
+            judge: Judge::tolerating(plan, world.tolerance(plan)),
+            gaps: Gaps::default(),
+        }
+    }
+
+    fn observe(&mut self, event: &Event) {
+        self.writer.write(event);
+        self.judge.observe(event);
+        self.gaps.observe(event);
+    }
+
+    fn outcome(self, plan: &Plan, cost: Cost) -> Result<Outcome, String> {
+        let findings = self.judge.finish(plan.end());
+        let event_count = self.writer.count();
+        let trace = self
+            .writer
+            .finish()
+            .map_err(|error| format!("failed to store the trace: {error}"))?;
+        let verdict = if cost.overflowed {
+            Verdict::Unknown
+        } else {
+            Verdict::of(&findings)
+        };
+        Ok(Outcome {
+            scenario: plan.name.clone(),
+            seed: plan.seed,
+            verdict,
+            findings,
+            trace,
+            event_count,
+            outage: self.gaps.longest(plan.end()),
+            cost,
+        })
+    }
 }

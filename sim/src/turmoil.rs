@@ -10,7 +10,7 @@
 //! The limit: within one grain nothing is ordered but by the order of hosts, and what takes less
 //! than a grain takes one. Bounds of a few milliseconds are wider here by [`TOLERANCE`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,13 +26,11 @@ use turmoil::fs::shim::std::fs;
 use turmoil::net::UdpSocket;
 use turmoil::{Builder, Sim};
 
-use crate::shelled::Stage;
-use crate::shelled::cables::Cables;
+use crate::shelled::ground::Reached;
 use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Socket, Task};
-pub use crate::shelled::ground::{Point, Reached};
 use crate::shelled::hosts::House;
-use crate::shelled::seat::{Cast, Door};
-use crate::stage::{Cost, World};
+use crate::shelled::set::Set;
+use crate::stage::Cost;
 
 /// What one of turmoil's milliseconds is here.
 pub const GRAIN: Duration = Duration::from_micros(250);
@@ -72,23 +70,10 @@ pub fn run(
 /// A world in progress, for tests that do something at a barrier.
 pub struct Theatre {
     sim: Sim<'static>,
-    stage: Stage,
+    set: Set,
     ground: Turmoil,
-    cables: Rc<Cables>,
-    powers: Rc<RefCell<Vec<(usize, bool)>>>,
-    heard: Rc<RefCell<Vec<Event>>>,
-    cuts: Vec<Cut>,
-    seen_net: u64,
     steps: u32,
     end: Instant,
-}
-
-/// A cable, and what turmoil was told of it.
-struct Cut {
-    gateway: usize,
-    segment: usize,
-    out: bool,
-    back: bool,
 }
 
 impl Theatre {
@@ -97,46 +82,12 @@ impl Theatre {
     /// # Errors
     /// As [`run`].
     pub fn new(plan: &Plan, rules: Rules, habits: Habits) -> Result<Self, String> {
-        let heard: Rc<RefCell<Vec<Event>>> = Rc::default();
-        let listener = Rc::clone(&heard);
-        let sink = Box::new(move |event: &Event| listener.borrow_mut().push(event.clone()));
-        let mut world = World::new(plan, rules, sink)?;
-        let (gateways, segments) = (plan.layout.gateways.len(), plan.layout.segments.len());
-        let cables = Rc::new(Cables::new(gateways, segments));
-        let doors: Rc<Vec<Door>> = Rc::new((0..gateways).map(|_| Door::default()).collect());
-        let powers = Rc::default();
-        let cast = Cast::new(Rc::clone(&cables), Rc::clone(&doors), Rc::clone(&powers));
-        world.players = Some(Box::new(cast));
-        let cuts = world.plan.layout.gateways.iter().enumerate();
-        let cuts = cuts.flat_map(|(gateway, it)| {
-            let cut = move |port: &steadfast_scenarios::format::Port| Cut {
-                gateway,
-                segment: port.segment.index(),
-                out: false,
-                back: false,
-            };
-            it.ports.iter().map(cut)
-        });
-        let cuts = cuts.collect();
-        let stage: Stage = Rc::new(RefCell::new(world));
+        let set = Set::new(plan, rules, habits)?;
         let ground = Turmoil::default();
-        let house = House {
-            ground: ground.clone(),
-            stage: Rc::clone(&stage),
-            cables: Rc::clone(&cables),
-            doors,
-            rules,
-            habits,
-        };
         Ok(Self {
-            sim: simulation(plan, &house),
-            stage,
+            sim: simulation(plan, &set.house(ground.clone())),
+            set,
             ground,
-            cables,
-            powers,
-            heard,
-            cuts,
-            seen_net: 0,
             steps: 0,
             end: plan.end(),
         })
@@ -154,13 +105,9 @@ impl Theatre {
     pub fn step(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<bool, String> {
         let now = Instant::ORIGIN.after(GRAIN * self.steps);
         self.ground.now.set(now);
-        self.stage.borrow_mut().advance(now);
-        self.switch_power();
-        self.cut_cables();
-        self.heard
-            .borrow_mut()
-            .drain(..)
-            .for_each(|event| sink(&event));
+        self.set.stage.borrow_mut().advance(now);
+        self.follow();
+        self.set.tell(sink);
         if now >= self.end {
             return Ok(false);
         }
@@ -171,13 +118,7 @@ impl Theatre {
 
     /// Tells the end, and what the run cost.
     pub fn end(self, sink: &mut dyn FnMut(&Event)) -> Cost {
-        let mut cost = self.stage.borrow_mut().end();
-        self.heard
-            .borrow_mut()
-            .drain(..)
-            .for_each(|event| sink(&event));
-        cost.overflowed |= self.cables.dropped() > 0;
-        cost
+        self.set.end(sink)
     }
 
     /// Stops whoever reaches this point next, exactly there, until the guard is dropped.
@@ -188,19 +129,19 @@ impl Theatre {
 
     /// A box loses power, now.
     pub fn power_off(&mut self, gateway: usize) {
-        self.stage.borrow_mut().power_off(gateway);
-        self.switch_power();
-        self.cut_cables();
+        self.set.stage.borrow_mut().power_off(gateway);
+        self.follow();
     }
 
     /// A box gets power: it boots.
     pub fn power_on(&mut self, gateway: usize) {
-        self.stage.borrow_mut().power_on(gateway);
+        self.set.stage.borrow_mut().power_on(gateway);
     }
 
     /// turmoil's hosts follow their boxes: a crash loses tasks, sockets and what was not synced.
-    fn switch_power(&mut self) {
-        for (gateway, on) in self.powers.take() {
+    /// Its pairs follow the cables.
+    fn follow(&mut self) {
+        for (gateway, on) in self.set.power_changes() {
             let name = host_name(Host::Gateway(gateway));
             if on {
                 self.sim.bounce(name);
@@ -208,32 +149,11 @@ impl Theatre {
                 self.sim.crash(name);
             }
         }
-    }
-
-    /// turmoil's pairs follow the stage's cables. This is the one place that cuts them, and so the
-    /// one place at which anything else that runs over a cable is cut with it.
-    fn cut_cables(&mut self) {
-        let stage = self.stage.borrow();
-        if stage.net.version == self.seen_net {
-            return;
-        }
-        self.seen_net = stage.net.version;
-        for cut in &mut self.cuts {
-            let (out, back) = stage.net.cut(cut.segment, cut.gateway);
-            let gateway = host_name(Host::Gateway(cut.gateway));
-            let segment = host_name(Host::Segment(cut.segment));
-            for (was, is, from, to) in [
-                (&mut cut.out, out, &gateway, &segment),
-                (&mut cut.back, back, &segment, &gateway),
-            ] {
-                if *was != is {
-                    *was = is;
-                    if is {
-                        self.sim.partition_oneway(from.as_str(), to.as_str());
-                    } else {
-                        self.sim.repair_oneway(from.as_str(), to.as_str());
-                    }
-                }
+        for (from, to, cut) in self.set.cut_changes() {
+            if cut {
+                self.sim.partition_oneway(host_name(from), host_name(to));
+            } else {
+                self.sim.repair_oneway(host_name(from), host_name(to));
             }
         }
     }
@@ -345,6 +265,10 @@ impl Ground for Turmoil {
             Step::SyncFolder => fs::sync_dir(FOLDER),
             Step::Write { name, bytes } => fs::File::create(path(name))?.write_all(bytes),
         }
+    }
+
+    fn due(&self, _next: Option<Instant>) {
+        // Every grain is stepped.
     }
 
     async fn reached(&self, at: Reached) {

@@ -1,5 +1,7 @@
 //! Stories of the world `turmoil`: what only a whole shell, a disk that forgets and barriers show.
 
+#![cfg(not(madsim))]
+
 use std::fs;
 use std::path::Path;
 
@@ -9,7 +11,8 @@ use steadfast_scenarios::trace::{Event, EventKind, PowerState};
 use steadfast_scenarios::{Finding, Judge, Scenario, Verdict};
 use steadfast_shell::habits::{Habit, Habits};
 use steadfast_sim::campaign::{Setting, World, play};
-use steadfast_sim::turmoil::{Hold, Point, Reached, TOLERANCE, Theatre};
+use steadfast_sim::turmoil::{Hold, TOLERANCE, Theatre};
+use steadfast_sim::{Point, Reached};
 
 /// The gateways of the preset, by number: the lower id serves first.
 const ACTIVE: usize = 0;

@@ -52,7 +52,9 @@ impl<G: Ground> Seated<G> {
     fn on_stage<T>(&self, act: impl FnOnce(&mut World<'static>) -> T) -> T {
         let mut stage = self.stage.borrow_mut();
         stage.now = stage.now.max(self.ground.now());
-        act(&mut stage)
+        let done = act(&mut stage);
+        self.ground.due(stage.next_at());
+        done
     }
 
     async fn sleep(&self, wait: Duration) {

@@ -46,6 +46,9 @@ pub(crate) trait Ground: Clone + 'static {
     fn read_record(&self, gateway: usize) -> [Slot; 2];
     /// Does a step on a gateway's disk. Called on its host.
     fn perform(&self, gateway: usize, step: &Step) -> io::Result<()>;
+    /// Something was done on the stage; the next thing there is due then. A world that goes from
+    /// event to event must not sleep beyond it.
+    fn due(&self, next: Option<Instant>);
     /// A gateway has reached a point; waits there for as long as the scenario wants.
     fn reached(&self, at: Reached) -> impl Future<Output = ()>;
 }
@@ -54,7 +57,7 @@ pub(crate) trait Ground: Clone + 'static {
 pub(crate) trait Socket: 'static {
     /// Sends to a host. What cannot be delivered is lost, as on a wire.
     fn send(&self, to: Host, bytes: &[u8]) -> impl Future<Output = ()>;
-    /// Waits for the next one. Cancel safe.
+    /// Waits for the next one. It need not be safe to cancel: whoever receives does nothing else.
     fn receive(&self) -> impl Future<Output = io::Result<Vec<u8>>>;
 }
 
@@ -67,5 +70,5 @@ pub(crate) enum Host {
     Segment(usize),
 }
 
-/// Longest datagram: a frame and its header.
-pub(crate) const DATAGRAM_MAX: usize = 2_048;
+/// Longest datagram: see `cables`.
+pub(crate) const DATAGRAM_MAX: usize = 64 * 1024;

@@ -12,7 +12,7 @@ use steadfast_shell::habits::Habits;
 use tokio::sync::{mpsc, watch};
 
 use super::Stage;
-use super::cables::{Cables, Packet};
+use super::cables::{Cables, Lane, Packet};
 use super::env::{Disk, Seated};
 use super::ground::{Ground, Host, Socket};
 use super::seat::{Door, Pending};
@@ -37,11 +37,15 @@ impl<G: Ground> House<G> {
     /// # Errors
     /// No socket.
     pub(crate) async fn gateway(self, station: usize) -> io::Result<()> {
-        let socket = self.ground.bind().await?;
-        let card = self.clone().card(station, socket);
+        let socket = Rc::new(self.ground.bind().await?);
+        let heard = self.clone().hears(station, Rc::clone(&socket));
+        self.ground.spawn(Box::pin(heard));
+        let cables = Rc::clone(&self.cables);
         self.ground.spawn(Box::pin(async move {
-            // A card that cannot receive any more is a host that is gone.
-            let _ = card.await;
+            talk(&cables.up[station], &*socket, |packet| {
+                Host::Segment(packet.segment)
+            })
+            .await;
         }));
         loop {
             let pending = self.doors[station].next().await;
@@ -51,25 +55,17 @@ impl<G: Ground> House<G> {
         }
     }
 
-    /// Frames between the wire and the gateway's kernel, both ways.
-    async fn card(self, station: usize, socket: G::Socket) -> io::Result<()> {
-        loop {
-            tokio::select! {
-                biased;
-                bytes = socket.receive() => {
-                    if let Some(packet) = Packet::parse(&bytes?) {
-                        let mut stage = self.stage.borrow_mut();
-                        stage.now = stage.now.max(self.ground.now());
-                        stage.gateway_receives(station, packet.port, &packet.frame);
-                        stage.observe();
-                    }
-                }
-                () = self.cables.up[station].ready() => {}
+    /// What comes in over a gateway's cables goes to its kernel. A card that cannot receive any
+    /// more is a host that is gone.
+    async fn hears(self, station: usize, socket: Rc<G::Socket>) {
+        while let Ok(bytes) = socket.receive().await {
+            let mut stage = self.stage.borrow_mut();
+            stage.now = stage.now.max(self.ground.now());
+            for packet in Packet::all_in(&bytes) {
+                stage.gateway_receives(station, packet.port, &packet.frame);
+                stage.observe();
             }
-            while let Some(packet) = self.cables.up[station].take() {
-                let to = Host::Segment(packet.segment);
-                socket.send(to, &packet.to_bytes()).await;
-            }
+            self.ground.due(stage.next_at());
         }
     }
 
@@ -78,25 +74,24 @@ impl<G: Ground> House<G> {
     /// # Errors
     /// No socket, or one that cannot receive any more.
     pub(crate) async fn segment(self, segment: usize) -> io::Result<()> {
-        let socket = self.ground.bind().await?;
+        let socket = Rc::new(self.ground.bind().await?);
+        let (cables, out) = (Rc::clone(&self.cables), Rc::clone(&socket));
+        self.ground.spawn(Box::pin(async move {
+            talk(&cables.down[segment], &*out, |packet| {
+                Host::Gateway(packet.station)
+            })
+            .await;
+        }));
         loop {
-            tokio::select! {
-                biased;
-                bytes = socket.receive() => {
-                    if let Some(packet) = Packet::parse(&bytes?) {
-                        let now = self.ground.now();
-                        let mut stage = self.stage.borrow_mut();
-                        stage.now = stage.now.max(now);
-                        stage.segment_receives(segment, packet.station, &packet.frame);
-                        stage.advance(now);
-                    }
-                }
-                () = self.cables.down[segment].ready() => {}
+            let bytes = socket.receive().await?;
+            let now = self.ground.now();
+            let mut stage = self.stage.borrow_mut();
+            stage.now = stage.now.max(now);
+            for packet in Packet::all_in(&bytes) {
+                stage.segment_receives(segment, packet.station, &packet.frame);
             }
-            while let Some(packet) = self.cables.down[segment].take() {
-                let to = Host::Gateway(packet.station);
-                socket.send(to, &packet.to_bytes()).await;
-            }
+            stage.advance(now);
+            self.ground.due(stage.next_at());
         }
     }
 
@@ -137,9 +132,20 @@ impl<G: Ground> House<G> {
             let mut stage = self.stage.borrow_mut();
             stage.now = stage.now.max(self.ground.now());
             stage.daemon_ended(station);
+            self.ground.due(stage.next_at());
         }
         // Whatever it had begun ends with it.
         gate.kill();
+    }
+}
+
+/// Sends what leaves a host, in order, for ever.
+async fn talk<S: Socket>(lane: &Lane, socket: &S, to: impl Fn(&Packet) -> Host) {
+    loop {
+        lane.ready().await;
+        while let Some((host, bytes)) = lane.take(&to) {
+            socket.send(host, &bytes).await;
+        }
     }
 }
 

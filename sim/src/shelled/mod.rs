@@ -8,7 +8,7 @@
 //!
 //! What each room does: `ground` is what a world must offer, `cables` carries frames between
 //! hosts, `gate` stops and kills a process, `seat` is how the stage reaches it, `env` is the
-//! world as the shell sees it, `hosts` are the programs that hosts run.
+//! world as the shell sees it, `hosts` are the programs that hosts run, `set` puts it all together.
 
 pub(crate) mod cables;
 pub(crate) mod env;
@@ -16,6 +16,7 @@ pub(crate) mod gate;
 pub(crate) mod ground;
 pub(crate) mod hosts;
 pub(crate) mod seat;
+pub(crate) mod set;
 
 use std::cell::RefCell;
 use std::rc::Rc;

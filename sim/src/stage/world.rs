@@ -198,6 +198,11 @@ impl<'a> World<'a> {
         self.now = to.max(self.now);
     }
 
+    /// When the next thing is due.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.queue.next_at()
+    }
+
     /// The end of a run that was not [`Self::run`].
     pub(crate) fn end(&mut self) -> Cost {
         let end = self.plan.end();

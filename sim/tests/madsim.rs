@@ -1,0 +1,88 @@
+//! The catalogue in the world `madsim`: seed n plays scenario n modulo their number.
+//!
+//! Built with `--cfg madsim` only. Seeds come by the environment, as madsim's users expect:
+//! `MADSIM_TEST_SEED` (the first, 0 unless told otherwise), `MADSIM_TEST_NUM`, `MADSIM_TEST_JOBS`,
+//! `MADSIM_TEST_CHECK_DETERMINISM`. `.ci/run madsim` shows the command.
+
+#![cfg(madsim)]
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use madsim::Config;
+use madsim::runtime::{Builder, Handle, Runtime};
+use steadfast_scenarios::{Scenario, Verdict};
+use steadfast_sim::campaign::{Outcome, Setting, play_in_madsim};
+
+/// How madsim's seeds are told.
+const SEED: &str = "MADSIM_TEST_SEED";
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/catalogue");
+    let entries = fs::read_dir(folder).expect("the catalogue");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|it| it == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn scenario(seed: u64) -> Scenario {
+    let files = files();
+    let place = usize::try_from(seed).expect("a small seed") % files.len();
+    let path = &files[place];
+    let text = fs::read_to_string(path).expect("a scenario");
+    Scenario::parse(&path.display().to_string(), &text).expect("a valid scenario")
+}
+
+async fn play(setting: Setting) -> Outcome {
+    let seed = Handle::current().seed();
+    let outcome = play_in_madsim(&scenario(seed), seed, setting).await;
+    outcome.expect("a playable scenario")
+}
+
+fn builder() -> Builder {
+    let told = env::var_os(SEED).is_some();
+    let mut builder = Builder::from_env();
+    if !told {
+        builder.seed = 0;
+    }
+    builder
+}
+
+/// The same seed twice draws the same numbers at the same times: madsim's own check.
+#[test]
+fn madsim_run_is_a_function_of_its_seed() {
+    for seed in [3, 100] {
+        Runtime::check_determinism(seed, Config::default(), || async {
+            play(Setting::default()).await.trace
+        });
+    }
+}
+
+/// Every seed of the environment passes; the one that does not is named, with its scenario.
+#[test]
+fn madsim_catalogue_holds() {
+    builder().run(|| async {
+        let outcome = play(Setting::default()).await;
+        let (name, seed) = (&outcome.scenario, outcome.seed);
+        println!(
+            "{name} seed {seed}: {:?} {}",
+            outcome.verdict, outcome.trace
+        );
+        let complaints: Vec<_> = outcome
+            .findings
+            .iter()
+            .filter(|finding| finding.verdict != Verdict::Pass)
+            .map(|it| (&it.oracle, &it.scope, &it.first_violation, &it.evidence))
+            .collect();
+        assert_eq!(
+            outcome.verdict,
+            Verdict::Pass,
+            "{name}: {SEED}={seed}: {complaints:?} {:?}",
+            outcome.cost
+        );
+    });
+}
