@@ -449,7 +449,7 @@ mod tests {
             "skipped: not run: needs a real kernel\n",
             "as theory says  fails    fails at seed 0: outage\n",
             "lab: not run: not wanted (--no-lab)\n",
-            "4 runs: 2 passed, 2 failed, 0 unknown; 1 of 1 impossible as theory says; 2 not run\n",
+            "8 runs: 4 passed, 4 failed, 0 unknown; 1 of 1 impossible as theory says; 3 not run\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -458,19 +458,19 @@ mod tests {
             "{text}"
         );
         let xml = fs::read_to_string(folder.join("junit.xml")).unwrap();
-        let counts = "tests=\"7\" failures=\"2\" errors=\"0\" skipped=\"2\"";
+        let counts = "tests=\"12\" failures=\"4\" errors=\"0\" skipped=\"3\"";
         assert!(
             xml.contains(&format!("<testsuites name=\"steadfast\" {counts}>")),
             "{xml}"
         );
-        for seed in 0..2 {
-            let trace = folder.join(format!("failures/fails-{seed}/trace.jsonl"));
+        for run in ["0", "1", "0-turmoil", "1-turmoil"] {
+            let trace = folder.join(format!("failures/fails-{run}/trace.jsonl"));
             let mut streams = Streams {
                 out: &mut Vec::new(),
                 err: &mut err,
             };
             let again = replay::run(&replay::Args::of(trace), &mut streams).unwrap();
-            assert_eq!(again, Ending::Pass, "as recorded");
+            assert_eq!(again, Ending::Pass, "{run}: as recorded");
         }
         fs::remove_dir_all(folder).unwrap();
     }
