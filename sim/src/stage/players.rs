@@ -27,7 +27,7 @@ pub(crate) struct Start {
     pub seed: [u8; 32],
     /// The kernel's boot.
     pub kernel_boot: [u8; 16],
-    /// How long the box has run, in nanoseconds.
+    /// How long the box has run.
     pub uptime: core::time::Duration,
     /// What the disk held when the box was delivered.
     pub delivered: Record,
