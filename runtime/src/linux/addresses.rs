@@ -147,13 +147,16 @@ impl Addresses {
         Ok(present)
     }
 
-    /// Every address of ours that is there, wherever it is.
+    /// Every address of ours that is there, wherever it is, each once. What comes or goes in the
+    /// same instant may be missing (the kernel notices a change a little after it made it), and
+    /// among changes that do not end an address may be missed: who observes does so again.
     ///
     /// # Errors
     /// The kernel did not answer.
     pub fn observe(&mut self) -> io::Result<Vec<VirtualAddress>> {
         let mut facts = self.facts()?;
-        facts.retain(|fact| self.is_ours(fact));
+        let mut seen = BTreeSet::new();
+        facts.retain(|fact| self.is_ours(fact) && seen.insert(place(fact)));
         Ok(facts.iter().map(place).collect())
     }
 
@@ -203,7 +206,7 @@ impl Addresses {
     fn facts(&mut self) -> io::Result<Vec<AddressFact>> {
         let answers = self
             .netlink
-            .dump(|batch| drop(batch.message("list addresses", RTM_GETADDR, 0, &[0; 8])))?;
+            .dump_loosely(|batch| drop(batch.message("list addresses", RTM_GETADDR, 0, &[0; 8])))?;
         Ok(answers.iter().filter_map(rtnetlink::address).collect())
     }
 

@@ -16,7 +16,8 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{self, Timeout};
@@ -50,8 +51,14 @@ const RECEIVE_BUFFER_LEN: usize = 4 * 1024 * 1024;
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Most datagrams read for one exchange; beyond it the exchange fails.
 const DATAGRAMS_MAX: usize = 65_536;
-/// How often a dump that a change ran into is taken again before it fails.
-const DUMP_TRIES_MAX: usize = 8;
+/// How long a dump that changes run into is taken again before it fails. A thousand IPv6 addresses
+/// that were just added are changed once more each, by a worker of the kernel, for some 10 ms.
+const DUMP_TRIES_FOR: Duration = Duration::from_millis(100);
+/// The same for a list whose reader repairs what it missed, and would rather go on.
+const LOOSE_TRIES_MAX: usize = 8;
+/// Dumps taken at once; before each further one the changes get time, and maybe this very CPU.
+const DUMP_TRIES_AT_ONCE: usize = 3;
+const DUMP_PAUSE: Duration = Duration::from_millis(1);
 const HEADER_LEN: usize = 16;
 const KIND_ERROR: u16 = 2;
 const KIND_DONE: u16 = 3;
@@ -88,6 +95,13 @@ pub struct Refused {
     pub error: io::Error,
     /// The kernel's own words, where it has any.
     pub text: Option<String>,
+}
+
+/// What one dump listed.
+struct Dump {
+    answers: Vec<Answer>,
+    /// No change ran into it.
+    is_whole: bool,
 }
 
 /// A message of the kernel.
@@ -170,18 +184,48 @@ impl Netlink {
     /// Asks for everything of a kind; `write` writes the one question, which becomes a dump.
     ///
     /// # Errors
-    /// What the kernel says; `EINTR` if changes ran into it [`DUMP_TRIES_MAX`] times.
+    /// What the kernel says; `EINTR` if changes ran into it again and again for 100 ms.
     pub fn dump(&mut self, write: impl Fn(&mut Batch)) -> io::Result<Vec<Answer>> {
-        for _ in 0..DUMP_TRIES_MAX {
-            let mut question = Batch::new();
-            write(&mut question);
-            let (mut bytes, starts) = question.finish_dump();
-            let first = self.send(&mut bytes, &starts)?;
-            if let Some(answers) = self.read_dump(first)? {
-                return Ok(answers);
+        let start = Instant::now();
+        for tried in 1.. {
+            let tried_enough = start.elapsed() > DUMP_TRIES_FOR;
+            let dump = self.dump_once(&write)?;
+            if dump.is_whole {
+                return Ok(dump.answers);
             }
+            if tried_enough {
+                break;
+            }
+            pause_after(tried);
         }
         Err(io::Error::from(rustix::io::Errno::INTR))
+    }
+
+    /// Like [`Netlink::dump`], for lists whose reader repairs what it missed: if changes ran into
+    /// [`LOOSE_TRIES_MAX`] dumps, it is what any of them listed, and may lack what every one of
+    /// them missed. Entries may come twice.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn dump_loosely(&mut self, write: impl Fn(&mut Batch)) -> io::Result<Vec<Answer>> {
+        let mut listed = Vec::new();
+        for tried in 1..=LOOSE_TRIES_MAX {
+            let dump = self.dump_once(&write)?;
+            if dump.is_whole {
+                return Ok(dump.answers);
+            }
+            listed.extend(dump.answers);
+            pause_after(tried);
+        }
+        Ok(listed)
+    }
+
+    fn dump_once(&mut self, write: impl Fn(&mut Batch)) -> io::Result<Dump> {
+        let mut question = Batch::new();
+        write(&mut question);
+        let (mut bytes, starts) = question.finish_dump();
+        let first = self.send(&mut bytes, &starts)?;
+        self.read_dump(first)
     }
 
     /// Writes sequence numbers and sends; returns the first number.
@@ -239,27 +283,33 @@ impl Netlink {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Reads a dump to its end; none if a change ran into it.
-    fn read_dump(&mut self, wanted: u32) -> io::Result<Option<Vec<Answer>>> {
-        let (mut answers, mut is_whole) = (Vec::new(), true);
+    /// Reads a dump to its end.
+    fn read_dump(&mut self, wanted: u32) -> io::Result<Dump> {
+        let mut dump = Dump {
+            answers: Vec::new(),
+            is_whole: true,
+        };
         for _ in 0..DATAGRAMS_MAX {
             let mut over = None;
             self.receive(|kind, flags, sequence, body| {
                 if sequence != wanted {
                     return;
                 }
-                is_whole &= flags & DUMP_INTERRUPTED == 0;
+                dump.is_whole &= flags & DUMP_INTERRUPTED == 0;
                 match kind {
                     KIND_DONE | KIND_ERROR => over = Some(code_of(body)),
-                    _ => answers.push(Answer {
+                    _ => dump.answers.push(Answer {
                         kind,
                         body: body.to_vec(),
                     }),
                 }
             })?;
             match over {
-                Some(0) => return Ok(is_whole.then_some(answers)),
-                Some(errno) if errno == rustix::io::Errno::INTR.raw_os_error() => return Ok(None),
+                Some(0) => return Ok(dump),
+                Some(errno) if errno == rustix::io::Errno::INTR.raw_os_error() => {
+                    dump.is_whole = false;
+                    return Ok(dump);
+                }
                 Some(errno) => return Err(io::Error::from_raw_os_error(errno)),
                 None => {}
             }
@@ -315,6 +365,13 @@ fn messages(mut bytes: &[u8], each: &mut impl FnMut(u16, u16, u32, &[u8])) {
         let sequence = u32_of(&header[8..12]).unwrap_or(0);
         each(kind.unwrap_or(0), flags.unwrap_or(0), sequence, body);
         bytes = bytes.get(message::aligned(len)..).unwrap_or(&[]);
+    }
+}
+
+/// Gives a change that a dump ran into time to end.
+fn pause_after(tried: usize) {
+    if tried >= DUMP_TRIES_AT_ONCE {
+        thread::sleep(DUMP_PAUSE);
     }
 }
 
