@@ -14,7 +14,6 @@ pub mod machine;
 pub mod namespace;
 mod netlink;
 mod nft;
-pub mod pcap;
 pub mod play;
 pub mod race;
 mod sys;

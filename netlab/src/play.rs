@@ -19,6 +19,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 use steadfast_scenarios::format::{Capability, Plan, Span};
+use steadfast_scenarios::trace::capture::Recording;
 use steadfast_scenarios::trace::{Event, EventKind, TraceHash, TraceWriter};
 use steadfast_scenarios::{Finding, Gaps, Judge, Scenario, Verdict};
 
@@ -29,7 +30,6 @@ use crate::eyes::{Sight, Wanted};
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
 use crate::machine::Setup;
-use crate::pcap::Recording;
 use crate::visit::{self, Company, Gates, visit};
 use crate::world;
 

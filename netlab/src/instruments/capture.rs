@@ -20,6 +20,7 @@ use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::format::{Destination, Layout, Plan, Segment};
 use steadfast_scenarios::trace::EventKind;
+use steadfast_scenarios::trace::capture::{Direction, PortIndex, Recording};
 use steadfast_scenarios::{HostId, SegmentId, StreamId};
 
 use super::clock::Reading;
@@ -29,7 +30,6 @@ use super::recorder::{Desk, Instrument};
 use super::sight::sight;
 use super::sys::{BATCH, Batch, Caught, PacketSocket};
 use super::{filter, gateway_of};
-use crate::pcap::{Direction, PortIndex, Recording};
 
 /// How often taps are read: what waits for a frame waits no longer.
 const TURN: Duration = Duration::from_millis(1);

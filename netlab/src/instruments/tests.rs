@@ -15,7 +15,7 @@ use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Holder, SourceKind
 use steadfast_scenarios::{HostId, Picture, SegmentId, StreamId};
 
 use super::*;
-use crate::pcap::Recording;
+use steadfast_scenarios::trace::capture::Recording;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);

@@ -5,6 +5,7 @@
 //! it. Events are what an observer on the wire saw, or facts of the world (power, carrier); what a
 //! node says of itself is marked as such ([`EventKind::Status`]) and only two oracles read it.
 
+pub mod capture;
 mod event;
 mod names;
 mod reader;
