@@ -163,3 +163,13 @@ function steadfast.dissector(buffer, pinfo, root)
 end
 
 DissectorTable.get("ethertype"):add(0x88b5, steadfast)
+
+-- Notes between the frames: packets without bytes, link type USER0, whose comment is the text.
+local note = Proto("steadfast_note", "Steadfast note")
+local comment = Field.new("frame.comment")
+function note.dissector(buffer, pinfo, root)
+  pinfo.cols.protocol = "NOTE"
+  local text = comment()
+  if text then pinfo.cols.info = tostring(text) end
+end
+DissectorTable.get("wtap_encap"):add(wtap.USER0, note)

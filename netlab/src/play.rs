@@ -202,12 +202,16 @@ fn run(
     let mut writer = writer(request)?;
     let mut sink = |event: &Event| {
         stall_count += usize::from(matches!(event.kind, EventKind::Blind { .. }));
-        note(recording.as_ref(), event);
+        note(recording.as_ref(), |it| it.tell(event));
         writer.write(event);
         gaps.observe(event);
     };
     world::run(plan, lab, agent, &mut sight, &mut judge, &mut sink)?;
     let findings = judge.finish(plan.end());
+    note(recording.as_ref(), |it| {
+        it.judged(plan.end(), &findings)?;
+        it.flush()
+    });
     let event_count = writer.count();
     let trace = writer.finish().doing(|| "store the trace".to_owned())?;
     if let Some(folder) = &request.evidence {
@@ -259,21 +263,15 @@ fn recording(request: &Request, clock: RunClock) -> Result<Option<SharedRecordin
     Ok(Some(Arc::new(Mutex::new(recording))))
 }
 
-/// Writes what happened between the recorded frames.
-fn note(recording: Option<&SharedRecording>, event: &Event) {
-    let text = match &event.kind {
-        EventKind::Step {
-            name, verb, target, ..
-        } => format!("step {name}: {verb} {target}"),
-        EventKind::Status {
-            gateway, role, why, ..
-        } => format!("node {gateway}: {role:?}: {why}"),
-        _ => return,
-    };
+/// Writes between the recorded frames what happened, or came out.
+fn note(
+    recording: Option<&SharedRecording>,
+    write: impl FnOnce(&mut Recording<Box<dyn io::Write + Send>>) -> io::Result<()>,
+) {
     if let Some(recording) = recording {
         let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk shows when the recording is finished.
-        let _ = recording.note(event.at, &text);
+        let _ = write(&mut recording);
     }
 }
 

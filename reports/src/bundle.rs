@@ -4,10 +4,10 @@
 //!  steadfast-report/
 //!    summary.json   junit.xml
 //!    failures/SCENARIO-SEED/trace.jsonl    for each failing run, with
-//!                           scenario.toml  the file it was made from
+//!                           scenario.toml  the file it was made from, and
+//!                           run.pcapng     every frame at its gateways
 //!    failures/SCENARIO-lab/  the same of a run in the lab that did not pass (SCENARIO-lab-alone
 //!                            where it was late beside others and played again), with
-//!                           run.pcapng     every frame, and
 //!                           NAME.log       what each daemon said
 //! ```
 //! An older report in the same place is replaced: its failures are removed, but only from a folder
@@ -36,6 +36,8 @@ const JUNIT: &str = "junit.xml";
 const FAILURES: &str = "failures";
 /// A failing run's trace.
 const TRACE: &str = "trace.jsonl";
+/// Every frame at its gateways.
+const CAPTURE: &str = "run.pcapng";
 /// The file it was made from.
 pub(crate) const SCENARIO: &str = "scenario.toml";
 
@@ -99,7 +101,8 @@ impl Bundle {
         fs::create_dir_all(&folder).map_err(Problem::writing(&folder))?;
         let file = folder.join(SCENARIO);
         fs::write(&file, scenario.to_toml()).map_err(Problem::writing(&file))?;
-        Run::play_storing(scenario, seed, world, &folder.join(TRACE)).map(Some)
+        let capture = folder.join(CAPTURE);
+        Run::play_storing(scenario, seed, world, &folder.join(TRACE), Some(&capture)).map(Some)
     }
 
     /// A folder for the evidence of a run in the lab, which cannot be played again alike.

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 use std::{panic, process};
@@ -69,20 +69,29 @@ impl Run {
         Self::of(scenario, seed, played)
     }
 
-    /// The same, and stores the trace in this file.
+    /// The same, and stores the trace in this file, and every frame at the gateways in that one.
     pub(crate) fn play_storing(
         scenario: &Scenario,
         seed: u64,
         world: campaign::World,
         path: &Path,
+        capture: Option<&Path>,
     ) -> Result<Self, Problem> {
         let file = File::create(path).map_err(Problem::writing(path))?;
+        let create = |path: &Path| File::create(path).map_err(Problem::writing(path));
+        let capture = capture.map(create).transpose()?;
         let mut failed = None;
         let store = Store {
             file,
             failed: &mut failed,
         };
-        let play = || campaign::play_storing(scenario, seed, world.into(), store);
+        let play = || match capture {
+            None => campaign::play_storing(scenario, seed, world.into(), store),
+            Some(frames) => {
+                let frames = Box::new(BufWriter::new(frames));
+                campaign::play_recording(scenario, seed, world.into(), store, frames)
+            }
+        };
         let played = marked(scenario, seed, world, play);
         match failed {
             Some(reason) => Err(Problem::Write {
@@ -355,7 +364,7 @@ mod tests {
         let scenario = crate::catalogue::open(crate::catalogue::CATALOGUE[0].name).unwrap();
         let full = Path::new("/dev/full");
         assert!(matches!(
-            Run::play_storing(&scenario, 0, campaign::World::Fast, full),
+            Run::play_storing(&scenario, 0, campaign::World::Fast, full, None),
             Err(Problem::Write { .. })
         ));
     }

@@ -1,7 +1,7 @@
 //! One run, judged: what every campaign, test and report is made of.
 
 use core::time::Duration;
-use std::io::Write;
+use std::io::{self, Write};
 
 use steadfast_core::Rules;
 use steadfast_scenarios::format::{Plan, Scenario};
@@ -10,7 +10,7 @@ use steadfast_scenarios::{Finding, Gaps, Judge, Verdict};
 use steadfast_shell::habits::Habits;
 
 use crate::fast;
-use crate::stage::Cost;
+use crate::stage::{Cost, Tap};
 #[cfg(not(madsim))]
 use crate::turmoil;
 
@@ -126,7 +126,7 @@ impl Outcome {
 /// A scenario that cannot be drawn or configured, in words.
 pub fn play(scenario: &Scenario, seed: u64, setting: Setting) -> Result<Outcome, String> {
     let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
-    play_plan(&plan, setting, TraceWriter::hash_only())
+    play_plan(&plan, setting, TraceWriter::hash_only(), None)
 }
 
 /// The same, and stores the trace.
@@ -140,11 +140,35 @@ pub fn play_storing<W: Write>(
     store: W,
 ) -> Result<Outcome, String> {
     let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
-    play_plan(&plan, setting, TraceWriter::storing(store))
+    play_plan(&plan, setting, TraceWriter::storing(store), None)
+}
+
+/// The same, and records every frame at the gateways (pcapng).
+///
+/// # Errors
+/// As [`play`]; and what either store says.
+pub fn play_recording<W: Write>(
+    scenario: &Scenario,
+    seed: u64,
+    setting: Setting,
+    store: W,
+    capture: Box<dyn Write>,
+) -> Result<Outcome, String> {
+    let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
+    let tap = tap(&plan, capture)?;
+    play_plan(&plan, setting, TraceWriter::storing(store), Some(&tap))
+}
+
+fn tap(plan: &Plan, capture: Box<dyn Write>) -> Result<Tap, String> {
+    Tap::new(plan, capture).map_err(|why| unrecorded(&why))
+}
+
+fn unrecorded(why: &io::Error) -> String {
+    format!("failed to store the capture: {why}")
 }
 
 /// The same in the world `madsim`, in the runtime that this is called in; `setting.world` does not
-/// matter.
+/// matter. Frames are recorded if there is a place for them.
 ///
 /// # Errors
 /// As [`play`].
@@ -153,30 +177,33 @@ pub async fn play_in_madsim(
     scenario: &Scenario,
     seed: u64,
     setting: Setting,
+    capture: Option<Box<dyn Write>>,
 ) -> Result<Outcome, String> {
     let plan = scenario.resolve(seed).map_err(|error| error.to_string())?;
+    let tap = capture.map(|to| tap(&plan, to)).transpose()?;
     let mut bench = Bench::new(&plan, World::Madsim, TraceWriter::hash_only());
     let Setting { rules, habits, .. } = setting;
     let mut sink = |event: &Event| bench.observe(event);
-    let cost = crate::madsim::run(&plan, rules, habits, &mut sink).await?;
-    bench.outcome(&plan, cost)
+    let cost = crate::madsim::run(&plan, rules, habits, tap.as_ref(), &mut sink).await?;
+    bench.outcome(&plan, cost, tap.as_ref())
 }
 
 fn play_plan<W: Write>(
     plan: &Plan,
     setting: Setting,
     writer: TraceWriter<W>,
+    tap: Option<&Tap>,
 ) -> Result<Outcome, String> {
     let mut bench = Bench::new(plan, setting.world, writer);
     let mut sink = |event: &Event| bench.observe(event);
     let cost = match setting.world {
-        World::Fast => fast::run(plan, setting.rules, &mut sink)?,
+        World::Fast => fast::run(plan, setting.rules, tap, &mut sink)?,
         #[cfg(madsim)]
         World::Madsim => return Err("madsim plays in a runtime of its own".to_owned()),
         #[cfg(not(madsim))]
-        World::Turmoil => turmoil::run(plan, setting.rules, setting.habits, &mut sink)?,
+        World::Turmoil => turmoil::run(plan, setting.rules, setting.habits, tap, &mut sink)?,
     };
-    bench.outcome(plan, cost)
+    bench.outcome(plan, cost, tap)
 }
 
 /// Whoever listens to a run: what becomes of its trace, and who judges it.
@@ -201,8 +228,12 @@ impl<W: Write> Bench<W> {
         self.gaps.observe(event);
     }
 
-    fn outcome(self, plan: &Plan, cost: Cost) -> Result<Outcome, String> {
+    fn outcome(self, plan: &Plan, cost: Cost, tap: Option<&Tap>) -> Result<Outcome, String> {
         let findings = self.judge.finish(plan.end());
+        if let Some(tap) = tap {
+            tap.finish(plan.end(), &findings)
+                .map_err(|why| unrecorded(&why))?;
+        }
         let event_count = self.writer.count();
         let trace = self
             .writer

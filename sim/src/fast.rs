@@ -8,12 +8,19 @@ use steadfast_core::Rules;
 use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::Event;
 
-use crate::stage::{Cost, World};
+use crate::stage::{Cost, Tap, World};
 
-/// Plays a plan to its end.
+/// Plays a plan to its end; frames go to the tap, if there is one.
 ///
 /// # Errors
 /// A scenario whose configuration the product refuses, in its words.
-pub fn run(plan: &Plan, rules: Rules, sink: &mut dyn FnMut(&Event)) -> Result<Cost, String> {
-    Ok(World::new(plan, rules, Box::new(sink))?.run())
+pub fn run(
+    plan: &Plan,
+    rules: Rules,
+    tap: Option<&Tap>,
+    sink: &mut dyn FnMut(&Event),
+) -> Result<Cost, String> {
+    let mut world = World::new(plan, rules, Box::new(sink))?;
+    world.tap = tap.cloned();
+    Ok(world.run())
 }

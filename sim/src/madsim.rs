@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Reached, Socket, Task};
 use crate::shelled::hosts::House;
 use crate::shelled::set::Set;
-use crate::stage::Cost;
+use crate::stage::{Cost, Tap};
 
 /// What one of madsim's milliseconds is here.
 pub const GRAIN: Duration = Duration::from_micros(10);
@@ -51,7 +51,8 @@ const PORT: u16 = 700;
 /// Longest sleep of the world's own task.
 const NAP_MAX: Duration = Duration::from_secs(1);
 
-/// Plays a plan to its end, in the madsim runtime that this is called in.
+/// Plays a plan to its end, in the madsim runtime that this is called in; frames go to the tap, if
+/// there is one.
 ///
 /// # Errors
 /// A scenario whose configuration the product refuses, in its words.
@@ -59,6 +60,7 @@ pub async fn run(
     plan: &Plan,
     rules: Rules,
     habits: Habits,
+    tap: Option<&Tap>,
     sink: &mut dyn FnMut(&Event),
 ) -> Result<Cost, String> {
     NetSim::current().update_config(|config| {
@@ -66,6 +68,7 @@ pub async fn run(
         config.send_latency = LATENCY_MIN..LATENCY_MAX;
     });
     let mut set = Set::new(plan, rules, habits)?;
+    set.record(tap);
     let ground = Madsim::new();
     let nodes = Nodes::new(plan, &set.house(ground.clone()));
     loop {

@@ -30,7 +30,7 @@ use crate::shelled::ground::Reached;
 use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Socket, Task};
 use crate::shelled::hosts::House;
 use crate::shelled::set::Set;
-use crate::stage::Cost;
+use crate::stage::{Cost, Tap, WALL_ORIGIN};
 
 /// What one of turmoil's milliseconds is here.
 pub const GRAIN: Duration = Duration::from_micros(250);
@@ -47,12 +47,10 @@ const PORT: u16 = 700;
 const SOCKET_MAX: usize = 8_192;
 /// Where a gateway keeps its record.
 const FOLDER: &str = "/state";
-/// Wall time at the start, so that no run differs from another by its date.
-const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 /// Longest sleep that is asked of turmoil at once, in its steps.
 const SLEEP_MAX: u64 = 1_000_000;
 
-/// Plays a plan to its end.
+/// Plays a plan to its end; frames go to the tap, if there is one.
 ///
 /// # Errors
 /// A scenario whose configuration the product refuses, in its words; or turmoil's own refusal.
@@ -60,9 +58,11 @@ pub fn run(
     plan: &Plan,
     rules: Rules,
     habits: Habits,
+    tap: Option<&Tap>,
     sink: &mut dyn FnMut(&Event),
 ) -> Result<Cost, String> {
     let mut theatre = Theatre::new(plan, rules, habits)?;
+    theatre.set.record(tap);
     while theatre.step(sink)? {}
     Ok(theatre.end(sink))
 }
@@ -188,7 +188,7 @@ impl Hold {
 fn simulation(plan: &Plan, house: &House<Turmoil>) -> Sim<'static> {
     let mut builder = Builder::new();
     builder
-        .epoch(UNIX_EPOCH + EPOCH)
+        .epoch(UNIX_EPOCH + WALL_ORIGIN)
         .min_message_latency(Duration::ZERO)
         .max_message_latency(Duration::ZERO)
         .rng_seed(plan.seed)

@@ -2,12 +2,14 @@
 //!
 //! Built with `--cfg madsim` only. Seeds come by the environment, as madsim's users expect:
 //! `MADSIM_TEST_SEED` (the first, 0 unless told otherwise), `MADSIM_TEST_NUM`, `MADSIM_TEST_JOBS`,
-//! `MADSIM_TEST_CHECK_DETERMINISM`. `.ci/run madsim` shows the command.
+//! `MADSIM_TEST_CHECK_DETERMINISM`. `.ci/run madsim` shows the command. With `STEADFAST_CAPTURES=DIR`
+//! each run's frames are stored there.
 
 #![cfg(madsim)]
 
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use madsim::Config;
@@ -17,6 +19,8 @@ use steadfast_sim::campaign::{Outcome, Setting, play_in_madsim};
 
 /// How madsim's seeds are told.
 const SEED: &str = "MADSIM_TEST_SEED";
+/// A folder for captures, one for each seed, if they are wanted.
+const CAPTURES: &str = "STEADFAST_CAPTURES";
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/catalogue");
@@ -39,7 +43,12 @@ fn scenario(seed: u64) -> Scenario {
 
 async fn play(setting: Setting) -> Outcome {
     let seed = Handle::current().seed();
-    let outcome = play_in_madsim(&scenario(seed), seed, setting).await;
+    let scenario = scenario(seed);
+    let capture = env::var_os(CAPTURES).map(|folder| -> Box<dyn Write> {
+        let name = format!("{}-{seed}.pcapng", scenario.plan().name);
+        Box::new(fs::File::create(Path::new(&folder).join(name)).expect("a place for captures"))
+    });
+    let outcome = play_in_madsim(&scenario, seed, setting, capture).await;
     outcome.expect("a playable scenario")
 }
 

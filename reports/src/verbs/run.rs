@@ -1,7 +1,8 @@
 //! `steadfast run`: plays scenarios with given seeds and says what came out.
 //!
 //! With `--traces DIR` it leaves `DIR/SCENARIO-SEED.trace.jsonl` for every run, `DIR/SCENARIO.toml`
-//! for every scenario, and `DIR/summary.json`. The same runs leave the same bytes in every process.
+//! for every scenario, and `DIR/summary.json`; with `--captures` also `DIR/SCENARIO-SEED.pcapng`,
+//! every frame at the gateways. The same runs leave the same bytes in every process.
 //! Limit: [`RUNS_MAX`].
 
 use std::fs;
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     /// Store traces and a summary here
     #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
+    /// Store every frame at the gateways too, for packet tools; in the lab always
+    #[arg(long, requires = "traces")]
+    captures: bool,
     /// Print the summary as JSON instead of text
     #[arg(long)]
     json: bool,
@@ -95,14 +99,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         let scenario = usize::try_from(number / each)
             .ok()
             .and_then(|at| scenarios.get(at));
-        scenario.map(|it| {
-            play(
-                it,
-                seeds.start + number % each,
-                world,
-                args.traces.as_deref(),
-            )
-        })
+        scenario.map(|it| play(it, seeds.start + number % each, world, args))
     };
     let take = |run: Option<Result<Run, Problem>>| match run.transpose()? {
         Some(run) => report.take(&run, streams),
@@ -116,13 +113,16 @@ fn play(
     scenario: &Scenario,
     seed: u64,
     world: campaign::World,
-    traces: Option<&Path>,
+    args: &Args,
 ) -> Result<Run, Problem> {
-    match traces {
+    match &args.traces {
         None => Ok(Run::play(scenario, seed, world)),
         Some(folder) => {
-            let name = format!("{}-{seed}.trace.jsonl", scenario.plan().name);
-            Run::play_storing(scenario, seed, world, &folder.join(name))
+            let name = format!("{}-{seed}", scenario.plan().name);
+            let trace = folder.join(format!("{name}.trace.jsonl"));
+            let capture = folder.join(format!("{name}.pcapng"));
+            let capture = args.captures.then_some(&*capture);
+            Run::play_storing(scenario, seed, world, &trace, capture)
         }
     }
 }

@@ -23,6 +23,9 @@ use pcap_file::pcapng::blocks::interface_description::{
 use pcap_file::{DataLink, PcapError};
 use steadfast_core::Instant;
 
+use super::{Event, EventKind};
+use crate::oracle::{Finding, Verdict};
+
 /// What the interface of notes is called.
 pub const NOTES: &str = "notes";
 /// Frames and notes of one recording; further ones are counted and not written (some gigabytes).
@@ -67,7 +70,7 @@ impl<W: Write> Recording<W> {
             written: 0,
             left_out: 0,
         };
-        recording.add_port(NOTES)?;
+        recording.add(NOTES, DataLink::USER0)?;
         Ok(recording)
     }
 
@@ -76,7 +79,11 @@ impl<W: Write> Recording<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn add_port(&mut self, name: &str) -> io::Result<PortIndex> {
-        let mut port = InterfaceDescriptionBlock::new(DataLink::ETHERNET, SNAP);
+        self.add(name, DataLink::ETHERNET)
+    }
+
+    fn add(&mut self, name: &str, kind: DataLink) -> io::Result<PortIndex> {
+        let mut port = InterfaceDescriptionBlock::new(kind, SNAP);
         let name = InterfaceDescriptionOption::IfName(Cow::Owned(name.to_owned()));
         port.options = vec![name, InterfaceDescriptionOption::IfTsResol(RESOLUTION)];
         self.writer.write_pcapng_block(port).map_err(plain)?;
@@ -112,6 +119,57 @@ impl<W: Write> Recording<W> {
     pub fn note(&mut self, at: Instant, text: &str) -> io::Result<()> {
         let options = vec![EnhancedPacketOption::Comment(Cow::Borrowed(text))];
         self.packet(PortIndex(0), at, &[], 0, options)
+    }
+
+    /// Adds a note of an event, if it is one that readers of frames look for: a step, what a node
+    /// says of itself.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn tell(&mut self, event: &Event) -> io::Result<()> {
+        match &event.kind {
+            EventKind::Step {
+                name, verb, target, ..
+            } => self.note(event.at, &format!("step {name}: {verb} {target}")),
+            EventKind::Status {
+                gateway, role, why, ..
+            } => self.note(event.at, &format!("node {gateway}: {role:?}: {why}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds what oracles found that is not well: where it began, or at the end if it is not known;
+    /// and the verdict over all.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn judged(&mut self, end: Instant, findings: &[Finding]) -> io::Result<()> {
+        for finding in findings {
+            if finding.verdict != Verdict::Pass {
+                let (at, text) = match &finding.first_violation {
+                    Some(first) => (first.from, &first.text),
+                    None => (end, &finding.evidence),
+                };
+                let Finding { oracle, scope, .. } = finding;
+                let verdict = finding.verdict;
+                self.note(
+                    at,
+                    &format!("verdict {verdict:?}: {oracle} {scope}: {text}"),
+                )?;
+            }
+        }
+        self.note(
+            end,
+            &format!("verdict over all: {:?}", Verdict::of(findings)),
+        )
+    }
+
+    /// Writes out what waits.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.get_mut().flush()
     }
 
     /// Packets that did not fit any more.

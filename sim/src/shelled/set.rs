@@ -17,7 +17,7 @@ use super::cables::Cables;
 use super::ground::{Ground, Host};
 use super::hosts::House;
 use super::seat::{Cast, Door};
-use crate::stage::{Cost, World};
+use crate::stage::{Cost, Tap, World};
 
 /// The stage, its cast, and what they want done.
 pub(crate) struct Set {
@@ -83,6 +83,11 @@ impl Set {
             rules,
             habits,
         })
+    }
+
+    /// Frames go to this tap, if there is one.
+    pub(crate) fn record(&self, tap: Option<&Tap>) {
+        self.stage.borrow_mut().tap = tap.cloned();
     }
 
     /// What every host of this world knows.

@@ -7,6 +7,7 @@ use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
 use steadfast_core::{Instant, PortId, Rule};
 use steadfast_scenarios::trace::SourceKind;
+use steadfast_scenarios::trace::capture::Direction;
 
 use super::gateway::{DRAIN_MAX, Order};
 use super::world::{Happening, World};
@@ -25,6 +26,7 @@ impl World<'_> {
         if !self.gateways[station].runs() {
             return;
         }
+        self.record(station, port, Direction::Inbound, frame);
         let mut out = core::mem::take(&mut self.outbox);
         out.clear();
         self.gateways[station]
@@ -52,11 +54,18 @@ impl World<'_> {
 
     fn gateway_puts(&mut self, station: usize, port: PortId, frame: &Frame) {
         let segment = usize::from(port.0);
+        self.record(station, port, Direction::Outbound, frame);
         self.watch_frame(station, segment, frame);
         if let Some(players) = &mut self.players {
             players.carry_up(station, segment, frame);
         } else if let Some(place) = self.net.place(segment, station) {
             self.put(segment, place, frame);
+        }
+    }
+
+    fn record(&self, station: usize, port: PortId, direction: Direction, frame: &Frame) {
+        if let Some(tap) = &self.tap {
+            tap.frame(station, port, self.now, direction, frame);
         }
     }
 

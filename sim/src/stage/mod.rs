@@ -8,7 +8,8 @@
 //! What each room does: `daemons` gives nodes their turns, `wishes` is what kernels and disks are
 //! asked, `power` boots and kills, `faults` carries out steps, `wires` the faults of wires, `turns`
 //! what takes time, `observe` asks who answers, `traffic` sends probes, `strangers` misbehave,
-//! `setup` makes machines of a plan, `players` is the border to the worlds that run the shell.
+//! `setup` makes machines of a plan, `tap` records
+//! frames, `players` is the border to the worlds that run the shell.
 
 pub(crate) mod daemons;
 mod faults;
@@ -20,6 +21,7 @@ pub(crate) mod power;
 mod queue;
 pub(crate) mod setup;
 mod strangers;
+mod tap;
 mod traffic;
 mod turns;
 mod wires;
@@ -27,4 +29,7 @@ mod wishes;
 mod world;
 
 pub use queue::EVENTS_MAX;
+pub use tap::Tap;
+#[cfg(not(madsim))]
+pub(crate) use tap::WALL_ORIGIN;
 pub use world::{Cost, World};

@@ -21,6 +21,7 @@ use super::players::Players;
 use super::queue::Queue;
 use super::setup;
 use super::strangers::Stranger;
+use super::tap::Tap;
 use super::traffic::Traffic;
 use crate::model::Frame;
 use crate::model::kernel::{Kernel, Outbox};
@@ -87,6 +88,7 @@ pub struct World<'a> {
     pub(crate) requests: u64,
     pub(crate) outbox: Outbox,
     pub(crate) players: Option<Box<dyn Players>>,
+    pub(crate) tap: Option<Tap>,
     later: Vec<(Instant, NetEvent)>,
     sink: Sink<'a>,
 }
@@ -130,6 +132,7 @@ impl<'a> World<'a> {
             requests: 0,
             outbox: Outbox::default(),
             players: None,
+            tap: None,
             later: Vec::new(),
             now: Instant::ORIGIN,
             queue: Queue::default(),
@@ -362,6 +365,9 @@ impl<'a> World<'a> {
     pub(crate) fn emit(&mut self, kind: EventKind) {
         let event = Event::new(self.now, kind);
         self.observer.take(&event);
+        if let Some(tap) = &self.tap {
+            tap.tell(&event);
+        }
         (self.sink)(&event);
     }
 
