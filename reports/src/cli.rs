@@ -8,7 +8,7 @@ use std::thread;
 use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
-use crate::verbs::{bench, check, doctor, explore, qualify, replay, run, sweep};
+use crate::verbs::{audit, bench, check, doctor, explore, qualify, replay, run, sweep};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -32,6 +32,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Play runs twice, in processes that differ in all that must not matter, and compare
+    Audit(audit::Args),
     /// Measure: the simulator's speed, and failover against other daemons
     Bench(bench::Args),
     /// Read scenario files and say what is wrong with them

@@ -9,6 +9,7 @@
 //! people's pipelines stand: see [`ending::Ending`]. What a world or
 //! this machine cannot run is said to be not run, never counted as passed.
 
+mod audit;
 mod bundle;
 mod catalogue;
 mod cli;

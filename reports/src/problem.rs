@@ -13,6 +13,10 @@ use thiserror::Error;
 /// Why the command could not be carried out as given.
 #[derive(Debug, Diagnostic, Error)]
 pub(crate) enum Problem {
+    /// Real time is never twice the same.
+    #[error("failed to audit the world lab: no two runs in real time are equal")]
+    #[diagnostic(help("hold lab and simulators against each other with `steadfast fidelity`"))]
+    AuditOfLab,
     /// What was to be measured did not go as it must.
     #[error("failed to measure {0}")]
     Bench(String),
@@ -25,6 +29,9 @@ pub(crate) enum Problem {
     /// The explorer cannot begin, or what it found cannot be stored.
     #[error("failed to explore: {0}")]
     Explore(String),
+    /// A process that plays runs for us did not.
+    #[error("failed to play in a process of its own")]
+    Player(#[source] io::Error),
     /// The text cannot be written.
     #[error("failed to print")]
     Print(#[source] io::Error),
@@ -111,9 +118,11 @@ impl Problem {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Print(reason) => reason.kind() == io::ErrorKind::BrokenPipe,
-            Self::Bench(_)
+            Self::AuditOfLab
+            | Self::Bench(_)
             | Self::Daemon(_)
             | Self::Explore(_)
+            | Self::Player(_)
             | Self::Read { .. }
             | Self::Scenario(_)
             | Self::SweepOfLab

@@ -17,6 +17,8 @@ use crate::words;
 
 /// Most failures kept by name; later ones are only counted.
 const FAILURES_MAX: usize = 10_000;
+/// What stands in an oracle's place when a run was another in another process.
+const DETERMINISM: &str = "determinism";
 /// Failures that people are shown.
 const FAILURES_SHOWN: usize = 20;
 
@@ -32,6 +34,8 @@ pub(crate) struct Tally {
     unnamed: u64,
     armed: BTreeMap<String, Share>,
     simulated: Duration,
+    world: Option<World>,
+    audited_runs: u64,
 }
 
 /// An oracle that complained about a run.
@@ -59,9 +63,38 @@ struct Json<'a> {
     armed: BTreeMap<&'a str, f64>,
     simulated_s: f64,
     cpu_s: f64,
+    audited_runs: u64,
 }
 
 impl Tally {
+    /// Of a campaign in this world.
+    pub(crate) fn new(world: World) -> Self {
+        Self {
+            world: Some(world),
+            ..Self::default()
+        }
+    }
+
+    /// So many were played again in another process; these left another trace there.
+    pub(crate) fn audited(&mut self, count: u64, differ: Vec<(String, u64)>) {
+        self.audited_runs += count;
+        self.failed_runs += differ.len() as u64;
+        for (scenario, seed) in differ {
+            if self.failures.len() >= FAILURES_MAX {
+                self.unnamed += 1;
+                continue;
+            }
+            let world = self.world.map_or("fast", World::name);
+            let command = format!("steadfast audit {scenario} --world {world} --seed {seed}");
+            self.failures.push(Trouble {
+                scenario,
+                seed,
+                oracle: DETERMINISM.to_owned(),
+                text: format!("another trace in another process; see `{command}`"),
+            });
+        }
+    }
+
     /// One more run; told in the order of seeds.
     pub(crate) fn add(&mut self, run: &Run) {
         self.runs += 1;
@@ -97,7 +130,7 @@ impl Tally {
     }
 
     /// For tools: `{runs, distinct_traces, failures: [{scenario, seed, oracle}], armed: {oracle:
-    /// share}, simulated_s, cpu_s}`.
+    /// share}, simulated_s, cpu_s, audited_runs}`.
     pub(crate) fn to_json(&self, cpu: Duration) -> String {
         let armed = self
             .armed
@@ -110,6 +143,7 @@ impl Tally {
             armed: armed.collect(),
             simulated_s: words::seconds(self.simulated),
             cpu_s: words::seconds(cpu),
+            audited_runs: self.audited_runs,
         })
     }
 
@@ -121,6 +155,7 @@ impl Tally {
             format!("distinct traces  {}", self.traces.len()),
             format!("failed runs      {}", self.failed_runs),
             format!("unknown runs     {}", self.unknown_runs),
+            format!("audited runs     {}", self.audited_runs),
             format!("simulated        {simulated} s in {cpu} s of processor time"),
             "armed share, of the runs in which the oracle watched:".to_owned(),
         ];
@@ -128,8 +163,8 @@ impl Tally {
         for (oracle, share) in &self.armed {
             lines.push(format!("  {oracle:width$}  {:>7}", share.percent()));
         }
-        lines.extend(listing("FAIL", &self.failures));
-        lines.extend(listing("unknown", &self.unknowns));
+        lines.extend(self.listing("FAIL", &self.failures));
+        lines.extend(self.listing("unknown", &self.unknowns));
         lines.extend(self.unnamed_line());
         lines.join("\n") + "\n"
     }
@@ -137,10 +172,15 @@ impl Tally {
     /// What the JSON shape has no room for, for the error stream: unknown runs, and failures that
     /// were only counted.
     pub(crate) fn notes(&self) -> String {
-        let lines = listing("unknown", &self.unknowns)
+        let lines = self
+            .listing("unknown", &self.unknowns)
             .into_iter()
             .chain(self.unnamed_line());
         lines.map(|line| line + "\n").collect()
+    }
+
+    fn listing(&self, word: &str, troubles: &[Trouble]) -> Vec<String> {
+        listing(word, self.world.unwrap_or(World::Fast), troubles)
     }
 
     fn unnamed_line(&self) -> Option<String> {
@@ -191,7 +231,7 @@ fn note(list: &mut Vec<Trouble>, run: &Run) -> u64 {
     unnamed
 }
 
-fn listing(word: &str, troubles: &[Trouble]) -> Vec<String> {
+fn listing(word: &str, world: World, troubles: &[Trouble]) -> Vec<String> {
     let mut lines = Vec::new();
     for Trouble {
         scenario,
@@ -203,7 +243,7 @@ fn listing(word: &str, troubles: &[Trouble]) -> Vec<String> {
         lines.push(format!("{word} {scenario} seed {seed}: {oracle}: {text}"));
         lines.push(format!(
             "  repeat: {}",
-            words::repeat(scenario, World::Fast, *seed)
+            words::repeat(scenario, world, *seed)
         ));
     }
     let hidden = troubles.len().saturating_sub(FAILURES_SHOWN);
@@ -261,7 +301,8 @@ mod tests {
             "outage": 1.0
           },
           "simulated_s": 30.0,
-          "cpu_s": 1.5
+          "cpu_s": 1.5,
+          "audited_runs": 0
         }
         "#);
     }
@@ -274,6 +315,7 @@ mod tests {
         distinct traces  4
         failed runs      2
         unknown runs     1
+        audited runs     0
         simulated        30 s in 1.5 s of processor time
         armed share, of the runs in which the oracle watched:
           at_most_one_active  100.0 %
@@ -347,6 +389,23 @@ mod tests {
             tally.notes().contains("5 more are only counted"),
             "{}",
             tally.notes()
+        );
+    }
+
+    /// A run that was another in another process fails the campaign, by name and with the command
+    /// that shows where.
+    #[test]
+    fn tally_run_that_differs_in_another_process_fails() {
+        let mut tally = Tally::new(World::Turmoil);
+        tally.add(&Run::from(outcome("quiet-day", 20)));
+        assert_eq!(tally.ending(), Ending::Pass);
+        tally.audited(1, vec![("quiet-day".to_owned(), 20)]);
+        assert_eq!(tally.ending(), Ending::Fail);
+        let text = tally.to_text(CPU);
+        let command = "steadfast audit quiet-day --world turmoil --seed 20";
+        assert!(
+            text.contains(command) && text.contains("audited runs     1"),
+            "{text}"
         );
     }
 }

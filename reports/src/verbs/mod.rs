@@ -9,6 +9,7 @@ use crate::cli::{Cli, Verb};
 use crate::ending::Ending;
 use crate::problem::Problem;
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod doctor;
@@ -44,6 +45,7 @@ impl Streams<'_> {
 pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
     match &cli.verb {
         None => qualify::run(&qualify::Args::default(), streams),
+        Some(Verb::Audit(args)) => audit::run(args, streams),
         Some(Verb::Bench(args)) => bench::run(args, streams),
         Some(Verb::Check(args)) => check::run(args, streams),
         Some(Verb::List) => list::run(streams),

@@ -2,7 +2,8 @@
 //!
 //! Seed n plays the scenario n modulo their number, so any range covers all of them evenly and a
 //! seed always means the same run. Long scenarios would eat the campaign: they take turns at one
-//! seed in [`LONG_EVERY`]. The result does not depend on the number of threads; the processor time
+//! seed in [`LONG_EVERY`]. One run in twenty is played again in another process and must leave the
+//! same trace ([`sample`]). The result does not depend on the number of threads; the processor time
 //! alone is measured. Limit: [`RUNS_MAX`].
 
 use std::num::NonZeroUsize;
@@ -10,6 +11,7 @@ use std::ops::Range;
 use steadfast_scenarios::{Scenario, Verdict};
 
 use super::Streams;
+use crate::audit::sample::{self, Sample};
 use crate::catalogue::{self, CATALOGUE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
@@ -40,6 +42,12 @@ pub(crate) struct Args {
     /// How many threads [default: as many as can run at once]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// Do not play one run in twenty again to see that it is the same
+    #[arg(long)]
+    no_audit: bool,
+    /// Only print the trace hashes of what an audit plays again
+    #[arg(long, hide = true)]
+    hashes: bool,
 }
 
 /// Plays all seeds.
@@ -55,19 +63,26 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         });
     }
     let field = Field::new(catalogue::read(CATALOGUE)?, args.world);
-    let started = processor::time();
-    let mut tally = Tally::default();
-    let mut progress = Progress::start(count);
     let play = |number: u64| {
         let seed = args.seeds.start + number;
         field
             .scenario(seed)
             .map(|scenario| Run::play(scenario, seed, world))
     };
+    if args.hashes {
+        return hashes(args, count, play, streams);
+    }
+    let started = processor::time();
+    let mut tally = Tally::new(args.world);
+    let mut sample = Sample::default();
+    let mut progress = Progress::start(count);
     let take = |run: Option<Run>| {
         let failed = run.as_ref().is_some_and(|run| run.verdict == Verdict::Fail);
         if let Some(run) = run {
             tally.add(&run);
+            if !args.no_audit {
+                sample.take(run.seed - args.seeds.start, &run);
+            }
         }
         progress
             .advance(failed, streams.err)
@@ -75,6 +90,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     };
     pool::in_order(count, cli::threads(args.jobs), play, take)?;
     progress.finish();
+    audit(args, sample, &mut tally, streams)?;
     let cpu = processor::time().saturating_sub(started);
     if args.json {
         streams.print(&tally.to_json(cpu))?;
@@ -95,6 +111,46 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         Ending::Pass
     };
     Ok(tally.ending().max(not_run))
+}
+
+/// Plays what an audit plays again, and prints the hashes.
+fn hashes(
+    args: &Args,
+    count: u64,
+    play: impl Fn(u64) -> Option<Run> + Sync,
+    streams: &mut Streams<'_>,
+) -> Result<Ending, Problem> {
+    let sampled = |number: u64| sample::is_sampled(number).then(|| play(number)).flatten();
+    let take = |run: Option<Run>| match run {
+        Some(run) => streams.print(&sample::line(&run)),
+        None => Ok(()),
+    };
+    pool::in_order(count, cli::threads(args.jobs), sampled, take)?;
+    Ok(Ending::Pass)
+}
+
+/// Plays the sample again in another process; what differs fails.
+fn audit(
+    args: &Args,
+    sample: Sample,
+    tally: &mut Tally,
+    streams: &mut Streams<'_>,
+) -> Result<(), Problem> {
+    if sample.count() == 0 {
+        return Ok(());
+    }
+    let count = sample.count();
+    streams.note(&format!(
+        "playing {count} of these runs again in another process\n"
+    ))?;
+    let mut progress = Progress::start(count);
+    let mut printed = Ok(());
+    let each = || printed = progress.advance(false, streams.err).map_err(Problem::Print);
+    let differ = sample.play_again(args.world, &args.seeds, each)?;
+    progress.finish();
+    printed?;
+    tally.audited(count, differ);
+    Ok(())
 }
 
 /// Which seed plays what.
