@@ -8,7 +8,7 @@ use std::thread;
 use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
-use crate::verbs::{audit, bench, check, doctor, explore, qualify, replay, run, sweep};
+use crate::verbs::{audit, bench, check, doctor, explore, fidelity, qualify, replay, run, sweep};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     Doctor(doctor::Args),
     /// Try every interleaving of a few faults on the production core
     Explore(explore::Args),
+    /// Hold the simulators against real kernels: verdicts, order of moments, intervals
+    Fidelity(fidelity::Args),
     /// List the scenarios that are built in
     List,
     /// Run the whole catalogue and write a report (the default)

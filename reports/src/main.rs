@@ -14,6 +14,7 @@ mod bundle;
 mod catalogue;
 mod cli;
 mod ending;
+mod fidelity;
 mod junit;
 mod lab;
 mod pool;

@@ -1,0 +1,219 @@
+//! Moments: the things in a trace that have a name in every world.
+//!
+//! Probes, ages and repeated frames are left out: how many there are is a world's own matter. A
+//! moment that comes again is another one (`b active`, `b active #2`), but what repeats within
+//! [`AGAIN`] is one: senders repeat frames, and observers ask about several addresses.
+//!
+//! Only moments from the first step on are taken, if there is a step: how two boots interleave is
+//! drawn by each world for itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use steadfast_core::{Instant, NodeId};
+use steadfast_scenarios::trace::{Event, EventKind, Holder, Names, SourceKind};
+
+/// The same thing within this time is one moment.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A moment of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    /// Its name: equal in every world.
+    pub(crate) name: String,
+    /// When.
+    pub(crate) at: Instant,
+    /// The latest step before it, if there was one, and when that ran.
+    pub(crate) after: Option<(String, Instant)>,
+}
+
+/// The moments of a trace, in its order.
+pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
+    let mut seen = Seen::default();
+    let mut names = Names::default();
+    let is_step = |event: &&Event| matches!(event.kind, EventKind::Step { .. });
+    let from = events
+        .iter()
+        .find(is_step)
+        .map_or(Instant::ORIGIN, |it| it.at);
+    for event in events {
+        if let EventKind::Names(known) = &event.kind {
+            names = known.clone();
+        }
+        // States count from the start: only what changes after the first step is a moment.
+        if let Some(name) = named(event, &names, &mut seen.roles) {
+            seen.take(name, event, event.at >= from);
+        }
+    }
+    seen.sightings
+}
+
+#[derive(Default)]
+struct Seen {
+    /// By name: how often, and when last.
+    known: BTreeMap<String, (u32, Instant)>,
+    roles: BTreeMap<NodeId, String>,
+    step: Option<(String, Instant)>,
+    sightings: Vec<Sighting>,
+}
+
+impl Seen {
+    fn take(&mut self, name: String, event: &Event, counts: bool) {
+        let entry = self.known.get(&name).copied();
+        let is_again = entry.is_some_and(|(_, last)| event.at.since(last) < AGAIN);
+        let count = entry.map_or(0, |(count, _)| count);
+        let count = if counts && !is_again {
+            count + 1
+        } else {
+            count
+        };
+        self.known.insert(name.clone(), (count, event.at));
+        if !counts || is_again {
+            return;
+        }
+        let name = if count > 1 {
+            format!("{name} #{count}")
+        } else {
+            name
+        };
+        self.sightings.push(Sighting {
+            name: name.clone(),
+            at: event.at,
+            after: self.step.clone(),
+        });
+        if let EventKind::Step { .. } = event.kind {
+            self.step = Some((name, event.at));
+        }
+    }
+}
+
+/// What an event is called, if it is a moment.
+fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> Option<String> {
+    let word = |it: &dyn core::fmt::Debug| format!("{it:?}").to_lowercase();
+    let name = match &event.kind {
+        EventKind::Barred { gateway, barred } => {
+            let what = if *barred { "barred" } else { "free" };
+            format!("{} {what}", names.gateway(*gateway))
+        }
+        EventKind::Carrier { gateway, port, up } => {
+            let what = if *up { "has" } else { "loses" };
+            format!("{} {what} carrier on port {port}", names.gateway(*gateway))
+        }
+        EventKind::Frozen { gateway, frozen } => {
+            let what = if *frozen { "frozen" } else { "thawed" };
+            format!("{} {what}", names.gateway(*gateway))
+        }
+        EventKind::HandoverFrame { kind, from, .. } => {
+            format!("{} says {}", names.gateway(*from), word(kind))
+        }
+        EventKind::Neighbour {
+            host,
+            holder: Holder::Gateway(gateway),
+            ..
+        } => format!("{} turns to {}", names.host(*host), names.gateway(*gateway)),
+        EventKind::Owner {
+            segment,
+            gateway,
+            answered,
+            ..
+        } => {
+            let what = if *answered { "answers" } else { "is silent" };
+            format!(
+                "{} {what} on {}",
+                names.gateway(*gateway),
+                names.segment(*segment)
+            )
+        }
+        EventKind::Power { gateway, state } => {
+            format!("{} power {}", names.gateway(*gateway), word(state))
+        }
+        EventKind::Process { gateway, state } => {
+            format!("{} daemon {}", names.gateway(*gateway), word(state))
+        }
+        EventKind::Status { gateway, role, .. } => {
+            let role = word(role);
+            if roles.insert(*gateway, role.clone()).as_ref() == Some(&role) {
+                return None;
+            }
+            format!("{} {role}", names.gateway(*gateway))
+        }
+        EventKind::Step { name, .. } => format!("step {name}"),
+        EventKind::VirtualSource {
+            segment,
+            gateway,
+            what: SourceKind::Announcement,
+        } => format!(
+            "{} announces on {}",
+            names.gateway(*gateway),
+            names.segment(*segment)
+        ),
+        EventKind::Alert { .. }
+        | EventKind::Apply { .. }
+        | EventKind::Blind { .. }
+        | EventKind::End
+        | EventKind::Names(_)
+        | EventKind::Neighbour { .. }
+        | EventKind::PeerStatus { .. }
+        | EventKind::ProbeReceived { .. }
+        | EventKind::ProbeSent { .. }
+        | EventKind::Reachable { .. }
+        | EventKind::RoleLie { .. }
+        | EventKind::SwitchPort { .. }
+        | EventKind::VirtualSource { .. } => return None,
+    };
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steadfast_core::Epoch;
+    use steadfast_core::role::EffectiveRole;
+
+    fn status(at: u64, role: EffectiveRole, why: &str) -> Event {
+        let kind = EventKind::Status {
+            gateway: NodeId(1),
+            role,
+            since: Instant::ORIGIN,
+            epoch: Epoch(1),
+            why: why.to_owned(),
+        };
+        Event::new(Instant::from_nanos(at * 1_000_000), kind)
+    }
+
+    fn step(at: u64) -> Event {
+        let kind = EventKind::Step {
+            name: "cut".to_owned(),
+            verb: "link_down".to_owned(),
+            target: "a".to_owned(),
+            done: true,
+        };
+        Event::new(Instant::from_nanos(at * 1_000_000), kind)
+    }
+
+    /// Roles from the first step on, each once however often it is explained anew; coming back is
+    /// another moment, and each knows the step it follows.
+    #[test]
+    fn moments_are_named_counted_and_follow_a_step() {
+        let events = [
+            status(0, EffectiveRole::Active, "boot"),
+            step(10),
+            status(20, EffectiveRole::Standby, "let go"),
+            status(21, EffectiveRole::Standby, "another reason"),
+            status(600, EffectiveRole::Active, "again"),
+            status(1_000, EffectiveRole::Standby, "let go"),
+        ];
+        let sightings = sightings(&events);
+        let told: Vec<_> = sightings.iter().map(|it| it.name.as_str()).collect();
+        let roles = [
+            "gateway 1 standby",
+            "gateway 1 active",
+            "gateway 1 standby #2",
+        ];
+        assert_eq!(told[0], "step cut");
+        assert_eq!(told[1..], roles);
+        let after = |it: &Sighting| it.after.clone().map(|(name, _)| name);
+        assert_eq!(after(&sightings[0]), None);
+        assert_eq!(after(&sightings[3]), Some("step cut".to_owned()));
+    }
+}
