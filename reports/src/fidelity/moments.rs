@@ -4,12 +4,16 @@
 //! moment that comes again is another one (`b active`, `b active #2`), but what repeats within
 //! [`AGAIN`] is one: senders repeat frames, and observers ask about several addresses.
 //!
+//! A role has the date that its node gives it, for a status is asked for now and then; and a role
+//! on the way to another may be gone before anybody asks, so it is none.
+//!
 //! Only moments from the first step on are taken, if there is a step: how two boots interleave is
 //! drawn by each world for itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::trace::{Event, EventKind, Holder, Names, SourceKind};
 
@@ -60,14 +64,15 @@ struct Seen {
 impl Seen {
     fn take(&mut self, name: String, event: &Event, counts: bool) {
         let entry = self.known.get(&name).copied();
-        let is_again = entry.is_some_and(|(_, last)| event.at.since(last) < AGAIN);
+        let at = date(event);
+        let is_again = entry.is_some_and(|(_, last)| at.since(last) < AGAIN);
         let count = entry.map_or(0, |(count, _)| count);
         let count = if counts && !is_again {
             count + 1
         } else {
             count
         };
-        self.known.insert(name.clone(), (count, event.at));
+        self.known.insert(name.clone(), (count, at));
         if !counts || is_again {
             return;
         }
@@ -78,12 +83,20 @@ impl Seen {
         };
         self.sightings.push(Sighting {
             name: name.clone(),
-            at: event.at,
+            at,
             after: self.step.clone(),
         });
         if let EventKind::Step { .. } = event.kind {
-            self.step = Some((name, event.at));
+            self.step = Some((name, at));
         }
+    }
+}
+
+/// When it was: a role since its own date.
+fn date(event: &Event) -> Instant {
+    match event.kind {
+        EventKind::Status { since, .. } => since.min(event.at),
+        _ => event.at,
     }
 }
 
@@ -130,6 +143,10 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         EventKind::Process { gateway, state } => {
             format!("{} daemon {}", names.gateway(*gateway), word(state))
         }
+        EventKind::Status {
+            role: EffectiveRole::Demoting | EffectiveRole::Promoting,
+            ..
+        } => return None,
         EventKind::Status { gateway, role, .. } => {
             let role = word(role);
             if roles.insert(*gateway, role.clone()).as_ref() == Some(&role) {
@@ -168,13 +185,12 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
 mod tests {
     use super::*;
     use steadfast_core::Epoch;
-    use steadfast_core::role::EffectiveRole;
 
     fn status(at: u64, role: EffectiveRole, why: &str) -> Event {
         let kind = EventKind::Status {
             gateway: NodeId(1),
             role,
-            since: Instant::ORIGIN,
+            since: Instant::from_nanos(at * 1_000_000),
             epoch: Epoch(1),
             why: why.to_owned(),
         };

@@ -20,7 +20,8 @@ pub(crate) const BOOT_TIME: Duration = Duration::from_millis(800);
 pub(crate) const DARK: Duration = Duration::from_millis(200);
 /// Boots of one plan differ by up to this much.
 const BOOT_JITTER: Duration = Duration::from_millis(400);
-/// Between the ports of one box going dark when its power fails, each.
+/// Between ports that go dark or come back one after the other, each; as often they do so at once,
+/// as those of the lab do.
 const DARK_JITTER: Duration = Duration::from_micros(900);
 /// From a carrier change to the daemon's noticing it: an event after 0.26 ms, or the poll each
 /// 2 ms (D18).
@@ -270,6 +271,8 @@ impl World<'_> {
     /// Brings kernels' carriers in line with the wires, and lets daemons notice.
     pub(crate) fn carriers_changed(&mut self) {
         let mut spread = Duration::ZERO;
+        // Drawn when the first port has changed: what changes nothing draws nothing.
+        let mut at_once = None;
         for station in 0..self.gateways.len() {
             for index in 0..self.configs[station].ports.len() {
                 let port = self.configs[station].ports[index].id;
@@ -284,7 +287,9 @@ impl World<'_> {
                 self.gateways[station].kernel.set_carrier(port, up);
                 let gateway = self.id(station);
                 self.emit(EventKind::Carrier { gateway, port, up });
-                spread += self.drawn(DARK_JITTER);
+                if !*at_once.get_or_insert_with(|| self.random.draw().is_multiple_of(2)) {
+                    spread += self.drawn(DARK_JITTER);
+                }
                 self.notice_link(station, port, up, spread);
             }
         }
