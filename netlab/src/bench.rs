@@ -23,6 +23,7 @@ use crate::agent::Steadfast;
 use crate::daemons::Daemon;
 use crate::error::LabError;
 use crate::eyes::{Sight, Wanted};
+use crate::ground::Wiring;
 use crate::instruments::{ConnectionLog, RunClock, observed_names};
 use crate::lab::Lab;
 use crate::machine::Setup;
@@ -252,7 +253,7 @@ fn measure(plan: &Plan, watched: Duration, agent: &mut impl Begins) -> Result<La
         let found = setups.iter().find(|(known, _)| known == name);
         found.map(|(_, setup)| setup.clone()).unwrap_or_default()
     };
-    let mut lab = Lab::build(&plan.layout, setup)?;
+    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup)?;
     let clock = RunClock::start();
     agent.begin(clock);
     let wanted = Wanted {

@@ -24,7 +24,7 @@ use steadfast_scenarios::format::Capability;
 use crate::error::LabError;
 use crate::namespace::Namespace;
 use crate::netlink::{CREATE, EXCL, Netlink, Request};
-use crate::nft::{Hook, Nft, Rule, Test};
+use crate::nft::{Hook, Nft, Rule, Test, Then};
 use crate::sys;
 use crate::visit::{self, Company};
 
@@ -107,7 +107,7 @@ pub fn offers(findings: &[Finding]) -> BTreeSet<Capability> {
         "filter by count",
     ];
     if filters.into_iter().all(works) {
-        // Loss alone; what else an impairment may ask is refused verb by verb.
+        // What a relay needs beside them is asked for where one is built.
         offers.extend([
             C::BoxFreeze,
             C::FrameFilter,
@@ -193,6 +193,7 @@ fn filters(net: &Namespace, findings: &mut Vec<Finding>) {
         device: "lo".to_owned(),
         hook,
         tests: tests.to_vec(),
+        then: Then::Drop,
     };
     let arp = Test::Is {
         at: 12,

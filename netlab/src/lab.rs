@@ -16,7 +16,7 @@ use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Layout, Verb};
 
 use crate::error::LabError;
-use crate::ground::{Ground, settings};
+use crate::ground::{Ground, Wiring, settings};
 use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
 use crate::nft::Nft;
 use crate::wires::{CarrierChange, TURNS_MAX, Wires};
@@ -51,6 +51,8 @@ pub enum Told {
     Stopped(NodeId, bool),
     /// A box stands still, or goes on.
     Frozen(NodeId, bool),
+    /// The relay held frames up for so much longer than it should.
+    Late(Duration),
     /// Power is gone.
     PowerOff(NodeId),
     /// Power is back, the kernel not yet up.
@@ -102,8 +104,12 @@ impl Lab {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn build(layout: &Layout, mut setup: impl FnMut(&str) -> Setup) -> Result<Self, LabError> {
-        let ground = Ground::build(layout)?;
+    pub fn build(
+        layout: &Layout,
+        wiring: Wiring,
+        mut setup: impl FnMut(&str) -> Setup,
+    ) -> Result<Self, LabError> {
+        let ground = Ground::build(layout, wiring)?;
         let wires = Wires::new(&ground)?;
         let machine = |gateway: &steadfast_scenarios::format::Gateway| {
             Ok(Slot {
@@ -199,6 +205,7 @@ impl Lab {
     /// What happened since the last call, in order.
     pub fn poll_told(&mut self) -> Vec<Told> {
         self.hear();
+        self.told.extend(self.wires.relay_late().map(Told::Late));
         core::mem::take(&mut self.told)
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum Hook {
 /// What a rule looks at; all of its tests must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Test {
+    /// The frame has the first `len` of these bytes there.
+    Begins { at: u32, bytes: [u8; 6], len: u32 },
     /// By chance, so many in a million.
     Chance(u32),
     /// Only the first so many that come to this test.
@@ -59,12 +61,22 @@ pub(crate) enum Test {
     Not { at: u32, bytes: [u8; 6], len: u32 },
 }
 
-/// Drops what passes all tests.
+/// What becomes of a frame that passes all tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It is lost.
+    Drop,
+    /// It leaves at the interface of this index, at once; on the way in alone.
+    Forward(u32),
+}
+
+/// What to do with frames that pass all tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) device: String,
     pub(crate) hook: Hook,
     pub(crate) tests: Vec<Test>,
+    pub(crate) then: Then,
 }
 
 /// Speaks to one namespace's packet filter.
@@ -176,11 +188,9 @@ fn new_chain(table: &str, device: &str, hook: Hook) -> Request {
 
 fn new_rule(table: &str, rule: &Rule) -> Request {
     let tests = rule.tests.iter().flat_map(Test::expressions);
-    let verdict = nested(2, &nested(2, &attribute(1, &0_u32.to_be_bytes())));
-    let immediate = [attribute(1, &0_u32.to_be_bytes()), verdict].concat();
     let expressions: Vec<u8> = tests
         .chain(expression("counter", &[]))
-        .chain(expression("immediate", &immediate))
+        .chain(rule.then.expressions())
         .collect();
     let payload = [
         attribute(1, &text(table)),
@@ -198,6 +208,23 @@ fn chain_name(device: &str, hook: Hook) -> String {
     format!("{way}-{device}")
 }
 
+impl Then {
+    fn expressions(self) -> Vec<u8> {
+        let immediate = |register: u32, data: Vec<u8>| {
+            let register = attribute(1, &register.to_be_bytes());
+            expression("immediate", &[register, nested(2, &data)].concat())
+        };
+        match self {
+            Self::Drop => immediate(0, nested(2, &attribute(1, &0_u32.to_be_bytes()))),
+            Self::Forward(index) => [
+                immediate(1, attribute(1, &index.to_ne_bytes())),
+                expression("fwd", &attribute(1, &1_u32.to_be_bytes())),
+            ]
+            .concat(),
+        }
+    }
+}
+
 impl Test {
     /// What the kernel computes: a value into register 1, then a comparison that ends the rule.
     fn expressions(&self) -> Vec<u8> {
@@ -205,6 +232,10 @@ impl Test {
             Self::Chance(parts) => [numbers(1_000_000, 1), below(parts)].concat(),
             Self::First(count) => [numbers(u32::MAX, 0), below(count)].concat(),
             Self::Is { at, bytes, len } => {
+                let wanted = bytes.get(..len as usize).unwrap_or(&bytes);
+                [load(at, len), compare(0, wanted)].concat()
+            }
+            Self::Begins { at, bytes, len } => {
                 let wanted = bytes.get(..len as usize).unwrap_or(&bytes);
                 [load(at, len), compare(0, wanted)].concat()
             }

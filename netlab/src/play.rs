@@ -27,10 +27,12 @@ use crate::agent::Steadfast;
 use crate::doctor;
 use crate::error::{Doing, LabError};
 use crate::eyes::{Sight, Wanted};
+use crate::ground::Wiring;
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::visit::{self, Company, Gates, visit};
+use crate::wires::needs_relay;
 use crate::world;
 
 /// The hidden first argument of a worker that plays one run.
@@ -142,7 +144,7 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
         let found = setups.iter().find(|(known, _)| known == name);
         found.map(|(_, setup)| setup.clone()).unwrap_or_default()
     };
-    let mut lab = Lab::build(&plan.layout, setup)?;
+    let mut lab = Lab::build(&plan.layout, wiring(&plan), setup)?;
     let seen = seen(plan);
     if request.beside {
         await_quiet(RunClock::start()).doing(|| "wait for the kernel".to_owned())?;
@@ -153,6 +155,14 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
     let played = run(request, &seen, &mut lab, &mut agent)?;
     pass(gates)?;
     Ok(Answer::Played(Box::new(played)))
+}
+
+/// Frames that are to be slow, doubled or overtaken need a relay; others are better off without.
+fn wiring(plan: &Plan) -> Wiring {
+    match plan.steps.iter().any(|step| needs_relay(&step.verb)) {
+        true => Wiring::Relayed(plan.seed),
+        false => Wiring::Plain,
+    }
 }
 
 /// The plan to play and the daemon to play it with, or why not.

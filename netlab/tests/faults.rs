@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock};
 
 use steadfast_core::PortId;
-use steadfast_netlab::ground::Ground;
+use steadfast_netlab::ground::{Ground, Wiring};
 use steadfast_netlab::lab::{BOOT_TIME, DARK, Told};
 use steadfast_netlab::machine::DaemonEvent;
 use steadfast_scenarios::format::{Preset, Share, Span, Verb, Way};
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 /// printed), and a client reaches a gateway over the switch.
 fn meet() {
     let start = Clock::now();
-    let ground = Ground::build(&layout(Preset::Pair)).unwrap();
+    let ground = Ground::build(&layout(Preset::Pair), Wiring::Plain).unwrap();
     println!("built in {:?}", start.elapsed());
     assert!(start.elapsed() < PATIENCE);
     drop(ground);
@@ -82,7 +82,7 @@ fn meet() {
 
 /// Only then does the kernel delay a lost carrier's event as it does on a physical port.
 fn indexes() {
-    let ground = Ground::build(&layout(Preset::PairTwoCables)).unwrap();
+    let ground = Ground::build(&layout(Preset::PairTwoCables), Wiring::Plain).unwrap();
     let index = |name: &str| rustix_index(name);
     for plug in ground.plugs() {
         let here = ground.switch().run(|| index(&plug.name)).unwrap();

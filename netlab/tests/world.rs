@@ -15,6 +15,7 @@ use std::time::Instant as Clock;
 
 use steadfast_core::{Instant, NodeId};
 use steadfast_netlab::LabError;
+use steadfast_netlab::ground::Wiring;
 use steadfast_netlab::lab::{BOOT_TIME, Lab};
 use steadfast_netlab::machine::Setup;
 use steadfast_netlab::world::{Agent, Eyes, Said, missing, run, setups};
@@ -146,7 +147,7 @@ fn played() -> (Vec<Event>, Judge) {
             .1
             .clone()
     };
-    let mut lab = Lab::build(&plan.layout, setup).unwrap();
+    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup).unwrap();
     let mut eyes = Ear {
         start: Clock::now(),
         told: Vec::new(),

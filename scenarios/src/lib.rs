@@ -16,6 +16,7 @@
 pub mod format;
 mod gaps;
 mod ids;
+pub mod link;
 pub mod oracle;
 mod picture;
 mod random;

@@ -46,11 +46,11 @@ pub(super) fn bridge(index: u32, name: &str) -> Request {
     link(NEW_LINK, CREATE | EXCL, &message)
 }
 
-/// Makes a wire from here, plugged into a bridge, to that namespace, with one index at both ends.
+/// Makes a wire from here, plugged into a bridge or into nothing yet, to that namespace, with one index at both ends.
 pub(super) fn wire(
     index: u32,
     here: &str,
-    bridge: u32,
+    bridge: Option<u32>,
     there: &Namespace,
     end: &End<'_>,
 ) -> Request {
@@ -60,14 +60,26 @@ pub(super) fn wire(
         LinkAttribute::NetNsFd(there.as_fd().as_raw_fd()),
     ]);
     let mut message = named(index, here);
-    message.attributes.extend([
-        LinkAttribute::Controller(bridge),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-        ]),
-    ]);
+    message
+        .attributes
+        .extend(bridge.map(LinkAttribute::Controller));
+    message.attributes.push(pair(peer));
     link(NEW_LINK, CREATE | EXCL, &message)
+}
+
+/// Makes a short wire between a bridge and an end that lies beside it.
+pub(super) fn patch(index: u32, name: &str, bridge: u32, inner: (u32, &str)) -> Request {
+    let mut message = named(index, name);
+    message.attributes.push(LinkAttribute::Controller(bridge));
+    message.attributes.push(pair(named(inner.0, inner.1)));
+    link(NEW_LINK, CREATE | EXCL, &message)
+}
+
+fn pair(peer: LinkMessage) -> LinkAttribute {
+    LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ])
 }
 
 /// Sets an interface up or down.

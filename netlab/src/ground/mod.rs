@@ -13,6 +13,9 @@
 //! is its far end being up, so the gateway's own end is never touched by a fault. A cable is a
 //! bridge of two ports that floods: both of its ends go dark in one batch.
 //!
+//! A scenario that slows frames down has its gateways' wires relayed ([`Wiring`]): then the end in
+//! the bridge is another pair's, and a thread carries frames between the two.
+//!
 //! The hard case is a reboot: the gateway gets a fresh namespace and its ports move there, because
 //! nothing else forgets addresses, filters, neighbours and settings as a boot does. Limit: IPv4, as
 //! layouts are; a bridge keeps frames to 01:80:c2:00:00:0x to itself, also on a cable.
@@ -45,6 +48,9 @@ const PARTS: u32 = 40;
 const GATEWAYS: u32 = 100;
 const HOSTS: u32 = 10_000;
 const SPARES: u32 = 20_000;
+/// Added to a wire's index where it is relayed: the end in the bridge, and that towards the relay.
+const PLUGGED: u32 = 100_000;
+const INNER: u32 = 200_000;
 
 /// Who is at the end of a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +74,8 @@ pub struct Plug {
     pub index: u32,
     /// Its name at the switch.
     pub name: String,
+    /// The index of what is plugged into the bridge: the same, unless the wire is relayed.
+    pub plugged: u32,
     /// The MAC at its other end.
     pub mac: MacAddr,
 }
@@ -83,6 +91,16 @@ pub struct Ground {
     gateways: Vec<Gateway>,
     hosts: Vec<Room>,
     observer: Room,
+    relayed: Option<u64>,
+}
+
+/// Whether the gateways' wires go through a relay, which can do to frames what no filter can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// From port to switch.
+    Plain,
+    /// Through a relay, whose chances come from this seed.
+    Relayed(u64),
 }
 
 /// A namespace and how to change its interfaces.
@@ -104,7 +122,11 @@ impl Ground {
     ///
     /// # Errors
     /// What the kernel refuses, by name; and a layout with more machines than there are numbers.
-    pub fn build(layout: &Layout) -> Result<Self, LabError> {
+    pub fn build(layout: &Layout, wiring: Wiring) -> Result<Self, LabError> {
+        let relayed = match wiring {
+            Wiring::Plain => None,
+            Wiring::Relayed(seed) => Some(seed),
+        };
         let gateways = layout.gateways.iter();
         let hosts = layout.hosts.iter();
         let switch = Room::new("switch", settings::SWITCH)?;
@@ -112,7 +134,8 @@ impl Ground {
             .net
             .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
         let mut ground = Self {
-            plugs: plugs(layout),
+            plugs: plugs(layout, relayed.is_some()),
+            relayed,
             switch,
             at_switch: at_switch.doing(|| "open a socket at the switch".to_owned())?,
             gateways: gateways
@@ -146,6 +169,11 @@ impl Ground {
     /// Every wire.
     pub fn plugs(&self) -> &[Plug] {
         &self.plugs
+    }
+
+    /// Whether gateways' wires are relayed, between [`Plug::outer`] and [`Plug::inner`]: the seed.
+    pub const fn relayed(&self) -> Option<u64> {
+        self.relayed
     }
 
     /// Where the far ends of all wires are, under [`Plug::name`].
@@ -199,10 +227,13 @@ impl Ground {
     /// # Errors
     /// What the kernel refuses.
     pub(crate) fn enable(&mut self, wires: &[(u32, bool)]) -> Result<(), LabError> {
-        let requests: Vec<Request> = wires
+        let mut requests: Vec<Request> = wires
             .iter()
             .map(|(index, up)| links::enable(*index, *up))
             .collect();
+        // The switch must see a relayed wire go dark, too.
+        let relayed = wires.iter().filter(|(index, _)| self.is_relayed(*index));
+        requests.extend(relayed.map(|(index, up)| links::enable(index + INNER, *up)));
         self.switch.ask(&requests, "change carriers")?;
         let up = wires.iter().filter(|(_, up)| *up).map(|(index, _)| *index);
         self.wake_ports(&up.collect::<Vec<_>>());
@@ -227,14 +258,14 @@ impl Ground {
         }
         let plugs = self.plugs.iter().filter(|plug| plug.segment == segment);
         let target = |plug: &Plug| {
-            if apart.contains(&plug.index) {
+            if apart.contains(&plug.plugged) {
                 part
             } else {
                 whole
             }
         };
         let requests: Vec<Request> = plugs
-            .map(|plug| links::plug(plug.index, target(plug)))
+            .map(|plug| links::plug(plug.plugged, target(plug)))
             .collect();
         self.switch.ask(&requests, "split a switch")
     }
@@ -272,6 +303,11 @@ impl Ground {
         }
     }
 
+    fn is_relayed(&self, index: u32) -> bool {
+        let mut plugs = self.plugs.iter();
+        plugs.any(|plug| plug.index == index && plug.plugged != index)
+    }
+
     fn place(&self, id: NodeId) -> Option<usize> {
         self.layout
             .gateways
@@ -301,10 +337,24 @@ impl Ground {
                 mac: plug.mac,
             };
             let bridge = bridge(&plug.segment);
-            requests.push(links::wire(plug.index, &plug.name, bridge, there, &end));
+            if plug.plugged == plug.index {
+                requests.push(links::wire(
+                    plug.index,
+                    &plug.name,
+                    Some(bridge),
+                    there,
+                    &end,
+                ));
+            } else {
+                requests.push(links::wire(plug.index, &plug.outer(), None, there, &end));
+                let inner = (plug.index + INNER, plug.inner());
+                let inner = (inner.0, inner.1.as_str());
+                requests.push(links::patch(plug.plugged, &plug.name, bridge, inner));
+                requests.push(links::enable(plug.plugged, true));
+            }
             let segment = &self.layout.segments[plug.segment.index()];
             if segment.kind == SegmentKind::Cable {
-                requests.push(links::learn(plug.index, false));
+                requests.push(links::learn(plug.plugged, false));
             }
             if !matches!(plug.station, Station::Gateway(..)) {
                 requests.push(links::enable(plug.index, true));
@@ -386,15 +436,34 @@ impl Room {
     }
 }
 
+impl Plug {
+    /// A relayed wire's end at the relay, towards the machine.
+    pub(crate) fn outer(&self) -> String {
+        format!("{}.r", self.name)
+    }
+
+    /// The index of [`Plug::inner`].
+    pub(crate) const fn inner_index(&self) -> u32 {
+        self.index + INNER
+    }
+
+    /// A relayed wire's end at the relay, towards the switch.
+    pub(crate) fn inner(&self) -> String {
+        format!("{}.i", self.name)
+    }
+}
+
 /// Every wire of a layout: gateways, hosts, then one spare outlet for each switch.
-fn plugs(layout: &Layout) -> Vec<Plug> {
+fn plugs(layout: &Layout, relayed: bool) -> Vec<Plug> {
     let segment = |id: SegmentId| &layout.segments[id.index()];
     let mut plugs = Vec::new();
     for gateway in &layout.gateways {
+        let index = |port: PortId| GATEWAYS * u32::from(gateway.id.0) + 10 + u32::from(port.0);
         plugs.extend(gateway.ports.iter().map(|port| Plug {
             station: Station::Gateway(gateway.id, port.id),
             segment: port.segment,
-            index: GATEWAYS * u32::from(gateway.id.0) + 10 + u32::from(port.id.0),
+            index: index(port.id),
+            plugged: index(port.id) + if relayed { PLUGGED } else { 0 },
             name: format!("{}-{}", segment(port.segment).name, gateway.name),
             mac: port.mac,
         }));
@@ -403,6 +472,7 @@ fn plugs(layout: &Layout) -> Vec<Plug> {
         station: Station::Host(host.id),
         segment: host.segment,
         index: HOSTS + u32::from(host.id.0),
+        plugged: HOSTS + u32::from(host.id.0),
         name: format!("{}-h{}", segment(host.segment).name, host.id),
         mac: host.mac,
     }));
@@ -411,6 +481,7 @@ fn plugs(layout: &Layout) -> Vec<Plug> {
         station: Station::Spare,
         segment: segment.id,
         index: SPARES + u32::from(segment.id.0),
+        plugged: SPARES + u32::from(segment.id.0),
         name: format!("{}-x", segment.name),
         mac: segment.observer_mac(),
     }));

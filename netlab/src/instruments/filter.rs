@@ -69,6 +69,11 @@ pub(super) fn all_but(observer: MacAddr) -> Vec<Instruction> {
     ]
 }
 
+/// Everything.
+pub(super) fn everything() -> Vec<Instruction> {
+    vec![give(WHOLE)]
+}
+
 /// Nothing.
 pub(super) fn nothing() -> Vec<Instruction> {
     vec![give(0)]

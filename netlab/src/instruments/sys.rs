@@ -16,10 +16,11 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use core::time::Duration;
 
-use super::filter::Instruction;
+use super::filter::{self, Instruction};
 
 /// Frames of one batch; more wait for the next.
 pub(super) const BATCH: usize = 64;
@@ -95,9 +96,34 @@ impl PacketSocket {
         Ok(Self { fd })
     }
 
+    /// Opens one that sees everything that comes in.
+    pub(crate) fn open_all(interface: &str) -> io::Result<Self> {
+        Self::open(interface, &filter::everything(), false)
+    }
+
+    /// What waits, at most one batch; none for a frame that was not kept as a whole. With each, how
+    /// long it has waited.
+    pub(crate) fn take(&self, frames: &mut Frames) -> io::Result<Vec<(Option<Vec<u8>>, Duration)>> {
+        self.receive(&mut frames.0)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        let taken = |it: Caught<'_>| {
+            let is_whole = it.length as usize == it.bytes.len();
+            let age = it.stamp.and_then(|stamp| now.checked_sub(stamp));
+            let age = age.filter(|age| *age <= AGE_MAX).unwrap_or_default();
+            (is_whole.then(|| it.bytes.to_vec()), age)
+        };
+        Ok(frames.0.frames().map(taken).collect())
+    }
+
+    /// Sends one frame; 0 if the kernel does not take it.
+    pub(crate) fn put(&self, frame: &[u8]) -> usize {
+        self.send(&[frame])
+    }
+
     /// Sends these frames in order and says how many the kernel took; it stops at the first that
     /// it refuses.
-    pub(super) fn send(&self, frames: &[Vec<u8>]) -> usize {
+    pub(super) fn send(&self, frames: &[impl AsRef<[u8]>]) -> usize {
         let mut done = 0;
         for chunk in frames.chunks(SEND_MAX) {
             // SAFETY: all zeros are a valid value of these plain structures.
@@ -105,6 +131,7 @@ impl PacketSocket {
             // SAFETY: as above.
             let mut headers: [libc::mmsghdr; SEND_MAX] = unsafe { zeroed() };
             for ((frame, part), header) in chunk.iter().zip(&mut parts).zip(&mut headers) {
+                let frame = frame.as_ref();
                 part.iov_base = frame.as_ptr().cast_mut().cast();
                 part.iov_len = frame.len();
                 header.msg_hdr.msg_iov = part;
@@ -189,6 +216,22 @@ impl PacketSocket {
     }
 }
 
+/// Room for what a socket gives.
+#[derive(Debug)]
+pub(crate) struct Frames(Batch);
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self(Batch::new())
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// Frames as they came out of a socket.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -265,7 +308,7 @@ pub(super) fn attach(fd: BorrowedFd<'_>, filter: &[Instruction]) -> io::Result<(
 
 /// Asks that the calling thread runs before everybody else; says whether that was granted. Without
 /// it instruments are late on a busy machine, and say so.
-pub(super) fn run_first() -> bool {
+pub(crate) fn run_first() -> bool {
     // SAFETY: all zeros are a valid value of this plain structure.
     let mut parameter: libc::sched_param = unsafe { zeroed() };
     parameter.sched_priority = FIFO_PRIORITY;

@@ -11,9 +11,11 @@
 //!
 //! The hard case is the switch with a forward delay: a port that comes up is blocked before it has
 //! carrier, and opened when the delay is over, so no frame slips through.
-//! Limit: delay, jitter, duplicates and reordering need a relay in the wire and are refused with
-//! `not run: needs impairment`; a switch that ignores moves of a MAC is refused, too.
+//! Delay, jitter, duplicates and reordering are the business of a [`Relay`] in the wire, which a
+//! ground has that was built for it ([`Wiring`](crate::ground::Wiring)). Limit: a switch that ignores
+//! moves of a MAC is refused.
 
+mod relay;
 mod verbs;
 
 use core::time::Duration;
@@ -24,9 +26,10 @@ use steadfast_scenarios::{SegmentId, Subject};
 
 use crate::error::LabError;
 use crate::ground::{Ground, Plug, Station};
-use crate::nft::{Hook, Nft, Rule, Test};
-pub use verbs::refuses;
+use crate::nft::{Hook, Nft, Rule, Test, Then};
+pub use relay::Relay;
 use verbs::{MACS_AT, hooks, matching, unobserved};
+pub use verbs::{needs_relay, refuses};
 
 /// Most filters of one run; a scenario with more is refused.
 pub const FILTERS_MAX: usize = 64;
@@ -47,6 +50,8 @@ pub struct Wires {
     turns: Vec<(Instant, Turn)>,
     written: Vec<Rule>,
     nft: Nft,
+    /// The gateways' ends, in the order of `ends`, if they are relayed.
+    relay: Option<Relay>,
 }
 
 /// A port's carrier that came or went.
@@ -131,6 +136,7 @@ impl Wires {
             filter_count: 0,
             turns: Vec::new(),
             written: Vec::new(),
+            relay: Relay::of(ground)?,
             nft: Nft::open(ground.switch())?,
         })
     }
@@ -169,6 +175,11 @@ impl Wires {
         }
         let ends = self.ends_of(subject);
         self.on_ends(&ends, verb, now)
+    }
+
+    /// How late the relay was at worst since the last question, if it was.
+    pub fn relay_late(&self) -> Option<Duration> {
+        self.relay.as_ref().and_then(Relay::late)
     }
 
     /// When something changes by itself.
@@ -280,6 +291,7 @@ impl Wires {
             Verb::Impair { loss, way, .. } => {
                 let Share(parts) = *loss;
                 self.each(ends, *way, |end, hook| end.loss[hook] = parts);
+                relay::impair(self.relay.as_ref(), ends, verb)?;
             }
             Verb::DropFrames {
                 kind,
@@ -339,7 +351,7 @@ impl Wires {
         };
         let ends = self.ends.iter().map(|end| &end.plug);
         ends.filter(|plug| plug.segment == segment && named(plug.station))
-            .map(|plug| plug.index)
+            .map(|plug| plug.plugged)
             .collect()
     }
 
@@ -412,6 +424,7 @@ impl Wires {
             device: self.ends[place].plug.name.clone(),
             hook,
             tests,
+            then: Then::Drop,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What verbs mean for wires, as values: which are refused, which way they go, what they match.
 
 use steadfast_core::MacAddr;
-use steadfast_scenarios::format::{Verb, Way};
+use steadfast_scenarios::format::{Share, Verb, Way};
 use steadfast_scenarios::trace::FrameKind;
 
 use crate::nft::{Hook, Test};
@@ -15,17 +15,6 @@ const KIND_AT: u32 = 16;
 /// new one is either carried out or refused and never passed over.
 pub fn refuses(verb: &Verb) -> Option<&'static str> {
     match verb {
-        Verb::Impair {
-            delay,
-            jitter,
-            duplicate,
-            reorder,
-            ..
-        } => {
-            let only_loss = delay.0.is_zero() && jitter.0.is_zero();
-            let once = duplicate.0 == 0 && reorder.0 == 0;
-            (!only_loss || !once).then_some("impairment (delay, jitter, duplicates, reordering)")
-        }
         Verb::Freeze { clock_stands } => clock_stands.then_some("a kernel clock that stands still"),
         Verb::Apply { .. } => Some("apply faults"),
         Verb::ClockSkew { .. } | Verb::ClockStep { .. } => Some("clocks"),
@@ -43,6 +32,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::DropFrames { .. }
         | Verb::Flap { .. }
         | Verb::FlushRuleset
+        | Verb::Impair { .. }
         | Verb::Kill
         | Verb::LinkDown
         | Verb::LinkUp
@@ -67,6 +57,28 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::Thaw
         | Verb::Unsilence => None,
     }
+}
+
+/// Whether a verb does to frames what only a relay can.
+pub fn needs_relay(verb: &Verb) -> bool {
+    match verb {
+        Verb::Impair {
+            delay,
+            jitter,
+            duplicate,
+            reorder,
+            ..
+        } => {
+            let only_loss = delay.0.is_zero() && jitter.0.is_zero();
+            !only_loss || duplicate.0 > 0 || reorder.0 > 0
+        }
+        _ => false,
+    }
+}
+
+/// Parts per thousand, as links count and the simulators round.
+pub(super) fn permille(share: Share) -> u16 {
+    u16::try_from(share.0 / 1_000).unwrap_or(1_000)
 }
 
 /// Where the destination's MAC stands, and the source's.

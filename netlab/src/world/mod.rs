@@ -293,6 +293,10 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                         ProcessState::Running
                     },
                 ),
+                Told::Late(late) => EventKind::Blind {
+                    since: before(now, late),
+                    why: format!("the relay was late by {} ms", late.as_millis()),
+                },
                 Told::Frozen(gateway, frozen) => EventKind::Frozen { gateway, frozen },
                 Told::PowerOff(gateway) => {
                     let place = self.place(gateway);
@@ -439,6 +443,11 @@ const fn told_of(kind: FrameKind) -> bool {
         | FrameKind::Request
         | FrameKind::Vrrp => false,
     }
+}
+
+fn before(now: Instant, span: Duration) -> Instant {
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    Instant::from_nanos(now.as_nanos().saturating_sub(nanos))
 }
 
 const fn process(gateway: NodeId, state: ProcessState) -> EventKind {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant as Clock};
 
 use steadfast_core::{Instant, NodeId};
+use steadfast_netlab::ground::Wiring;
 use steadfast_netlab::lab::{BOOT_TIME, Lab, Told};
 use steadfast_netlab::machine::{DaemonEvent, Setup};
 use steadfast_scenarios::format::{Layout, Preset, Topology};
@@ -38,7 +39,7 @@ fn shell(script: &str) -> Setup {
 
 /// A lab whose gateways have booted and run this script.
 pub(crate) fn booted(script: &str) -> Lab {
-    let mut lab = Lab::build(&layout(Preset::Pair), |_| shell(script)).unwrap();
+    let mut lab = Lab::build(&layout(Preset::Pair), Wiring::Plain, |_| shell(script)).unwrap();
     for id in [A, B] {
         lab.power_on(id, ZERO).unwrap();
     }

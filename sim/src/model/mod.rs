@@ -10,31 +10,13 @@
 //!
 //! Limit: no bandwidth, no queues in wires or switches, no fragmentation.
 
-use core::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub mod kernel;
-pub mod link;
 pub mod switch;
+
+pub use steadfast_scenarios::link;
+pub use steadfast_scenarios::link::Uncompared;
 
 /// A whole Ethernet frame, shared by every place it is flooded to.
 pub type Frame = Arc<[u8]>;
-
-/// A value that is told but never compared: counters and version numbers.
-///
-/// What was counted does not change what happens next, so two states that differ only in it are
-/// equal and hash alike; otherwise an explorer would never meet a known state again.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Uncompared<T>(pub T);
-
-impl<T> PartialEq for Uncompared<T> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl<T> Eq for Uncompared<T> {}
-
-impl<T> Hash for Uncompared<T> {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
-}

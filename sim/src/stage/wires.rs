@@ -94,7 +94,7 @@ impl World<'_> {
                 let parts = [permille(*loss), permille(*duplicate), permille(*reorder)];
                 self.links(&ends, *way, |link| {
                     link.jitter = jitter;
-                    link.delay = delay.max(link.delay);
+                    link.added = delay;
                     [
                         link.loss_permille,
                         link.duplicate_permille,

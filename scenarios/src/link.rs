@@ -8,13 +8,14 @@
 //! a fixed order, so a quiet link consumes no randomness and healing one wire does not shift the
 //! fortunes of another.
 //!
+//! It stands here because two worlds use it: simulated wires, and the relay in the lab's.
+//!
 //! Limit: frames do not queue behind each other, so jitter may reorder them, as netem's does.
 
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use steadfast_core::wire::ethernet;
-
-use super::Uncompared;
 
 /// How much later a reordered frame arrives than it otherwise would: longer than a probe round
 /// (1 ms, D8), so that the next round overtakes it.
@@ -35,6 +36,8 @@ pub struct Link {
     pub blocked: bool,
     /// Time each frame takes.
     pub delay: Duration,
+    /// Time that a fault adds.
+    pub added: Duration,
     /// Drawn uniformly from zero to this and added to the delay.
     pub jitter: Duration,
     /// Frames lost by chance, in a thousand.
@@ -86,6 +89,7 @@ impl Link {
             up: true,
             blocked: false,
             delay,
+            added: Duration::ZERO,
             jitter: Duration::ZERO,
             loss_permille: 0,
             duplicate_permille: 0,
@@ -126,7 +130,7 @@ impl Link {
 
     fn latency(&self, draw: &mut dyn FnMut() -> u64) -> Duration {
         let held = chance(self.reorder_permille, draw);
-        let mut delay = self.delay;
+        let mut delay = self.delay + self.added;
         if !self.jitter.is_zero() {
             let span = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX);
             delay += Duration::from_nanos(draw() % span.saturating_add(1));
@@ -154,6 +158,25 @@ impl Passage {
     pub const fn loss(&self) -> Option<Loss> {
         self.loss
     }
+}
+
+/// A value that is told but never compared: counters and version numbers.
+///
+/// What was counted does not change what happens next, so two states that differ only in it are
+/// equal and hash alike; otherwise an explorer would never meet a known state again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Uncompared<T>(pub T);
+
+impl<T> PartialEq for Uncompared<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Uncompared<T> {}
+
+impl<T> Hash for Uncompared<T> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Frames to lose by choice: the first rule that matches a frame takes it.
