@@ -171,6 +171,16 @@ impl Addresses {
         near.or_else(|| same.next()).map(|(address, _)| *address)
     }
 
+    /// The link-local IPv6 address of a port, if it was given one.
+    pub(super) fn link_local(&self, port: PortId) -> Option<IpAddr> {
+        let own = self.port(port)?.config.addresses.iter();
+        let mut local = own.filter(|(own, _)| match own {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(own) => own.is_unicast_link_local(),
+        });
+        local.next().map(|(own, _)| *own)
+    }
+
     fn connected(&self, destination: IpAddr) -> Option<PortId> {
         let usable = |route: &&Route| {
             covers(route.network, route.prefix, destination)

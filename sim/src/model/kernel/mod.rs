@@ -186,7 +186,7 @@ impl Kernel {
         }
         match parsed.ethertype {
             ethertype::ARP => self.arp_input(now, port, &parsed, out),
-            ethertype::IPV6 if is_discovery(parsed.payload) => {
+            ethertype::IPV6 if self.is_discovery_for_us(parsed.payload) => {
                 self.nd_input(now, port, &parsed, out);
             }
             ethertype::IPV4 | ethertype::IPV6 => self.ip_input(now, port, frame, &parsed, out),
@@ -454,6 +454,17 @@ impl Kernel {
             port.carrier && (destination.is_group() || destination == port.config.mac)
         };
         self.addresses.port(port).is_some_and(own)
+    }
+
+    /// Whether an IPv6 packet is neighbour discovery for a group or for this machine. To another
+    /// address it is a packet like others, and may be carried.
+    fn is_discovery_for_us(&self, packet: &[u8]) -> bool {
+        let destination = packet.get(24..).and_then(<[u8]>::first_chunk::<16>);
+        is_discovery(packet)
+            && destination.is_some_and(|octets| {
+                let to = IpAddr::from(*octets);
+                to.is_multicast() || self.addresses.is_local(to)
+            })
     }
 
     /// Sends a frame of the stack's own.

@@ -182,12 +182,7 @@ impl Neighbours {
                 Resolution::Send(mac)
             }
             NeighbourState::Stale { mac } => {
-                let retry_at = now.after(DELAY);
-                entry.state = NeighbourState::Probing {
-                    mac,
-                    asks: 0,
-                    retry_at,
-                };
+                entry.delay(now, mac);
                 Resolution::Send(mac)
             }
             NeighbourState::Incomplete { .. } => {
@@ -201,6 +196,17 @@ impl Neighbours {
                 entry.keep(frame, dropped);
                 Resolution::Ask
             }
+        }
+    }
+
+    /// Notes that a frame was sent to a neighbour: a stale one is asked again soon.
+    pub(super) fn note_use(&mut self, now: Instant, port: PortId, ip: IpAddr) {
+        let Ok(at) = self.search(port, ip) else {
+            return;
+        };
+        let entry = &mut self.entries[at];
+        if let NeighbourState::Stale { mac } = aged(entry.state, now) {
+            entry.delay(now, mac);
         }
     }
 
@@ -352,6 +358,14 @@ impl Entry {
         self.waiting.push(frame.to_vec());
     }
 
+    fn delay(&mut self, now: Instant, mac: MacAddr) {
+        self.state = NeighbourState::Probing {
+            mac,
+            asks: 0,
+            retry_at: now.after(DELAY),
+        };
+    }
+
     fn ask_again(&mut self, now: Instant, asks: u8, at: Option<MacAddr>) {
         let retry_at = now.after(RETRANSMIT);
         let asks = asks + 1;
@@ -385,7 +399,13 @@ impl Entry {
             Heard::Question => (false, true),
         };
         if moves && !overrides {
-            return None;
+            let NeighbourState::Reachable { mac: known, .. } = current else {
+                return None;
+            };
+            // Another station's word against a confirmed one: for IPv6 that casts doubt
+            // (RFC 4861 7.2.5, `NEIGH_UPDATE_F_WEAK_OVERRIDE`).
+            let doubted = self.ip.is_ipv6();
+            return doubted.then_some(NeighbourState::Stale { mac: known });
         }
         if answered {
             let until = now.after(reachable_time);

@@ -3,10 +3,11 @@
 //! What is answered (`arp_process`, and facts measured on Linux 6.18): a request for any local
 //! address on any port, from any sender but one of our own addresses; a sender of 0.0.0.0 is
 //! answered and leaves no trace. IPv6 is stricter: the address must be on that very port, a
-//! solicitation from `::` must go to the group, and the asker must fit into the cache.
+//! solicitation from `::` must go to the group, and the asker must fit into the cache; but it
+//! does not mind being asked in the name of an address of its own.
 //!
 //! Limit: no membership reports are sent for groups (behind a snooping switch a world joins hosts
-//! itself), and an advertisement that must not override leaves the entry as it was.
+//! itself), and the kernel's worker that makes a new IPv6 address usable takes no time.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -159,8 +160,7 @@ impl Kernel {
     /// sent to us alone is answered without our station's address: the asker knows it.
     fn nd_reply(&self, port: PortId, solicit: &NeighbourSolicit) -> Option<Reply> {
         let asker = IpAddr::V6(solicit.source);
-        let is_question = self.addresses.is_local_on(port, IpAddr::V6(solicit.target))
-            && !self.addresses.is_local(asker);
+        let is_question = self.addresses.is_local_on(port, IpAddr::V6(solicit.target));
         let is_named = !solicit.source.is_unspecified();
         if !is_question || (is_named && !self.neighbours.has_room(port, asker)) {
             return None;
@@ -204,6 +204,10 @@ impl Kernel {
             self.hear(now, (port, asker), mac, Heard::Question, out);
         }
         self.emit(now, port, &reply.frame, out);
+        if let Some((asker @ IpAddr::V6(_), _)) = reply.asker {
+            // Unlike an ARP reply, an advertisement goes out as packets do: through the cache.
+            self.neighbours.note_use(now, port, asker);
+        }
     }
 
     /// Notes a neighbour and sends the packets that waited for it.
@@ -250,13 +254,23 @@ impl Kernel {
     }
 
     /// In whose name to ask (`arp_announce` = 0): the source of the packet that waits if it is
-    /// ours, which may be a virtual address, else the port's own address.
+    /// ours, which may be a virtual address, else the port's own address. For IPv6 "ours" is
+    /// what this very port has, and the port's own address its link-local one (RFC 4861 7.2.2).
     fn asking_address(&self, ask: &Ask) -> Option<IpAddr> {
         let waiting = ask.first_waiting.as_deref();
         let frame = waiting.and_then(ethernet::Frame::parse);
         let packet = frame.and_then(|frame| Packet::parse(frame.ethertype, frame.payload));
         let source = packet.map(|packet| packet.source);
-        let ours = source.filter(|source| self.addresses.is_local(*source));
-        ours.or_else(|| self.addresses.source_for(ask.port, ask.ip))
+        let ours = source.filter(|source| match source {
+            IpAddr::V4(_) => self.addresses.is_local(*source),
+            IpAddr::V6(_) => self.addresses.is_local_on(ask.port, *source),
+        });
+        let local = || {
+            self.addresses
+                .link_local(ask.port)
+                .filter(|_| ask.ip.is_ipv6())
+        };
+        ours.or_else(local)
+            .or_else(|| self.addresses.source_for(ask.port, ask.ip))
     }
 }
