@@ -5,6 +5,7 @@
 //! `explore` tries every interleaving of a few faults.
 
 pub mod campaign;
+pub mod conformance;
 pub mod explore;
 pub mod fast;
 #[cfg(madsim)]
