@@ -1,0 +1,146 @@
+//! Statements about Linux, tried on the kernel itself, with the fence and the addresses of the
+//! daemon: what the simulated worlds take for Linux must be it.
+//!
+//! Each statement is tried by a child of this program, which first moves into a network namespace
+//! of its own: as root by itself, as an ordinary user behind a user namespace. It holds or it
+//! differs; one that was late, because this machine stood still, is unknown and tried again, three
+//! times in all, and then fails: it never passes untried. False statements must differ here too.
+//!
+//! The same statements are tried on the kernel model by `sim/tests/conformance.rs`.
+//!
+//! Try one: `cargo test -p steadfast --test conformance -- NAME`. Limit: where the kernel refuses
+//! namespaces or nf_tables the statements are "not run", and say so.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test program without harness: a panic is a verdict"
+)]
+
+#[path = "conformance/bench.rs"]
+mod bench;
+#[path = "conformance/linux.rs"]
+mod linux;
+#[path = "fence/sys.rs"]
+mod namespace;
+#[path = "conformance/sys.rs"]
+mod sys;
+
+use std::process::{Command, ExitCode, Stdio};
+
+use steadfast::linux::fence::{KEEPER_ARGUMENT, keeper_main};
+use steadfast_scenarios::conformance::{Side, Statement, Verdict};
+use steadfast_scenarios::conformance::{falsehoods, judge, play, statements};
+
+/// The exit code of a child that found a difference.
+const DIFFERS: u8 = 1;
+/// The exit code of a child that was late.
+const UNKNOWN: u8 = 2;
+/// The exit code of a child that could not try here.
+const NOT_RUN: u8 = 77;
+const TRY_ARGUMENT: &str = "try";
+/// How often a statement is tried until it is not late.
+const TRIES_MAX: usize = 3;
+
+/// What came of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Broken,
+    Differs,
+    Holds,
+    NotRun,
+    Unknown,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [KEEPER_ARGUMENT] => keeper_main(),
+        [TRY_ARGUMENT, name] => try_here(name),
+        _ => run(&words),
+    }
+}
+
+/// Tries every statement whose name holds the first plain argument.
+fn run(words: &[&str]) -> ExitCode {
+    let wanted = words.iter().find(|word| !word.starts_with('-'));
+    let is_chosen =
+        |statement: &Statement| wanted.is_none_or(|wanted| statement.name.contains(wanted));
+    let truths = statements().into_iter().map(|one| (one, Outcome::Holds));
+    let false_ones = falsehoods().into_iter().map(|one| (one, Outcome::Differs));
+    let chosen = truths.chain(false_ones).filter(|(one, _)| is_chosen(one));
+    if words.contains(&"--list") {
+        if !words.contains(&"--ignored") {
+            chosen.for_each(|(one, _)| println!("{}: test", one.name));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut failed_count = 0;
+    for (statement, due) in chosen {
+        let (outcome, said) = outcome(statement.name);
+        let name = statement.name;
+        match outcome {
+            Outcome::NotRun => println!("test {name} ... NOT RUN: needs {said}"),
+            outcome if outcome == due => println!("test {name} ... ok"),
+            outcome => {
+                failed_count += 1;
+                println!("test {name} ... FAILED: {outcome:?}, must be {due:?}: {said}");
+                println!("  it says: {} ({})", statement.says, statement.source);
+            }
+        }
+    }
+    println!("{failed_count} failed");
+    ExitCode::from(u8::from(failed_count > 0))
+}
+
+/// Tries a statement, again if it was late; what came of it, and what was said last.
+fn outcome(name: &str) -> (Outcome, String) {
+    let mut last = String::new();
+    for _ in 0..TRIES_MAX {
+        let child = Command::new("/proc/self/exe")
+            .args([TRY_ARGUMENT, name])
+            .stdin(Stdio::null())
+            .output()
+            .expect("this program runs");
+        let said = [child.stdout, child.stderr].concat();
+        last = String::from_utf8_lossy(&said).into_owned();
+        let outcome = match child.status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(0) => Outcome::Holds,
+            Some(DIFFERS) => Outcome::Differs,
+            Some(NOT_RUN) => Outcome::NotRun,
+            Some(UNKNOWN) => {
+                println!("{name}: {}", last.trim_end());
+                continue;
+            }
+            Some(_) | None => Outcome::Broken,
+        };
+        return (outcome, last);
+    }
+    (Outcome::Unknown, last)
+}
+
+/// Tries a statement in this process, which has nothing else to do.
+fn try_here(name: &str) -> ExitCode {
+    if let Err(why) = namespace::enter_namespace() {
+        println!("network namespaces ({why})");
+        return ExitCode::from(NOT_RUN);
+    }
+    let all = [statements(), falsehoods()].concat();
+    let statement = all.iter().find(|one| one.name == name).unwrap();
+    let mut linux = match linux::Linux::new(statement) {
+        Ok(linux) => linux,
+        Err(why) => {
+            println!("{why}");
+            return ExitCode::from(NOT_RUN);
+        }
+    };
+    let played = play(&mut linux, statement).unwrap();
+    drop(linux);
+    let verdict = judge(statement, &played, Side::Kernel, &[]);
+    println!("{verdict}");
+    ExitCode::from(match verdict {
+        Verdict::Differs(_) => DIFFERS,
+        Verdict::Holds => 0,
+        Verdict::Unknown(..) => UNKNOWN,
+    })
+}
