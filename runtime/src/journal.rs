@@ -1,8 +1,7 @@
 //! The flight recorder (R14.2): everything a node was told and what it wanted, bounded, on disk.
 //!
-//! The core is a function of its inputs, so the inputs *are* the reproduction: [`replay`] feeds
-//! them to a fresh node and compares what comes out, bit for bit. Effects are kept for that
-//! comparison; of a sent frame only a digest, since the replay makes the frame itself.
+//! What stands in the files, and the replay of a life, is the shell's:
+//! [`steadfast_shell::journal`].
 //!
 //! ```text
 //! driver ─ note ─► mailbox (bytes and entries bounded) ─► thread ─► journal-00000007.bin  1 MiB
@@ -10,23 +9,11 @@
 //!                                                                   oldest deleted beyond 8
 //! ```
 //!
-//! Each file begins with the whole description of its life (build, configuration, boot), so each
-//! can be read alone. No secret is ever written: keys come from the operator at the replay.
-//!
-//! The hard case is a loss: of entries (the disk is slower than the wire), of a tail (power cut),
-//! of a byte. Each is found, named and stands in the stream where it happened; a replay ends there
-//! and says so, instead of blaming the node.
-//!
 //! The limit: a node's inner state is not written down, so a life can be replayed only while its
 //! first file still exists. At 10 advertisements a second on two paths a standby writes 6.5 kB/s
 //! (measured), so 8 MiB hold about 20 minutes; whoever wants to replay a day sets the bounds to a
 //! gigabyte.
 
-mod codec;
-mod entry;
-mod reader;
-mod replay;
-mod words;
 mod writer;
 
 use std::io;
@@ -41,13 +28,12 @@ use steadfast_core::Instant;
 use steadfast_core::boot::Boot;
 use steadfast_core::config::Config;
 use steadfast_shell::env::{Entry, Journal};
-
-pub use codec::ENTRY_BYTES_MAX;
-pub use entry::{
-    ConfigFacts, Hole, LifeFacts, PeerFacts, PortFacts, Stored, StoredEffect, StoredInput, Timed,
+use steadfast_shell::journal::codec;
+pub use steadfast_shell::journal::{
+    ConfigFacts, ENTRY_BYTES_MAX, FILE_BYTES_MAX, FILES_READ_MAX, Hole, Life, LifeFacts, Outcome,
+    PeerFacts, PortFacts, Reading, Stored, StoredEffect, StoredInput, Timed, file_name, files,
+    read, replay,
 };
-pub use reader::{FILE_BYTES_MAX, FILES_READ_MAX, Life, Reading, read};
-pub use replay::{Outcome, replay};
 
 /// Entries waiting for the disk. Beyond this an entry is lost and counted.
 pub const MAILBOX_ENTRIES_MAX: usize = 8_192;

@@ -2,11 +2,13 @@
 //!
 //! Everything of the outside stands in [`env`], as traits; so the same driver serves gateways and
 //! simulators. [`driver::run`] is the loop, [`orders`] is how operators reach it,
-//! [`record`] is what a store writes, and in which order.
+//! [`record`] is what a store writes, and in which order, [`journal`] what the flight recorder
+//! writes, and its replay.
 
 pub mod driver;
 pub mod env;
 pub mod habits;
+pub mod journal;
 mod mailbox;
 pub mod orders;
 pub mod record;

@@ -72,7 +72,7 @@ fn journal_replay_needs_the_right_keys_and_files_hold_none() {
     let life = only_life(&scratch.0);
     let outcome = replay(&life, &keys(0));
     assert!(matches!(outcome, Outcome::WrongKeys(_)), "{outcome:?}");
-    for (_, path) in writer::files(&scratch.0).expect("files") {
+    for (_, path) in files(&scratch.0).expect("files") {
         let bytes = fs::read(path).expect("a file");
         let secret = pair::SECRET;
         assert!(!bytes.windows(secret.len()).any(|window| window == secret));
@@ -85,7 +85,7 @@ fn journal_changed_byte_in_a_file_is_found() {
     let scratch = Scratch::new("journal");
     let settings = Settings::new(scratch.0.clone());
     record_a_takeover(&settings);
-    let (_, path) = writer::files(&scratch.0).expect("files").remove(0);
+    let (_, path) = files(&scratch.0).expect("files").remove(0);
     let whole = fs::read(&path).expect("a file");
     for offset in (0..40).chain((40..whole.len()).step_by(whole.len() / 97)) {
         let mut changed = whole.clone();
@@ -106,7 +106,7 @@ fn journal_torn_tail_is_read_up_to_the_tear() {
     let scratch = Scratch::new("journal");
     let settings = Settings::new(scratch.0.clone());
     record_a_takeover(&settings);
-    let (_, path) = writer::files(&scratch.0).expect("files").remove(0);
+    let (_, path) = files(&scratch.0).expect("files").remove(0);
     let whole = fs::read(&path).expect("a file");
     let entries = only_life(&scratch.0).entries;
     for cut in 1..60 {
@@ -205,7 +205,7 @@ fn journal_ring_keeps_its_bounds_and_says_what_is_gone() {
         files_max: 3,
     };
     record_a_takeover(&settings);
-    let files = writer::files(&scratch.0).expect("files");
+    let files = files(&scratch.0).expect("files");
     assert_eq!(files.len(), 3);
     for (_, path) in &files {
         let length = fs::metadata(path).expect("a file").len();
@@ -229,12 +229,8 @@ fn journal_lives_are_told_apart() {
     let mut pair = pair::Pair::with_lives(Settings::new(second.0.clone()), 2);
     pair.run_until(Instant::from_millis(200));
     assert!(pair.close(), "the disk answers");
-    fs::copy(
-        second.0.join(writer::file_name(0)),
-        scratch.0.join(writer::file_name(1)),
-    )
-    .expect("a copy");
-    fs::write(scratch.0.join(writer::file_name(9)), "not ours").expect("a file");
+    fs::copy(second.0.join(file_name(0)), scratch.0.join(file_name(1))).expect("a copy");
+    fs::write(scratch.0.join(file_name(9)), "not ours").expect("a file");
     let reading = read(&scratch.0).expect("a directory");
     assert_eq!((reading.lives.len(), reading.unreadable.len()), (2, 1));
 }

@@ -8,41 +8,17 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use steadfast_core::Instant;
+use steadfast_shell::journal::codec::{self, MAGIC, Opening};
 
-use super::codec::{self, MAGIC, Opening};
-use super::{Counters, LifeFacts, Message, Settings};
+use super::{Counters, LifeFacts, Message, Settings, file_name, files};
 
 /// Entries written at once; more wait for the next turn.
 const BATCH_MAX: usize = 256;
-
-/// The name of a journal file.
-pub(super) fn file_name(number: u64) -> String {
-    format!("journal-{number:08}.bin")
-}
-
-/// The journal files of a directory, oldest first. Other files are not ours.
-pub(super) fn files(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".bin"))
-            .and_then(|number| number.parse().ok());
-        if let Some(number) = number {
-            found.push((number, entry.path()));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
 
 pub(super) struct Writer {
     settings: Settings,

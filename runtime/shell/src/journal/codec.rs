@@ -22,7 +22,7 @@ use super::entry::{ConfigFacts, LifeFacts, Stored, StoredEffect, StoredInput, Ti
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 
 /// The first bytes of every file.
-pub(super) const MAGIC: &[u8; 8] = b"SFJRNL1\n";
+pub const MAGIC: &[u8; 8] = b"SFJRNL1\n";
 const HEAD: usize = 16;
 const FIXED: usize = 9;
 
@@ -39,15 +39,15 @@ const END: u8 = 10;
 
 /// What a file begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Opening {
+pub struct Opening {
     /// The file's place among the files of its life, from 0.
-    pub(super) part: u64,
+    pub part: u64,
     /// What the life began with.
-    pub(super) life: LifeFacts,
+    pub life: LifeFacts,
 }
 
 /// The body of an input.
-pub(super) fn input(at: Instant, input: &Input<'_>) -> Vec<u8> {
+pub fn input(at: Instant, input: &Input<'_>) -> Vec<u8> {
     match *input {
         Input::FrameReceived {
             port,
@@ -71,7 +71,7 @@ pub(super) fn input(at: Instant, input: &Input<'_>) -> Vec<u8> {
 }
 
 /// The body of an effect.
-pub(super) fn effect(at: Instant, effect: &Effect) -> Vec<u8> {
+pub fn effect(at: Instant, effect: &Effect) -> Vec<u8> {
     let stored = StoredEffect::new(effect);
     if let StoredEffect::Transmit {
         port,
@@ -89,40 +89,40 @@ pub(super) fn effect(at: Instant, effect: &Effect) -> Vec<u8> {
 }
 
 /// The body of a status.
-pub(super) fn status(at: Instant, status: &Status) -> Vec<u8> {
+pub fn status(at: Instant, status: &Status) -> Vec<u8> {
     json(STATUS, at, status)
 }
 
 /// The body of a changed configuration.
-pub(super) fn config(at: Instant, facts: &ConfigFacts) -> Vec<u8> {
+pub fn config(at: Instant, facts: &ConfigFacts) -> Vec<u8> {
     json(CONFIG, at, facts)
 }
 
 /// The body of a gap.
-pub(super) fn gap(at: Instant, count: u64) -> Vec<u8> {
+pub fn gap(at: Instant, count: u64) -> Vec<u8> {
     let mut body = body(GAP, at, 8);
     body.extend(count.to_le_bytes());
     body
 }
 
 /// The body of an end in order.
-pub(super) fn end(at: Instant) -> Vec<u8> {
+pub fn end(at: Instant) -> Vec<u8> {
     body(END, at, 0)
 }
 
 /// The body of a file's opening.
-pub(super) fn opening(opening: &Opening) -> Vec<u8> {
+pub fn opening(opening: &Opening) -> Vec<u8> {
     json(LIFE, opening.life.now, opening)
 }
 
 /// The time in a body.
-pub(super) fn time_of(body: &[u8]) -> Instant {
+pub fn time_of(body: &[u8]) -> Instant {
     let bytes = body.get(1..FIXED).and_then(|bytes| bytes.try_into().ok());
     Instant::from_nanos(bytes.map_or(0, u64::from_le_bytes))
 }
 
 /// Appends a body, framed.
-pub(super) fn frame(body: &[u8], out: &mut Vec<u8>) {
+pub fn frame(body: &[u8], out: &mut Vec<u8>) {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     out.extend(length.to_le_bytes());
     out.extend((!length).to_le_bytes());
@@ -132,7 +132,7 @@ pub(super) fn frame(body: &[u8], out: &mut Vec<u8>) {
 
 /// What stands at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub enum Piece<'a> {
     /// A whole body, and what follows it.
     Body(&'a [u8], &'a [u8]),
     /// Not what was written.
@@ -144,7 +144,7 @@ pub(super) enum Piece<'a> {
 }
 
 /// Takes the next entry apart.
-pub(super) fn unframe(bytes: &[u8]) -> Piece<'_> {
+pub fn unframe(bytes: &[u8]) -> Piece<'_> {
     if bytes.is_empty() {
         return Piece::Nothing;
     }
@@ -171,7 +171,7 @@ pub(super) fn unframe(bytes: &[u8]) -> Piece<'_> {
 }
 
 /// The opening in a body.
-pub(super) fn read_opening(body: &[u8]) -> Option<Opening> {
+pub fn read_opening(body: &[u8]) -> Option<Opening> {
     let (kind, _, payload) = split(body)?;
     if kind == LIFE {
         from_json(payload)
@@ -181,7 +181,7 @@ pub(super) fn read_opening(body: &[u8]) -> Option<Opening> {
 }
 
 /// The entry in a body; none if it is no entry this program knows.
-pub(super) fn read(body: &[u8]) -> Option<Timed> {
+pub fn read(body: &[u8]) -> Option<Timed> {
     let (kind, at, payload) = split(body)?;
     let what = match kind {
         CONFIG => Stored::Config(from_json(payload)?),

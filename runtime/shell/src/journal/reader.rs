@@ -3,12 +3,11 @@
 //! What is cut, damaged or missing becomes a [`Hole`] where it stands; reading goes on with the
 //! next file. Only a directory that cannot be listed is an error.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::codec::{self, MAGIC, Piece};
-use super::writer::files;
 use super::{Hole, LifeFacts, Stored, Timed};
 
 /// Files read; the oldest beyond it are left out, and their life is incomplete.
@@ -87,6 +86,32 @@ pub fn read(folder: &Path) -> io::Result<Reading> {
         }
     }
     Ok(reading)
+}
+
+/// The name of a journal file.
+pub fn file_name(number: u64) -> String {
+    format!("journal-{number:08}.bin")
+}
+
+/// The journal files of a directory, oldest first. Other files are not ours.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn files(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".bin"))
+            .and_then(|number| number.parse().ok());
+        if let Some(number) = number {
+            found.push((number, entry.path()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
