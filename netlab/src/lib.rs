@@ -6,6 +6,7 @@ pub mod daemons;
 pub mod doctor;
 pub mod enter;
 mod error;
+mod evidence;
 pub mod eyes;
 pub mod ground;
 pub mod instruments;

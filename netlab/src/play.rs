@@ -10,9 +10,9 @@
 
 use core::time::Duration;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -26,6 +26,7 @@ use steadfast_scenarios::{Finding, Gaps, Judge, Scenario, Verdict};
 use crate::agent::Steadfast;
 use crate::doctor;
 use crate::error::{Doing, LabError};
+use crate::evidence;
 use crate::eyes::{Sight, Wanted};
 use crate::ground::Wiring;
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
@@ -43,8 +44,6 @@ pub(crate) const LAB_PLAY: &str = "lab-play";
 pub const TOLERANCE: Duration = Duration::from_millis(15);
 /// How long a `long` scenario without steps is here.
 const LONG_MAX: Duration = Duration::from_secs(30);
-/// Bytes of each daemon's log that are kept: its end.
-const LOG_MAX: usize = 16 * 1024;
 
 /// A run that is wanted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,8 +56,8 @@ pub struct Request {
     pub seed: u64,
     /// The `steadfastd` under test.
     pub daemon: PathBuf,
-    /// Where `trace.jsonl`, `run.pcapng` and the daemons' logs go, if they are wanted; an existing
-    /// folder.
+    /// Where `trace.jsonl`, `run.pcapng`, the daemons' logs and journals go, if they are wanted; an
+    /// existing folder.
     pub evidence: Option<PathBuf>,
     /// What labs on this machine offer: from [`survey`].
     pub offers: BTreeSet<Capability>,
@@ -225,7 +224,7 @@ fn run(
     let event_count = writer.count();
     let trace = writer.finish().doing(|| "store the trace".to_owned())?;
     if let Some(folder) = &request.evidence {
-        keep_logs(plan, lab, folder)?;
+        evidence::keep(plan, lab, folder)?;
     }
     Ok(Played {
         verdict: Verdict::of(&findings),
@@ -282,27 +281,5 @@ fn note(
         let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk shows when the recording is finished.
         let _ = write(&mut recording);
-    }
-}
-
-/// The ends of the daemons' logs, beside the trace.
-fn keep_logs(plan: &Plan, lab: &mut Lab, folder: &Path) -> Result<(), LabError> {
-    for gateway in &plan.layout.gateways {
-        let log = lab.machine(gateway.id).map(|machine| machine.log());
-        let text = log.map(|log| tail(&log)).unwrap_or_default();
-        let path = folder.join(format!("{}.log", gateway.name));
-        fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// The end of a text file, from the start of a line.
-fn tail(path: &Path) -> String {
-    let content = fs::read(path).unwrap_or_default();
-    let cut = content.len().saturating_sub(LOG_MAX);
-    let text = String::from_utf8_lossy(content.get(cut..).unwrap_or_default()).into_owned();
-    match (cut, text.split_once('\n')) {
-        (0, _) | (_, None) => text,
-        (_, Some((_, rest))) => rest.to_owned(),
     }
 }
