@@ -3,13 +3,15 @@
 //! Everything of the outside stands in [`env`], as traits; so the same driver serves gateways and
 //! simulators. [`driver::run`] is the loop, [`orders`] is how operators reach it,
 //! [`record`] is what a store writes, and in which order, [`journal`] what the flight recorder
-//! writes, and its replay.
+//! writes, and its replay; [`secret`] reads the keys for that.
 
 pub mod driver;
 pub mod env;
 pub mod habits;
+pub mod hex;
 pub mod journal;
 mod mailbox;
 pub mod orders;
 pub mod record;
+pub mod secret;
 mod workers;

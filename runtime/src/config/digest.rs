@@ -28,7 +28,11 @@ pub(super) fn of_bytes(bytes: &[u8]) -> u64 {
 
 fn shared(parts: &Parts) -> String {
     let mut form = String::from("steadfast shared configuration 1\n");
-    line(&mut form, "cluster", &super::hex::encode(&parts.cluster.0));
+    line(
+        &mut form,
+        "cluster",
+        &steadfast_shell::hex::encode(&parts.cluster.0),
+    );
     line(
         &mut form,
         "virtual_router",

@@ -78,7 +78,7 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{}", super::hex::encode(&random)));
+    hidden.push(format!(".{}", steadfast_shell::hex::encode(&random)));
     Ok(folder_of(path).join(hidden))
 }
 

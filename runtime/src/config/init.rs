@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::mistake::{Findings, Report};
 use super::raw::{self, Raw, byte};
 use super::secret::{self, SecretFault};
-use super::{SECRET_FILE, files, hex};
+use super::{SECRET_FILE, files};
 
 mod draft;
 
@@ -302,7 +302,7 @@ fn their_secret(
 
 /// The cluster's id as it is written.
 fn digits(cluster: ClusterId) -> String {
-    hex::encode(&cluster.0)
+    steadfast_shell::hex::encode(&cluster.0)
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ mod addresses;
 mod assemble;
 mod digest;
 mod files;
-mod hex;
 mod mistake;
 mod places;
 mod raw;

@@ -268,7 +268,7 @@ fn cluster(mut section: Section<'_>, findings: &mut Findings) -> Cluster {
     section.demand("id", cure, findings);
     let id = section.text(Key::new("id", "\"32 hexadecimal digits\""), findings);
     let id = id.and_then(|id| {
-        let known = cluster_id(id.get_ref());
+        let known = steadfast_shell::secret::cluster_id(id.get_ref());
         if known.is_none() {
             let message = "`id` is not 32 hexadecimal digits, or all of them are 0";
             findings.wrong(&id.span(), message, cure);
@@ -453,11 +453,4 @@ fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemon {
     };
     section.finish(&ELSEWHERE, findings);
     daemon
-}
-
-/// 128 bits as hexadecimal digits, not all 0.
-pub(super) fn cluster_id(text: &str) -> Option<ClusterId> {
-    let bytes = super::hex::decode(text.trim().as_bytes())?;
-    let id: [u8; 16] = bytes.as_slice().try_into().ok()?;
-    (id != [0; 16]).then_some(ClusterId(id))
 }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::tests::Folder;
+use steadfast_core::wire::auth::Phase;
+
 use super::*;
 
 /// A drawn secret reads back as one enforced key of its cluster, and no two are alike.

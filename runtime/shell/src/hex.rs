@@ -1,7 +1,7 @@
 //! Hexadecimal digits, both ways.
 
 /// Bytes of an even number of digits; none for anything else.
-pub(super) fn decode(digits: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(digits: &[u8]) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }
@@ -14,7 +14,7 @@ pub(super) fn decode(digits: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Two lower-case digits for each byte.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
