@@ -30,9 +30,9 @@ use steadfast_core::config::Config;
 use steadfast_shell::env::{Entry, Journal};
 use steadfast_shell::journal::codec;
 pub use steadfast_shell::journal::{
-    ConfigFacts, ENTRY_BYTES_MAX, FILE_BYTES_MAX, FILES_READ_MAX, Hole, Life, LifeFacts, Outcome,
-    PeerFacts, PortFacts, Reading, Stored, StoredEffect, StoredInput, Timed, file_name, files,
-    read, replay,
+    ConfigFacts, DecisionHash, ENTRY_BYTES_MAX, Examination, FILE_BYTES_MAX, FILES_READ_MAX, Hole,
+    Life, LifeFacts, Outcome, PeerFacts, PortFacts, Reading, Stored, StoredEffect, StoredInput,
+    Timed, Turn, examine, file_name, files, read, replay,
 };
 
 /// Entries waiting for the disk. Beyond this an entry is lost and counted.

@@ -39,10 +39,25 @@ fn journal_replay_is_exact_and_finds_a_changed_byte() {
     record_a_takeover(&settings);
     let mut life = only_life(&scratch.0);
     assert!(life.ended() && life.from_start);
-    let outcome = replay(&life, &keys(1));
-    let Outcome::Equal { inputs, effects } = outcome else {
-        panic!("{outcome:?}");
+    let examined = examine(&life, &keys(1));
+    let Outcome::Equal { inputs, effects } = examined.outcome else {
+        panic!("{:?}", examined.outcome);
     };
+    assert_eq!(examined.decisions, effects);
+    assert_eq!(
+        examined.replayed,
+        Some(examined.recorded),
+        "one hash for both"
+    );
+    let roles: Vec<EffectiveRole> = examined.roles.iter().map(|turn| turn.role).collect();
+    let expected = [
+        EffectiveRole::Starting,
+        EffectiveRole::Standby,
+        EffectiveRole::Promoting,
+        EffectiveRole::Active,
+        EffectiveRole::Standby,
+    ];
+    assert_eq!(roles, expected);
     assert!(
         inputs > 500 && effects > 500,
         "{inputs} inputs, {effects} effects"
@@ -60,8 +75,10 @@ fn journal_replay_is_exact_and_finds_a_changed_byte() {
         panic!("{entry:?}");
     };
     *frame.last_mut().expect("bytes") ^= 1;
-    let outcome = replay(&life, &keys(1));
+    let changed = examine(&life, &keys(1));
+    let outcome = &changed.outcome;
     assert!(matches!(outcome, Outcome::Differs { .. }), "{outcome:?}");
+    assert_ne!(changed.replayed, Some(changed.recorded), "and two hashes");
 }
 
 /// Keys of another node cannot replay a life, and no key stands in the files.

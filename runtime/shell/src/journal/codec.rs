@@ -72,7 +72,15 @@ pub fn input(at: Instant, input: &Input<'_>) -> Vec<u8> {
 
 /// The body of an effect.
 pub fn effect(at: Instant, effect: &Effect) -> Vec<u8> {
-    let stored = StoredEffect::new(effect);
+    stored_effect(at, &StoredEffect::new(effect))
+}
+
+/// The canonical bytes of a decision: its body, at no time.
+pub fn decision(effect: &StoredEffect) -> Vec<u8> {
+    stored_effect(Instant::ORIGIN, effect)
+}
+
+fn stored_effect(at: Instant, stored: &StoredEffect) -> Vec<u8> {
     if let StoredEffect::Transmit {
         port,
         length,
@@ -85,7 +93,7 @@ pub fn effect(at: Instant, effect: &Effect) -> Vec<u8> {
         body.extend(digest);
         return body;
     }
-    json(EFFECT, at, &stored)
+    json(EFFECT, at, stored)
 }
 
 /// The body of a status.

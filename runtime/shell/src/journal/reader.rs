@@ -1,7 +1,7 @@
-//! A directory of journal files, read back into lives.
+//! A directory of journal files, or one of them, read back into lives.
 //!
 //! What is cut, damaged or missing becomes a [`Hole`] where it stands; reading goes on with the
-//! next file. Only a directory that cannot be listed is an error.
+//! next file. Only a place that cannot be read at all is an error.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -57,16 +57,21 @@ impl Life {
     }
 }
 
-/// Reads all lives in a directory.
+/// Reads all lives in a directory, or what stands in one file alone.
 ///
 /// # Errors
-/// The directory cannot be listed.
-pub fn read(folder: &Path) -> io::Result<Reading> {
-    let files = files(folder)?;
+/// There is no such place, or the directory cannot be listed.
+pub fn read(place: &Path) -> io::Result<Reading> {
+    let files = if place.is_file() {
+        vec![place.to_owned()]
+    } else {
+        let files = files(place)?.into_iter();
+        files.map(|(_, path)| path).collect()
+    };
     let mut reading = Reading::default();
     let mut next_part = 0;
     let skipped = files.len().saturating_sub(FILES_READ_MAX);
-    for (_, path) in files.into_iter().skip(skipped) {
+    for path in files.into_iter().skip(skipped) {
         let bytes = match read_file(&path) {
             Ok(bytes) => bytes,
             Err(_) => {

@@ -5,11 +5,14 @@
 //! difference, but effects that are missing before an end in order are. A replaced configuration is
 //! replaced again, with the same keys: a life in which the secret changed differs from there on.
 
-use steadfast_core::Node;
-use steadfast_core::config::Config;
-use steadfast_core::wire::auth::KeyRing;
+use std::fmt;
 
-use super::{ConfigFacts, Hole, Life, Stored, StoredEffect};
+use steadfast_core::config::Config;
+use steadfast_core::role::EffectiveRole;
+use steadfast_core::wire::auth::KeyRing;
+use steadfast_core::{Instant, Node};
+
+use super::{ConfigFacts, Hole, Life, Stored, StoredEffect, codec};
 
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,53 +46,180 @@ pub enum Outcome {
     WrongKeys(String),
 }
 
+/// A replay and what was seen on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examination {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Decisions looked at, the first that differs included.
+    pub decisions: usize,
+    /// Of the recorded decisions, as far as they were looked at; of all of them up to the first
+    /// hole, if nothing could be replayed.
+    pub recorded: DecisionHash,
+    /// Of what the fresh node decided; none if nothing could be replayed.
+    pub replayed: Option<DecisionHash>,
+    /// The fresh node's roles, from its start on.
+    pub roles: Vec<Turn>,
+}
+
+/// A node's role from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Since when.
+    pub at: Instant,
+    /// The role.
+    pub role: EffectiveRole,
+}
+
+/// BLAKE3 over decisions: each effect's canonical bytes ([`codec::decision`]) behind their length,
+/// in order. Equal exactly if the decisions are. Times are not in it: a node has no clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecisionHash(pub [u8; 32]);
+
+impl fmt::Display for DecisionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::hex::encode(&self.0))
+    }
+}
+
 /// Feeds a life to a fresh node that holds `keys`, and says where it first does something else.
 pub fn replay(life: &Life, keys: &KeyRing) -> Outcome {
-    if !life.from_start {
-        return Outcome::NoStart;
-    }
-    let begun = match config(&life.facts.config, keys) {
-        Ok(config) => config,
-        Err(why) => return Outcome::WrongKeys(why),
+    examine(life, keys).outcome
+}
+
+/// The same, with hashes of what was decided then and now, and the roles on the way.
+pub fn examine(life: &Life, keys: &KeyRing) -> Examination {
+    let begun = if life.from_start {
+        config(&life.facts.config, keys).map_err(Outcome::WrongKeys)
+    } else {
+        Err(Outcome::NoStart)
     };
-    let mut node = Node::new(begun, life.facts.boot());
-    let (mut inputs, mut effects) = (0, 0);
-    for (place, entry) in life.entries.iter().enumerate() {
-        let replayed = match &entry.what {
-            Stored::Input(input) => {
-                node.handle(entry.at, input.input());
-                inputs += 1;
-                continue;
-            }
-            Stored::Effect(_) => {
-                effects += 1;
-                polled(&mut node)
-            }
-            Stored::Status(_) => {
-                let text = serde_json::to_string(&node.status(entry.at));
-                text.ok().map(Stored::Status)
-            }
-            Stored::End => match polled(&mut node) {
-                Some(replayed) => return differs(place, None, Some(replayed)),
-                None => continue,
-            },
-            Stored::Config(facts) => match config(facts, keys) {
-                Ok(config) => {
-                    // What the node refused then it refuses now, and nothing changes.
-                    let _ = node.replace_config(entry.at, config);
-                    continue;
-                }
-                Err(why) => return Outcome::WrongKeys(why),
-            },
-            Stored::Gap(_) => return gap(place, None),
-            Stored::Hole(Hole::Torn { .. }) if place + 1 == life.entries.len() => continue,
-            Stored::Hole(hole) => return gap(place, Some(hole.clone())),
-        };
-        if replayed.as_ref() != Some(&entry.what) {
-            return differs(place, Some(entry.what.clone()), replayed);
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(outcome) => return unplayed(life, outcome),
+    };
+    let mut player = Player {
+        node: Node::new(begun, life.facts.boot()),
+        keys,
+        inputs: 0,
+        recorded: Decisions::default(),
+        replayed: Decisions::default(),
+        roles: Vec::new(),
+    };
+    player.turn(life.facts.now);
+    let outcome = player.play(life);
+    Examination {
+        outcome,
+        decisions: player.recorded.count.max(player.replayed.count),
+        recorded: player.recorded.hash(),
+        replayed: Some(player.replayed.hash()),
+        roles: player.roles,
+    }
+}
+
+/// What can be said of a life without a node.
+fn unplayed(life: &Life, outcome: Outcome) -> Examination {
+    let mut recorded = Decisions::default();
+    let sound = |entry: &&super::Timed| !matches!(entry.what, Stored::Gap(_) | Stored::Hole(_));
+    for entry in life.entries.iter().take_while(sound) {
+        if let Stored::Effect(effect) = &entry.what {
+            recorded.add(effect);
         }
     }
-    Outcome::Equal { inputs, effects }
+    Examination {
+        outcome,
+        decisions: recorded.count,
+        recorded: recorded.hash(),
+        replayed: None,
+        roles: Vec::new(),
+    }
+}
+
+#[derive(Default)]
+struct Decisions {
+    hasher: blake3::Hasher,
+    count: usize,
+}
+
+impl Decisions {
+    fn add(&mut self, effect: &StoredEffect) {
+        let bytes = codec::decision(effect);
+        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
+        self.hasher.update(&bytes);
+        self.count += 1;
+    }
+
+    fn hash(&self) -> DecisionHash {
+        DecisionHash(*self.hasher.finalize().as_bytes())
+    }
+}
+
+struct Player<'a> {
+    node: Node,
+    keys: &'a KeyRing,
+    inputs: usize,
+    recorded: Decisions,
+    replayed: Decisions,
+    roles: Vec<Turn>,
+}
+
+impl Player<'_> {
+    fn play(&mut self, life: &Life) -> Outcome {
+        for (place, entry) in life.entries.iter().enumerate() {
+            let replayed = match &entry.what {
+                Stored::Input(input) => {
+                    self.node.handle(entry.at, input.input());
+                    self.inputs += 1;
+                    self.turn(entry.at);
+                    continue;
+                }
+                Stored::Effect(effect) => {
+                    self.recorded.add(effect);
+                    self.polled()
+                }
+                Stored::Status(_) => {
+                    let text = serde_json::to_string(&self.node.status(entry.at));
+                    text.ok().map(Stored::Status)
+                }
+                Stored::End => match self.polled() {
+                    Some(replayed) => return differs(place, None, Some(replayed)),
+                    None => continue,
+                },
+                Stored::Config(facts) => match config(facts, self.keys) {
+                    Ok(config) => {
+                        // What the node refused then it refuses now, and nothing changes.
+                        let _ = self.node.replace_config(entry.at, config);
+                        self.turn(entry.at);
+                        continue;
+                    }
+                    Err(why) => return Outcome::WrongKeys(why),
+                },
+                Stored::Gap(_) => return gap(place, None),
+                Stored::Hole(Hole::Torn { .. }) if place + 1 == life.entries.len() => continue,
+                Stored::Hole(hole) => return gap(place, Some(hole.clone())),
+            };
+            if replayed.as_ref() != Some(&entry.what) {
+                return differs(place, Some(entry.what.clone()), replayed);
+            }
+        }
+        Outcome::Equal {
+            inputs: self.inputs,
+            effects: self.recorded.count,
+        }
+    }
+
+    fn polled(&mut self) -> Option<Stored> {
+        let effect = StoredEffect::new(&self.node.poll_effect()?);
+        self.replayed.add(&effect);
+        Some(Stored::Effect(effect))
+    }
+
+    fn turn(&mut self, at: Instant) {
+        let role = self.node.role();
+        if self.roles.last().is_none_or(|last| last.role != role) {
+            self.roles.push(Turn { at, role });
+        }
+    }
 }
 
 fn config(facts: &ConfigFacts, keys: &KeyRing) -> Result<Config, String> {
@@ -97,11 +227,6 @@ fn config(facts: &ConfigFacts, keys: &KeyRing) -> Result<Config, String> {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         texts.join("; ")
     })
-}
-
-fn polled(node: &mut Node) -> Option<Stored> {
-    let effect = node.poll_effect()?;
-    Some(Stored::Effect(StoredEffect::new(&effect)))
 }
 
 fn gap(entry: usize, hole: Option<Hole>) -> Outcome {
