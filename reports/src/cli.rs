@@ -8,7 +8,9 @@ use std::thread;
 use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
-use crate::verbs::{audit, bench, check, doctor, explore, fidelity, qualify, replay, run, sweep};
+use crate::verbs::{
+    audit, bench, check, doctor, explore, fidelity, import, qualify, replay, run, sweep,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -44,6 +46,8 @@ pub(crate) enum Verb {
     Explore(explore::Args),
     /// Hold the simulators against real kernels: verdicts, order of moments, intervals
     Fidelity(fidelity::Args),
+    /// Replay a gateway's flight recorder, and make a scenario file of it
+    Import(import::Args),
     /// List the scenarios that are built in
     List,
     /// Run the whole catalogue and write a report (the default)

@@ -32,6 +32,29 @@ pub(crate) enum Problem {
     /// A process that plays runs for us did not.
     #[error("failed to play in a process of its own")]
     Player(#[source] io::Error),
+    /// No recorded life is there.
+    #[error("failed to find a recorded life in {}", path.display())]
+    #[diagnostic(help(
+        "give a gateway's journal: the folder `journal` in its state directory, or what a run \
+         of the lab left as `NAME.journal`"
+    ))]
+    NoLife {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// No life of that number is there.
+    #[error("failed to find life {wanted}: {} has {count}", path.display())]
+    #[diagnostic(help(
+        "lives are counted from 1, the oldest first; leave --life out for the last"
+    ))]
+    NoSuchLife {
+        /// The journal.
+        path: PathBuf,
+        /// Which was wanted.
+        wanted: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// The text cannot be written.
     #[error("failed to print")]
     Print(#[source] io::Error),
@@ -48,6 +71,15 @@ pub(crate) enum Problem {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scenario(#[from] Box<ScenarioError>),
+    /// A secret file cannot be used.
+    #[error("failed to take the keys: {what}")]
+    Secret {
+        /// What is wrong, with its file.
+        what: String,
+        /// What to do.
+        #[help]
+        cure: String,
+    },
     /// Campaigns of many seeds are for simulated time.
     #[error("failed to sweep the world lab: a second there costs a second")]
     #[diagnostic(help("play some seeds with `steadfast run NAME --world lab --seeds A..B`"))]
@@ -123,8 +155,11 @@ impl Problem {
             | Self::Daemon(_)
             | Self::Explore(_)
             | Self::Player(_)
+            | Self::NoLife { .. }
+            | Self::NoSuchLife { .. }
             | Self::Read { .. }
             | Self::Scenario(_)
+            | Self::Secret { .. }
             | Self::SweepOfLab
             | Self::TooMuch { .. }
             | Self::Trace { .. }

@@ -15,6 +15,7 @@ pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod explore;
 pub(crate) mod fidelity;
+pub(crate) mod import;
 mod list;
 pub(crate) mod qualify;
 pub(crate) mod replay;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Proble
         Some(Verb::Bench(args)) => bench::run(args, streams),
         Some(Verb::Check(args)) => check::run(args, streams),
         Some(Verb::Fidelity(args)) => fidelity::run(args, streams),
+        Some(Verb::Import(args)) => import::run(args, streams),
         Some(Verb::List) => list::run(streams),
         Some(Verb::Qualify(args)) => qualify::run(args, streams),
         Some(Verb::Replay(args)) => replay::run(args, streams),

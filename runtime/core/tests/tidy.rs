@@ -72,6 +72,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
         "steadfast-reports",
         &[
             "steadfast-core",
+            "steadfast-shell",
             "steadfast-scenarios",
             "steadfast-sim",
             "steadfast-netlab",

@@ -25,4 +25,4 @@ pub use entry::{
     ConfigFacts, Hole, LifeFacts, PeerFacts, PortFacts, Stored, StoredEffect, StoredInput, Timed,
 };
 pub use reader::{FILE_BYTES_MAX, FILES_READ_MAX, Life, Reading, file_name, files, read};
-pub use replay::{DecisionHash, Examination, Outcome, Turn, examine, replay};
+pub use replay::{DecisionHash, Examination, Outcome, Turn, examine, replay, unexamined};

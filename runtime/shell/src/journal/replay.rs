@@ -96,7 +96,7 @@ pub fn examine(life: &Life, keys: &KeyRing) -> Examination {
     };
     let begun = match begun {
         Ok(begun) => begun,
-        Err(outcome) => return unplayed(life, outcome),
+        Err(outcome) => return unexamined(life, outcome),
     };
     let mut player = Player {
         node: Node::new(begun, life.facts.boot()),
@@ -117,8 +117,8 @@ pub fn examine(life: &Life, keys: &KeyRing) -> Examination {
     }
 }
 
-/// What can be said of a life without a node.
-fn unplayed(life: &Life, outcome: Outcome) -> Examination {
+/// What can be said of a life without a node, with a reason of the caller's.
+pub fn unexamined(life: &Life, outcome: Outcome) -> Examination {
     let mut recorded = Decisions::default();
     let sound = |entry: &&super::Timed| !matches!(entry.what, Stored::Gap(_) | Stored::Hole(_));
     for entry in life.entries.iter().take_while(sound) {

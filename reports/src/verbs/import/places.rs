@@ -1,0 +1,204 @@
+//! Where a recorded cluster stands in a scenario: the nearest preset, its words, its settings.
+//!
+//! Gateways are called `a`, `b`, `c` in the order of their ids, so that ranks stay as they were.
+//! The first two served ports are `lan` and `wan`, direct cables `ha` and `ha2`. What has no place
+//! is named in [`Places::unsaid`]; a cluster of more than three nodes has none at all.
+
+use steadfast_core::config::{self, Timing};
+use steadfast_core::{NodeId, PortId};
+use steadfast_scenarios::format::{
+    AllPacified, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot, Preempt, Preset,
+    Span, Topology,
+};
+use steadfast_shell::journal::{ConfigFacts, LifeFacts, PortFacts};
+
+const GATEWAYS: [&str; 3] = ["a", "b", "c"];
+const SWITCHES: [&str; 2] = ["lan", "wan"];
+const CABLES: [&str; 2] = ["ha", "ha2"];
+
+/// Names in the scenario for what stands in a configuration.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    own: NodeId,
+    nodes: Vec<(NodeId, &'static str)>,
+    ports: Vec<(PortId, &'static str)>,
+    /// The network.
+    pub(super) topology: Topology,
+    /// What of it has no place.
+    pub(super) unsaid: Vec<String>,
+}
+
+impl Places {
+    /// The nearest network, or why there is none.
+    pub(super) fn of(facts: &ConfigFacts) -> Result<Self, String> {
+        let mut ids: Vec<NodeId> = facts.peers.iter().map(|peer| peer.node).collect();
+        ids.push(facts.node);
+        ids.sort_unstable();
+        if ids.len() > GATEWAYS.len() || ids.len() < 2 {
+            let count = ids.len();
+            return Err(format!("{count} nodes: scenarios know of two or three"));
+        }
+        let mut unsaid = Vec::new();
+        let cables: &[&str] = if ids.len() == 2 { &CABLES } else { &[] };
+        let mut ports = named(facts, &SWITCHES, PortFacts::is_switched, &mut unsaid);
+        let served = ports.len();
+        ports.extend(named(facts, cables, |port| port.direct, &mut unsaid));
+        for port in &facts.ports {
+            if !port.direct && port.virtuals.is_empty() {
+                unsaid.push(format!("port {}: switched and not served", port.name));
+            }
+        }
+        if served < SWITCHES.len() {
+            let name = SWITCHES[served];
+            unsaid.push(format!("`{name}` is there because every preset has it"));
+        }
+        let preset = match (ids.len(), ports.len() - served) {
+            (3, _) => Preset::Trio,
+            (_, 0) => Preset::PairNoCable,
+            (_, 1) => Preset::Pair,
+            (_, _) => Preset::PairTwoCables,
+        };
+        let most = facts.ports.iter().map(|port| port.virtuals.len()).max();
+        let most = most.and_then(|most| u16::try_from(most).ok()).unwrap_or(1);
+        Ok(Self {
+            own: facts.node,
+            nodes: ids.into_iter().zip(GATEWAYS).collect(),
+            ports,
+            topology: Topology {
+                preset,
+                virtual_addresses: most.max(1),
+                ..Topology::default()
+            },
+            unsaid,
+        })
+    }
+
+    /// The recorded node's name.
+    pub(super) fn own(&self) -> &'static str {
+        self.node(self.own)
+    }
+
+    /// A node's name.
+    pub(super) fn node(&self, id: NodeId) -> &'static str {
+        let found = self.nodes.iter().find(|(it, _)| *it == id);
+        found.map_or("?", |(_, name)| *name)
+    }
+
+    /// The segment behind a port, if it has a place.
+    pub(super) fn segment(&self, port: PortId) -> Option<&'static str> {
+        let found = self.ports.iter().find(|(it, _)| *it == port);
+        found.map(|(_, name)| *name)
+    }
+
+    /// Who is who, for people.
+    pub(super) fn legend(&self) -> String {
+        let nodes = self
+            .nodes
+            .iter()
+            .map(|(id, name)| format!("{name} is node {id}"));
+        let ports = self
+            .ports
+            .iter()
+            .map(|(id, name)| format!("{name} is port {id}"));
+        let all: Vec<String> = nodes.chain(ports).collect();
+        all.join(", ")
+    }
+}
+
+/// What a port is, asked of its facts.
+trait Kind {
+    fn is_switched(&self) -> bool;
+}
+
+impl Kind for PortFacts {
+    fn is_switched(&self) -> bool {
+        !self.direct && !self.virtuals.is_empty()
+    }
+}
+
+fn named(
+    facts: &ConfigFacts,
+    names: &[&'static str],
+    wanted: impl Fn(&PortFacts) -> bool,
+    unsaid: &mut Vec<String>,
+) -> Vec<(PortId, &'static str)> {
+    let ports: Vec<&PortFacts> = facts.ports.iter().filter(|port| wanted(port)).collect();
+    for port in ports.iter().skip(names.len()) {
+        unsaid.push(format!(
+            "port {}: the preset has no more of its kind",
+            port.name
+        ));
+    }
+    let places = ports.iter().zip(names);
+    places.map(|(port, name)| (port.id, *name)).collect()
+}
+
+/// The settings that all gateways share.
+pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster {
+    let (timing, policy) = (&facts.timing, &facts.policy);
+    let usual = Timing::default().round;
+    if timing.round != usual {
+        unsaid.push(format!(
+            "rounds of {:?}: there they take {usual:?}",
+            timing.round
+        ));
+    }
+    Cluster {
+        all_pacified: match policy.all_pacified {
+            config::AllPacified::Never => AllPacified::Never,
+            config::AllPacified::Serve => AllPacified::Serve,
+        },
+        boot_limit: u8::try_from(policy.boot_limit).unwrap_or(u8::MAX),
+        boot_window: Span(policy.boot_window),
+        dead_interval: Span(timing.dead_interval),
+        detection: match policy.detection {
+            config::Detection::DeadInterval => Detection::DeadInterval,
+            config::Detection::Fast => Detection::Fast,
+        },
+        hold_down: Span(timing.hold_down),
+        initial_wait: Span(timing.initial_wait),
+        interval: Span(timing.interval),
+        isolation: match policy.isolation {
+            config::Isolation::Serve => Isolation::Serve,
+            config::Isolation::Yield => Isolation::Yield,
+        },
+        lease: Span(timing.lease),
+        offer: Span(timing.offer),
+        on_failure: match policy.on_failure {
+            config::OnFailure::Configured => OnFailure::Configured,
+            config::OnFailure::Off => OnFailure::Off,
+            config::OnFailure::Standby => OnFailure::Standby,
+        },
+        preempt: match policy.preempt {
+            config::Preempt::Never => Preempt::Never,
+            config::Preempt::Prefer => Preempt::Prefer,
+            config::Preempt::Priority => Preempt::Priority,
+        },
+        preempt_delay: Span(timing.preempt_delay),
+        rtt_bound: Span(timing.rtt_bound),
+        slack: Span(timing.slack),
+        tail: Span(timing.tail),
+        w_carrier: Span(timing.w_carrier),
+        w_silence: Span(timing.w_silence),
+    }
+}
+
+/// What the recorded gateway itself is set to, and what its disk held.
+pub(super) fn own_setup(facts: &LifeFacts) -> GatewaySetup {
+    let policy = &facts.config.policy;
+    let earlier = facts.restored.boots.iter();
+    let earlier = earlier.filter(|boot| boot.kernel_boot != facts.kernel_boot);
+    GatewaySetup {
+        boots: earlier
+            .map(|boot| PastBoot {
+                uptime: Span::secs(boot.uptime_s),
+                clean: boot.clean,
+            })
+            .collect(),
+        configured: policy.configured,
+        maintenance: facts.restored.maintenance,
+        preferred: policy.preferred,
+        priority: policy.priority,
+        ..GatewaySetup::default()
+    }
+}
