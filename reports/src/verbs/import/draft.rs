@@ -84,7 +84,9 @@ pub(super) fn draft(known: &Known<'_>) -> Result<Draft, String> {
     unsaid.extend(bounded(&mut story, facts));
     let named = story.unsaid.iter();
     unsaid.extend(named.map(|(at, what)| format!("{}: {what}", told(*at, facts))));
-    let end = story.dying.unwrap_or(known.hearing.end);
+    // What a node is while it ends is no role to compare.
+    let ending = story.dying.or(known.hearing.shutdown);
+    let end = ending.unwrap_or(known.hearing.end);
     let turns = known.examined.roles.as_slice();
     let turns = &turns[..turns.partition_point(|turn| turn.at <= end)];
     let end = shifted(end);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use steadfast_core::config::Preempt;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::advert::{Flags, Kind};
 use steadfast_core::wire::ethernet::ethertype;
@@ -165,7 +166,7 @@ impl Story {
             let fresh = asked.is_none_or(|at| now.at.since(at) > SAME);
             let command = match now.kind {
                 Kind::Request if commanded && fresh => CommandName::Takeover,
-                Kind::Prepare if commanded && fresh => CommandName::Release,
+                Kind::Prepare if fresh && !is_explained(now, life, source) => CommandName::Release,
                 Kind::Advert
                 | Kind::Answer
                 | Kind::Claim
@@ -272,6 +273,24 @@ impl Story {
             self.add(until, target, Verb::Unsilence);
         }
     }
+}
+
+/// Whether a hand-over that a peer prepares has another cause than its operator's release.
+fn is_explained(prepare: &Word, life: &[Word], source: &Source<'_>) -> bool {
+    let close = |at: Instant| at.since(prepare.at).max(prepare.at.since(at)) <= SAME;
+    let quits = life
+        .last()
+        .is_some_and(|last| last.kind == Kind::LetGo && close(last.at));
+    let maintained = |word: &Word| close(word.at) && word.flags.has(Flags::MAINTENANCE);
+    let asked = |word: &Word| close(word.at) && word.kind == Kind::Request;
+    let mut commands = source.hearing.commands.iter();
+    let mut others = source.hearing.words.values().flatten();
+    quits
+        || prepare.ports_down != 0
+        || source.facts.config.policy.preempt != Preempt::Never
+        || life.iter().any(maintained)
+        || commands.any(|(at, _)| close(*at))
+        || others.any(asked)
 }
 
 /// Whether the peer went on hearing us on a path, as its words on others say.
