@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use steadfast_scenarios::trace::{self, EventKind, Names, TraceHash};
-use steadfast_scenarios::{Judge, Plan, Scenario, Verdict};
+use steadfast_scenarios::{Finding, Judge, Plan, Scenario, Verdict};
 
 use super::Streams;
 use crate::bundle;
@@ -55,8 +55,7 @@ impl Args {
 /// Says hash and verdict, and whether they are as recorded. What failed and is recorded as failed
 /// is as recorded, so this passes.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
-    let text = read(&args.trace)?;
-    let hash = TraceHash(*blake3::hash(text.as_bytes()).as_bytes());
+    let (text, hash) = read(&args.trace)?;
     let broken = |reason| Problem::Trace {
         path: args.trace.clone(),
         reason,
@@ -67,7 +66,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
             path: args.trace.clone(),
         });
     };
-    let scenario = scenario(args, names)?;
+    let scenario = scenario(&args.trace, args.scenario.as_deref(), names)?;
     let plan = scenario.resolve(names.seed)?;
     streams.print(&format!(
         "{} seed {}, {}\n",
@@ -82,11 +81,11 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         ))?;
         return Ok(Ending::Unknown);
     }
-    let record = recorded(&args.trace, names, &hash.to_string())?;
+    let record = recorded(&args.trace, names, &hash)?;
     let world = record.as_ref().map_or("", |record| record.world.as_str());
     let (verdict, complaints) = judge(&plan, world, &events);
     let compared = Compared {
-        hash: hash.to_string(),
+        hash,
         verdict,
         complaints,
         record,
@@ -96,10 +95,14 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
 }
 
 /// As that world judges: what it adds to bounds on time is added here.
-fn judge(plan: &Plan, world: &str, events: &[trace::Event]) -> (Verdict, Vec<Complaint>) {
+pub(crate) fn findings(plan: &Plan, world: &str, events: &[trace::Event]) -> Vec<Finding> {
     let mut judge = Judge::tolerating(plan, tolerance(plan, world));
     events.iter().for_each(|event| judge.observe(event));
-    let findings = judge.finish(plan.end());
+    judge.finish(plan.end())
+}
+
+fn judge(plan: &Plan, world: &str, events: &[trace::Event]) -> (Verdict, Vec<Complaint>) {
+    let findings = findings(plan, world, events);
     let verdict = Verdict::of(&findings);
     (verdict, runs::complaints(&findings, verdict))
 }
@@ -154,7 +157,8 @@ impl Compared {
     }
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
+/// A trace and its hash.
+pub(crate) fn read(path: &Path) -> Result<(String, String), Problem> {
     let length = fs::metadata(path).map_err(Problem::reading(path))?.len();
     if length > TRACE_BYTES_MAX {
         return Err(Problem::TooMuch {
@@ -162,12 +166,18 @@ fn read(path: &Path) -> Result<String, Problem> {
             max: TRACE_BYTES_MAX,
         });
     }
-    fs::read_to_string(path).map_err(Problem::reading(path))
+    let text = fs::read_to_string(path).map_err(Problem::reading(path))?;
+    let hash = TraceHash(*blake3::hash(text.as_bytes()).as_bytes());
+    Ok((text, hash.to_string()))
 }
 
 /// The scenario that the trace names: as given, beside the trace, or built in.
-fn scenario(args: &Args, names: &Names) -> Result<Scenario, Problem> {
-    let folder = args.trace.parent().unwrap_or(Path::new(""));
+pub(crate) fn scenario(
+    trace: &Path,
+    given: Option<&Path>,
+    names: &Names,
+) -> Result<Scenario, Problem> {
+    let folder = trace.parent().unwrap_or(Path::new(""));
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     // The name comes from the trace, so it must not lead out of the folder.
     let own = names
@@ -177,9 +187,8 @@ fn scenario(args: &Args, names: &Names) -> Result<Scenario, Problem> {
         .then(|| format!("{}.toml", names.scenario));
     let beside = [Some(bundle::SCENARIO.to_owned()), own];
     let beside = beside.into_iter().flatten().map(|name| folder.join(name));
-    let found = args
-        .scenario
-        .clone()
+    let found = given
+        .map(Path::to_owned)
         .or_else(|| beside.into_iter().find(|path| path.is_file()));
     let Some(path) = found else {
         return catalogue::open(&names.scenario);
@@ -189,7 +198,7 @@ fn scenario(args: &Args, names: &Names) -> Result<Scenario, Problem> {
 }
 
 /// What the nearest summary says of this run. One that is no summary of ours is passed over.
-fn recorded(trace: &Path, names: &Names, hash: &str) -> Result<Option<Record>, Problem> {
+pub(crate) fn recorded(trace: &Path, names: &Names, hash: &str) -> Result<Option<Record>, Problem> {
     let folder = trace.parent().unwrap_or(Path::new(""));
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
