@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  steadfast-report/
-//!    summary.json   junit.xml
+//!    summary.json   junit.xml   index.html   history.jsonl (of campaigns, this one last)
 //!    failures/SCENARIO-SEED/trace.jsonl    for each failing run, with
-//!                           scenario.toml  the file it was made from, and
-//!                           run.pcapng     every frame at its gateways
+//!                           scenario.toml  the file it was made from,
+//!                           run.pcapng     every frame at its gateways, and for people
+//!                           timeline.html, why.md, perfetto.json
 //!    failures/SCENARIO-lab/  the same of a run in the lab that did not pass (SCENARIO-lab-alone
 //!                            where it was late beside others and played again), with
 //!                           NAME.log       what each daemon said
@@ -21,8 +22,10 @@ use std::path::{Path, PathBuf};
 use steadfast_scenarios::Scenario;
 use steadfast_sim::campaign;
 
+use crate::cli::World;
 use crate::junit::{self, Suite};
 use crate::problem::Problem;
+use crate::report::{self, Place};
 use crate::runs::Run;
 use crate::summary::{self, Summary};
 
@@ -35,7 +38,7 @@ const JUNIT: &str = "junit.xml";
 /// Folder of the failing runs.
 const FAILURES: &str = "failures";
 /// A failing run's trace.
-const TRACE: &str = "trace.jsonl";
+pub(crate) const TRACE: &str = "trace.jsonl";
 /// Every frame at its gateways.
 const CAPTURE: &str = "run.pcapng";
 /// The file it was made from.
@@ -101,8 +104,12 @@ impl Bundle {
         fs::create_dir_all(&folder).map_err(Problem::writing(&folder))?;
         let file = folder.join(SCENARIO);
         fs::write(&file, scenario.to_toml()).map_err(Problem::writing(&file))?;
-        let capture = folder.join(CAPTURE);
-        Run::play_storing(scenario, seed, world, &folder.join(TRACE), Some(&capture)).map(Some)
+        let (trace, capture) = (folder.join(TRACE), folder.join(CAPTURE));
+        let run = Run::play_storing(scenario, seed, world, &trace, Some(&capture))?;
+        if run.trace.is_some() {
+            report::write(&folder, Some(World::of(world)), &Place::folder(&folder))?;
+        }
+        Ok(Some(run))
     }
 
     /// A folder for the evidence of a run in the lab, which cannot be played again alike.
@@ -128,6 +135,22 @@ impl Bundle {
         let path = self.folder.join(JUNIT);
         fs::write(&path, junit::document(suites)).map_err(Problem::writing(&path))?;
         summary.write(&self.folder)?;
+        self.show_lab();
+        report::index::write(&self.folder, summary)?;
         Ok(self.folder)
+    }
+
+    /// Pages for the evidence that the lab left. What ended too early to be shown has none, and the
+    /// index no link to it.
+    fn show_lab(&self) {
+        let kept = fs::read_dir(self.folder.join(FAILURES))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for folder in kept.map(|entry| entry.path()) {
+            if folder.join(TRACE).is_file() && !folder.join(report::TIMELINE).is_file() {
+                let _ = report::write(&folder, Some(World::Lab), &Place::folder(&folder));
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
 use crate::verbs::{
-    audit, bench, check, doctor, explore, fidelity, import, qualify, replay, run, sweep,
+    audit, bench, check, doctor, explore, fidelity, import, qualify, replay, report, run, sweep,
 };
 
 const EXIT_CODES: &str = "\
@@ -54,6 +54,8 @@ pub(crate) enum Verb {
     Qualify(qualify::Args),
     /// Judge a stored trace again and compare with what was recorded
     Replay(replay::Args),
+    /// Write a stored run as pages for people: timeline, reasons, trace events
+    Report(report::Args),
     /// Run scenarios with given seeds
     Run(run::Args),
     /// Print the JSON Schema of scenario files

@@ -72,7 +72,7 @@ fn command_help_names_verbs_and_exit_codes() {
     assert_eq!(code(&output), 0);
     let text = out(&output);
     for verb in [
-        "check", "list", "qualify", "replay", "run", "schema", "sweep",
+        "check", "list", "qualify", "replay", "report", "run", "schema", "sweep",
     ] {
         assert!(
             text.lines().any(|line| line.trim().starts_with(verb)),

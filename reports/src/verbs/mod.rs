@@ -19,6 +19,7 @@ pub(crate) mod import;
 mod list;
 pub(crate) mod qualify;
 pub(crate) mod replay;
+pub(crate) mod report;
 pub(crate) mod run;
 mod schema;
 pub(crate) mod sweep;
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Proble
         Some(Verb::List) => list::run(streams),
         Some(Verb::Qualify(args)) => qualify::run(args, streams),
         Some(Verb::Replay(args)) => replay::run(args, streams),
+        Some(Verb::Report(args)) => report::run(args, streams),
         Some(Verb::Run(args)) => run::run(args, streams),
         Some(Verb::Schema) => schema::run(streams),
         Some(Verb::Doctor(args)) => doctor::run(args, streams),

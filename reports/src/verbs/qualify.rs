@@ -471,7 +471,15 @@ mod tests {
             };
             let again = replay::run(&replay::Args::of(trace), &mut streams).unwrap();
             assert_eq!(again, Ending::Pass, "{run}: as recorded");
+            for page in ["timeline.html", "why.md", "perfetto.json"] {
+                let page = folder.join(format!("failures/fails-{run}/{page}"));
+                assert!(page.is_file(), "{}", page.display());
+            }
         }
+        let index = fs::read_to_string(folder.join("index.html")).unwrap();
+        assert!(index.contains("failures/fails-1-turmoil/timeline.html"));
+        let history = fs::read_to_string(folder.join("history.jsonl")).unwrap();
+        assert_eq!(history.lines().count(), 2, "both campaigns are remembered");
         fs::remove_dir_all(folder).unwrap();
     }
 }

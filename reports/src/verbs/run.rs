@@ -2,7 +2,8 @@
 //!
 //! With `--traces DIR` it leaves `DIR/SCENARIO-SEED.trace.jsonl` for every run, `DIR/SCENARIO.toml`
 //! for every scenario, and `DIR/summary.json`; with `--captures` also `DIR/SCENARIO-SEED.pcapng`,
-//! every frame at the gateways. The same runs leave the same bytes in every process.
+//! every frame at the gateways; with `--report` these and pages for people. The same runs leave the
+//! same bytes in every process, but for the history among the pages.
 //! Limit: [`RUNS_MAX`].
 
 use std::fs;
@@ -21,6 +22,7 @@ use crate::ending::Ending;
 use crate::lab::{Bench, Lab, Played, Wanted};
 use crate::pool;
 use crate::problem::Problem;
+use crate::report::{self, Place};
 use crate::runs::{self, Run};
 use crate::summary::{NotRun, Record, Summary};
 use crate::words;
@@ -57,6 +59,9 @@ pub(crate) struct Args {
     /// Store every frame at the gateways too, for packet tools; in the lab always
     #[arg(long, requires = "traces")]
     captures: bool,
+    /// Write pages for people beside the traces: timeline, reasons, trace events, and an index
+    #[arg(long, requires = "traces")]
+    report: bool,
     /// Print the summary as JSON instead of text
     #[arg(long)]
     json: bool,
@@ -237,6 +242,7 @@ impl<'a> Printed<'a> {
             Verdict::Fail => self.failed += 1,
         }
         self.summary.results.push(Record::of(run, self.args.world));
+        self.show(run)?;
         if self.args.json {
             return Ok(());
         }
@@ -244,9 +250,29 @@ impl<'a> Printed<'a> {
         streams.print(&told(run, what, self.args.world))
     }
 
+    /// Writes the pages of a run, if they are wanted and it has a trace.
+    fn show(&self, run: &Run) -> Result<(), Problem> {
+        let folder = self.args.traces.as_ref().filter(|_| self.args.report);
+        let Some(folder) = folder.filter(|_| run.trace.is_some()) else {
+            return Ok(());
+        };
+        let name = format!("{}-{}", run.scenario, run.seed);
+        let (trace, place) = match self.args.world {
+            World::Lab => (folder.join(&name), Place::folder(&folder.join(&name))),
+            World::Fast | World::Turmoil => (
+                folder.join(format!("{name}.trace.jsonl")),
+                Place::among(folder, &name),
+            ),
+        };
+        report::write(&trace, Some(self.args.world), &place).map(drop)
+    }
+
     fn finish(self, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
         if let Some(folder) = &self.args.traces {
             self.summary.write(folder)?;
+            if self.args.report {
+                report::index::write(folder, &self.summary)?;
+            }
         }
         let Self {
             passed,
