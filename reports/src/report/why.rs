@@ -29,6 +29,8 @@ use facts::{Fact, Scope};
 const CHAINS_MAX: usize = 24;
 /// Most facts of a chain; those in the middle are left out and counted.
 const FACTS_MAX: usize = 40;
+/// A fault that was undone no longer ago than this still has effects, in nanoseconds.
+const JUST_UNDONE: u64 = 100_000_000;
 
 /// An explanation.
 struct Chain {
@@ -295,8 +297,8 @@ fn of_change(evidence: &Evidence, timeline: &Timeline, change: &Change) -> Chain
     }
 }
 
-/// Where the window of a chain begins: with the oldest fault that was not undone before, else with
-/// the last step.
+/// Where the window of a chain begins: with the oldest fault that was not undone well before, else
+/// with the last step.
 fn start(timeline: &Timeline, at: Instant) -> Instant {
     let at = at.as_nanos();
     let steps = timeline.lanes.iter().filter(|lane| lane.kind == "steps");
@@ -306,7 +308,7 @@ fn start(timeline: &Timeline, at: Instant) -> Instant {
         .collect();
     let open = bars
         .iter()
-        .filter(|bar| bar.kind == "fault" && bar.until >= at);
+        .filter(|bar| bar.kind == "fault" && bar.until.saturating_add(JUST_UNDONE) >= at);
     let oldest = open.map(|bar| bar.from).min();
     let last = bars.iter().map(|bar| bar.from).max();
     Instant::from_nanos(oldest.or(last).unwrap_or(0))

@@ -12,7 +12,7 @@ function choose(it, lane, heap) {
   const list = document.createElement('dl');
   const lasts = it.from !== undefined;
   const at = lasts ? it.from : it.at;
-  const after = run.focus ? ' (' + relative(at) + ' to ' + run.focus.name + ')' : '';
+  const after = run.focus ? ' (' + relative(at) + ' from ' + run.focus.name + ')' : '';
   row(list, 'When', seconds(at) + after);
   if (lasts) {
     row(list, 'Until', seconds(it.until) + (run.focus ? ' (' + relative(it.until) + ')' : ''));
@@ -186,6 +186,19 @@ function keys() {
   const buttons = { in: '+', out: '-', left: 'ArrowLeft', right: 'ArrowRight', story: 's', fit: 'f' };
   for (const id in buttons) byId(id).addEventListener('click', acts[buttons[id]]);
 }
+// timeline.html#frame=12 and #line=34 open at that frame, or that line of the trace.
+function named() {
+  const [, what, number] = /^#(frame|line)=(\d+)$/.exec(location.hash) || [];
+  if (!what) return;
+  for (const lane of run.lanes) {
+    const it = [...lane.bars, ...(lane.marks || [])].find((one) => one[what] === Number(number));
+    if (!it) continue;
+    const at = it.at === undefined ? it.from : it.at;
+    if (at < view[0] || at > view[1]) jump(at);
+    choose(it, lane);
+    return;
+  }
+}
 function begin() {
   byId('app').hidden = false;
   figures();
@@ -202,6 +215,8 @@ function begin() {
   hands();
   keys();
   draw();
+  named();
+  window.addEventListener('hashchange', named);
   new ResizeObserver(() => show(view)).observe(byId('chart').parentElement);
   document.documentElement.dataset.ready = 'yes';
 }

@@ -55,7 +55,7 @@ pub(super) fn lanes(evidence: &Evidence) -> Vec<Lane> {
     let lane = |(at, bars): (usize, Vec<Bar>)| Lane {
         group: "steps".to_owned(),
         name: if at == 0 {
-            "what was done".to_owned()
+            "done".to_owned()
         } else {
             String::new()
         },
