@@ -79,7 +79,8 @@ function draw() {
     if (!hit(group.key.toLowerCase(), group.v)) continue;
     const row = html('tr', '', body);
     html('span', 'chip ' + group.v, html('td', '', row), group.v);
-    html('td', '', row, group.s);
+    const linked = group.runs.filter((run) => run.at);
+    name(linked.find((run) => run.v !== 'pass') || linked[0] || group, html('td', '', row));
     html('td', '', row, group.w);
     const outages = group.runs.map((run) => run.o);
     html('td', 'num opt', row, String(group.runs.length));
