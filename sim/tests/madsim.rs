@@ -2,8 +2,8 @@
 //!
 //! Built with `--cfg madsim` only. Seeds come by the environment, as madsim's users expect:
 //! `MADSIM_TEST_SEED` (the first, 0 unless told otherwise), `MADSIM_TEST_NUM`, `MADSIM_TEST_JOBS`,
-//! `MADSIM_TEST_CHECK_DETERMINISM`. `.ci/run madsim` shows the command. With `STEADFAST_CAPTURES=DIR`
-//! each run's frames are stored there.
+//! `MADSIM_TEST_CHECK_DETERMINISM`. `.ci/run madsim` shows the command. Each run's frames are
+//! stored in the folder `STEADFAST_CAPTURES`, if it names one.
 
 #![cfg(madsim)]
 

@@ -46,7 +46,8 @@ pub(super) fn bridge(index: u32, name: &str) -> Request {
     link(NEW_LINK, CREATE | EXCL, &message)
 }
 
-/// Makes a wire from here, plugged into a bridge or into nothing yet, to that namespace, with one index at both ends.
+/// Makes a wire from here, plugged into a bridge or into nothing yet, to that namespace, with one
+/// index at both ends.
 pub(super) fn wire(
     index: u32,
     here: &str,

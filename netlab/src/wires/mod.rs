@@ -12,8 +12,8 @@
 //! The hard case is the switch with a forward delay: a port that comes up is blocked before it has
 //! carrier, and opened when the delay is over, so no frame slips through.
 //! Delay, jitter, duplicates and reordering are the business of a [`Relay`] in the wire, which a
-//! ground has that was built for it ([`Wiring`](crate::ground::Wiring)). Limit: a switch that ignores
-//! moves of a MAC is refused.
+//! ground has that was built for it ([`Wiring`](crate::ground::Wiring)).
+//! Limit: a switch that ignores moves of a MAC is refused.
 
 mod relay;
 mod verbs;

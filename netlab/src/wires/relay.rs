@@ -6,8 +6,8 @@
 //! ```
 //! Delay, jitter, duplicates and reordering are so the same arithmetic in the lab and in the
 //! simulators, whatever a kernel's own impairment would make of them; cuts and loss stay the packet
-//! filter's. The observer's questions pass beside the relay, by a rule of the packet filter: its eyes
-//! must not wait for a thread.
+//! filter's. The observer's questions pass beside the relay, by a rule of the packet filter: its
+//! eyes must not wait for a thread.
 //!
 //! The hard case is a host that holds the thread up: then the wires are worse than the scenario
 //! says, and beyond what instruments may be late ([`LATE_MIN`]) the run is told to be blind.

@@ -12,14 +12,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use steadfast_core::Instant;
-use steadfast_scenarios::trace::{Event, EventKind};
+use steadfast_scenarios::trace::Event;
+use steadfast_scenarios::trace::capture::note;
 
 use super::decode::{Decoded, decode};
 
@@ -59,10 +60,20 @@ pub(crate) struct Captured {
     pub(crate) decoded: Decoded,
 }
 
+/// Where the capture of this trace's run lies: `run.pcapng` beside `trace.jsonl`, `NAME.pcapng`
+/// beside `NAME.trace.jsonl`.
+pub(crate) fn beside(trace: &Path) -> PathBuf {
+    let name = trace.file_name().unwrap_or_default().to_string_lossy();
+    match name.strip_suffix(".trace.jsonl") {
+        Some(name) => trace.with_file_name(format!("{name}.pcapng")),
+        None => trace.with_file_name(FILE),
+    }
+}
+
 impl Capture {
-    /// Reads the capture in this folder, if there is one.
-    pub(crate) fn open(folder: &Path, events: &[Event]) -> Self {
-        match File::open(folder.join(FILE)) {
+    /// Reads the capture in this file, if there is one.
+    pub(crate) fn open(path: &Path, events: &[Event]) -> Self {
+        match File::open(path) {
             Ok(file) => Self::read(BufReader::new(file), events),
             Err(_) => Self {
                 told: vec![format!(
@@ -212,19 +223,6 @@ fn origin(notes: &[(Duration, String)], events: &[Event]) -> Option<Duration> {
     most.map(|(origin, _)| origin)
 }
 
-/// What a capture writes between its frames when this happens.
-fn note(kind: &EventKind) -> Option<String> {
-    match kind {
-        EventKind::Step {
-            name, verb, target, ..
-        } => Some(format!("step {name}: {verb} {target}")),
-        EventKind::Status {
-            gateway, role, why, ..
-        } => Some(format!("node {gateway}: {role:?}: {why}")),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +230,7 @@ mod tests {
     use pcap_file::pcapng::PcapNgWriter;
     use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
     use std::borrow::Cow;
+    use steadfast_scenarios::trace::EventKind;
 
     const WALL: Duration = Duration::from_secs(1_800_000_000);
 

@@ -10,7 +10,7 @@ use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::trace::{self, Event, EventKind, Names};
 use steadfast_scenarios::{Finding, Plan, Verdict};
 
-use super::capture::Capture;
+use super::capture::{self, Capture};
 use crate::bundle;
 use crate::cli::World;
 use crate::problem::Problem;
@@ -71,8 +71,7 @@ impl Evidence {
         let plan = replay::scenario(&trace, None, &names)?.resolve(names.seed)?;
         let record = replay::recorded(&trace, &names, &hash)?;
         let world = world.or_else(|| record.and_then(|record| World::named(&record.world)));
-        let folder = trace.parent().map(Path::to_owned).unwrap_or_default();
-        let capture = Capture::open(&folder, &events);
+        let capture = Capture::open(&capture::beside(&trace), &events);
         let mut evidence = Self {
             events,
             lines,

@@ -2,9 +2,9 @@
 //! and says where two traces part.
 //!
 //! One process plays all runs of a world in its surroundings, both at once, so the whole catalogue
-//! costs two campaigns and a comparison. Each leaves a summary beside its traces. Traces lie in a folder below the temporary one and are removed,
-//! unless `--keep` says where they shall stay. A process that ends by anything but a verdict is a
-//! failed audit: it proves nothing.
+//! costs two campaigns and a comparison. Each leaves a summary beside its traces; these lie in a
+//! folder below the temporary one and are removed, unless `--keep` says where they shall stay. A
+//! process that ends by anything but a verdict is a failed audit: it proves nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

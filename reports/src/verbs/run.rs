@@ -126,7 +126,8 @@ fn play(
             let name = format!("{}-{seed}", scenario.plan().name);
             let trace = folder.join(format!("{name}.trace.jsonl"));
             let capture = folder.join(format!("{name}.pcapng"));
-            let capture = args.captures.then_some(&*capture);
+            // Pages without frames would only tell half of it.
+            let capture = (args.captures || args.report).then_some(&*capture);
             Run::play_storing(scenario, seed, world, &trace, capture)
         }
     }

@@ -2,7 +2,8 @@
 //! `steadfast run NAME ... --seed N --traces DIR`, for built-in scenarios and the world `fast`.
 //!
 //! A copy's name says which defect it has: with `planted-hashing`, events of one instant are told
-//! in the order of a `HashMap`; with `planted-clock`, statuses are dated by the wall clock; `planted-nothing` is sound.
+//! in the order of a `HashMap`; with `planted-clock`, statuses are dated by the wall clock;
+//! `planted-nothing` is sound.
 
 use std::collections::HashMap;
 use std::fs::File;

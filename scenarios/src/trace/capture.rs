@@ -127,15 +127,7 @@ impl<W: Write> Recording<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
-        match &event.kind {
-            EventKind::Step {
-                name, verb, target, ..
-            } => self.note(event.at, &format!("step {name}: {verb} {target}")),
-            EventKind::Status {
-                gateway, role, why, ..
-            } => self.note(event.at, &format!("node {gateway}: {role:?}: {why}")),
-            _ => Ok(()),
-        }
+        note(&event.kind).map_or(Ok(()), |text| self.note(event.at, &text))
     }
 
     /// Adds what oracles found that is not well: where it began, or at the end if it is not known;
@@ -220,6 +212,19 @@ impl<W: Write> fmt::Debug for Recording<W> {
             .field("written", &self.written)
             .field("left_out", &self.left_out)
             .finish_non_exhaustive()
+    }
+}
+
+/// What stands between the frames when this happens, if anything does.
+pub fn note(kind: &EventKind) -> Option<String> {
+    match kind {
+        EventKind::Step {
+            name, verb, target, ..
+        } => Some(format!("step {name}: {verb} {target}")),
+        EventKind::Status {
+            gateway, role, why, ..
+        } => Some(format!("node {gateway}: {role:?}: {why}")),
+        _ => None,
     }
 }
 

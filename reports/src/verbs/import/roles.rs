@@ -44,7 +44,7 @@ pub(super) fn play(draft: &Draft) -> Result<Played, String> {
             _ => {}
         }
     };
-    let cost = fast::run(plan, Rules::complete(), &mut sink)?;
+    let cost = fast::run(plan, Rules::complete(), None, &mut sink)?;
     let findings = judge.finish(plan.end());
     let failed = |finding: &&steadfast_scenarios::Finding| finding.verdict == Verdict::Fail;
     let failure = findings.iter().find(failed).map(|finding| {
