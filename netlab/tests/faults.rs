@@ -23,6 +23,7 @@ use steadfast_scenarios::{SegmentId, Subject};
 
 use stand::{
     A, B, PATIENCE, SILENCE, ZERO, booted, carrier, heard, layout, pair, wait_daemon, wait_for,
+    wired,
 };
 
 const LAN: PortId = PortId(0);
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             ("wires_silence_is_one_way_and_keeps_carrier", silence),
             ("wires_drop_exactly_the_first_frames", exactly),
             ("wires_loss_is_by_chance", chance),
+            ("wires_relayed_are_as_slow_as_told", relayed),
             ("wires_split_switch_heals", split),
             ("wires_forward_delay_holds_a_port_back", delay),
             ("wires_mac_filter_knows_its_ports", mac_filter),
@@ -180,28 +182,61 @@ fn exactly() {
     assert_eq!(heard(&client, &gateway, 2), [0, 1]);
 }
 
-/// Half of the frames are lost, within what chance allows (ten standard deviations), and delays are
-/// refused rather than approximated.
+/// Half of the frames are lost, within what chance allows (ten standard deviations), and on plain
+/// wires delays are refused rather than approximated.
 fn chance() {
     let mut lab = booted("exec sleep 1000");
     let (client, gateway) = pair(&lab);
     assert_eq!(heard(&client, &gateway, 1), [0]);
-    let impair = |loss, delay| Verb::Impair {
+    lab.carry_out(A_LAN, &impair(500_000, 0, 0), ZERO).unwrap();
+    let arrived = heard(&client, &gateway, 400).len();
+    assert!((100..=300).contains(&arrived), "{arrived} of 400");
+    let refused = lab.carry_out(A_LAN, &impair(0, 5, 0), ZERO).unwrap_err();
+    assert!(refused.to_string().ends_with("relayed wires"), "{refused}");
+}
+
+/// Frames to the gateway suffer.
+fn impair(loss: u32, delay: u64, duplicate: u32) -> Verb {
+    Verb::Impair {
         loss: Share(loss),
         delay: Span::millis(delay),
         jitter: Span::default(),
-        duplicate: Share(0),
+        duplicate: Share(duplicate),
         reorder: Share(0),
         way: Way::To,
+    }
+}
+
+/// Relayed wires carry every frame once and in order; told to be slow, they are so one way alone;
+/// told to double, they do; healed, they are as before. Cuts and carriers work as on plain ones.
+fn relayed() {
+    let mut lab = wired(Wiring::Relayed(7), "exec sleep 1000");
+    let (client, gateway) = pair(&lab);
+    assert_eq!(heard(&client, &gateway, 5), [0, 1, 2, 3, 4]);
+    lab.carry_out(A_LAN, &impair(0, 40, 0), ZERO).unwrap();
+    let slow = Duration::from_millis(40);
+    let took = |from: &UdpSocket, to: &UdpSocket| {
+        let start = Clock::now();
+        assert_eq!(heard(from, to, 1), [0]);
+        start.elapsed()
     };
-    lab.carry_out(A_LAN, &impair(500_000, 0), ZERO).unwrap();
-    let arrived = heard(&client, &gateway, 400).len();
-    assert!((100..=300).contains(&arrived), "{arrived} of 400");
-    let refused = lab.carry_out(A_LAN, &impair(0, 5), ZERO).unwrap_err();
-    assert!(
-        refused.to_string().starts_with("not run: needs impairment"),
-        "{refused}"
-    );
+    assert!(took(&client, &gateway) >= slow, "slow to the gateway");
+    // One of a few is quick enough, however busy the machine.
+    let mut back = (0..9).map(|_| took(&gateway, &client));
+    assert!(back.any(|took| took < slow), "slow from the gateway, too");
+    lab.carry_out(A_LAN, &impair(0, 0, 1_000_000), ZERO)
+        .unwrap();
+    assert_eq!(heard(&client, &gateway, 4), [0, 0, 1, 1]);
+    assert_eq!(heard(&client, &gateway, 0), NONE);
+    let mut rest = [0; 2];
+    while gateway.recv(&mut rest).is_ok() {}
+    lab.carry_out(A_LAN, &impair(0, 0, 0), ZERO).unwrap();
+    assert_eq!(heard(&client, &gateway, 2), [0, 1]);
+    lab.carry_out(A_LAN, &Verb::Silence { way: Way::Both }, ZERO)
+        .unwrap();
+    assert_eq!(heard(&client, &gateway, 2), NONE);
+    lab.carry_out(A_LAN, &Verb::LinkDown, ZERO).unwrap();
+    assert!(!carrier(&mut lab, A, "lan") && carrier(&mut lab, A, "wan"));
 }
 
 /// The parts of a split switch do not hear each other while every carrier stays.

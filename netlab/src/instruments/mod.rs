@@ -51,7 +51,7 @@ pub use recorder::{
 pub use stall::StallWatch;
 pub(crate) use stall::await_quiet;
 pub use sys::PacketSocket;
-pub(crate) use sys::{Frames, run_first};
+pub(crate) use sys::{Frames, VNET_LEN, run_first};
 
 /// Most virtual addresses of a segment that are asked for and looked up; the first ones.
 pub const ASKED_MAX: u16 = 4;

@@ -28,6 +28,8 @@ pub(super) const BATCH: usize = 64;
 pub(super) const SNAP: usize = 2048;
 /// A frame cannot have waited longer than this: an older stamp is a clock that was set.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(1);
+/// Bytes before a frame of [`PacketSocket::open_all`] (`struct virtio_net_hdr`).
+pub(crate) const VNET_LEN: usize = 10;
 /// Frames sent by one call; more are sent by further calls.
 const SEND_MAX: usize = 64;
 /// What a socket may queue; the kernel grants twice that.
@@ -96,9 +98,13 @@ impl PacketSocket {
         Ok(Self { fd })
     }
 
-    /// Opens one that sees everything that comes in.
+    /// Opens one that sees everything that comes in, each frame behind [`VNET_LEN`] bytes that say
+    /// which checksum is still to be made: so it can be sent on as it is, with them.
     pub(crate) fn open_all(interface: &str) -> io::Result<Self> {
-        Self::open(interface, &filter::everything(), false)
+        let socket = Self::open(interface, &filter::everything(), false)?;
+        let (level, option) = (libc::SOL_PACKET, libc::PACKET_VNET_HDR);
+        set(socket.fd.as_fd(), level, option, &1_i32)?;
+        Ok(socket)
     }
 
     /// What waits, at most one batch; none for a frame that was not kept as a whole. With each, how

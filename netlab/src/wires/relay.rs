@@ -34,7 +34,7 @@ use steadfast_scenarios::link::Link;
 use super::verbs::{MACS_AT, hooks, needs_relay, permille};
 use crate::error::{Doing, LabError};
 use crate::ground::{Ground, Plug, Station};
-use crate::instruments::{Frames, PacketSocket, run_first};
+use crate::instruments::{Frames, PacketSocket, VNET_LEN, run_first};
 use crate::namespace::Namespace;
 use crate::nft::{Hook, Nft, Rule, Test, Then};
 
@@ -276,7 +276,9 @@ impl Work {
                 let due = (came + delay, self.count);
                 self.waiting.insert(due, (wire, way, frame.clone()));
             };
-            let passage = link.pass(&frame, &mut || self.random.draw());
+            let passage = link.pass(frame.get(VNET_LEN..).unwrap_or_default(), &mut || {
+                self.random.draw()
+            });
             passage.delays().iter().copied().for_each(put);
         }
     }
@@ -338,6 +340,9 @@ fn open(spans: &[Span]) -> io::Result<Vec<[PacketSocket; 2]>> {
 /// Whether a frame is to the observer or from it.
 fn is_observed(frame: &[u8], observer: MacAddr) -> bool {
     let prefix = &observer.0[..OBSERVER_LEN];
-    let is = |at: usize| frame.get(at..at + OBSERVER_LEN) == Some(prefix);
-    is(0) || is(6)
+    let is = |at: u32| {
+        let at = VNET_LEN + at as usize;
+        frame.get(at..at + OBSERVER_LEN) == Some(prefix)
+    };
+    MACS_AT.into_iter().any(is)
 }

@@ -39,7 +39,12 @@ fn shell(script: &str) -> Setup {
 
 /// A lab whose gateways have booted and run this script.
 pub(crate) fn booted(script: &str) -> Lab {
-    let mut lab = Lab::build(&layout(Preset::Pair), Wiring::Plain, |_| shell(script)).unwrap();
+    wired(Wiring::Plain, script)
+}
+
+/// The same, with wires as they are wanted.
+pub(crate) fn wired(wiring: Wiring, script: &str) -> Lab {
+    let mut lab = Lab::build(&layout(Preset::Pair), wiring, |_| shell(script)).unwrap();
     for id in [A, B] {
         lab.power_on(id, ZERO).unwrap();
     }
