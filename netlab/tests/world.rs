@@ -208,7 +208,8 @@ fn check(trace: &[Event]) {
     assert!(took >= BOOT_TIME, "{took:?}");
 }
 
-/// What needs a relay, a daemon's help or an attacker is named before anything is built.
+/// What needs a daemon's help, an attacker or what this machine lacks is named before anything is
+/// built; slow wires are not among it.
 fn refuses() {
     let refusal = |step: &str, offers: &[Capability]| {
         let text = format!("{SHORT}\n[[step]]\nname = \"odd\"\nat = \"1s\"\n{step}");
@@ -225,8 +226,7 @@ fn refuses() {
         missing(&plan, &offers, &Sleeper).map(|it: LabError| it.to_string())
     };
     let delay = "do = \"impair\"\ntarget = \"a.lan\"\ndelay = \"5ms\"";
-    let said = refusal(delay, &[]).unwrap();
-    assert!(said.starts_with("not run: needs impairment"), "{said}");
+    assert_eq!(refusal(delay, &[]), None);
     let said = refusal("do = \"clock_step\"\ntarget = \"a\"\nby = \"+1h\"", &[]).unwrap();
     assert_eq!(said, "not run: needs clocks");
     let silence = "do = \"silence\"\ntarget = \"a.lan\"";
