@@ -177,7 +177,11 @@ fn gateway_taps(plan: &Plan, lab: &Lab, recorded: bool) -> Result<Vec<Tap>, LabE
             };
             if let Some(segment) = layout.segments.get(plug.segment.index()) {
                 taps.push(Tap::gateway(
-                    layout, segment, gateway, &plug.name, recorded,
+                    layout,
+                    segment,
+                    gateway,
+                    &plug.near(),
+                    recorded,
                 )?);
             }
         }

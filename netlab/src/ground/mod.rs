@@ -437,6 +437,14 @@ impl Room {
 }
 
 impl Plug {
+    /// The end at which a machine's frames show first, before any relay has touched them.
+    pub(crate) fn near(&self) -> String {
+        match self.plugged == self.index {
+            true => self.name.clone(),
+            false => self.outer(),
+        }
+    }
+
     /// A relayed wire's end at the relay, towards the machine.
     pub(crate) fn outer(&self) -> String {
         format!("{}.r", self.name)

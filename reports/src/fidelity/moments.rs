@@ -19,6 +19,8 @@ use steadfast_scenarios::trace::{Event, EventKind, Holder, Names, SourceKind};
 
 /// The same thing within this time is one moment.
 const AGAIN: Duration = Duration::from_millis(500);
+/// The same of announcements, which are repeated for seconds after a claim.
+const ANNOUNCED_AGAIN: Duration = Duration::from_secs(5);
 
 /// A moment of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl Seen {
     fn take(&mut self, name: String, event: &Event, counts: bool) {
         let entry = self.known.get(&name).copied();
         let at = date(event);
-        let is_again = entry.is_some_and(|(_, last)| at.since(last) < AGAIN);
+        let is_again = entry.is_some_and(|(_, last)| at.since(last) < again(event));
         let count = entry.map_or(0, |(count, _)| count);
         let count = if counts && !is_again {
             count + 1
@@ -89,6 +91,13 @@ impl Seen {
         if let EventKind::Step { .. } = event.kind {
             self.step = Some((name, at));
         }
+    }
+}
+
+const fn again(event: &Event) -> Duration {
+    match event.kind {
+        EventKind::VirtualSource { .. } => ANNOUNCED_AGAIN,
+        _ => AGAIN,
     }
 }
 
