@@ -26,7 +26,7 @@ use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
 use super::interfaces::{Interface, interfaces};
 use super::neighbours::Neighbours;
-use super::priority::take_share;
+use super::priority::{Share, take_share};
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
 pub const STAGED_MIN: usize = 64;
@@ -103,8 +103,8 @@ impl KernelPlane {
             plane.hold().map_err(io::Error::other)?;
         }
         let body = move || {
-            take_share();
-            plane.serve(&received);
+            let share = take_share();
+            plane.serve(&received, share);
         };
         thread::Builder::new()
             .name("dataplane".to_owned())
@@ -183,7 +183,8 @@ struct Plane {
 }
 
 impl Plane {
-    fn serve(mut self, wishes: &Receiver<Wish>) {
+    /// Takeovers wait for `apply`, which is short: many addresses are staged. The rest is not.
+    fn serve(mut self, wishes: &Receiver<Wish>, share: Share) {
         // An answer nobody waits for any more is no error: the kernel is as wished all the same.
         while let Ok(wish) = wishes.recv() {
             match wish {
@@ -197,15 +198,15 @@ impl Plane {
                     let _ = reply.send(outcome);
                 }
                 Wish::Check(reply) => {
-                    let _ = reply.send(self.check());
+                    let _ = reply.send(share.at_ease(|| self.check()));
                 }
                 Wish::End(done) => {
-                    self.end();
+                    share.at_ease(|| self.end());
                     let _ = done.send(());
                     return;
                 }
                 Wish::Reconfigure(config, reply) => {
-                    let _ = reply.send(self.reconfigure(&config));
+                    let _ = reply.send(share.at_ease(|| self.reconfigure(&config)));
                 }
             }
         }

@@ -90,7 +90,7 @@ impl LinkWatch {
         let news = raw::register(news, Interest::READABLE)?;
         let thread = std::thread::Builder::new().name("links".to_owned());
         let thread = thread.spawn(move || {
-            take_share();
+            let _share = take_share();
             watcher.run();
         })?;
         Ok(Self {

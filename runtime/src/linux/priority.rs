@@ -6,6 +6,10 @@
 //! what is refused is noted and never a reason not to start, and the windows of D7 follow from
 //! what was granted.
 //!
+//! Threads that a takeover waits for (who arms the lease, who sees a port go dark) come next: on a
+//! busy box a kernel may let an ordinary thread wait for its clock's next tick, which is as long as
+//! a whole takeover.
+//!
 //! The hard case is the thread itself running away, in a flood of frames say: on one processor
 //! nothing else would run. After [`RUN_MAX`] without a wait the kernel signals, and the thread
 //! becomes an ordinary one again, which costs precision and not the gateway.
@@ -26,6 +30,8 @@ pub const RUN_MAX: Duration = Duration::from_millis(500);
 
 /// Above the kernel's threads of interrupts (50) nothing should be; equal to them is enough.
 const FIFO_PRIORITY: i32 = 50;
+/// Of threads that takeovers wait for: after the one that speaks heartbeats, before all ordinary.
+const SHARE_PRIORITY: i32 = FIFO_PRIORITY - 1;
 /// The strongest of ordinary precedence.
 const NICE: i32 = -20;
 /// An allocation of this size is mapped afresh: it shows whether memory can still be had.
@@ -76,12 +82,41 @@ pub fn take_precedence() -> Granted {
     }
 }
 
-/// Asks for the strongest ordinary precedence for the calling thread, for those that a takeover
-/// waits for: who arms the lease, who sees a port go dark. Not real time: adding thousands of
-/// addresses takes longer than [`RUN_MAX`], and must not look like a heartbeat thread run away.
-pub fn take_share() {
-    if let Err(error) = setpriority_process(None, NICE) {
-        log::debug!("a thread that takeovers wait for has no precedence: {error}");
+/// What a thread that takeovers wait for was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(Scheduling);
+
+/// Asks for precedence for the calling thread, for those that a takeover waits for: real time, or
+/// the strongest of ordinary threads.
+pub fn take_share() -> Share {
+    let nice = setpriority_process(None, NICE);
+    match fifo(SHARE_PRIORITY, false) {
+        Ok(()) => Share(Scheduling::Fifo),
+        Err(error) => {
+            raw::forget_precedent();
+            log::debug!("a thread that takeovers wait for is not a real-time one: {error}");
+            Share(nice.map_or(Scheduling::Ordinary, |()| Scheduling::Nice))
+        }
+    }
+}
+
+impl Share {
+    /// How the thread is scheduled.
+    pub const fn scheduling(self) -> Scheduling {
+        self.0
+    }
+
+    /// Does something that may run for long, as an ordinary thread: thousands of addresses take
+    /// longer than [`RUN_MAX`], and on one processor nothing else would run meanwhile.
+    pub fn at_ease<T>(self, work: impl FnOnce() -> T) -> T {
+        // Without precedence now, there is none to give back afterwards.
+        let eased =
+            self.0 == Scheduling::Fifo && raw::is_precedent() && raw::schedule_ordinary(0).is_ok();
+        let done = work();
+        if eased && let Err(error) = raw::schedule_fifo(SHARE_PRIORITY) {
+            log::warn!("a thread that takeovers wait for got no precedence again: {error}");
+        }
+        done
     }
 }
 
@@ -91,7 +126,7 @@ pub fn demotions() -> u32 {
 }
 
 fn schedule(notes: &mut Vec<String>) -> Scheduling {
-    match fifo() {
+    match fifo(FIFO_PRIORITY, true) {
         Ok(()) => return Scheduling::Fifo,
         Err(error) => notes.push(format!(
             "no real-time scheduling: {error} (CAP_SYS_NICE or LimitRTPRIO=60; real-time groups \
@@ -110,8 +145,8 @@ fn schedule(notes: &mut Vec<String>) -> Scheduling {
 }
 
 /// The limit comes first: a thread is not to run in real time without it.
-fn fifo() -> io::Result<()> {
-    raw::demote_on_overrun()?;
+fn fifo(priority: i32, speaks: bool) -> io::Result<()> {
+    raw::demote_on_overrun(speaks)?;
     let before = getrlimit(Resource::Rttime);
     let micros = u64::try_from(RUN_MAX.as_micros()).unwrap_or(u64::MAX);
     let current = before.maximum.map_or(micros, |most| most.min(micros));
@@ -120,7 +155,7 @@ fn fifo() -> io::Result<()> {
         maximum: before.maximum,
     };
     setrlimit(Resource::Rttime, limit)?;
-    raw::schedule_fifo(FIFO_PRIORITY)
+    raw::schedule_fifo(priority)
 }
 
 fn lock_memory(notes: &mut Vec<String>) -> bool {

@@ -262,32 +262,47 @@ pub(super) fn schedule_fifo(priority: i32) -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })
 }
 
-/// The thread that loses its precedence when the process gets the signal; 0 is none.
-static PRECEDENT: AtomicI32 = AtomicI32::new(0);
+/// Threads with precedence at once.
+const PRECEDENTS_MAX: usize = 4;
+/// They lose it when the process gets the signal; 0 is none, and the first speaks heartbeats.
+static PRECEDENTS: [AtomicI32; PRECEDENTS_MAX] = [const { AtomicI32::new(0) }; PRECEDENTS_MAX];
 static DEMOTIONS: AtomicU32 = AtomicU32::new(0);
 
 /// From now on the signal of a real-time overrun (SIGXCPU) makes the calling thread an ordinary
-/// one, and does nothing else.
-pub(super) fn demote_on_overrun() -> io::Result<()> {
+/// one if it is the one that ran, and does nothing else. The kernel gives the signal to who ran;
+/// given to another, it takes all down.
+pub(super) fn demote_on_overrun(speaks: bool) -> io::Result<()> {
     extern "C" fn demote(_: libc::c_int) {
-        let thread = PRECEDENT.swap(0, Ordering::AcqRel);
-        if thread == 0 {
-            return;
-        }
-        DEMOTIONS.fetch_add(1, Ordering::AcqRel);
-        // SAFETY: sched_param is plain data for which all zeros is valid.
-        let parameters: libc::sched_param = unsafe { zeroed() };
         // SAFETY: errno is this thread's own; it is put back for what the signal interrupted.
         let errno = unsafe { *libc::__errno_location() };
-        // SAFETY: a system call that is allowed in signal handlers, on live parameters.
-        unsafe { libc::sched_setscheduler(thread, libc::SCHED_OTHER, &raw const parameters) };
+        let running = rustix::thread::gettid().as_raw_nonzero().get();
+        let is_running = |thread: &AtomicI32| thread.load(Ordering::Acquire) == running;
+        let is_known = PRECEDENTS.iter().any(is_running);
+        for (place, thread) in PRECEDENTS.iter().enumerate() {
+            let id = thread.load(Ordering::Acquire);
+            if id == 0 || (is_known && id != running) {
+                continue;
+            }
+            thread.store(0, Ordering::Release);
+            DEMOTIONS.fetch_add(u32::from(place == 0), Ordering::AcqRel);
+            // It may be gone, and the signal has nobody to tell.
+            let _ = schedule_ordinary(id);
+        }
         // SAFETY: as above.
         unsafe { *libc::__errno_location() = errno };
     }
-    PRECEDENT.store(
-        rustix::thread::gettid().as_raw_nonzero().get(),
-        Ordering::Release,
-    );
+    let id = rustix::thread::gettid().as_raw_nonzero().get();
+    if speaks {
+        PRECEDENTS[0].store(id, Ordering::Release);
+    } else {
+        let free = |thread: &&AtomicI32| {
+            let taken = thread.compare_exchange(0, id, Ordering::AcqRel, Ordering::Acquire);
+            taken.is_ok()
+        };
+        if !PRECEDENTS[1..].iter().any(|thread| free(&thread)) {
+            return Err(io::Error::other("too many threads with precedence"));
+        }
+    }
     // SAFETY: sigaction is plain data for which all zeros is valid.
     let mut action: libc::sigaction = unsafe { zeroed() };
     action.sa_sigaction = demote as extern "C" fn(libc::c_int) as libc::sighandler_t;
@@ -296,7 +311,31 @@ pub(super) fn demote_on_overrun() -> io::Result<()> {
     check(unsafe { libc::sigaction(libc::SIGXCPU, &raw const action, std::ptr::null_mut()) })
 }
 
-/// How often a thread lost its precedence by that signal.
+/// The calling thread needs no watching any more.
+pub(super) fn forget_precedent() {
+    let id = rustix::thread::gettid().as_raw_nonzero().get();
+    for thread in &PRECEDENTS {
+        // Another's place stays as it is.
+        let _ = thread.compare_exchange(id, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Whether the calling thread still has the precedence that it took.
+pub(super) fn is_precedent() -> bool {
+    let id = rustix::thread::gettid().as_raw_nonzero().get();
+    PRECEDENTS.iter().any(|it| it.load(Ordering::Acquire) == id)
+}
+
+/// Puts a thread (0: the calling one) back among ordinary ones.
+pub(super) fn schedule_ordinary(thread: i32) -> io::Result<()> {
+    // SAFETY: sched_param is plain data for which all zeros is valid.
+    let parameters: libc::sched_param = unsafe { zeroed() };
+    let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: a system call that is allowed in signal handlers, on live parameters.
+    check(unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) })
+}
+
+/// How often the thread that speaks heartbeats lost its precedence by that signal.
 pub(super) fn demotions() -> u32 {
     DEMOTIONS.load(Ordering::Acquire)
 }

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use steadfast::linux::priority::{RUN_MAX, Scheduling, demotions, take_precedence};
+use steadfast::linux::priority::{RUN_MAX, Scheduling, demotions, take_precedence, take_share};
+
+/// As the kernel numbers policies (sched.h).
+const ORDINARY: u32 = 0;
+const FIFO: u32 = 1;
 
 /// What is not granted is explained; and memory can be had afterwards, also where locking it is
 /// limited.
@@ -40,8 +44,39 @@ fn priority_runaway_thread_becomes_ordinary() {
         "demoted after {:?}, at most {RUN_MAX:?} of running",
         start.elapsed()
     );
+    assert_eq!(policy(), ORDINARY);
+}
+
+/// The policy of the calling thread, as the kernel tells it (field 41 of its `stat`).
+fn policy() -> u32 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let policy = fields.split_whitespace().nth(38);
-    assert_eq!(policy, Some("0"), "an ordinary thread");
+    fields.split_whitespace().nth(38).unwrap().parse().unwrap()
+}
+
+/// A thread that arms leases comes before ordinary ones, but not while it does what takes long. If
+/// it runs away, it alone becomes ordinary: heartbeats still come first.
+#[test]
+fn priority_runaway_helper_costs_heartbeats_nothing() {
+    if !inside_own_namespace!("priority_runaway_helper_costs_heartbeats_nothing") {
+        return;
+    }
+    if take_precedence().scheduling != Scheduling::Fifo {
+        println!("not run: needs real-time scheduling (CAP_SYS_NICE)");
+        return;
+    }
+    let helper = || {
+        let share = take_share();
+        assert_eq!((share.scheduling(), policy()), (Scheduling::Fifo, FIFO));
+        assert_eq!(share.at_ease(policy), ORDINARY);
+        assert_eq!(policy(), FIFO, "as before");
+        let start = Instant::now();
+        while policy() == FIFO {
+            assert!(start.elapsed() < Duration::from_secs(10), "still early");
+        }
+        assert_eq!(share.at_ease(policy), ORDINARY);
+        assert_eq!(policy(), ORDINARY, "what was lost stays lost");
+    };
+    std::thread::scope(|scope| scope.spawn(helper).join().unwrap());
+    assert_eq!((demotions(), policy()), (0, FIFO));
 }
