@@ -22,7 +22,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netdevice::name_to_index;
-use steadfast_core::{MacAddr, NodeId};
+use steadfast_core::{Instant, MacAddr, NodeId};
 use steadfast_scenarios::format::{Layout, Plan};
 use steadfast_scenarios::trace::{EventKind, Holder};
 use steadfast_scenarios::{HostId, SegmentId};
@@ -32,7 +32,8 @@ use super::{ASKED_MAX, holder_of};
 
 /// A table is read at least this often.
 const LOOK: Duration = Duration::from_millis(20);
-/// And no more often than this, however much the kernel tells.
+/// And no more often than this, however much the kernel tells; each for itself, for what happens
+/// to two hosts at once must not seem to happen to one after the other.
 const REST: Duration = Duration::from_millis(1);
 /// Datagrams of one dump, or of news read at once; some 100 entries each. More are not read.
 const DATAGRAMS_MAX: usize = 256;
@@ -46,6 +47,8 @@ pub struct Station {
     questions: Socket,
     whose: Whose,
     known: Vec<Holder>,
+    /// News are left unread until then.
+    rests_until: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +109,7 @@ impl Station {
             questions,
             whose,
             known: Vec::new(),
+            rests_until: Instant::ORIGIN,
         })
     }
 
@@ -237,38 +241,46 @@ impl Instrument for Neighbours {
             if all {
                 due = now.after(LOOK);
             }
-            for (index, told) in self.told(due.since(now))?.into_iter().enumerate() {
-                let station = &mut self.stations[index];
+            for (station, told) in self.told(now, due)? {
+                let station = &mut self.stations[station];
                 if told {
                     station.hear();
                 }
                 if all || told {
                     station.look(&self.layout, desk)?;
+                    station.rests_until = clock.now().after(REST);
                 }
             }
-            clock.sleep_until(clock.now().after(REST));
         }
         Ok(())
     }
 }
 
 impl Neighbours {
-    /// Waits for news, at most so long; says whose kernel told some.
-    fn told(&self, within: Duration) -> io::Result<Vec<bool>> {
-        let mut fds: Vec<PollFd<'_>> = self
-            .stations
-            .iter()
-            .map(|station| PollFd::new(&station.news, PollFlags::IN))
-            .collect();
+    /// Waits for news of those that do not rest, at most until all are due or one has rested; says
+    /// of each whether its kernel told some.
+    fn told(&self, now: Instant, due: Instant) -> io::Result<Vec<(usize, bool)>> {
+        let (mut fds, mut until) = (Vec::new(), due);
+        for station in &self.stations {
+            // News of one at rest stay where they are: no events are wanted, none come.
+            let flags = if station.rests_until > now {
+                until = until.min(station.rests_until);
+                PollFlags::empty()
+            } else {
+                PollFlags::IN
+            };
+            fds.push(PollFd::new(&station.news, flags));
+        }
         let timeout = Timespec {
             tv_sec: 0,
-            tv_nsec: within.min(LOOK).subsec_nanos().into(),
+            tv_nsec: until.since(now).min(LOOK).subsec_nanos().into(),
         };
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
+        let told = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        Ok(fds.iter().map(told).enumerate().collect())
     }
 }
 
