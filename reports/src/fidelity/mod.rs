@@ -9,15 +9,17 @@
 //!        ├─► pairs: in which order two moments come, where a world is sure of it
 //!        └─► intervals: from a step to each moment after it, as quantiles
 //! ```
-//! The gate stands in `compare`. The limit: moments closer to each other than [`RESOLUTION`] have
+//! The gate stands in `compare`; runs of the lab can be kept (`kept`). The limit: moments closer to each other than [`RESOLUTION`] have
 //! no order, for the observer of the lab asks in rounds.
 
 mod compare;
+mod kept;
 mod moments;
 
 use std::time::Duration;
 
 pub(crate) use compare::{Against, Compared, compare};
+pub(crate) use kept::{Kept, events};
 pub(crate) use moments::{Sighting, sightings};
 
 /// Moments closer to each other have no order.
