@@ -25,7 +25,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::env::{Clock, Entry, Env, Executor, Frames, Journal, LinkEvent, Links, Parts, Sent};
 use crate::mailbox::{Answers, Mailbox};
 use crate::orders::{Order, ReloadRefused};
-use crate::workers::{Findings, Swap, keep_dataplane, keep_store};
+use crate::reloads::{Reloads, Reply, SWAPS_MAX, Taken, refuse};
+use crate::workers::{Findings, keep_dataplane, keep_store};
 
 /// Frames read in one turn. What is left is read in the next; a flood cannot keep a node from
 /// judging, advertising or obeying.
@@ -41,9 +42,6 @@ pub const STATUS_EVERY: Duration = Duration::from_millis(100);
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest frame that is ever taken.
 const FRAME_MAX: usize = 2_048;
-/// Configurations on their way to the dataplane. Whoever reloads waits for its answer, so one is
-/// enough.
-const SWAPS_MAX: usize = 1;
 
 /// What a driver tells the rest of the daemon.
 pub struct Outlets {
@@ -80,6 +78,7 @@ pub async fn run<E: Env>(
         .executor
         .spawn("store", keep_store(parts.store, store.clone()));
     let told = (node.reason(), Instant::ORIGIN);
+    let (reloads, taken) = Reloads::new(swaps, parts.habits);
     let driver = Driver::<E> {
         node,
         clock: parts.clock,
@@ -92,14 +91,14 @@ pub async fn run<E: Env>(
         store,
         answers,
         findings,
-        swaps,
+        reloads,
         replies: BTreeMap::new(),
         requests: 0,
         told,
         stopped: false,
         frame: Vec::with_capacity(FRAME_MAX),
     };
-    driver.drive(orders).await
+    driver.drive(orders, taken).await
 }
 
 struct Driver<E: Env> {
@@ -114,7 +113,7 @@ struct Driver<E: Env> {
     store: Mailbox<Record>,
     answers: Answers,
     findings: Findings,
-    swaps: mpsc::Sender<Swap>,
+    reloads: Reloads,
     replies: BTreeMap<RequestId, oneshot::Sender<Result<(), Rejection>>>,
     requests: u64,
     /// What the status last said, and when.
@@ -124,17 +123,20 @@ struct Driver<E: Env> {
 }
 
 impl<E: Env> Driver<E> {
-    async fn drive(mut self, mut orders: mpsc::Receiver<Order>) -> io::Result<()> {
-        let (accepted, mut reloads) = mpsc::channel(SWAPS_MAX);
+    async fn drive(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut taken: mpsc::Receiver<Taken>,
+    ) -> io::Result<()> {
         self.pump().await;
         while !self.stopped {
             self.tell(false);
             let deadline = self.node.next_deadline().unwrap_or(Instant::FAR_FUTURE);
             tokio::select! {
                 biased;
-                Some(order) = orders.recv() => self.order(order, &accepted).await,
+                Some(order) = orders.recv() => self.order(order).await,
                 event = self.links.changed() => self.link(event?).await,
-                Some((config, reply)) = reloads.recv() => self.replace(*config, reply).await,
+                Some(taken) = taken.recv() => self.reloaded(taken).await,
                 ready = self.frames.ready() => ready?,
                 () = self.answers.ready() => {}
                 () = self.findings.ready() => {}
@@ -178,7 +180,7 @@ impl<E: Env> Driver<E> {
         }
     }
 
-    async fn order(&mut self, order: Order, accepted: &mpsc::Sender<Accepted>) {
+    async fn order(&mut self, order: Order) {
         match order {
             Order::Command { command, reply } => {
                 let request = RequestId(self.requests);
@@ -192,47 +194,34 @@ impl<E: Env> Driver<E> {
                 self.replies.insert(request, reply);
                 self.give(Input::CommandReceived { request, command }).await;
             }
-            Order::Reload { config, reply } => self.reload(config, reply, accepted),
+            Order::Reload { config, reply } => self.reload(config, reply),
             Order::Shutdown => self.give(Input::Shutdown).await,
         }
     }
 
-    /// A changed configuration goes to the dataplane first: what a node says it serves must be
-    /// fenced and ready before it says so. The driver goes on meanwhile.
-    fn reload(
-        &mut self,
-        config: Box<Config>,
-        reply: oneshot::Sender<Result<(), ReloadRefused>>,
-        accepted: &mpsc::Sender<Accepted>,
-    ) {
-        let refuse = |reply: oneshot::Sender<_>, why: &str| {
-            let _ = reply.send(Err(ReloadRefused(why.to_owned())));
-        };
-        if let Err(why) = self.node.accepts(&config) {
-            refuse(reply, &why.to_string());
-            return;
+    /// What the node would refuse changes nothing; the rest goes to the dataplane first.
+    fn reload(&mut self, config: Box<Config>, reply: Reply) {
+        match self.node.accepts(&config) {
+            Ok(()) => self.reloads.want(&self.executor, config, reply),
+            Err(why) => refuse(reply, &why.to_string()),
         }
-        let (done, taken) = oneshot::channel();
-        if self.swaps.try_send((config.clone(), done)).is_err() {
-            refuse(
-                reply,
-                "another reload is under way; try again when it is done",
-            );
-            return;
-        }
-        let accepted = accepted.clone();
-        self.executor.spawn("reload", async move {
-            match taken.await {
-                Ok(Ok(())) => {
-                    // Both ends live in one driver: it only fails when the driver has ended.
-                    let _ = accepted.send((config, reply)).await;
-                }
-                Ok(Err(_)) | Err(_) => refuse(reply, "the kernel refused the changed addresses"),
-            }
-        });
     }
 
-    async fn replace(&mut self, config: Config, reply: oneshot::Sender<Result<(), ReloadRefused>>) {
+    /// The dataplane has taken a configuration, or not.
+    async fn reloaded(&mut self, taken: Taken) {
+        let Taken {
+            config,
+            reply,
+            outcome,
+        } = taken;
+        match outcome {
+            Ok(()) => self.replace(*config, reply).await,
+            Err(_) => refuse(reply, "the kernel refused the changed addresses"),
+        }
+        self.reloads.next(&self.executor);
+    }
+
+    async fn replace(&mut self, config: Config, reply: Reply) {
         let now = self.clock.now();
         self.journal.note(now, Entry::Replaced(&config));
         let outcome = self.node.replace_config(now, config);
@@ -325,6 +314,3 @@ impl<E: Env> Driver<E> {
         }
     }
 }
-
-/// A configuration that the dataplane has taken.
-type Accepted = (Box<Config>, oneshot::Sender<Result<(), ReloadRefused>>);

@@ -13,6 +13,8 @@ use steadfast_core::config::Config;
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_core::{Instant, PortId};
 
+use crate::habits::Habits;
+
 /// A world, as the types it is made of.
 pub trait Env: 'static {
     /// Time.
@@ -47,6 +49,8 @@ pub struct Parts<E: Env> {
     pub store: E::Store,
     /// The flight recorder.
     pub journal: E::Journal,
+    /// What the shell does by habit: everything, outside of tests.
+    pub habits: Habits,
 }
 
 /// Monotonic time from an origin of the world's choice, the same for all of its parts.

@@ -8,13 +8,15 @@
 /// A habit of the shell that stands in code as a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Habit {
+    /// Changed configurations reach the kernel one after the other, in the order they came in.
+    ReloadsInTurn,
     /// A record is synced before it is called stored.
     SyncedRecords,
 }
 
 impl Habit {
     /// Every habit with a switch.
-    pub const ALL: [Self; 1] = [Self::SyncedRecords];
+    pub const ALL: [Self; 2] = [Self::ReloadsInTurn, Self::SyncedRecords];
 }
 
 /// The habits a shell has: all of them, outside of tests.
@@ -50,6 +52,11 @@ impl Habits {
     #[cfg(not(feature = "defects"))]
     const fn keeps(self, _habit: Habit) -> bool {
         true
+    }
+
+    /// [`Habit::ReloadsInTurn`].
+    pub(crate) fn reloads_in_turn(self) -> bool {
+        self.keeps(Habit::ReloadsInTurn)
     }
 
     /// [`Habit::SyncedRecords`].

@@ -13,5 +13,6 @@ pub mod journal;
 mod mailbox;
 pub mod orders;
 pub mod record;
+mod reloads;
 pub mod secret;
 mod workers;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use steadfast_core::effect::{Command, Forwarding};
-use steadfast_core::role::EffectiveRole;
+use steadfast_core::role::{ConfiguredRole, EffectiveRole};
 use steadfast_core::status::Cause;
 use steadfast_shell::env::Sent;
 use steadfast_shell::orders::Order;
@@ -232,5 +232,35 @@ fn driver_reload_takes_what_can_be_taken() {
         let said = marks(&one);
         let gap = said.windows(2).map(|two| two[1].0 - two[0].0).max();
         assert!(gap <= Some(101), "silent for {gap:?} ms");
+    });
+}
+
+/// Reloads ordered while one is under way: the newest waits for its turn and is what stays, those
+/// between learn that they were overtaken.
+#[test]
+fn driver_of_many_reloads_the_last_stays() {
+    story(async {
+        let (one, _) = gateway(1);
+        until_role(&[&one], &one, EffectiveRole::Active).await;
+        let mut answers = Vec::new();
+        for role in [
+            ConfiguredRole::Any,
+            ConfiguredRole::Standby,
+            ConfiguredRole::Active,
+        ] {
+            let (reply, answer) = oneshot::channel();
+            let config = Box::new(changed(1, |it| it.policy.configured = role));
+            let order = Order::Reload { config, reply };
+            one.orders.send(order).await.unwrap();
+            answers.push(answer);
+        }
+        live(&[&one], 300).await;
+        let mut told = Vec::new();
+        for answer in answers {
+            told.push(answer.await.unwrap().map_err(|why| why.to_string()));
+        }
+        let overtaken = Err("a newer configuration took its place".to_owned());
+        assert_eq!(told, [Ok(()), overtaken, Ok(())]);
+        assert_eq!(one.status.borrow().configured, ConfiguredRole::Active);
     });
 }

@@ -23,6 +23,7 @@ use steadfast_core::config::Config;
 use steadfast_core::{Instant, Node};
 use steadfast_shell::driver::{self, Outlets};
 use steadfast_shell::env::Parts;
+use steadfast_shell::habits::Habits;
 use steadfast_shell::orders::orders;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -267,6 +268,7 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
         dataplane,
         store,
         journal: recorder,
+        habits: Habits::complete(),
     };
     let outlets = Outlets { status, alerts };
     let ended = driver::run(node, parts, received, outlets).await;

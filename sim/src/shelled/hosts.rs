@@ -165,6 +165,7 @@ fn parts<G: Ground>(seated: Seated<G>, disk: Disk<G>) -> Parts<Seated<G>> {
         links: seated.clone(),
         dataplane: seated.clone(),
         store: disk,
+        habits: seated.habits,
         journal: seated,
     }
 }

@@ -23,6 +23,7 @@ use steadfast_shell::driver::{Outlets, run};
 use steadfast_shell::env::{
     Clock, Dataplane, Entry, Env, Executor, Frames, Journal, LinkEvent, Links, Parts, Sent, Store,
 };
+use steadfast_shell::habits::Habits;
 use steadfast_shell::orders::{Orders, orders};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -321,6 +322,7 @@ pub(crate) fn gateway(own: u8) -> (Gateway, JoinHandle<io::Result<()>>) {
         dataplane: desk(),
         store: desk(),
         journal: desk(),
+        habits: Habits::complete(),
     };
     let (status_sender, status) = watch::channel(node.status(Instant::ORIGIN));
     let (alerts, _unread) = mpsc::channel::<(Instant, Alert)>(64);
