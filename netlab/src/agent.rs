@@ -130,7 +130,7 @@ impl Agent for Steadfast {
     }
 
     fn offers(&self) -> BTreeSet<Capability> {
-        BTreeSet::from([Capability::Commands])
+        BTreeSet::from([Capability::Commands, Capability::Reloads])
     }
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {
@@ -163,6 +163,21 @@ impl Agent for Steadfast {
             CommandName::Release => ("/v1/release", ""),
             CommandName::Takeover => ("/v1/takeover", ""),
         };
+        self.post(run, route, body)
+    }
+
+    fn reload(&mut self, _: NodeId, run: &Path) -> Result<(), String> {
+        self.post(run, "/v1/reload", "")
+    }
+
+    fn unheard(&mut self) -> Option<String> {
+        self.unheard.1.try_recv().ok()
+    }
+}
+
+impl Steadfast {
+    /// Gives an order, on a thread of its own; one that no node heard is remembered.
+    fn post(&self, run: &Path, route: &'static str, body: &'static str) -> Result<(), String> {
         let socket = run.join(SOCKET);
         let unheard = self.unheard.0.clone();
         let body = move || {
@@ -179,10 +194,6 @@ impl Agent for Steadfast {
             .name("command".to_owned())
             .spawn(body);
         started.map(drop).map_err(|why| why.to_string())
-    }
-
-    fn unheard(&mut self) -> Option<String> {
-        self.unheard.1.try_recv().ok()
     }
 }
 

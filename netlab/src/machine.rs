@@ -123,6 +123,20 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Changes what stands in `/run/etc`, for a daemon that runs and for those that start later.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn rewrite(&mut self, files: BTreeMap<String, Vec<u8>>) -> Result<(), LabError> {
+        let folder = self.place().join("etc");
+        for (file, content) in &files {
+            let path = folder.join(file);
+            write(&path, content).doing(|| format!("write {}", path.display()))?;
+        }
+        self.setup.files = files;
+        Ok(())
+    }
+
     /// Where its folders stand outside of it: `state`, `run` (its `/run/steadfast`), `etc`, `log`.
     pub fn place(&self) -> PathBuf {
         Path::new(PLACE).join(&self.name)

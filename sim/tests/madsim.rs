@@ -15,8 +15,11 @@ use std::path::{Path, PathBuf};
 use madsim::Config;
 use madsim::runtime::{Builder, Handle, Runtime};
 use steadfast_scenarios::{Scenario, Verdict};
+use steadfast_shell::habits::{Habit, Habits};
 use steadfast_sim::campaign::{Outcome, Setting, play_in_madsim};
 
+/// Seeds tried of two reloads at once.
+const RELOADS: u64 = 16;
 /// How madsim's seeds are told.
 const SEED: &str = "MADSIM_TEST_SEED";
 /// A folder for captures, one for each seed, if they are wanted.
@@ -36,7 +39,15 @@ fn files() -> Vec<PathBuf> {
 fn scenario(seed: u64) -> Scenario {
     let files = files();
     let place = usize::try_from(seed).expect("a small seed") % files.len();
-    let path = &files[place];
+    read(&files[place])
+}
+
+fn named(name: &str) -> Scenario {
+    let is_it = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == name);
+    read(&files().into_iter().find(is_it).expect("in the catalogue"))
+}
+
+fn read(path: &Path) -> Scenario {
     let text = fs::read_to_string(path).expect("a scenario");
     Scenario::parse(&path.display().to_string(), &text).expect("a valid scenario")
 }
@@ -94,4 +105,40 @@ fn madsim_catalogue_holds() {
             outcome.cost
         );
     });
+}
+
+/// Seeded defect: reloads do not wait for each other. Of two that are ordered at once either may be
+/// the one that stays; ready tasks in another order are what only this world has.
+#[test]
+fn madsim_reloads_out_of_turn_are_found_out() {
+    let play = |seed: u64, habits: Habits| {
+        // Every run has a thread of its own.
+        let run = std::thread::spawn(move || {
+            Runtime::with_seed_and_config(seed, Config::default()).block_on(async move {
+                let setting = Setting {
+                    habits,
+                    ..Setting::default()
+                };
+                let scenario = named("reload-twice-last-counts");
+                let outcome = play_in_madsim(&scenario, seed, setting, None).await;
+                outcome.expect("a playable scenario")
+            })
+        });
+        run.join().expect("a whole run")
+    };
+    let failures = |habits: Habits| {
+        let outcomes = (0..RELOADS).map(|seed| play(seed, habits));
+        let mut failed = 0;
+        for outcome in outcomes {
+            let oracles: Vec<_> = outcome.failed_oracles().collect();
+            let expected = oracles.is_empty() || oracles.contains(&"outage");
+            assert!(expected, "seed {}: {oracles:?}", outcome.seed);
+            failed += usize::from(!oracles.is_empty());
+        }
+        failed
+    };
+    assert_eq!(failures(Habits::complete()), 0, "with its habits");
+    let found = failures(Habits::without(Habit::ReloadsInTurn));
+    assert!(found > 0, "none of {RELOADS} seeds shows it");
+    println!("{found} of {RELOADS} seeds");
 }

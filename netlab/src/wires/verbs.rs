@@ -43,6 +43,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::Quit
         | Verb::Reboot { .. }
         | Verb::RebootLoop { .. }
+        | Verb::Reload(_)
         | Verb::SegmentHeal
         | Verb::SegmentSplit { .. }
         | Verb::Silence { .. }

@@ -59,6 +59,14 @@ pub trait Agent {
     /// What it answered, or that it did not.
     fn command(&mut self, gateway: NodeId, run: &Path, command: CommandName) -> Result<(), String>;
 
+    /// Has it read its changed files again; `run` as above.
+    ///
+    /// # Errors
+    /// It cannot be told, or takes no changes while it runs.
+    fn reload(&mut self, _gateway: NodeId, _run: &Path) -> Result<(), String> {
+        Err("a daemon that reads its files again".to_owned())
+    }
+
     /// A command that was denied before any node heard of it, if there was one: then the story that
     /// was to be played was not. One that takes no commands has none.
     fn unheard(&mut self) -> Option<String> {
@@ -249,6 +257,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             if let Some(subject) = due.subject {
                 self.lab.carry_out(subject, &step.verb, now)?;
                 self.command(subject, &step.verb, now);
+                self.reload(subject, &step.verb)?;
             }
             self.tell_lab(now);
             self.tell_due(Some(now));
@@ -268,6 +277,27 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             let changes = self.reckonings.cleared(id);
             self.tell_barred(now, changes);
         }
+    }
+
+    fn reload(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
+        let (Subject::Gateway(id), Verb::Reload(changes)) = (subject, verb) else {
+            return Ok(());
+        };
+        let gateways = &self.plan.layout.gateways;
+        let Some(gateway) = gateways.iter().find(|it| it.id == id) else {
+            return Ok(());
+        };
+        let changed = changes.made_to(self.plan, &gateway.name);
+        let setup = self.agent.setup(&changed, gateway);
+        let setup = setup.map_err(LabError::Needs)?;
+        let Some(machine) = self.lab.machine(id) else {
+            return Ok(());
+        };
+        machine.rewrite(setup.files)?;
+        let run = machine.place().join("run");
+        // One that takes it late, or not, shows in what expectations wait for.
+        let _ = self.agent.reload(id, &run);
+        Ok(())
     }
 
     fn tell_due(&mut self, ran: Option<Instant>) {

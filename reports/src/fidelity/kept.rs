@@ -107,7 +107,6 @@ mod tests {
     use super::super::sightings;
     use super::*;
     use crate::catalogue;
-    use crate::testing::Scratch;
 
     fn step(at: u64, name: &str) -> Event {
         let kind = EventKind::Step {
@@ -122,10 +121,10 @@ mod tests {
     /// A run comes back with its verdict and its moments; another seed and another text do not.
     #[test]
     fn kept_runs_come_back_for_the_same_scenario_alone() {
-        let scratch = Scratch::new("kept");
+        let folder = std::env::temp_dir().join(format!("steadfast-kept-{}", std::process::id()));
         let open = |name: &str| {
             let scenario = catalogue::open(name).expect("known");
-            Kept::open(scratch.path(), &scenario).expect("a folder")
+            Kept::open(&folder, &scenario).expect("a folder")
         };
         let events = [step(7, "cut"), step(9, "mend")];
         open("active-loses-power")
@@ -139,5 +138,6 @@ mod tests {
         assert!(again.load(4).expect("readable").is_none());
         let other = open("planned-release").load(3).expect("readable");
         assert!(other.is_none());
+        fs::remove_dir_all(&folder).expect("ours");
     }
 }

@@ -41,6 +41,6 @@ pub use topology::{
     Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology, VIRTUALS_MAX,
 };
 pub use verb::{
-    Acts, Capability, CommandName, DiskState, EffectMode, EffectiveRoleWord, ForeignProtocol,
-    ReplayWhat, Verb, Way,
+    Acts, Capability, Changes, CommandName, DiskState, EffectMode, EffectiveRoleWord,
+    ForeignProtocol, ReplayWhat, Verb, Way,
 };

@@ -14,7 +14,8 @@ use crate::trace::FrameKind;
 mod args;
 
 pub use args::{
-    CommandName, DiskState, EffectMode, EffectiveRoleWord, ForeignProtocol, ReplayWhat, Way,
+    Changes, CommandName, DiskState, EffectMode, EffectiveRoleWord, ForeignProtocol, ReplayWhat,
+    Way,
 };
 
 /// What a step does. Every argument not marked as needed may be left out.
@@ -197,6 +198,9 @@ pub enum Verb {
         /// How long each life lasts.
         uptime: Span,
     },
+    /// The daemon is given a changed configuration while it runs (target: gateway). What is not
+    /// named is as the scenario gave it at first; a daemon that starts later finds the file so.
+    Reload(Changes),
     /// Recorded frames of ours are sent again (target: segment).
     Replay {
         /// Which.
@@ -330,6 +334,8 @@ pub enum Capability {
     Power,
     /// Daemons that are started, killed and ended.
     Process,
+    /// Configurations that change while a daemon runs.
+    Reloads,
     /// A packet filter that others change.
     Ruleset,
     /// Frames that vanish without carrier loss, each way on its own.
@@ -387,6 +393,7 @@ impl Verb {
             | Self::Quit
             | Self::Reboot { .. }
             | Self::RebootLoop { .. }
+            | Self::Reload(_)
             | Self::Stall { .. }
             | Self::Start
             | Self::Starve { .. }
@@ -428,6 +435,7 @@ impl Verb {
             | Self::StpDelay { .. } => &[C::Switches],
             Self::PowerOff | Self::PowerOn => &[C::Power],
             Self::Reboot { .. } | Self::RebootLoop { .. } => &[C::Boots, C::Power],
+            Self::Reload(_) => &[C::Reloads],
             Self::Silence { .. } | Self::Unsilence => &[C::Silence],
             Self::SwitchOff | Self::SwitchOn => &[C::Carrier, C::Switches],
         }

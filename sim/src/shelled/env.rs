@@ -157,9 +157,10 @@ impl<G: Ground> Dataplane for Seated<G> {
         outcome
     }
 
-    async fn reconfigure(&mut self, _config: &Config) -> Result<(), Failure> {
-        // No scenario changes a configuration yet, and a model that pretended would hide it.
-        Err(Failure::Refused)
+    async fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
+        let wait = self.on_stage(|stage| stage.apply_latency(self.station));
+        self.sleep(wait).await;
+        self.on_stage(|stage| stage.reconfigure(self.station, config))
     }
 
     async fn check_fence(&mut self) -> bool {

@@ -78,6 +78,10 @@ impl Seat for StageEnd {
                 self.desk.links.borrow_mut().push_back((port, up));
                 self.desk.seen.notify_one();
             }
+            Order::Reload(config) => {
+                let (reply, _) = oneshot::channel();
+                self.send(ShellOrder::Reload { config, reply });
+            }
             Order::Shutdown => self.send(ShellOrder::Shutdown),
         }
     }

@@ -142,7 +142,16 @@ impl World<'_> {
             let Some(order) = daemon.orders.pop_front() else {
                 return;
             };
+            if let Order::Reload(config) = order {
+                self.reload_wished(station, life, config);
+                continue;
+            }
+            let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+                return;
+            };
             let input = match order {
+                // Done above.
+                Order::Reload(_) => continue,
                 Order::Command(request, command) => Input::CommandReceived { request, command },
                 Order::Fence(whole) => Input::FenceChecked { whole },
                 Order::Link(port, up) => Input::LinkChanged { port, up },

@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use steadfast_core::effect::Command;
 use steadfast_core::{Instant, RequestId};
-use steadfast_scenarios::format::{CommandName, DiskState, EffectMode, Plan, Verb};
+use steadfast_scenarios::format::{Changes, CommandName, DiskState, EffectMode, Plan, Verb};
 use steadfast_scenarios::trace::{EventKind, FrameKind};
 use steadfast_scenarios::{Picture, Schedule, Subject};
 
 use super::gateway::{ApplyMode, Disk, Order};
+use super::setup;
 use super::turns::Turn;
 use super::world::{Happening, World};
 use crate::model::kernel::FlushBy;
@@ -171,6 +172,7 @@ impl World<'_> {
                 self.order(gateway, Order::Command(request, core_command(*command)));
                 self.operator_cleared(gateway, *command);
             }
+            Verb::Reload(changes) => self.reload(gateway, changes),
             Verb::Lie { role } => {
                 let role = role.map(|word| word.0);
                 self.observer.lie(gateway, role);
@@ -180,6 +182,17 @@ impl World<'_> {
             // Wires and switches are handled elsewhere. The core is given no wall clock: nothing
             // that a clock does can reach a decision (F10).
             _ => {}
+        }
+    }
+
+    /// The file is changed, which a daemon that starts later finds; a running one is told.
+    fn reload(&mut self, gateway: usize, changes: &Changes) {
+        let place = &self.plan.layout.gateways[gateway];
+        let changed = changes.made_to(&self.plan, &place.name);
+        // What the product refuses is not taken, and the file before it is put back.
+        if let Ok(config) = setup::config(&changed, place) {
+            self.configs[gateway] = config.clone();
+            self.order(gateway, Order::Reload(Box::new(config)));
         }
     }
 

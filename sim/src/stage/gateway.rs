@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use steadfast_core::boot::Record;
+use steadfast_core::config::Config;
 use steadfast_core::effect::{Command, Failure, Forwarding};
 use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
 
@@ -61,7 +62,7 @@ pub(crate) enum ApplyMode {
 }
 
 /// Something for the daemon that is not a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Order {
     /// An operator's command.
     Command(RequestId, Command),
@@ -69,6 +70,8 @@ pub(crate) enum Order {
     Fence(bool),
     /// A port's carrier was seen.
     Link(PortId, bool),
+    /// The file was changed and is to be read again.
+    Reload(Box<Config>),
     /// The daemon shall end.
     Shutdown,
 }
@@ -121,6 +124,8 @@ pub(crate) struct Turns {
     pub apply: Option<Waiting<Forwarding>>,
     /// The newest record to store.
     pub persist: Option<Waiting<Record>>,
+    /// The newest configuration, on its way to the kernel.
+    pub reload: Option<Box<Config>>,
     /// When the daemon will next look.
     pub wake_at: Option<Instant>,
 }
@@ -180,6 +185,7 @@ impl Turns {
             completions: VecDeque::new(),
             apply: None,
             persist: None,
+            reload: None,
             wake_at: None,
         }))
     }

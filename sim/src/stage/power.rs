@@ -176,6 +176,8 @@ impl World<'_> {
         }
         gateway.kernel.fence();
         gateway.kernel.rebuild_fence();
+        let timing = &self.configs[station].timing;
+        gateway.kernel.set_fence_times(timing.lease, timing.tail);
         let mut kernel_boot = [0; 16];
         kernel_boot[..8].copy_from_slice(&gateway.boot.to_be_bytes());
         kernel_boot[8] = u8::try_from(station).unwrap_or(u8::MAX);

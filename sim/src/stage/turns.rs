@@ -67,13 +67,14 @@ impl World<'_> {
         };
         daemon.stopped = false;
         let life = daemon.life;
-        let (mut apply, mut persist) = (None, None);
+        let (mut apply, mut persist, mut reload) = (None, None, false);
         match &mut daemon.body {
             Body::Seat(seat) => seat.stop(false),
             Body::Turns(turns) => {
                 turns.wake_at = None;
                 apply = turns.apply.as_ref().map(|waiting| waiting.op);
                 persist = turns.persist.as_ref().map(|waiting| waiting.op);
+                reload = turns.reload.is_some();
             }
         }
         if let Some(op) = apply {
@@ -83,6 +84,9 @@ impl World<'_> {
         if let Some(op) = persist {
             self.queue
                 .push(now, Happening::PersistDue { gateway, life, op });
+        }
+        if reload {
+            self.queue.push(now, Happening::ReloadDue { gateway, life });
         }
         self.queue
             .push(now, Happening::EachSecond { gateway, life });

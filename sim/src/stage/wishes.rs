@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 
+use steadfast_core::config::Config;
 use steadfast_core::effect::{Alert, Failure, Forwarding};
 use steadfast_core::{OpId, Rule};
 use steadfast_scenarios::trace::{EventKind, Outcome};
@@ -59,6 +60,51 @@ impl World<'_> {
             turns.completions.push_back((op, outcome));
         }
         self.wake_soon(station);
+    }
+
+    /// A core is given a changed configuration: the kernel first, the newest counts.
+    pub(crate) fn reload_wished(&mut self, station: usize, life: u64, config: Box<Config>) {
+        let latency = self.apply_latency(station);
+        let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            return;
+        };
+        if daemon.node.accepts(&config).is_ok() && daemon.reload.replace(config).is_none() {
+            let gateway = station;
+            self.queue.push(
+                self.now.after(latency),
+                Happening::ReloadDue { gateway, life },
+            );
+        }
+    }
+
+    /// The kernel takes the configuration, and then its node.
+    pub(crate) fn reload_due(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        let Some(config) = self.gateways[station]
+            .turns(Some(life))
+            .and_then(|it| it.reload.take())
+        else {
+            return;
+        };
+        if self.reconfigure(station, &config).is_err() {
+            return;
+        }
+        if let Some(turns) = self.gateways[station].turns(Some(life)) {
+            // A role that moves meanwhile refuses it, as on a gateway.
+            let _ = turns.node.replace_config(now, *config);
+            self.pump(station, life);
+        }
+        self.wake_soon(station);
+    }
+
+    /// The kernel's fence gets the times of a configuration, or refuses.
+    pub(crate) fn reconfigure(&mut self, station: usize, config: &Config) -> Result<(), Failure> {
+        if self.gateways[station].apply == ApplyMode::Failing {
+            return Err(Failure::Refused);
+        }
+        let (lease, tail) = (config.timing.lease, config.timing.tail);
+        self.gateways[station].kernel.set_fence_times(lease, tail);
+        Ok(())
     }
 
     /// The kernel is made so, or refuses.

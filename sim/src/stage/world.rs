@@ -35,6 +35,8 @@ pub(crate) enum Happening {
     Booted { gateway: usize, boot: u64 },
     /// The daemon's second has passed: it looks at the fence, and people look at its status.
     EachSecond { gateway: usize, life: u64 },
+    /// The kernel takes a changed configuration, and then its node.
+    ReloadDue { gateway: usize, life: u64 },
     /// A port's carrier is noticed.
     LinkSeen {
         gateway: usize,
@@ -223,6 +225,7 @@ impl<'a> World<'a> {
         match happening {
             Happening::ApplyDue { gateway, life, op } => self.apply_due(gateway, life, op),
             Happening::Booted { gateway, boot } => self.booted(gateway, boot),
+            Happening::ReloadDue { gateway, life } => self.reload_due(gateway, life),
             Happening::EachSecond { gateway, life } => self.each_second(gateway, life),
             Happening::LinkSeen {
                 gateway,

@@ -6,6 +6,64 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use steadfast_core::role::EffectiveRole;
 
+use crate::format::{Cluster, Detection, GatewaySetup, Plan, Span};
+
+/// What a reload changes. Sources: R2.1, F14, F18, F45.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Changes {
+    /// Silence after which a path is dead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_interval: Option<Span>,
+    /// How a dead peer is found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detection: Option<Detection>,
+    /// Wait after boot and link-up before a claim when no peer runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_wait: Option<Span>,
+    /// Time between advertisements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Span>,
+    /// Length of the kernel's lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
+    /// Priority of this gateway, 1 to 254.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+}
+
+impl Changes {
+    /// The plan as it reads after the change, for the gateway of this name.
+    #[must_use]
+    pub fn made_to(&self, plan: &Plan, gateway: &str) -> Plan {
+        let mut plan = plan.clone();
+        let Cluster {
+            dead_interval,
+            detection,
+            initial_wait,
+            interval,
+            lease,
+            ..
+        } = &mut plan.cluster;
+        let spans = [
+            (dead_interval, self.dead_interval),
+            (initial_wait, self.initial_wait),
+            (interval, self.interval),
+            (lease, self.lease),
+        ];
+        for (old, new) in spans {
+            *old = new.unwrap_or(*old);
+        }
+        *detection = self.detection.unwrap_or(*detection);
+        if let Some(priority) = self.priority {
+            let known = plan.gateway(gateway);
+            let setup = GatewaySetup { priority, ..known };
+            plan.gateways.insert(gateway.to_owned(), setup);
+        }
+        plan
+    }
+}
+
 /// An operator's command (R3.4, R12.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

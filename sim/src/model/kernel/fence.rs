@@ -116,6 +116,11 @@ impl Fence {
         }
     }
 
+    pub(super) const fn set_times(&mut self, lease: Duration, tail: Duration) {
+        self.config.lease = lease;
+        self.config.tail = tail;
+    }
+
     pub(super) const fn is_whole(&self) -> bool {
         self.is_whole
     }

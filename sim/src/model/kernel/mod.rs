@@ -412,6 +412,11 @@ impl Kernel {
         self.change_fence(|fence| fence.flush(by));
     }
 
+    /// From now on leases and tails last so long; one that is there ends when it would have.
+    pub fn set_fence_times(&mut self, lease: Duration, tail: Duration) {
+        self.change_fence(|fence| fence.set_times(lease, tail));
+    }
+
     /// Puts a missing table back, without a lease; changes nothing while it is there.
     pub fn rebuild_fence(&mut self) {
         self.change_fence(Fence::rebuild);
