@@ -18,6 +18,7 @@ pub(crate) mod net;
 mod observe;
 pub(crate) mod players;
 pub(crate) mod power;
+mod process;
 mod queue;
 pub(crate) mod setup;
 mod strangers;

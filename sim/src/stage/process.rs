@@ -1,0 +1,164 @@
+//! The life of a daemon's process: its start, its seconds, its end.
+
+use core::time::Duration;
+
+use steadfast_core::boot::{Boot, Record};
+use steadfast_core::{Node, Rule};
+use steadfast_scenarios::Random;
+use steadfast_scenarios::trace::{EventKind, ProcessState};
+
+use super::gateway::{Body, Daemon, Disk, Order, Power, Turns};
+use super::players::Start;
+use super::world::{Happening, World};
+
+impl World<'_> {
+    /// The daemon starts: sweeps what an earlier one left, and looks at its ports.
+    pub(crate) fn start_daemon(&mut self, station: usize) {
+        let now = self.now;
+        let gateway = &mut self.gateways[station];
+        if gateway.power != Power::On || gateway.daemon.is_some() {
+            return;
+        }
+        gateway.lives += 1;
+        let life = (gateway.boot << 16) | gateway.lives;
+        let leftovers: Vec<_> = gateway.kernel.virtuals().collect();
+        for (port, address) in leftovers {
+            gateway.kernel.remove_virtual(port, address);
+        }
+        gateway.kernel.fence();
+        gateway.kernel.rebuild_fence();
+        let timing = &self.configs[station].timing;
+        gateway.kernel.set_fence_times(timing.lease, timing.tail);
+        let mut kernel_boot = [0; 16];
+        kernel_boot[..8].copy_from_slice(&gateway.boot.to_be_bytes());
+        kernel_boot[8] = u8::try_from(station).unwrap_or(u8::MAX);
+        let uptime = now.since(gateway.booted_at);
+        let restored = gateway.stored.clone();
+        let seed = entropy(self.plan.seed, station, life);
+        let config = self.configs[station].clone();
+        let ports = config.ports.len();
+        let body = match &mut self.players {
+            Some(players) => Body::Seat(players.start(Start {
+                station,
+                life,
+                config,
+                seed,
+                kernel_boot,
+                uptime,
+                delivered: restored,
+            })),
+            None => {
+                let boot = Boot {
+                    now,
+                    seed,
+                    kernel_boot,
+                    uptime,
+                    restored,
+                };
+                Turns::body(Node::with_rules(config, boot, self.rules), life)
+            }
+        };
+        self.gateways[station].daemon = Some(Daemon::new(body, life, ports));
+        self.tell_process(station, ProcessState::Running);
+        self.see_links(station);
+        self.pump(station, life);
+        self.queue.push(
+            now,
+            Happening::EachSecond {
+                gateway: station,
+                life,
+            },
+        );
+        self.wake_soon(station);
+    }
+
+    /// The daemon is gone; its kernel state stays.
+    pub(crate) fn kill(&mut self, station: usize) {
+        self.end_daemon(station);
+    }
+
+    pub(crate) fn end_daemon(&mut self, station: usize) {
+        let gateway = &mut self.gateways[station];
+        let Some(daemon) = gateway.daemon.take() else {
+            return;
+        };
+        match daemon.body {
+            Body::Seat(seat) => seat.end(),
+            Body::Turns(turns) if turns.persist.is_some() && gateway.disk == Disk::Torn => {
+                gateway.stored = Record::default();
+            }
+            Body::Turns(_) => {}
+        }
+        self.observer.forget_status(station);
+        self.tell_process(station, ProcessState::Killed);
+    }
+
+    /// The daemon has ended in order.
+    pub(crate) fn daemon_ended(&mut self, station: usize) {
+        if let Some(waiting) = self.gateways[station]
+            .daemon
+            .as_mut()
+            .and_then(Daemon::turns)
+            .and_then(|turns| turns.persist.take())
+        {
+            // An orderly end waits for its last record.
+            self.gateways[station].stored = waiting.wish;
+        }
+        self.end_daemon(station);
+        if core::mem::take(&mut self.gateways[station].reboots) {
+            self.reboot(station, false);
+        }
+    }
+
+    /// The daemon reads every port's carrier.
+    pub(crate) fn see_links(&mut self, station: usize) {
+        for index in 0..self.configs[station].ports.len() {
+            let port = self.configs[station].ports[index].id;
+            let up = self.gateways[station].kernel.has_carrier(port);
+            if let Some(daemon) = &mut self.gateways[station].daemon {
+                daemon.order(Order::Link(port, up));
+            }
+        }
+    }
+
+    /// Each second the daemon verifies its fence, mends it, and says so (D9).
+    pub(crate) fn each_second(&mut self, station: usize, life: u64) {
+        let Some(daemon) = self.gateways[station].awake(Some(life)) else {
+            return;
+        };
+        let looks_itself = daemon.seat().is_some();
+        let leased = self.rules.keep(Rule::D9);
+        let whole = !leased || self.gateways[station].kernel.fence_whole();
+        if !whole && !looks_itself {
+            self.gateways[station].kernel.rebuild_fence();
+        }
+        if let Some(turns) = self.gateways[station].turns(Some(life)) {
+            turns.orders.push_back(Order::Fence(whole));
+        }
+        self.tell_peers(station);
+        self.wake_soon(station);
+        let at = self.now.after(Duration::from_secs(1));
+        self.queue.push(
+            at,
+            Happening::EachSecond {
+                gateway: station,
+                life,
+            },
+        );
+    }
+
+    pub(crate) fn tell_process(&mut self, station: usize, state: ProcessState) {
+        let gateway = self.id(station);
+        self.emit(EventKind::Process { gateway, state });
+    }
+}
+
+/// The entropy of one life of one daemon.
+fn entropy(seed: u64, station: usize, life: u64) -> [u8; 32] {
+    let mut random = Random::new(seed ^ life.rotate_left(17), "entropy");
+    let mut bytes = [0; 32];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&(random.draw() ^ station as u64).to_be_bytes());
+    }
+    bytes
+}
