@@ -195,7 +195,11 @@ impl Plane {
                         Err(_) => &self.counters.refused,
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
+                    let serves = self.serving && outcome.is_ok();
                     let _ = reply.send(outcome);
+                    if serves && self.is_staged() {
+                        share.at_ease(|| self.restore());
+                    }
                 }
                 Wish::Check(reply) => {
                     let _ = reply.send(share.at_ease(|| self.check()));
@@ -266,7 +270,10 @@ impl Plane {
             // They cost a client a second at worst; the role does not wait for them.
             warn!("failed to forget dead neighbours: {why}");
         }
-        if let Err(why) = self.hold() {
+        // Staged ones are there, and looked at as soon as the role is taken.
+        if !self.is_staged()
+            && let Err(why) = self.hold()
+        {
             let failure = refused("add the virtual addresses", why.to_string());
             self.serving = false;
             if let Err(why) = self.fence.close() {
@@ -286,6 +293,13 @@ impl Plane {
         self.addresses.add_all(&self.places)
     }
 
+    /// Puts back whatever addresses are missing.
+    fn restore(&mut self) {
+        if let Err(why) = self.hold() {
+            error!("failed to restore the virtual addresses: {why}");
+        }
+    }
+
     fn withdraw(&mut self) -> Result<(), String> {
         if self.is_staged() {
             return Ok(());
@@ -299,10 +313,8 @@ impl Plane {
             Ok(interfaces) => self.places = places(&self.config, &interfaces),
             Err(why) => error!("failed to look at the interfaces: {why}"),
         }
-        if (self.serving || self.is_staged())
-            && let Err(why) = self.hold()
-        {
-            error!("failed to restore the virtual addresses: {why}");
+        if self.serving || self.is_staged() {
+            self.restore();
         }
         match self.fence.check() {
             Health::Whole => true,

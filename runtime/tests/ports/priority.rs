@@ -49,9 +49,10 @@ fn priority_runaway_thread_becomes_ordinary() {
 
 /// The policy of the calling thread, as the kernel tells it (field 41 of its `stat`).
 fn policy() -> u32 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    fields.split_whitespace().nth(38).unwrap().parse().unwrap()
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+    let policy = fields.split_whitespace().nth(38).expect("41 fields");
+    policy.parse().expect("a number")
 }
 
 /// A thread that arms leases comes before ordinary ones, but not while it does what takes long. If
