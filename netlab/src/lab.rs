@@ -51,6 +51,8 @@ pub enum Told {
     Stopped(NodeId, bool),
     /// A box stands still, or goes on.
     Frozen(NodeId, bool),
+    /// A daemon was killed; its end is told as well.
+    Killed(NodeId),
     /// The relay held frames up for so much longer than it should.
     Late(Duration),
     /// Power is gone.
@@ -248,7 +250,11 @@ impl Lab {
                 };
                 self.take(turn, now)?;
             }
-            Verb::Kill => self.machines[place].machine.order(DaemonOrder::Kill),
+            Verb::Kill => {
+                self.machines[place].machine.order(DaemonOrder::Kill);
+                // It decides nothing any more, however long its kernel takes to bury it.
+                self.told.push(Told::Killed(self.machines[place].id));
+            }
             Verb::Quit => self.machines[place].machine.order(DaemonOrder::Quit),
             Verb::Start => self.start(place),
             Verb::Stop => self.stop(place, true),

@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -208,10 +209,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Everything on it dies at once. Make its ports dark before.
+    /// Everything on it dies at once, and is buried by a thread of its own: a kernel takes tens of
+    /// milliseconds for that, and another box may lose its power at the same time. Make its ports
+    /// dark before.
     pub fn cut(&mut self) {
-        // Dropping it is the end of all of its processes.
-        self.running = None;
+        if let Some(running) = self.running.take() {
+            running.kill();
+            let burial = thread::Builder::new().name("burial".to_owned());
+            // Without a thread it is buried here and now: dropping does it.
+            let _ = burial.spawn(move || drop(running));
+        }
     }
 
     /// Orders the daemon about. Without power nothing happens.
@@ -330,10 +337,17 @@ impl Machine {
     }
 }
 
+impl Running {
+    fn kill(&self) {
+        // It fails only if it is gone already.
+        let _ = rustix::process::pidfd_send_signal(&self.first.pidfd, Signal::KILL);
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if it is gone already.
-        let _ = rustix::process::pidfd_send_signal(&self.first.pidfd, Signal::KILL);
+        self.kill();
+        // So does this.
         let _ = waitid(
             WaitId::PidFd(self.first.pidfd.as_fd()),
             WaitIdOptions::EXITED,

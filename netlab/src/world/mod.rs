@@ -74,6 +74,9 @@ pub trait Agent {
     }
 }
 
+/// How a process ends that was killed: 128 and the signal.
+const KILLED: i32 = 128 + 9;
+
 /// What a daemon says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -314,6 +317,20 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                     port: change.port,
                     up: change.up,
                 },
+                Told::Killed(gateway) => {
+                    if self.gone[self.place(gateway)] {
+                        continue;
+                    }
+                    self.process(gateway, DaemonEvent::Ended(KILLED))
+                }
+                Told::Daemon(gateway, event @ DaemonEvent::Ended(_)) => {
+                    let known = self.gone[self.place(gateway)];
+                    let kind = self.process(gateway, event);
+                    if known {
+                        continue;
+                    }
+                    kind
+                }
                 Told::Daemon(gateway, event) => self.process(gateway, event),
                 Told::Stopped(gateway, stopped) => process(
                     gateway,
