@@ -22,6 +22,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// The same of announcements, which are repeated for seconds after a claim.
 const ANNOUNCED_AGAIN: Duration = Duration::from_secs(5);
 
+/// Steps this close to each other are one beginning: a lab cannot take two at the same time.
+const STEPS_TOGETHER: Duration = Duration::from_millis(5);
+
 /// A moment of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sighting {
@@ -29,7 +32,8 @@ pub(crate) struct Sighting {
     pub(crate) name: String,
     /// When.
     pub(crate) at: Instant,
-    /// The latest step before it, if there was one, and when that ran.
+    /// The latest step before it, if there was one, and when that ran; the first of several that
+    /// come together.
     pub(crate) after: Option<(String, Instant)>,
 }
 
@@ -89,7 +93,10 @@ impl Seen {
             after: self.step.clone(),
         });
         if let EventKind::Step { .. } = event.kind {
-            self.step = Some((name, at));
+            let begun = self.step.as_ref();
+            if begun.is_none_or(|(_, begun)| at.since(*begun) >= STEPS_TOGETHER) {
+                self.step = Some((name, at));
+            }
         }
     }
 }
