@@ -18,6 +18,10 @@ use crate::model::kernel::FlushBy;
 /// a few hundred milliseconds.
 const LOAD_PER_ELEMENT: Duration = Duration::from_micros(2);
 
+/// From an operator's command to the daemon: a request over its control socket.
+const COMMAND_LATENCY: Duration = Duration::from_micros(250);
+const COMMAND_JITTER: Duration = Duration::from_micros(400);
+
 /// The plan's steps, followed.
 #[derive(Clone, Debug)]
 pub(crate) struct Steps {
@@ -167,9 +171,13 @@ impl World<'_> {
                 .kernel
                 .flush_ruleset(FlushBy::Foreign),
             Verb::Command { command } => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.order(gateway, Order::Command(request, core_command(*command)));
+                let turn = Turn::Command {
+                    gateway,
+                    command: core_command(*command),
+                };
+                let wait = COMMAND_LATENCY + self.drawn(COMMAND_JITTER);
+                self.queue
+                    .push(self.now.after(wait), Happening::Turn { turn });
                 self.operator_cleared(gateway, *command);
             }
             Verb::Reload(changes) => self.reload(gateway, changes),
@@ -194,6 +202,13 @@ impl World<'_> {
             self.configs[gateway] = config.clone();
             self.order(gateway, Order::Reload(Box::new(config)));
         }
+    }
+
+    /// An operator's command has come through.
+    pub(crate) fn command(&mut self, gateway: usize, command: Command) {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.order(gateway, Order::Command(request, command));
     }
 
     fn order(&mut self, gateway: usize, order: Order) {

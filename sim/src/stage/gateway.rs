@@ -191,6 +191,15 @@ impl Turns {
     }
 }
 
+/// A process before its node's first moment, or after its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// It has decided for the last time; another may be wanted already.
+    Ending { life: u64, again: bool },
+    /// It has decided nothing yet.
+    Starting { life: u64 },
+}
+
 /// A box.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -204,6 +213,8 @@ pub(crate) struct Gateway {
     pub clock_stands: bool,
     /// The daemon, while there is one.
     pub daemon: Option<Daemon>,
+    /// Its process, while it is there and decides nothing.
+    pub passage: Option<Passage>,
     /// What the disk holds.
     pub stored: Record,
     /// How the disk behaves.
@@ -233,6 +244,7 @@ impl Gateway {
             frozen: None,
             clock_stands: false,
             daemon: None,
+            passage: None,
             stored,
             disk: Disk::default(),
             apply: ApplyMode::default(),

@@ -20,10 +20,9 @@ const BOOT_JITTER: Duration = Duration::from_millis(400);
 /// Between ports that go dark or come back one after the other, each; as often they do so at once,
 /// as those of the lab do.
 const DARK_JITTER: Duration = Duration::from_micros(900);
-/// From a carrier change to the daemon's noticing it: an event after 0.26 ms, or the poll each
-/// 2 ms (D18).
+/// From a carrier change to the daemon's noticing it: an event, before the poll each 2 ms (D18).
 const LINK_LATENCY: Duration = Duration::from_micros(260);
-const LINK_JITTER: Duration = Duration::from_micros(1_740);
+const LINK_JITTER: Duration = Duration::from_micros(800);
 
 /// What the world itself reckons of a gateway's boots, beside what the node believes.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +83,12 @@ impl World<'_> {
             return;
         }
         let plan = std::rc::Rc::clone(&self.plan);
-        let kernel = self.fresh_kernel(&plan.layout.gateways[station]);
+        let place = &plan.layout.gateways[station];
+        let mut kernel = self.fresh_kernel(place);
+        for port in &place.ports {
+            // Ports come alive below, for everybody to see.
+            kernel.set_carrier(port.id, false);
+        }
         let gateway = &mut self.gateways[station];
         gateway.kernel = kernel;
         gateway.power = Power::On;
@@ -246,10 +250,7 @@ impl World<'_> {
                 });
                 let next = self.gateways[station].kernel.next_change(now);
                 self.schedule_tick(station, next);
-                if let Some(daemon) = &mut self.gateways[station].daemon {
-                    daemon.stopped = true;
-                    self.cont(station);
-                }
+                self.go_on(station);
             }
             _ => {}
         }

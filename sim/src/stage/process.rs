@@ -1,4 +1,7 @@
 //! The life of a daemon's process: its start, its seconds, its end.
+//!
+//! A process takes time to start and to end in which it decides nothing. One that is killed decides
+//! nothing from that moment on, however long its kernel takes to bury it.
 
 use core::time::Duration;
 
@@ -7,20 +10,72 @@ use steadfast_core::{Node, Rule};
 use steadfast_scenarios::Random;
 use steadfast_scenarios::trace::{EventKind, ProcessState};
 
-use super::gateway::{Body, Daemon, Disk, Order, Power, Turns};
+use super::gateway::{Body, Daemon, Disk, Order, Passage, Power, Turns};
 use super::players::Start;
 use super::world::{Happening, World};
 
+/// From a process to its node's first moment: memory is locked, sockets are opened, the fence is
+/// set up. 12 ms in the lab, up to 18.
+const START_TIME: Duration = Duration::from_millis(9);
+const START_JITTER: Duration = Duration::from_millis(6);
+/// From a node's last word to the end of its process: the kernel lets go of one packet socket after
+/// the other, each after a grace period. 55 ms in the lab.
+const EXIT_TIME: Duration = Duration::from_millis(45);
+const EXIT_JITTER: Duration = Duration::from_millis(20);
+/// Who would begin while its box stands still looks again after this.
+const STANDSTILL: Duration = Duration::from_millis(1);
+
 impl World<'_> {
-    /// The daemon starts: sweeps what an earlier one left, and looks at its ports.
+    /// A process for the daemon.
     pub(crate) fn start_daemon(&mut self, station: usize) {
-        let now = self.now;
         let gateway = &mut self.gateways[station];
         if gateway.power != Power::On || gateway.daemon.is_some() {
             return;
         }
-        gateway.lives += 1;
-        let life = (gateway.boot << 16) | gateway.lives;
+        match &mut gateway.passage {
+            Some(Passage::Ending { again, .. }) => *again = true,
+            Some(Passage::Starting { .. }) => {}
+            None => {
+                gateway.lives += 1;
+                let life = (gateway.boot << 16) | gateway.lives;
+                gateway.passage = Some(Passage::Starting { life });
+                let at = self.now.after(START_TIME + self.drawn(START_JITTER));
+                let gateway = station;
+                self.queue.push(at, Happening::Begun { gateway, life });
+                self.tell_process(station, ProcessState::Running);
+            }
+        }
+    }
+
+    /// The daemon begins: sweeps what an earlier one left, and looks at its ports.
+    pub(crate) fn begun(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        let gateway = &mut self.gateways[station];
+        if gateway.passage != Some(Passage::Starting { life }) {
+            return;
+        }
+        if gateway.frozen.is_some() {
+            let gateway = station;
+            let at = now.after(STANDSTILL);
+            self.queue.push(at, Happening::Begun { gateway, life });
+            return;
+        }
+        gateway.passage = None;
+        let body = self.body(station, life);
+        let ports = self.configs[station].ports.len();
+        self.gateways[station].daemon = Some(Daemon::new(body, life, ports));
+        self.see_links(station);
+        self.pump(station, life);
+        let gateway = station;
+        self.queue
+            .push(now, Happening::EachSecond { gateway, life });
+        self.wake_soon(station);
+    }
+
+    /// A node on a kernel that is swept clean.
+    fn body(&mut self, station: usize, life: u64) -> Body {
+        let now = self.now;
+        let gateway = &mut self.gateways[station];
         let leftovers: Vec<_> = gateway.kernel.virtuals().collect();
         for (port, address) in leftovers {
             gateway.kernel.remove_virtual(port, address);
@@ -36,8 +91,7 @@ impl World<'_> {
         let restored = gateway.stored.clone();
         let seed = entropy(self.plan.seed, station, life);
         let config = self.configs[station].clone();
-        let ports = config.ports.len();
-        let body = match &mut self.players {
+        match &mut self.players {
             Some(players) => Body::Seat(players.start(Start {
                 station,
                 life,
@@ -57,19 +111,7 @@ impl World<'_> {
                 };
                 Turns::body(Node::with_rules(config, boot, self.rules), life)
             }
-        };
-        self.gateways[station].daemon = Some(Daemon::new(body, life, ports));
-        self.tell_process(station, ProcessState::Running);
-        self.see_links(station);
-        self.pump(station, life);
-        self.queue.push(
-            now,
-            Happening::EachSecond {
-                gateway: station,
-                life,
-            },
-        );
-        self.wake_soon(station);
+        }
     }
 
     /// The daemon is gone; its kernel state stays.
@@ -78,9 +120,17 @@ impl World<'_> {
     }
 
     pub(crate) fn end_daemon(&mut self, station: usize) {
+        let passes = self.gateways[station].passage.take().is_some();
+        if self.withdraw_daemon(station) || passes {
+            self.tell_process(station, ProcessState::Killed);
+        }
+    }
+
+    /// Nothing decides any more; whether something did.
+    fn withdraw_daemon(&mut self, station: usize) -> bool {
         let gateway = &mut self.gateways[station];
         let Some(daemon) = gateway.daemon.take() else {
-            return;
+            return false;
         };
         match daemon.body {
             Body::Seat(seat) => seat.end(),
@@ -90,7 +140,7 @@ impl World<'_> {
             Body::Turns(_) => {}
         }
         self.observer.forget_status(station);
-        self.tell_process(station, ProcessState::Killed);
+        true
     }
 
     /// The daemon has ended in order.
@@ -104,7 +154,31 @@ impl World<'_> {
             // An orderly end waits for its last record.
             self.gateways[station].stored = waiting.wish;
         }
-        self.end_daemon(station);
+        let life = self.gateways[station].daemon.as_ref().map(|it| it.life);
+        if let Some(life) = life {
+            self.withdraw_daemon(station);
+            let again = false;
+            self.gateways[station].passage = Some(Passage::Ending { life, again });
+            let at = self.now.after(EXIT_TIME + self.drawn(EXIT_JITTER));
+            let gateway = station;
+            self.queue.push(at, Happening::Exited { gateway, life });
+        }
+    }
+
+    /// Its process is gone: whoever waited for that goes on.
+    pub(crate) fn exited(&mut self, station: usize, life: u64) {
+        let gateway = &mut self.gateways[station];
+        let Some(Passage::Ending { life: ended, again }) = gateway.passage else {
+            return;
+        };
+        if ended != life {
+            return;
+        }
+        gateway.passage = None;
+        self.tell_process(station, ProcessState::Killed);
+        if again {
+            self.start_daemon(station);
+        }
         if core::mem::take(&mut self.gateways[station].reboots) {
             self.reboot(station, false);
         }

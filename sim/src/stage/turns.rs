@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use steadfast_core::Instant;
+use steadfast_core::effect::Command;
 use steadfast_scenarios::format::Way;
 use steadfast_scenarios::trace::ProcessState;
 
@@ -12,6 +13,8 @@ use super::world::{Happening, World};
 /// What is left of a step that takes time.
 #[derive(Clone, Debug)]
 pub(crate) enum Turn {
+    /// An operator's command reaches the daemon.
+    Command { gateway: usize, command: Command },
     /// The daemon goes on.
     Cont { gateway: usize },
     /// Filters on these ends are lifted.
@@ -57,12 +60,17 @@ impl World<'_> {
 
     /// The daemon goes on, and its threads finish what they had begun.
     pub(crate) fn cont(&mut self, gateway: usize) {
+        let daemon = self.gateways[gateway].daemon.as_ref();
+        if daemon.is_some_and(|it| it.stopped) {
+            self.tell_process(gateway, ProcessState::Running);
+            self.go_on(gateway);
+        }
+    }
+
+    /// The daemon gets its turns again.
+    pub(crate) fn go_on(&mut self, gateway: usize) {
         let now = self.now;
-        let Some(daemon) = self.gateways[gateway]
-            .daemon
-            .as_mut()
-            .filter(|it| it.stopped)
-        else {
+        let Some(daemon) = self.gateways[gateway].daemon.as_mut() else {
             return;
         };
         daemon.stopped = false;
@@ -90,7 +98,6 @@ impl World<'_> {
         }
         self.queue
             .push(now, Happening::EachSecond { gateway, life });
-        self.tell_process(gateway, ProcessState::Running);
         self.see_links(gateway);
         self.wake_soon(gateway);
     }
@@ -98,6 +105,10 @@ impl World<'_> {
     /// The next part of a step that takes time.
     pub(crate) fn turn_due(&mut self, turn: Turn) {
         let next = match turn {
+            Turn::Command { gateway, command } => {
+                self.command(gateway, command);
+                None
+            }
             Turn::Cont { gateway } => {
                 self.cont(gateway);
                 None

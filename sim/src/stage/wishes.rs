@@ -15,8 +15,8 @@ use super::gateway::{ApplyMode, Disk, Waiting};
 use super::world::{Happening, World};
 
 /// From a wish to the kernel's having done it: netlink, on a thread of its own.
-const APPLY_LATENCY: Duration = Duration::from_micros(120);
-const APPLY_JITTER: Duration = Duration::from_micros(180);
+const APPLY_LATENCY: Duration = Duration::from_micros(300);
+const APPLY_JITTER: Duration = Duration::from_micros(250);
 /// From a record to its being on disk.
 const PERSIST_LATENCY: Duration = Duration::from_millis(3);
 /// A slow disk's.

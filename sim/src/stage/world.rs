@@ -37,6 +37,10 @@ pub(crate) enum Happening {
     EachSecond { gateway: usize, life: u64 },
     /// The kernel takes a changed configuration, and then its node.
     ReloadDue { gateway: usize, life: u64 },
+    /// A process that was started begins to decide.
+    Begun { gateway: usize, life: u64 },
+    /// A process that has decided for the last time is gone.
+    Exited { gateway: usize, life: u64 },
     /// A port's carrier is noticed.
     LinkSeen {
         gateway: usize,
@@ -226,7 +230,9 @@ impl<'a> World<'a> {
             Happening::ApplyDue { gateway, life, op } => self.apply_due(gateway, life, op),
             Happening::Booted { gateway, boot } => self.booted(gateway, boot),
             Happening::ReloadDue { gateway, life } => self.reload_due(gateway, life),
+            Happening::Begun { gateway, life } => self.begun(gateway, life),
             Happening::EachSecond { gateway, life } => self.each_second(gateway, life),
+            Happening::Exited { gateway, life } => self.exited(gateway, life),
             Happening::LinkSeen {
                 gateway,
                 life,
