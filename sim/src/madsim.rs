@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use madsim::net::{NetSim, UdpSocket};
+use madsim::net::{NetSim, TcpListener, TcpStream, UdpSocket};
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::time;
 use steadfast_core::{Instant, Rules};
@@ -29,8 +29,8 @@ use steadfast_shell::habits::Habits;
 use steadfast_shell::record::{SLOTS, Slot, Step, slot};
 use tokio::sync::Notify;
 
-use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Reached, Socket, Task};
-use crate::shelled::hosts::House;
+use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Listener, Reached, Socket, Task};
+use crate::shelled::hosts::{Guests, House};
 use crate::shelled::set::Set;
 use crate::stage::{Cost, Tap};
 
@@ -48,6 +48,8 @@ const LATENCY_MIN: Duration = Duration::from_millis(1);
 const LATENCY_MAX: Duration = Duration::from_millis(4);
 /// The port that all cables use.
 const PORT: u16 = 700;
+/// The port that all streams use.
+const STREAM_PORT: u16 = 6973;
 /// Longest sleep of the world's own task.
 const NAP_MAX: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,18 @@ pub async fn run(
     tap: Option<&Tap>,
     sink: &mut dyn FnMut(&Event),
 ) -> Result<Cost, String> {
+    hosting(plan, rules, habits, Guests::default(), tap, sink).await
+}
+
+/// The same, with programs beside the daemons.
+pub(crate) async fn hosting(
+    plan: &Plan,
+    rules: Rules,
+    habits: Habits,
+    guests: Guests<Madsim>,
+    tap: Option<&Tap>,
+    sink: &mut dyn FnMut(&Event),
+) -> Result<Cost, String> {
     NetSim::current().update_config(|config| {
         config.packet_loss_rate = 0.0;
         config.send_latency = LATENCY_MIN..LATENCY_MAX;
@@ -70,7 +84,9 @@ pub async fn run(
     let mut set = Set::new(plan, rules, habits)?;
     set.record(tap);
     let ground = Madsim::new();
-    let nodes = Nodes::new(plan, &set.house(ground.clone()));
+    let mut house = set.house(ground.clone());
+    house.guests = guests;
+    let nodes = Nodes::new(plan, &house);
     loop {
         let now = ground.now();
         ground.planned.set(Instant::FAR_FUTURE);
@@ -81,6 +97,7 @@ pub async fn run(
             break;
         }
         let next = set.stage.borrow().next_at();
+        let next = next.into_iter().chain(set.next_deadline()).min();
         let next = next.unwrap_or(Instant::FAR_FUTURE);
         let next = next.min(plan.end()).min(now.after(NAP_MAX));
         ground.planned.set(next);
@@ -176,7 +193,7 @@ type Disks = Rc<RefCell<BTreeMap<(usize, &'static str), Vec<u8>>>>;
 
 /// madsim, as the nodes in it see it.
 #[derive(Clone)]
-struct Madsim {
+pub(crate) struct Madsim {
     disks: Disks,
     /// Until when the world's own task sleeps.
     planned: Rc<Cell<Instant>>,
@@ -195,6 +212,8 @@ impl Madsim {
 
 impl Ground for Madsim {
     type Socket = UdpSocket;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
 
     fn now(&self) -> Instant {
         Instant::ORIGIN.after(time::TimeHandle::current().elapsed() / SCALE)
@@ -213,6 +232,14 @@ impl Ground for Madsim {
 
     async fn bind(&self) -> io::Result<UdpSocket> {
         UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await
+    }
+
+    async fn listen(&self) -> io::Result<TcpListener> {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, STREAM_PORT)).await
+    }
+
+    async fn connect(&self, to: Host) -> io::Result<TcpStream> {
+        TcpStream::connect((address(to).ip(), STREAM_PORT)).await
     }
 
     fn read_record(&self, gateway: usize) -> [Slot; 2] {
@@ -246,6 +273,12 @@ impl Ground for Madsim {
     }
 
     async fn reached(&self, _at: Reached) {}
+}
+
+impl Listener<TcpStream> for TcpListener {
+    async fn accept(&self) -> io::Result<TcpStream> {
+        Self::accept(self).await.map(|(stream, _)| stream)
+    }
 }
 
 impl Socket for UdpSocket {

@@ -23,12 +23,12 @@ use steadfast_shell::habits::Habits;
 use steadfast_shell::record::{Problem, SLOTS, Slot, Step, slot};
 use turmoil::barriers::{Barrier, Reaction, Triggered, trigger};
 use turmoil::fs::shim::std::fs;
-use turmoil::net::UdpSocket;
+use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 use turmoil::{Builder, Sim};
 
 use crate::shelled::ground::Reached;
-use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Socket, Task};
-use crate::shelled::hosts::House;
+use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Listener, Socket, Task};
+use crate::shelled::hosts::{Guests, House};
 use crate::shelled::set::Set;
 use crate::stage::{Cost, Tap, WALL_ORIGIN};
 
@@ -43,6 +43,8 @@ pub const TOLERANCE: Duration = Duration::from_millis(4);
 const TICK: Duration = Duration::from_millis(1);
 /// The port that all cables use.
 const PORT: u16 = 700;
+/// The port that all streams use.
+const STREAM_PORT: u16 = 6973;
 /// Datagrams that a host holds for a program that does not read; a lane holds more.
 const SOCKET_MAX: usize = 8_192;
 /// Where a gateway keeps its record.
@@ -82,10 +84,22 @@ impl Theatre {
     /// # Errors
     /// As [`run`].
     pub fn new(plan: &Plan, rules: Rules, habits: Habits) -> Result<Self, String> {
+        Self::hosting(plan, rules, habits, Guests::default())
+    }
+
+    /// The same, with programs beside the daemons.
+    pub(crate) fn hosting(
+        plan: &Plan,
+        rules: Rules,
+        habits: Habits,
+        guests: Guests<Turmoil>,
+    ) -> Result<Self, String> {
         let set = Set::new(plan, rules, habits)?;
         let ground = Turmoil::default();
+        let mut house = set.house(ground.clone());
+        house.guests = guests;
         Ok(Self {
-            sim: simulation(plan, &set.house(ground.clone())),
+            sim: simulation(plan, &house),
             set,
             ground,
             steps: 0,
@@ -228,6 +242,8 @@ pub(crate) struct Turmoil {
 
 impl Ground for Turmoil {
     type Socket = UdpSocket;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
 
     fn now(&self) -> Instant {
         self.now.get()
@@ -247,6 +263,14 @@ impl Ground for Turmoil {
 
     async fn bind(&self) -> io::Result<UdpSocket> {
         UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, PORT)).await
+    }
+
+    async fn listen(&self) -> io::Result<TcpListener> {
+        TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, STREAM_PORT)).await
+    }
+
+    async fn connect(&self, to: Host) -> io::Result<TcpStream> {
+        TcpStream::connect((host_name(to), STREAM_PORT)).await
     }
 
     fn read_record(&self, _gateway: usize) -> [Slot; 2] {
@@ -273,6 +297,12 @@ impl Ground for Turmoil {
 
     async fn reached(&self, at: Reached) {
         trigger(at).await;
+    }
+}
+
+impl Listener<TcpStream> for TcpListener {
+    async fn accept(&self) -> io::Result<TcpStream> {
+        Self::accept(self).await.map(|(stream, _)| stream)
     }
 }
 

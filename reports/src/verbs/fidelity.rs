@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Keep the lab's runs here, and take those that the same daemon has played before
     #[arg(long, value_name = "DIR", conflicts_with = "daemon")]
     keep: Option<PathBuf>,
+    /// Only play the lab's runs that are not kept yet, and keep them; compare another time
+    #[arg(long, requires = "keep")]
+    gather: bool,
     /// The daemon under test [default: the one built from the same sources]
     #[arg(long, value_name = "FILE")]
     daemon: Option<PathBuf>,
@@ -139,6 +142,9 @@ fn row(args: &Args, scenario: &Scenario, model: &Scenario, bench: &Bench) -> Res
     row.lab_runs = lab.runs.len();
     let enough = lab.runs.len() as u64 * 2 >= args.repeats;
     for world in MODELS {
+        if args.gather {
+            break;
+        }
         if not_run(model, World::of(world)).is_some() {
             continue;
         }
@@ -244,16 +250,16 @@ impl Row {
             Some(false) => Ending::Fail,
             None => Ending::Unknown,
         };
-        self.worlds
-            .iter()
-            .map(ending)
-            .max()
-            .unwrap_or(Ending::NotRun)
+        // What was only gathered is not judged, and nothing is wrong with it.
+        self.worlds.iter().map(ending).max().unwrap_or(Ending::Pass)
     }
 
     fn text(&self) -> String {
         if let Some(why) = &self.not_run {
             return format!("not run  {}: {why}\n", self.scenario);
+        }
+        if self.worlds.is_empty() {
+            return format!("kept     {}: {} runs\n", self.scenario, self.lab_runs);
         }
         let mut text = String::new();
         for held in &self.worlds {

@@ -15,4 +15,5 @@ pub mod orders;
 pub mod record;
 mod reloads;
 pub mod secret;
+pub mod streams;
 mod workers;

@@ -17,21 +17,26 @@ use steadfast_shell::env::{
 };
 use steadfast_shell::habits::Habits;
 use steadfast_shell::record::{Slots, Step};
+use tokio::sync::Mutex;
 
 use super::Stage;
 use super::ground::{Ground, Point, Reached};
 use super::seat::Desk;
+use super::streams::Lines;
 use crate::model::kernel::Transmitted;
 use crate::stage::World;
 
 /// A gateway's place on the stage, in one life of its daemon.
-pub(crate) struct Seated<G> {
+pub(crate) struct Seated<G: Ground> {
     pub(crate) ground: G,
     pub(crate) stage: Stage,
     pub(crate) station: usize,
     pub(crate) life: u64,
     pub(crate) desk: Desk,
     pub(crate) habits: Habits,
+    pub(crate) lines: Lines,
+    /// Where its streams come in, once somebody waits for them.
+    pub(crate) listener: Rc<Mutex<Option<G::Listener>>>,
 }
 
 impl<G: Ground> Clone for Seated<G> {
@@ -43,6 +48,8 @@ impl<G: Ground> Clone for Seated<G> {
             life: self.life,
             desk: self.desk.clone(),
             habits: self.habits,
+            lines: self.lines.clone(),
+            listener: Rc::clone(&self.listener),
         }
     }
 }
@@ -191,7 +198,7 @@ impl<G: Ground> Journal for Seated<G> {
 }
 
 /// A gateway's disk, and the record on it.
-pub(crate) struct Disk<G> {
+pub(crate) struct Disk<G: Ground> {
     seated: Seated<G>,
     slots: Slots,
 }

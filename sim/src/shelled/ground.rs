@@ -1,11 +1,13 @@
 //! What a world must offer so that shells can run in it: time, tasks, datagrams, a disk, barriers.
 
+use core::fmt::Debug;
 use core::future::Future;
 use core::pin::Pin;
 use std::io;
 
 use steadfast_core::Instant;
 use steadfast_shell::record::{Slot, Step};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A task.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -34,6 +36,10 @@ pub struct Reached {
 pub(crate) trait Ground: Clone + 'static {
     /// Its datagrams.
     type Socket: Socket;
+    /// Its streams, which know nothing of cables.
+    type Stream: AsyncRead + AsyncWrite + Debug + Unpin + 'static;
+    /// Where they come in.
+    type Listener: Listener<Self::Stream>;
     /// The world's time.
     fn now(&self) -> Instant;
     /// Waits until then. Cancel safe.
@@ -42,6 +48,10 @@ pub(crate) trait Ground: Clone + 'static {
     fn spawn(&self, task: Task);
     /// Opens the socket that all cables of this host share.
     fn bind(&self) -> impl Future<Output = io::Result<Self::Socket>>;
+    /// Takes streams on this host.
+    fn listen(&self) -> impl Future<Output = io::Result<Self::Listener>>;
+    /// Opens a stream to a host.
+    fn connect(&self, to: Host) -> impl Future<Output = io::Result<Self::Stream>>;
     /// Reads both slots of a gateway's disk. Called on its host.
     fn read_record(&self, gateway: usize) -> [Slot; 2];
     /// Does a step on a gateway's disk. Called on its host.
@@ -59,6 +69,12 @@ pub(crate) trait Socket: 'static {
     fn send(&self, to: Host, bytes: &[u8]) -> impl Future<Output = ()>;
     /// Waits for the next one. It need not be safe to cancel: whoever receives does nothing else.
     fn receive(&self) -> impl Future<Output = io::Result<Vec<u8>>>;
+}
+
+/// Streams that come in.
+pub(crate) trait Listener<S>: 'static {
+    /// Waits for the next one.
+    fn accept(&self) -> impl Future<Output = io::Result<S>>;
 }
 
 /// A host of the world.

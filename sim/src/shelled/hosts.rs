@@ -1,5 +1,6 @@
 //! The programs of hosts: a gateway's network card and daemon, a segment's switch.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
@@ -14,21 +15,50 @@ use tokio::sync::{mpsc, watch};
 use super::Stage;
 use super::cables::{Cables, Lane, Packet};
 use super::env::{Disk, Seated};
-use super::ground::{Ground, Host, Socket};
+use super::ground::{Ground, Host, Socket, Task};
 use super::seat::{Door, Pending};
+use super::streams::Lines;
 
 /// Alerts on their way to nobody: the journal has told of them already.
 const ALERTS_MAX: usize = 64;
 
 /// What every host of a world knows.
 #[derive(Clone)]
-pub(crate) struct House<G> {
+pub(crate) struct House<G: Ground> {
     pub(crate) ground: G,
     pub(crate) stage: Stage,
     pub(crate) cables: Rc<Cables>,
     pub(crate) doors: Rc<Vec<Door>>,
     pub(crate) rules: Rules,
     pub(crate) habits: Habits,
+    pub(crate) lines: Lines,
+    pub(crate) guests: Guests<G>,
+}
+
+/// A program that runs beside every daemon, in its process; for tests.
+pub(crate) type Guest<G> = Rc<dyn Fn(Seated<G>) -> Task>;
+
+/// At most one guest for each gateway.
+pub(crate) struct Guests<G: Ground>(Rc<BTreeMap<usize, Guest<G>>>);
+
+impl<G: Ground> Clone for Guests<G> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<G: Ground> Default for Guests<G> {
+    fn default() -> Self {
+        Self(Rc::default())
+    }
+}
+
+#[cfg(test)]
+impl<G: Ground> Guests<G> {
+    /// These, by gateway.
+    pub(crate) fn of(guests: impl IntoIterator<Item = (usize, Guest<G>)>) -> Self {
+        Self(Rc::new(guests.into_iter().collect()))
+    }
 }
 
 impl<G: Ground> House<G> {
@@ -110,7 +140,10 @@ impl<G: Ground> House<G> {
             life: start.life,
             desk: desk.clone(),
             habits: self.habits,
+            lines: self.lines.clone(),
+            listener: Rc::default(),
         };
+        let guest = self.guests.0.get(&station).cloned();
         let rules = self.rules;
         let life = gate.guard(async move {
             let (disk, restored) = Disk::open(seated.clone(), &start.delivered).await;
@@ -124,6 +157,9 @@ impl<G: Ground> House<G> {
             let node = Node::with_rules(start.config, boot, rules);
             let (status, said) = watch::channel(node.status(seated.ground.now()));
             Executor::spawn(&seated, "status", listen(seated.clone(), said));
+            if let Some(guest) = guest {
+                Executor::spawn(&seated, "guest", guest(seated.clone()));
+            }
             let (alerts, _unread) = mpsc::channel(ALERTS_MAX);
             let parts = parts(seated, disk);
             driver::run(node, parts, orders, Outlets { status, alerts }).await

@@ -7,7 +7,8 @@
 //! switches and plain machines by their segment's.
 //!
 //! What each room does: `ground` is what a world must offer, `cables` carries frames between
-//! hosts, `gate` stops and kills a process, `seat` is how the stage reaches it, `env` is the
+//! hosts, `gate` stops and kills a process, `seat` is how the stage reaches it, `streams`
+//! is TCP over them, `env` is the
 //! world as the shell sees it, `hosts` are the programs that hosts run, `set` puts it all together.
 
 pub(crate) mod cables;
@@ -17,6 +18,7 @@ pub(crate) mod ground;
 pub(crate) mod hosts;
 pub(crate) mod seat;
 pub(crate) mod set;
+pub(crate) mod streams;
 
 use std::cell::RefCell;
 use std::rc::Rc;

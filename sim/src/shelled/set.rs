@@ -15,8 +15,9 @@ use steadfast_shell::habits::Habits;
 use super::Stage;
 use super::cables::Cables;
 use super::ground::{Ground, Host};
-use super::hosts::House;
+use super::hosts::{Guests, House};
 use super::seat::{Cast, Door};
+use super::streams::Lines;
 use crate::stage::{Cost, Tap, World};
 
 /// The stage, its cast, and what they want done.
@@ -32,6 +33,7 @@ pub(crate) struct Set {
     end: Instant,
     rules: Rules,
     habits: Habits,
+    lines: Lines,
 }
 
 /// A cable, and what the world was told of it.
@@ -82,6 +84,7 @@ impl Set {
             end: plan.end(),
             rules,
             habits,
+            lines: Lines::default(),
         })
     }
 
@@ -99,6 +102,8 @@ impl Set {
             doors: Rc::clone(&self.doors),
             rules: self.rules,
             habits: self.habits,
+            lines: self.lines.clone(),
+            guests: Guests::default(),
         }
     }
 
@@ -108,8 +113,10 @@ impl Set {
     }
 
     /// Pairs of hosts that shall change since the last call.
+    /// Streams die here with the cables they run over, when their deadline has come.
     pub(crate) fn cut_changes(&mut self) -> Vec<CutChange> {
         let stage = self.stage.borrow();
+        self.lines.follow(&stage);
         let mut changes = Vec::new();
         if stage.net.version == self.seen_net {
             return changes;
@@ -126,6 +133,12 @@ impl Set {
             }
         }
         changes
+    }
+
+    /// When [`Self::cut_changes`] has to be asked again even if nothing happens.
+    #[cfg_attr(not(madsim), expect(dead_code, reason = "turmoil asks at every grain"))]
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.lines.next_deadline()
     }
 
     /// Tells what has happened since the last call.
