@@ -15,4 +15,5 @@ pub mod packet;
 pub mod priority;
 mod raw;
 mod rtnetlink;
+pub mod streams;
 pub mod sysctl;

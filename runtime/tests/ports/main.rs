@@ -11,6 +11,7 @@ mod packet;
 mod priority;
 mod raw;
 mod settings;
+mod streams;
 
 use std::time::Duration;
 
