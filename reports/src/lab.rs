@@ -25,7 +25,7 @@ use crate::runs::{self, Run};
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
 /// Runs side by side begin so much one after the other.
-const STAGGER: Duration = Duration::from_millis(230);
+const STAGGER: Duration = Duration::from_millis(1_100);
 /// Runs side by side in a qualification.
 pub(crate) const RUNS_AT_ONCE: usize = 3;
 
