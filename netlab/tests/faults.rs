@@ -386,8 +386,9 @@ fn power_loss() {
     lab.carry_out(Subject::Gateway(A), &Verb::PowerOff, ZERO)
         .unwrap();
     println!("power off in {:?}", start.elapsed());
-    let gone = !fs::exists(format!("/proc/{}", pid.as_raw_nonzero())).unwrap();
-    assert!(gone, "its first process is dead and buried");
+    let place = format!("/proc/{}", pid.as_raw_nonzero());
+    let buried = || (!fs::exists(&place).unwrap()).then_some(());
+    wait_for(buried, "the burial of its first process");
     assert_eq!(
         heard(&gateway, &client, 2),
         NONE,

@@ -10,6 +10,7 @@
 //! Steps that wait for a frame run a millisecond after it. Limit: what eyes hold back to put events
 //! in order (some 20 ms) the picture lags behind; a step's `active` is who was it then.
 
+mod operator;
 mod reckon;
 
 use core::time::Duration;
@@ -20,9 +21,9 @@ use std::thread;
 
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, NodeId};
-use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Verb, When};
+use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, When};
 use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Names, PowerState, ProcessState};
-use steadfast_scenarios::{Judge, Random, Schedule, Subject};
+use steadfast_scenarios::{Judge, Random, Schedule};
 
 use crate::error::{Doing, LabError};
 use crate::lab::{Lab, Told};
@@ -265,42 +266,6 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             self.tell_lab(now);
             self.tell_due(Some(now));
         }
-    }
-
-    fn command(&mut self, subject: Subject, verb: &Verb, now: Instant) {
-        let (Subject::Gateway(id), Verb::Command { command }) = (subject, verb) else {
-            return;
-        };
-        let Some(run) = self.lab.machine(id).map(|it| it.place().join("run")) else {
-            return;
-        };
-        // A daemon that does not obey shows in what expectations wait for.
-        let obeyed = self.agent.command(id, &run, *command).is_ok();
-        if obeyed && *command == CommandName::ClearPacified {
-            let changes = self.reckonings.cleared(id);
-            self.tell_barred(now, changes);
-        }
-    }
-
-    fn reload(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
-        let (Subject::Gateway(id), Verb::Reload(changes)) = (subject, verb) else {
-            return Ok(());
-        };
-        let gateways = &self.plan.layout.gateways;
-        let Some(gateway) = gateways.iter().find(|it| it.id == id) else {
-            return Ok(());
-        };
-        let changed = changes.made_to(self.plan, &gateway.name);
-        let setup = self.agent.setup(&changed, gateway);
-        let setup = setup.map_err(LabError::Needs)?;
-        let Some(machine) = self.lab.machine(id) else {
-            return Ok(());
-        };
-        machine.rewrite(setup.files)?;
-        let run = machine.place().join("run");
-        // One that takes it late, or not, shows in what expectations wait for.
-        let _ = self.agent.reload(id, &run);
-        Ok(())
     }
 
     fn tell_due(&mut self, ran: Option<Instant>) {

@@ -6,10 +6,10 @@
 //! a pair that disagrees. The median of each *interval* lies within [`INTERVAL_MIN`] or
 //! [`INTERVAL_SHARE`] of the other's, whichever is more; only intervals that most runs have count.
 //!
-//! The hard case is chance: a standby that waits for the next advertisement waits for anything up to
-//! its interval, and the median of a few such waits is nearly as uncertain. So medians that are too
-//! far apart are a failure only if the ranges in which they lie, nineteen times in twenty, are too
-//! far apart as well; else the gate is open, and more runs will tell.
+//! The hard case is chance: a standby that waits for the next advertisement waits for anything up
+//! to its interval, and the median of a few such waits is nearly as uncertain. So medians that are
+//! too far apart are a failure only if the ranges in which they lie, nineteen times in twenty, are
+//! too far apart as well; else the gate is open, and more runs will tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -9,8 +9,10 @@
 //!        ├─► pairs: in which order two moments come, where a world is sure of it
 //!        └─► intervals: from a step to each moment after it, as quantiles
 //! ```
-//! The gate stands in `compare`; runs of the lab can be kept (`kept`). The limit: moments closer to each other than [`RESOLUTION`] have
-//! no order, for the observer of the lab asks in rounds.
+//! The gate stands in `compare`; runs of the lab can be kept (`kept`). The same seed boots its
+//! gateways at the same time in every world, so that what follows from the phase of timers is the
+//! same as well. The limit: moments closer to each other than [`RESOLUTION`] have no order, for the
+//! observer of the lab asks in rounds.
 
 mod compare;
 mod kept;

@@ -7,10 +7,12 @@
 //! A role has the date that its node gives it, for a status is asked for now and then; and a role
 //! on the way to another may be gone before anybody asks, so it is none.
 //!
+//! Who answers on a segment is no moment while its switch is dead: the lab asks from behind it.
+//!
 //! Only moments from the first step on are taken, if there is a step: how two boots interleave is
 //! drawn by each world for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use steadfast_core::role::EffectiveRole;
@@ -51,6 +53,12 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
             names = known.clone();
         }
         // States count from the start: only what changes after the first step is a moment.
+        if let EventKind::Step { verb, target, .. } = &event.kind {
+            seen.switch(verb, target);
+        }
+        if seen.is_dark(event, &names) {
+            continue;
+        }
         if let Some(name) = named(event, &names, &mut seen.roles) {
             seen.take(name, event, event.at >= from);
         }
@@ -64,10 +72,31 @@ struct Seen {
     known: BTreeMap<String, (u32, Instant)>,
     roles: BTreeMap<NodeId, String>,
     step: Option<(String, Instant)>,
+    /// Segments whose switch is dead.
+    dark: BTreeSet<String>,
     sightings: Vec<Sighting>,
 }
 
 impl Seen {
+    fn switch(&mut self, verb: &str, target: &str) {
+        match verb {
+            "switch_off" => {
+                self.dark.insert(target.to_owned());
+            }
+            "switch_on" => {
+                self.dark.remove(target);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_dark(&self, event: &Event, names: &Names) -> bool {
+        match &event.kind {
+            EventKind::Owner { segment, .. } => self.dark.contains(&names.segment(*segment)),
+            _ => false,
+        }
+    }
+
     fn take(&mut self, name: String, event: &Event, counts: bool) {
         let entry = self.known.get(&name).copied();
         let at = date(event);
@@ -221,6 +250,42 @@ mod tests {
             done: true,
         };
         Event::new(Instant::from_nanos(at * 1_000_000), kind)
+    }
+
+    /// What an observer behind a dead switch does not hear is no silence of the gateways.
+    #[test]
+    fn moments_nobody_answers_through_a_dead_switch() {
+        let owner = |at: u64, answered| {
+            let kind = EventKind::Owner {
+                segment: steadfast_scenarios::SegmentId(0),
+                gateway: NodeId(1),
+                address: 0,
+                answered,
+            };
+            Event::new(Instant::from_nanos(at * 1_000_000), kind)
+        };
+        let switch = |at: u64, verb: &str| {
+            let kind = EventKind::Step {
+                name: verb.to_owned(),
+                verb: verb.to_owned(),
+                target: Names::default().segment(steadfast_scenarios::SegmentId(0)),
+                done: true,
+            };
+            Event::new(Instant::from_nanos(at * 1_000_000), kind)
+        };
+        let events = [
+            switch(0, "switch_off"),
+            owner(1, false),
+            switch(1_000, "switch_on"),
+            owner(1_100, true),
+            owner(2_000, false),
+        ];
+        let told: Vec<_> = sightings(&events).into_iter().map(|it| it.name).collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(
+            told[2].contains("answers") && told[3].contains("silent"),
+            "{told:?}"
+        );
     }
 
     /// Roles from the first step on, each once however often it is explained anew; coming back is

@@ -26,8 +26,6 @@ use crate::words;
 
 /// What is held against the lab.
 const MODELS: [campaign::World; 2] = [campaign::World::Fast, campaign::World::Turmoil];
-/// Runs of a simulator for each of the lab: they are cheap, and chance is left to one side.
-const MODEL_REPEATS: u64 = 5;
 /// Most repeats, because the moments of all are kept.
 const REPEATS_MAX: u64 = 1_000;
 
@@ -37,7 +35,7 @@ pub(crate) struct Args {
     /// Scenarios' names (see `list`), or files [default: the whole catalogue]
     #[arg(value_name = "NAME|FILE")]
     what: Vec<String>,
-    /// How often each is played in the lab, with seeds 0, 1, ...; in simulators five times as often
+    /// How often each is played in each world, with seeds 0, 1, ...
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
     repeats: u64,
@@ -219,20 +217,15 @@ fn simulated(args: &Args, scenario: &Scenario, world: campaign::World) -> Result
         played.map(|outcome| (outcome.verdict, bytes))
     };
     let mut against = Against::default();
-    pool::in_order(
-        args.repeats * MODEL_REPEATS,
-        cli::threads(None),
-        play,
-        |played| {
-            let unplayed = |why: String| Problem::Bench(format!("{}: {why}", scenario.plan().name));
-            let (verdict, bytes) = played.map_err(unplayed)?;
-            let text = String::from_utf8_lossy(&bytes);
-            let events = trace::read(&text).map_err(|why| unplayed(why.to_string()))?;
-            against.verdicts.push(verdict);
-            against.runs.push(sightings(&events));
-            Ok::<(), Problem>(())
-        },
-    )?;
+    pool::in_order(args.repeats, cli::threads(None), play, |played| {
+        let unplayed = |why: String| Problem::Bench(format!("{}: {why}", scenario.plan().name));
+        let (verdict, bytes) = played.map_err(unplayed)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let events = trace::read(&text).map_err(|why| unplayed(why.to_string()))?;
+        against.verdicts.push(verdict);
+        against.runs.push(sightings(&events));
+        Ok::<(), Problem>(())
+    })?;
     Ok(against)
 }
 
@@ -353,10 +346,9 @@ fn total(rows: &[Row]) -> String {
 /// The table for a document.
 fn markdown(rows: &[Row], repeats: u64) -> String {
     let mut text = format!(
-        "{repeats} runs of each scenario in the lab, {} in each simulator; medians in ms, simulator \
-         and lab.\n\n| scenario | world | | lab runs | pairs | widest interval |\n\
-         |---|---|---|---|---|---|\n",
-        repeats * MODEL_REPEATS
+        "{repeats} runs of each scenario in each world, with the same seeds; medians in ms, \
+         simulator and lab.\n\n| scenario | world | | lab runs | pairs | widest interval |\n\
+         |---|---|---|---|---|---|\n"
     );
     for row in rows {
         if let Some(why) = &row.not_run {

@@ -1,9 +1,9 @@
 //! Changed configurations, on their way to the kernel and back.
 //!
 //! A configuration goes to the dataplane first: what a node says it serves must be fenced and ready
-//! before it says so. That takes time, and the driver goes on meanwhile. One is under way at a time,
-//! and the newest of those ordered meanwhile waits; so whoever orders twice gets what was ordered
-//! last, however long the kernel takes.
+//! before it says so. That takes time, and the driver goes on meanwhile. One is under way at a
+//! time, and the newest of those ordered meanwhile waits; so whoever orders twice gets what was
+//! ordered last, however long the kernel takes.
 //!
 //! The hard case is a node that takes a role while its configuration is under way: the kernel has
 //! been changed and the node refuses. The next reload mends that; whoever ordered is told.

@@ -4,7 +4,7 @@
 //! gone for a quarter of an hour, so every stream has a deadline: one whose bytes are not
 //! acknowledged for [`DEADLINE`], or whose peer is silent for as long though asked, ends at both
 //! ends with [`io::ErrorKind::TimedOut`], a second later at the most. A cut that heals before takes
-//! time and no byte. A peer whose process ends says so at once; one whose power is cut says nothing.
+//! time and no byte. A peer whose process ends says so at once; one without power says nothing.
 //!
 //! The limit: an end tells nothing about what the peer has read. Whoever needs to know has the peer
 //! answer.

@@ -65,10 +65,13 @@ impl Line {
     }
 }
 
+/// A line, and what both ends call it.
+type Numbered = (u64, Rc<Line>);
+
 /// All streams of a world; clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lines {
-    open: Rc<RefCell<Vec<(u64, Rc<Line>)>>>,
+    open: Rc<RefCell<Vec<Numbered>>>,
     opened: Rc<Cell<u64>>,
 }
 
@@ -103,7 +106,7 @@ impl Lines {
         due.min()
     }
 
-    fn open(&self, ends: [usize; 2], segment: usize, now: Instant) -> io::Result<(u64, Rc<Line>)> {
+    fn open(&self, ends: [usize; 2], segment: usize, now: Instant) -> io::Result<Numbered> {
         let mut open = self.open.borrow_mut();
         if open.len() >= LINES_MAX {
             return Err(io::Error::other("too many streams"));

@@ -170,16 +170,7 @@ impl World<'_> {
             Verb::FlushRuleset => self.gateways[gateway]
                 .kernel
                 .flush_ruleset(FlushBy::Foreign),
-            Verb::Command { command } => {
-                let turn = Turn::Command {
-                    gateway,
-                    command: core_command(*command),
-                };
-                let wait = COMMAND_LATENCY + self.drawn(COMMAND_JITTER);
-                self.queue
-                    .push(self.now.after(wait), Happening::Turn { turn });
-                self.operator_cleared(gateway, *command);
-            }
+            Verb::Command { command } => self.give_command(gateway, *command),
             Verb::Reload(changes) => self.reload(gateway, changes),
             Verb::Lie { role } => {
                 let role = role.map(|word| word.0);
@@ -202,6 +193,18 @@ impl World<'_> {
             self.configs[gateway] = config.clone();
             self.order(gateway, Order::Reload(Box::new(config)));
         }
+    }
+
+    /// An operator gives a command, which takes its way to the daemon.
+    fn give_command(&mut self, gateway: usize, command: CommandName) {
+        let turn = Turn::Command {
+            gateway,
+            command: core_command(command),
+        };
+        let wait = COMMAND_LATENCY + self.drawn(COMMAND_JITTER);
+        self.queue
+            .push(self.now.after(wait), Happening::Turn { turn });
+        self.operator_cleared(gateway, command);
     }
 
     /// An operator's command has come through.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use steadfast_core::{PortId, Rule};
+use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{self, AllPacified, CommandName, Verb};
 use steadfast_scenarios::trace::{EventKind, PowerState};
 
@@ -40,7 +41,11 @@ impl World<'_> {
         setup::gateway_kernel(&self.plan, gateway, phase, self.rules.keep(Rule::D9))
     }
 
+    /// Who is switched on when: drawn as the lab draws it, so that the same seed has its boots, and
+    /// all that follows from their phase, at the same time there and here.
     pub(crate) fn schedule_boots(&mut self) {
+        let mut random = Random::new(self.plan.seed, "boots");
+        let most = u64::try_from(BOOT_JITTER.as_nanos()).unwrap_or(u64::MAX);
         for station in 0..self.gateways.len() {
             let setup = self.plan.gateway(&self.plan.layout.gateways[station].name);
             let past = |boot: &format::PastBoot| (boot.uptime.0, boot.clean);
@@ -49,8 +54,8 @@ impl World<'_> {
                 past,
                 barred: false,
             });
+            let jitter = Duration::from_nanos(random.between(0, most));
             if setup.powered {
-                let jitter = self.drawn(BOOT_JITTER);
                 let turn = super::turns::Turn::PowerOn { gateway: station };
                 let at = self.now.after(setup.boot_at.0 + jitter);
                 self.queue.push(at, Happening::Turn { turn });

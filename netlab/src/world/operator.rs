@@ -1,0 +1,46 @@
+//! What operators do: commands over the control socket, and changed files.
+
+use steadfast_core::Instant;
+use steadfast_scenarios::Subject;
+use steadfast_scenarios::format::{CommandName, Verb};
+
+use super::{Agent, Eyes, World};
+use crate::error::LabError;
+
+impl<A: Agent, E: Eyes> World<'_, A, E> {
+    pub(super) fn command(&mut self, subject: Subject, verb: &Verb, now: Instant) {
+        let (Subject::Gateway(id), Verb::Command { command }) = (subject, verb) else {
+            return;
+        };
+        let Some(run) = self.lab.machine(id).map(|it| it.place().join("run")) else {
+            return;
+        };
+        // A daemon that does not obey shows in what expectations wait for.
+        let obeyed = self.agent.command(id, &run, *command).is_ok();
+        if obeyed && *command == CommandName::ClearPacified {
+            let changes = self.reckonings.cleared(id);
+            self.tell_barred(now, changes);
+        }
+    }
+
+    pub(super) fn reload(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
+        let (Subject::Gateway(id), Verb::Reload(changes)) = (subject, verb) else {
+            return Ok(());
+        };
+        let gateways = &self.plan.layout.gateways;
+        let Some(gateway) = gateways.iter().find(|it| it.id == id) else {
+            return Ok(());
+        };
+        let changed = changes.made_to(self.plan, &gateway.name);
+        let setup = self.agent.setup(&changed, gateway);
+        let setup = setup.map_err(LabError::Needs)?;
+        let Some(machine) = self.lab.machine(id) else {
+            return Ok(());
+        };
+        machine.rewrite(setup.files)?;
+        let run = machine.place().join("run");
+        // One that takes it late, or not, shows in what expectations wait for.
+        let _ = self.agent.reload(id, &run);
+        Ok(())
+    }
+}
