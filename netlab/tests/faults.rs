@@ -18,7 +18,7 @@ use steadfast_core::PortId;
 use steadfast_netlab::ground::{Ground, Wiring};
 use steadfast_netlab::lab::{BOOT_TIME, DARK, Told};
 use steadfast_netlab::machine::DaemonEvent;
-use steadfast_scenarios::format::{Preset, Share, Span, Verb, Way};
+use steadfast_scenarios::format::{Bandwidth, Preset, Share, Span, Verb, Way};
 use steadfast_scenarios::{SegmentId, Subject};
 
 use stand::{
@@ -203,8 +203,18 @@ fn impair(loss: u32, delay: u64, duplicate: u32) -> Verb {
         jitter: Span::default(),
         duplicate: Share(duplicate),
         reorder: Share(0),
+        rate: None,
         way: Way::To,
     }
+}
+
+/// So many bits a second and no more reach the gateway.
+fn narrow(bits: u64) -> Verb {
+    let mut verb = impair(0, 0, 0);
+    if let Verb::Impair { rate, .. } = &mut verb {
+        *rate = Some(Bandwidth(bits));
+    }
+    verb
 }
 
 /// Relayed wires carry every frame once and in order; told to be slow, they are so one way alone;
@@ -230,6 +240,12 @@ fn relayed() {
     assert_eq!(heard(&client, &gateway, 0), NONE);
     let mut rest = [0; 2];
     while gateway.recv(&mut rest).is_ok() {}
+    // Two bytes with their headers, and what stands around a frame: 68 bytes, each 10 ms.
+    lab.carry_out(A_LAN, &narrow(68 * 8 * 100), ZERO).unwrap();
+    let start = Clock::now();
+    assert_eq!(heard(&client, &gateway, 5), [0, 1, 2, 3, 4]);
+    let least = Duration::from_millis(5 * 10);
+    assert!(start.elapsed() >= least, "narrow to the gateway");
     lab.carry_out(A_LAN, &impair(0, 0, 0), ZERO).unwrap();
     assert_eq!(heard(&client, &gateway, 2), [0, 1]);
     lab.carry_out(A_LAN, &Verb::Silence { way: Way::Both }, ZERO)

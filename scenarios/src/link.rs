@@ -10,16 +10,26 @@
 //!
 //! It stands here because two worlds use it: simulated wires, and the relay in the lab's.
 //!
-//! Limit: frames do not queue behind each other, so jitter may reorder them, as netem's does.
+//! Frames queue behind each other only for a bandwidth that is set: each takes the wire for as long
+//! as its bits need, and one that would wait longer than [`QUEUE_MAX`] is lost.
+//!
+//! Limit: what jitter adds comes after the queue, so it may reorder frames, as netem's does.
 
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
+use steadfast_core::Instant;
 use steadfast_core::wire::ethernet;
 
 /// How much later a reordered frame arrives than it otherwise would: longer than a probe round
 /// (1 ms, D8), so that the next round overtakes it.
 pub const REORDER_HOLD: Duration = Duration::from_millis(2);
+
+/// Longest a frame waits for those before it.
+pub const QUEUE_MAX: Duration = Duration::from_millis(100);
+
+/// What a frame takes of the wire beside its bytes: preamble, checksum, gap (IEEE 802.3).
+const AROUND_FRAME: u64 = 24;
 
 /// Most rules of one filter; a further rule is refused.
 pub const RULES_MAX: usize = 16;
@@ -46,6 +56,10 @@ pub struct Link {
     pub duplicate_permille: u16,
     /// Frames held back by [`REORDER_HOLD`], in a thousand.
     pub reorder_permille: u16,
+    /// Bits per second, if they are few; never 0.
+    pub rate: Option<u64>,
+    /// When the last frame has left the wire.
+    free_at: Instant,
     /// Frames lost by choice.
     pub filter: Filter,
     /// What was lost, and why.
@@ -58,7 +72,7 @@ pub struct LinkCounters {
     /// Frames that arrived twice.
     pub duplicated_count: u64,
     /// Frames lost, by [`Loss`] in its order.
-    pub lost_count: [u64; 4],
+    pub lost_count: [u64; 5],
 }
 
 /// Why a frame did not arrive.
@@ -72,6 +86,8 @@ pub enum Loss {
     Filtered,
     /// The link has no carrier.
     NoCarrier,
+    /// Too many wait before it.
+    Queue,
 }
 
 /// What became of one frame: nothing, one arrival or two, each after its delay.
@@ -94,13 +110,15 @@ impl Link {
             loss_permille: 0,
             duplicate_permille: 0,
             reorder_permille: 0,
+            rate: None,
+            free_at: Instant::ORIGIN,
             filter: Filter::default(),
             counters: Uncompared::default(),
         }
     }
 
-    /// Sends one frame. `draw` yields uniform numbers and is called only where a chance is set.
-    pub fn pass(&mut self, frame: &[u8], draw: &mut dyn FnMut() -> u64) -> Passage {
+    /// Sends one frame at `now`. `draw` yields uniform numbers and is called only where a chance is set.
+    pub fn pass(&mut self, now: Instant, frame: &[u8], draw: &mut dyn FnMut() -> u64) -> Passage {
         if !self.up {
             return self.lose(Loss::NoCarrier);
         }
@@ -113,11 +131,14 @@ impl Link {
         if chance(self.loss_permille, draw) {
             return self.lose(Loss::Chance);
         }
+        let Some(queued) = self.queue(now, frame.len()) else {
+            return self.lose(Loss::Queue);
+        };
         let twice = chance(self.duplicate_permille, draw);
-        let first = self.latency(draw);
+        let first = queued + self.latency(draw);
         let second = if twice {
             self.counters.0.duplicated_count += 1;
-            self.latency(draw)
+            queued + self.latency(draw)
         } else {
             Duration::ZERO
         };
@@ -126,6 +147,21 @@ impl Link {
             count: 1 + usize::from(twice),
             loss: None,
         }
+    }
+
+    /// How long a frame takes to leave, those before it included; none if it finds no room.
+    fn queue(&mut self, now: Instant, length: usize) -> Option<Duration> {
+        let Some(rate) = self.rate.filter(|rate| *rate > 0) else {
+            return Some(Duration::ZERO);
+        };
+        let wait = self.free_at.since(now);
+        if wait > QUEUE_MAX {
+            return None;
+        }
+        let bits = (u64::try_from(length).unwrap_or(u64::MAX / 16) + AROUND_FRAME) * 8;
+        let takes = Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate);
+        self.free_at = now.after(wait + takes);
+        Some(wait + takes)
     }
 
     fn latency(&self, draw: &mut dyn FnMut() -> u64) -> Duration {
@@ -266,6 +302,7 @@ mod tests {
 
     use super::*;
 
+    const NOW: Instant = Instant::from_nanos(7_000_000);
     const DELAY: Duration = Duration::from_micros(50);
 
     fn frame(ethertype: u16, kind: u8) -> Vec<u8> {
@@ -280,14 +317,14 @@ mod tests {
     }
 
     fn passes(link: &mut Link, frame: &[u8]) -> bool {
-        !link.pass(frame, &mut never).delays().is_empty()
+        !link.pass(NOW, frame, &mut never).delays().is_empty()
     }
 
     /// link: a quiet link delivers once, after its delay, and draws nothing, so that adding a
     /// quiet wire to a topology changes no other wire's fortunes.
     #[test]
     fn link_quiet_delivers_once_and_draws_nothing() {
-        let passage = Link::quiet(DELAY).pass(&frame(ethertype::ARP, 0), &mut never);
+        let passage = Link::quiet(DELAY).pass(NOW, &frame(ethertype::ARP, 0), &mut never);
         assert_eq!(passage.delays(), [DELAY]);
         assert_eq!(passage.loss(), None);
     }
@@ -300,10 +337,16 @@ mod tests {
         let mut silent = Link::quiet(DELAY);
         silent.blocked = true;
         let any = frame(ethertype::ARP, 0);
-        assert_eq!(dead.pass(&any, &mut never).loss(), Some(Loss::NoCarrier));
-        assert_eq!(silent.pass(&any, &mut never).loss(), Some(Loss::Blocked));
+        assert_eq!(
+            dead.pass(NOW, &any, &mut never).loss(),
+            Some(Loss::NoCarrier)
+        );
+        assert_eq!(
+            silent.pass(NOW, &any, &mut never).loss(),
+            Some(Loss::Blocked)
+        );
         assert!(silent.up, "silence leaves the carrier");
-        assert_eq!(silent.counters.0.lost_count, [1, 0, 0, 0]);
+        assert_eq!(silent.counters.0.lost_count, [1, 0, 0, 0, 0]);
     }
 
     /// link: each chance follows its own draw, in the order loss, duplicate, then reorder and
@@ -317,13 +360,37 @@ mod tests {
         link.jitter = Duration::from_nanos(9);
         let any = frame(ethertype::IPV4, 0);
         let mut numbers = [100, 99, 99, 3, 500, 7].into_iter();
-        let passage = link.pass(&any, &mut || numbers.next().unwrap());
+        let passage = link.pass(NOW, &any, &mut || numbers.next().unwrap());
         let nanos = Duration::from_nanos;
         assert_eq!(
             passage.delays(),
             [DELAY + REORDER_HOLD + nanos(3), DELAY + nanos(7)]
         );
-        assert_eq!(link.pass(&any, &mut || 99).loss(), Some(Loss::Chance));
+        assert_eq!(link.pass(NOW, &any, &mut || 99).loss(), Some(Loss::Chance));
+    }
+
+    /// link: with a bandwidth, frames leave one after the other, each as long as its bits take; one
+    /// that would wait too long is lost, and the wire is free again afterwards.
+    #[test]
+    fn link_bandwidth_makes_frames_wait_and_loses_what_is_too_much() {
+        let mut link = Link::quiet(DELAY);
+        // 100 bytes and what stands around them take 0.992 ms.
+        link.rate = Some(1_000_000);
+        let frame = [0; 100];
+        let takes = Duration::from_micros(992);
+        for number in 1..=3 {
+            let passage = link.pass(NOW, &frame, &mut never);
+            assert_eq!(passage.delays(), [DELAY + takes * number]);
+        }
+        let lost = (0..200).find(|_| link.pass(NOW, &frame, &mut never).loss().is_some());
+        // Of 101 frames that were sent at once the first leaves at once, the last after 100 ms.
+        assert_eq!(lost, Some(101 - 3));
+        assert_eq!(link.counters.0.lost_count, [0, 0, 0, 0, 1]);
+        let later = NOW.after(Duration::from_secs(1));
+        assert_eq!(
+            link.pass(later, &frame, &mut never).delays(),
+            [DELAY + takes]
+        );
     }
 
     /// link: a counted rule takes exactly the next matching frames and no other: one CLAIM can be

@@ -122,6 +122,7 @@ impl Relay {
             count: 0,
             random: Random::new(seed, STREAM),
             frames: Frames::default(),
+            began: Instant::now(),
         };
         let thread = thread::Builder::new().name("relay".to_owned());
         let thread = Some(thread.spawn(move || work.run())?);
@@ -180,6 +181,7 @@ pub(super) fn impair(relay: Option<&Relay>, places: &[usize], verb: &Verb) -> Re
         jitter,
         duplicate,
         reorder,
+        rate,
         way,
         ..
     } = verb
@@ -196,6 +198,7 @@ pub(super) fn impair(relay: Option<&Relay>, places: &[usize], verb: &Verb) -> Re
         for (_, way) in hooks(*way) {
             relay.change(*place, way, |link| {
                 (link.added, link.jitter) = (delay.0, jitter.0);
+                link.rate = rate.map(|rate| rate.0);
                 link.duplicate_permille = permille(*duplicate);
                 link.reorder_permille = permille(*reorder);
             });
@@ -215,6 +218,8 @@ struct Work {
     count: u64,
     random: Random,
     frames: Frames,
+    /// The links' time begins here.
+    began: Instant,
 }
 
 impl Work {
@@ -276,9 +281,9 @@ impl Work {
                 let due = (came + delay, self.count);
                 self.waiting.insert(due, (wire, way, frame.clone()));
             };
-            let passage = link.pass(frame.get(VNET_LEN..).unwrap_or_default(), &mut || {
-                self.random.draw()
-            });
+            let at = steadfast_core::Instant::ORIGIN.after(came.duration_since(self.began));
+            let bytes = frame.get(VNET_LEN..).unwrap_or_default();
+            let passage = link.pass(at, bytes, &mut || self.random.draw());
             passage.delays().iter().copied().for_each(put);
         }
     }

@@ -68,9 +68,10 @@ pub fn needs_relay(verb: &Verb) -> bool {
             jitter,
             duplicate,
             reorder,
+            rate,
             ..
         } => {
-            let only_loss = delay.0.is_zero() && jitter.0.is_zero();
+            let only_loss = delay.0.is_zero() && jitter.0.is_zero() && rate.is_none();
             !only_loss || duplicate.0 > 0 || reorder.0 > 0
         }
         _ => false,

@@ -33,7 +33,7 @@ pub use error::ScenarioError;
 pub use expect::{Allow, Check, Expectation, Scope};
 pub use param::Param;
 pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};
-pub use quantity::{Rate, Share, Shift, Span};
+pub use quantity::{Bandwidth, Rate, Share, Shift, Span};
 pub use scenario::Scenario;
 pub use schema::schema;
 pub use step::{Moment, OnFrame, Step, Target, When, Who};

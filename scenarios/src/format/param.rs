@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::{Rate, Share, Span};
+use super::{Bandwidth, Rate, Share, Span};
 use crate::random::Random;
 
 /// A parameter of a scenario.
@@ -97,6 +97,13 @@ fn between(low: &Value, high: &Value, random: &mut Random) -> Option<Value> {
     }
     if let (Ok(low), Ok(high)) = (low.parse::<Rate>(), high.parse::<Rate>()) {
         return Some(Rate(ordered(low.0, high.0, random)?).to_string().into());
+    }
+    if let (Ok(low), Ok(high)) = (low.parse::<Bandwidth>(), high.parse::<Bandwidth>()) {
+        return Some(
+            Bandwidth(ordered(low.0, high.0, random)?)
+                .to_string()
+                .into(),
+        );
     }
     let (low, high) = (low.parse::<Share>().ok()?, high.parse::<Share>().ok()?);
     let drawn = ordered(u64::from(low.0), u64::from(high.0), random)?;

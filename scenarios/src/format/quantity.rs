@@ -1,4 +1,4 @@
-//! Quantities with units: `"12ms"`, `"3 s"`, `"100 Hz"`, `"5 %"`, `"-90 s"`.
+//! Quantities with units: `"12ms"`, `"3 s"`, `"100 Hz"`, `"5 %"`, `"-90 s"`, `"1 Mbit/s"`.
 //!
 //! A bare number in a scenario is a question ("300 of what?"), so every quantity is a string with a
 //! unit. Decimals are exact: `"0.5ms"` is 500 000 ns, and a value finer than the base unit is
@@ -26,6 +26,10 @@ impl Rate {
         }
     }
 }
+
+/// What a wire carries, in bits per second; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bandwidth(pub u64);
 
 /// A part of a whole, in parts per million; 0 to 1 000 000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +63,12 @@ impl Span {
 /// Units and how many base units each holds, largest first.
 type Units = &'static [(&'static str, u64)];
 
+const BANDWIDTH: Units = &[
+    ("Gbit/s", 1_000_000_000),
+    ("Mbit/s", 1_000_000),
+    ("kbit/s", 1_000),
+    ("bit/s", 1),
+];
 const RATE: Units = &[
     ("MHz", 1_000_000_000),
     ("kHz", 1_000_000),
@@ -76,6 +86,17 @@ const TIME: Units = &[
     ("µs", 1_000),
     ("ns", 1),
 ];
+
+impl FromStr for Bandwidth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match parse(text, BANDWIDTH, "a bandwidth", "1 Mbit/s")? {
+            0 => Err("a bandwidth must be above zero".to_owned()),
+            bits => Ok(Self(bits)),
+        }
+    }
+}
 
 impl FromStr for Rate {
     type Err = String;
@@ -119,6 +140,12 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         parse(text, TIME, "a duration", "12ms").map(|nanos| Self(Duration::from_nanos(nanos)))
+    }
+}
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.0, BANDWIDTH, "bit/s", " ")
     }
 }
 
@@ -181,6 +208,11 @@ macro_rules! text_form {
     };
 }
 
+text_form!(
+    Bandwidth,
+    "a bandwidth with its unit, like \"1 Mbit/s\"",
+    r"^\$|^[0-9.]+ ?(Gbit/s|Mbit/s|kbit/s|bit/s)$"
+);
 text_form!(
     Rate,
     "a rate with its unit, like \"100 Hz\"",

@@ -8,7 +8,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Rate, Share, Shift, Span};
+use super::{Bandwidth, Rate, Share, Shift, Span};
 use crate::trace::FrameKind;
 
 mod args;
@@ -147,6 +147,9 @@ pub enum Verb {
         /// Share that is overtaken by the next frame.
         #[serde(default)]
         reorder: Share,
+        /// What passes at most: frames wait for each other, and are lost when they would for long.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<Bandwidth>,
         /// Which way, seen from the gateway.
         #[serde(default)]
         way: Way,
@@ -324,7 +327,7 @@ pub enum Capability {
     Foreigners,
     /// Chosen frames seen or lost.
     FrameFilter,
-    /// Loss, delay, jitter, duplicates, reordering.
+    /// Loss, delay, jitter, duplicates, reordering, bandwidth.
     Impairment,
     /// Frames made by an attacker.
     Injection,

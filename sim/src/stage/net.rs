@@ -127,7 +127,7 @@ impl Network {
             return;
         }
         let medium = &mut self.media[segment];
-        let passage = medium.ends[place].out.pass(frame, draw);
+        let passage = medium.ends[place].out.pass(now, frame, draw);
         for delay in passage.delays() {
             let at = now.after(*delay);
             if medium.switch.is_some() {
@@ -143,7 +143,7 @@ impl Network {
             } else {
                 let other = &mut medium.ends[1 - place];
                 let (station, port) = (other.station, other.port);
-                for more in other.back.pass(frame, draw).delays() {
+                for more in other.back.pass(at, frame, draw).delays() {
                     let frame = frame.clone();
                     out.push((
                         at.after(*more),
@@ -179,7 +179,7 @@ impl Network {
                 continue;
             };
             let (station, port) = (end.station, end.port);
-            for delay in end.back.pass(frame, draw).delays() {
+            for delay in end.back.pass(now, frame, draw).delays() {
                 let frame = frame.clone();
                 out.push((
                     now.after(*delay),

@@ -88,13 +88,16 @@ impl World<'_> {
                 jitter,
                 duplicate,
                 reorder,
+                rate,
                 way,
             } => {
+                let rate = rate.map(|rate| rate.0);
                 let (delay, jitter) = (delay.0, jitter.0);
                 let parts = [permille(*loss), permille(*duplicate), permille(*reorder)];
                 self.links(&ends, *way, |link| {
                     link.jitter = jitter;
                     link.added = delay;
+                    link.rate = rate;
                     [
                         link.loss_permille,
                         link.duplicate_permille,

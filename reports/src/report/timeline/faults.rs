@@ -177,6 +177,7 @@ fn restores(verb: &Verb) -> bool {
                 jitter: Span(Duration::ZERO),
                 duplicate: Share(0),
                 reorder: Share(0),
+                rate: None,
                 ..
             }
     )

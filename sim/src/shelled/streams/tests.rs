@@ -126,8 +126,7 @@ fn played(steps: &str) -> Vec<(Instant, Seen)> {
     let log = Log::default();
     let unit = plan.layout.gateways[1].ports[0].unit.expect("an address");
     world::play(&plan, &log, IpAddr::V4(unit));
-    let seen = log.borrow().clone();
-    seen
+    log.take()
 }
 
 /// The world that this is built for.
