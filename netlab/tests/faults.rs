@@ -6,6 +6,8 @@
 )]
 
 mod common;
+#[path = "common/impaired.rs"]
+mod impaired;
 #[path = "common/stand.rs"]
 mod stand;
 
@@ -18,12 +20,12 @@ use steadfast_core::PortId;
 use steadfast_netlab::ground::{Ground, Wiring};
 use steadfast_netlab::lab::{BOOT_TIME, DARK, Told};
 use steadfast_netlab::machine::DaemonEvent;
-use steadfast_scenarios::format::{Bandwidth, Preset, Share, Span, Verb, Way};
+use steadfast_scenarios::format::{Preset, Span, Verb, Way};
 use steadfast_scenarios::{SegmentId, Subject};
 
+use impaired::{chance, relayed};
 use stand::{
     A, B, PATIENCE, SILENCE, ZERO, booted, carrier, heard, layout, pair, wait_daemon, wait_for,
-    wired,
 };
 
 const LAN: PortId = PortId(0);
@@ -180,79 +182,6 @@ fn exactly() {
     );
     lab.settle(ZERO.after(Duration::from_secs(1))).unwrap();
     assert_eq!(heard(&client, &gateway, 2), [0, 1]);
-}
-
-/// Half of the frames are lost, within what chance allows (ten standard deviations), and on plain
-/// wires delays are refused rather than approximated.
-fn chance() {
-    let mut lab = booted("exec sleep 1000");
-    let (client, gateway) = pair(&lab);
-    assert_eq!(heard(&client, &gateway, 1), [0]);
-    lab.carry_out(A_LAN, &impair(500_000, 0, 0), ZERO).unwrap();
-    let arrived = heard(&client, &gateway, 400).len();
-    assert!((100..=300).contains(&arrived), "{arrived} of 400");
-    let refused = lab.carry_out(A_LAN, &impair(0, 5, 0), ZERO).unwrap_err();
-    assert!(refused.to_string().ends_with("relayed wires"), "{refused}");
-}
-
-/// Frames to the gateway suffer.
-fn impair(loss: u32, delay: u64, duplicate: u32) -> Verb {
-    Verb::Impair {
-        loss: Share(loss),
-        delay: Span::millis(delay),
-        jitter: Span::default(),
-        duplicate: Share(duplicate),
-        reorder: Share(0),
-        rate: None,
-        way: Way::To,
-    }
-}
-
-/// So many bits a second and no more reach the gateway.
-fn narrow(bits: u64) -> Verb {
-    let mut verb = impair(0, 0, 0);
-    if let Verb::Impair { rate, .. } = &mut verb {
-        *rate = Some(Bandwidth(bits));
-    }
-    verb
-}
-
-/// Relayed wires carry every frame once and in order; told to be slow, they are so one way alone;
-/// told to double, they do; healed, they are as before. Cuts and carriers work as on plain ones.
-fn relayed() {
-    let mut lab = wired(Wiring::Relayed(7), "exec sleep 1000");
-    let (client, gateway) = pair(&lab);
-    assert_eq!(heard(&client, &gateway, 5), [0, 1, 2, 3, 4]);
-    lab.carry_out(A_LAN, &impair(0, 40, 0), ZERO).unwrap();
-    let slow = Duration::from_millis(40);
-    let took = |from: &UdpSocket, to: &UdpSocket| {
-        let start = Clock::now();
-        assert_eq!(heard(from, to, 1), [0]);
-        start.elapsed()
-    };
-    assert!(took(&client, &gateway) >= slow, "slow to the gateway");
-    // One of a few is quick enough, however busy the machine.
-    let mut back = (0..9).map(|_| took(&gateway, &client));
-    assert!(back.any(|took| took < slow), "slow from the gateway, too");
-    lab.carry_out(A_LAN, &impair(0, 0, 1_000_000), ZERO)
-        .unwrap();
-    assert_eq!(heard(&client, &gateway, 4), [0, 0, 1, 1]);
-    assert_eq!(heard(&client, &gateway, 0), NONE);
-    let mut rest = [0; 2];
-    while gateway.recv(&mut rest).is_ok() {}
-    // Two bytes with their headers, and what stands around a frame: 68 bytes, each 10 ms.
-    lab.carry_out(A_LAN, &narrow(68 * 8 * 100), ZERO).unwrap();
-    let start = Clock::now();
-    assert_eq!(heard(&client, &gateway, 5), [0, 1, 2, 3, 4]);
-    let least = Duration::from_millis(5 * 10);
-    assert!(start.elapsed() >= least, "narrow to the gateway");
-    lab.carry_out(A_LAN, &impair(0, 0, 0), ZERO).unwrap();
-    assert_eq!(heard(&client, &gateway, 2), [0, 1]);
-    lab.carry_out(A_LAN, &Verb::Silence { way: Way::Both }, ZERO)
-        .unwrap();
-    assert_eq!(heard(&client, &gateway, 2), NONE);
-    lab.carry_out(A_LAN, &Verb::LinkDown, ZERO).unwrap();
-    assert!(!carrier(&mut lab, A, "lan") && carrier(&mut lab, A, "wan"));
 }
 
 /// The parts of a split switch do not hear each other while every carrier stays.

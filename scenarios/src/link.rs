@@ -117,7 +117,8 @@ impl Link {
         }
     }
 
-    /// Sends one frame at `now`. `draw` yields uniform numbers and is called only where a chance is set.
+    /// Sends one frame at `now`. `draw` yields uniform numbers and is called only where a chance is
+    /// set.
     pub fn pass(&mut self, now: Instant, frame: &[u8], draw: &mut dyn FnMut() -> u64) -> Passage {
         if !self.up {
             return self.lose(Loss::NoCarrier);
