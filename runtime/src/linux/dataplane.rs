@@ -195,9 +195,9 @@ impl Plane {
                         Err(_) => &self.counters.refused,
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
-                    let serves = self.serving && outcome.is_ok();
+                    let claimed = outcome.is_ok() && matches!(desired, Forwarding::Active { .. });
                     let _ = reply.send(outcome);
-                    if serves && self.is_staged() {
+                    if claimed && self.is_staged() {
                         share.at_ease(|| self.restore());
                     }
                 }
