@@ -30,10 +30,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::Instant;
-use steadfast_core::config::Config;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::status::Status;
-use steadfast_shell::orders::Orders;
+use steadfast_shell::orders::{Orders, ReloadRefused};
 use tokio::sync::{oneshot, watch};
 
 pub use explain::{Explanation, PeerExplanation, explain};
@@ -76,17 +75,22 @@ impl Settings {
     }
 }
 
+/// Where the answer to a reload comes from; a driver that ends gives none.
+pub type ReloadAnswer = oneshot::Receiver<Result<(), ReloadRefused>>;
+
 /// What control asks of the daemon around the node. Called on control's threads; may block briefly.
 pub trait Daemon: Send + Sync + 'static {
     /// Facts for status.
     fn facts(&self) -> DaemonFacts;
     /// The configuration in force, as its file's text. Names secret files, holds no secrets.
     fn config_text(&self) -> String;
-    /// Reads the configuration file again and checks it by itself.
+    /// Reads the configuration file again, checks it by itself and orders that it be taken. All in
+    /// one step: of two callers the one that read later orders later, so the newest text stays.
+    /// Waits while the node is busy with other orders.
     ///
     /// # Errors
     /// Everything that is wrong with it, for people.
-    fn load_config(&self) -> Result<Box<Config>, String>;
+    fn order_reload(&self, orders: &Orders) -> Result<ReloadAnswer, String>;
 }
 
 /// What only the daemon knows of itself.

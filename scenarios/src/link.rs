@@ -57,7 +57,7 @@ pub struct Link {
     /// Frames held back by [`REORDER_HOLD`], in a thousand.
     pub reorder_permille: u16,
     /// Bits per second, if they are few; never 0.
-    pub rate: Option<u64>,
+    rate: Option<u64>,
     /// When the last frame has left the wire.
     free_at: Instant,
     /// Frames lost by choice.
@@ -148,6 +148,12 @@ impl Link {
             count: 1 + usize::from(twice),
             loss: None,
         }
+    }
+
+    /// From now on so many bits per second and no more; frames that wait have left.
+    pub const fn set_rate(&mut self, rate: Option<u64>) {
+        self.rate = rate;
+        self.free_at = Instant::ORIGIN;
     }
 
     /// How long a frame takes to leave, those before it included; none if it finds no room.

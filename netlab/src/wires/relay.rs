@@ -198,7 +198,7 @@ pub(super) fn impair(relay: Option<&Relay>, places: &[usize], verb: &Verb) -> Re
         for (_, way) in hooks(*way) {
             relay.change(*place, way, |link| {
                 (link.added, link.jitter) = (delay.0, jitter.0);
-                link.rate = rate.map(|rate| rate.0);
+                link.set_rate(rate.map(|rate| rate.0));
                 link.duplicate_permille = permille(*duplicate);
                 link.reorder_permille = permille(*reorder);
             });

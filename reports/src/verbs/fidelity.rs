@@ -51,7 +51,8 @@ pub(crate) struct Args {
     /// How many runs at once in the lab; more than one takes time from the others
     #[arg(long, value_name = "N", default_value = "1")]
     jobs: NonZeroUsize,
-    /// Keep the lab's runs here, and take those that the same daemon has played before
+    /// Keep the lab's runs here, and take those that the same daemon has played before; for one
+    /// machine and one build of the lab
     #[arg(long, value_name = "DIR", conflicts_with = "daemon")]
     keep: Option<PathBuf>,
     /// Only play the lab's runs that are not kept yet, and keep them; compare another time
@@ -68,6 +69,9 @@ struct Row {
     scenario: String,
     /// Why the lab did not play it.
     not_run: Option<String>,
+    /// Its runs of the lab were only to be kept.
+    #[serde(skip)]
+    gathered: bool,
     /// Runs of the lab that count.
     lab_runs: usize,
     worlds: Vec<Held>,
@@ -124,6 +128,7 @@ fn row(args: &Args, scenario: &Scenario, model: &Scenario, bench: &Bench) -> Res
     let mut row = Row {
         scenario: scenario.plan().name.clone(),
         not_run: not_run(scenario, World::Lab).map(|it| it.reason),
+        gathered: args.gather,
         lab_runs: 0,
         worlds: Vec::new(),
     };
@@ -244,12 +249,20 @@ impl Row {
             None => Ending::Unknown,
         };
         // What was only gathered is not judged, and nothing is wrong with it.
-        self.worlds.iter().map(ending).max().unwrap_or(Ending::Pass)
+        let unjudged = match (self.gathered, self.lab_runs) {
+            (true, 1..) => Ending::Pass,
+            (true, 0) => Ending::Unknown,
+            (false, _) => Ending::NotRun,
+        };
+        self.worlds.iter().map(ending).max().unwrap_or(unjudged)
     }
 
     fn text(&self) -> String {
         if let Some(why) = &self.not_run {
             return format!("not run  {}: {why}\n", self.scenario);
+        }
+        if self.worlds.is_empty() && !self.gathered {
+            return format!("not run  {}: no simulator plays it\n", self.scenario);
         }
         if self.worlds.is_empty() {
             return format!("kept     {}: {} runs\n", self.scenario, self.lab_runs);

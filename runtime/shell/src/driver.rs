@@ -218,7 +218,9 @@ impl<E: Env> Driver<E> {
             Ok(()) => self.replace(*config, reply).await,
             Err(_) => refuse(reply, "the kernel refused the changed addresses"),
         }
-        self.reloads.next(&self.executor);
+        if let Some((config, reply)) = self.reloads.next() {
+            self.reload(config, reply);
+        }
     }
 
     async fn replace(&mut self, config: Config, reply: Reply) {

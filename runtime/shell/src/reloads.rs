@@ -26,7 +26,7 @@ const TAKEN_MAX: usize = 1;
 pub(crate) type Reply = oneshot::Sender<Result<(), ReloadRefused>>;
 
 /// A configuration that somebody ordered.
-type Wanted = (Box<Config>, Reply);
+pub(crate) type Wanted = (Box<Config>, Reply);
 
 /// What the dataplane made of a configuration.
 pub(crate) struct Taken {
@@ -77,12 +77,11 @@ impl Reloads {
         self.start(executor, (config, reply));
     }
 
-    /// What was under way has come back: the next one may go.
-    pub(crate) fn next(&mut self, executor: &impl Executor) {
+    /// What was under way has come back. The one that waits is asked for anew, since the node may
+    /// have changed its mind about it.
+    pub(crate) fn next(&mut self) -> Option<Wanted> {
         self.under_way = false;
-        if let Some(wanted) = self.waiting.take() {
-            self.start(executor, wanted);
-        }
+        self.waiting.take()
     }
 
     fn start(&mut self, executor: &impl Executor, (config, reply): Wanted) {

@@ -129,16 +129,17 @@ async fn reload(State(shared): State<Shared>, body: Body) -> Answer {
     nothing(&body?)?;
     let deadline = Instant::now() + shared.answer_wait;
     let daemon = shared.daemon.clone();
-    let loading = tokio::task::spawn_blocking(move || daemon.load_config());
+    let orders = shared.orders.clone();
+    let loading = tokio::task::spawn_blocking(move || daemon.order_reload(&orders));
     let loaded = timeout_at(deadline, loading).await.map_err(|_| late())?;
-    let loaded = loaded.map_err(|_| gone())?;
+    let ordered = loaded.map_err(|_| gone())?;
     let refused = |error: String| {
         let cure = "correct the file and reload again; the old configuration stays in force";
         Fault::new(StatusCode::CONFLICT, error, cure)
     };
-    let config = loaded.map_err(refused)?;
-    let (reply, answer) = oneshot::channel();
-    match send(&shared, deadline, Order::Reload { config, reply }, answer).await? {
+    let answer = ordered.map_err(refused)?;
+    let answered = timeout_at(deadline, answer).await.map_err(|_| late())?;
+    match answered.map_err(|_| gone())? {
         Ok(()) => Ok(done()),
         Err(why) => Err(refused(why.to_string())),
     }

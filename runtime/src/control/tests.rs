@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use steadfast_core::effect::{Command, Effect, Input, Rejection};
 use steadfast_core::{Node, RequestId};
-use steadfast_shell::orders::{Order, ReloadRefused, orders};
+use steadfast_shell::orders::{Order, orders};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -38,8 +38,11 @@ impl Daemon for House {
         "format = 1\n".to_owned()
     }
 
-    fn load_config(&self) -> Result<Box<Config>, String> {
-        Ok(Box::new(pair::config(0)))
+    fn order_reload(&self, orders: &Orders) -> Result<ReloadAnswer, String> {
+        let (reply, answer) = oneshot::channel();
+        let config = Box::new(pair::config(0));
+        let sent = orders.blocking_send(Order::Reload { config, reply });
+        sent.map(|()| answer).map_err(|why| why.to_string())
     }
 }
 

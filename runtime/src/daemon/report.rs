@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steadfast_core::config::Config;
 use steadfast_core::effect::Alert;
 use steadfast_core::{Instant, NodeId, PortId};
+use steadfast_shell::orders::{Order, Orders};
+use tokio::sync::oneshot;
 
 use super::{Machine, StartError, words};
 use crate::config::{self, Change, Loaded};
-use crate::control::{Daemon, DaemonFacts, Settings, in_words};
+use crate::control::{Daemon, DaemonFacts, ReloadAnswer, Settings, in_words};
 use crate::journal::Counters;
 use crate::linux::clock::Monotonic;
 use crate::linux::dataplane::PlaneCounters;
@@ -29,6 +31,8 @@ pub(super) struct Report {
     path: PathBuf,
     time: Monotonic,
     loaded: Mutex<Loaded>,
+    /// Held from reading the file until its order is given.
+    reloading: Mutex<()>,
     plane: Arc<PlaneCounters>,
     journal: Arc<Counters>,
     ports: Arc<CounterBoard>,
@@ -60,6 +64,7 @@ impl Report {
             notes: notes.collect(),
             granted: Mutex::new(None),
             loaded: Mutex::new(loaded),
+            reloading: Mutex::new(()),
         }
     }
 
@@ -110,6 +115,18 @@ impl Daemon for Report {
         lock(&self.loaded).text.clone()
     }
 
+    fn order_reload(&self, orders: &Orders) -> Result<ReloadAnswer, String> {
+        let _one_by_one = lock(&self.reloading);
+        let config = self.load_config()?;
+        let (reply, answer) = oneshot::channel();
+        let sent = orders.blocking_send(Order::Reload { config, reply });
+        sent.map_err(|_| "the daemon is ending".to_owned())?;
+        Ok(answer)
+    }
+}
+
+impl Report {
+    /// Reads the file again, and checks it by itself and against what is in force.
     fn load_config(&self) -> Result<Box<Config>, String> {
         let machine = Machine::look().map_err(|why| format!("failed to see interfaces: {why}"))?;
         let loaded = config::load(&self.path, &machine).map_err(|report| report.render(false))?;

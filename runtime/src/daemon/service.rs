@@ -15,7 +15,7 @@ use steadfast_core::status::Status;
 use steadfast_shell::env::Executor as _;
 use steadfast_shell::orders::{Order, Orders};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::report::Report;
 use crate::control::{Daemon as _, role_word};
@@ -57,8 +57,8 @@ async fn reload_on(mut signal: Signal, orders: Orders, report: Arc<Report>) {
 }
 
 fn reload(orders: &Orders, report: &Report) {
-    let config = match report.load_config() {
-        Ok(config) => config,
+    let answer = match report.order_reload(orders) {
+        Ok(answer) => answer,
         Err(why) => {
             error!("the configuration is not taken, the old one stays in force:");
             // A line of the log is one line.
@@ -67,12 +67,10 @@ fn reload(orders: &Orders, report: &Report) {
             return;
         }
     };
-    let (reply, answer) = oneshot::channel();
-    let sent = orders.blocking_send(Order::Reload { config, reply });
-    match sent.map(|()| answer.blocking_recv()) {
-        Ok(Ok(Ok(()))) => info!("the changed configuration is in force"),
-        Ok(Ok(Err(why))) => error!("the configuration is not taken: {why}"),
-        Ok(Err(_)) | Err(_) => warn!("the daemon ended before it took the configuration"),
+    match answer.blocking_recv() {
+        Ok(Ok(())) => info!("the changed configuration is in force"),
+        Ok(Err(why)) => error!("the configuration is not taken: {why}"),
+        Err(_) => warn!("the daemon ended before it took the configuration"),
     }
 }
 

@@ -21,7 +21,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::mm::{MlockAllFlags, mlockall, munlockall};
-use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, getrlimit, setpriority_process};
 
 use super::raw;
 
@@ -147,14 +147,7 @@ fn schedule(notes: &mut Vec<String>) -> Scheduling {
 /// The limit comes first: a thread is not to run in real time without it.
 fn fifo(priority: i32, speaks: bool) -> io::Result<()> {
     raw::demote_on_overrun(speaks)?;
-    let before = getrlimit(Resource::Rttime);
-    let micros = u64::try_from(RUN_MAX.as_micros()).unwrap_or(u64::MAX);
-    let current = before.maximum.map_or(micros, |most| most.min(micros));
-    let limit = Rlimit {
-        current: Some(current),
-        maximum: before.maximum,
-    };
-    setrlimit(Resource::Rttime, limit)?;
+    raw::limit_runs(u64::try_from(RUN_MAX.as_micros()).unwrap_or(u64::MAX))?;
     raw::schedule_fifo(priority)
 }
 

@@ -14,7 +14,7 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -288,6 +288,8 @@ pub(super) fn demote_on_overrun(speaks: bool) -> io::Result<()> {
             // It may be gone, and the signal has nobody to tell.
             let _ = schedule_ordinary(id);
         }
+        // Refused, it is as the kernel left it: a second longer.
+        let _ = restore_limit();
         // SAFETY: as above.
         unsafe { *libc::__errno_location() = errno };
     }
@@ -309,6 +311,26 @@ pub(super) fn demote_on_overrun(speaks: bool) -> io::Result<()> {
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: the handler touches atomics and makes one system call; the action is live.
     check(unsafe { libc::sigaction(libc::SIGXCPU, &raw const action, std::ptr::null_mut()) })
+}
+
+/// The limit of the process, in microseconds; 0 is none yet.
+static RUN_LIMIT: AtomicU64 = AtomicU64::new(0);
+
+/// From now on no real-time thread of the process runs for longer without a wait.
+pub(super) fn limit_runs(micros: u64) -> io::Result<()> {
+    RUN_LIMIT.store(micros, Ordering::Release);
+    restore_limit()
+}
+
+/// With every signal the kernel allows a second more, to all threads.
+fn restore_limit() -> io::Result<()> {
+    // SAFETY: rlimit is plain data for which all zeros is valid.
+    let mut limit: libc::rlimit = unsafe { zeroed() };
+    // SAFETY: a system call that is allowed in signal handlers; the kernel writes the live limit.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_RTTIME, &raw mut limit) })?;
+    limit.rlim_cur = RUN_LIMIT.load(Ordering::Acquire).min(limit.rlim_max);
+    // SAFETY: as above, and only reads it.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) })
 }
 
 /// The calling thread needs no watching any more.

@@ -5,7 +5,8 @@
 //! second find out a silent peer. The hard case is the error: the kernel ends a stream with what it
 //! last heard of the way, an unreachable neighbour say; for who reads it is out of time.
 //!
-//! The limit: an interface that was not there when the first stream was awaited is not listened on.
+//! The limit: nothing is listened on before every port's interface is there. A peer that lives and
+//! reads nothing for the deadline, with its window full, counts as gone.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -64,16 +65,17 @@ impl TcpStreams {
 
     /// Listens on all ports, once.
     fn listen(&self) -> io::Result<()> {
-        let mut listeners = self.0.listeners.borrow_mut();
-        if !listeners.is_empty() {
+        if !self.0.listeners.borrow().is_empty() {
             return Ok(());
         }
+        let mut listeners = Vec::new();
         for port in &self.0.ports {
             let socket = socket(port)?;
             socket.set_reuseaddr(true)?;
             socket.bind(SocketAddr::new(port.own, self.0.number))?;
             listeners.push((port.id, socket.listen(BACKLOG)?));
         }
+        *self.0.listeners.borrow_mut() = listeners;
         Ok(())
     }
 

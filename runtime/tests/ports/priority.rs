@@ -80,4 +80,23 @@ fn priority_runaway_helper_costs_heartbeats_nothing() {
     };
     std::thread::scope(|scope| scope.spawn(helper).join().unwrap());
     assert_eq!((demotions(), policy()), (0, FIFO));
+    // The helper's overrun bought nobody a longer run.
+    let start = processor_time();
+    while demotions() == 0 {
+        assert!(
+            processor_time() - start < RUN_MAX * 2,
+            "later than {RUN_MAX:?}"
+        );
+    }
+    assert_eq!(policy(), ORDINARY);
+}
+
+/// What the calling thread has run so far.
+fn processor_time() -> Duration {
+    let ran = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(ran.tv_sec).expect("not before the start");
+    Duration::new(
+        seconds,
+        u32::try_from(ran.tv_nsec).expect("less than a second"),
+    )
 }

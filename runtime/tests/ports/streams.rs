@@ -145,10 +145,11 @@ fn streams_silent_peer_is_found_out() {
     let pair = Pair::new(Does::Echo);
     common::runtime().block_on(async {
         let mut stream = pair.near.connect(PORT, FAR).await.expect("a stream");
+        // Silence counts from the last word.
+        let cut = Instant::now();
         exchange(&mut stream, 1).await.expect("an echo");
         // Carrier stays; what comes for the address is no business of anybody's.
         pair.far.ip("addr del 10.9.0.2/24 dev far");
-        let cut = Instant::now();
         let why = stream.read_u32().await.expect_err("silence");
         assert_eq!(why.kind(), io::ErrorKind::TimedOut, "{why}");
         assert_dies_in_time(cut.elapsed());

@@ -5,7 +5,7 @@ use core::time::Duration;
 use steadfast_core::{PortId, Rule};
 use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{self, AllPacified, CommandName, Verb};
-use steadfast_scenarios::trace::{EventKind, PowerState};
+use steadfast_scenarios::trace::{EventKind, PowerState, ProcessState};
 
 use super::gateway::{Daemon, Order, Power};
 use super::setup;
@@ -125,6 +125,7 @@ impl World<'_> {
         self.end_daemon(station);
         let gateway = &mut self.gateways[station];
         gateway.power = Power::Off;
+        gateway.reboots = false;
         gateway.frozen = None;
         if let Some(players) = &mut self.players {
             players.power(station, false);
@@ -255,6 +256,10 @@ impl World<'_> {
                 });
                 let next = self.gateways[station].kernel.next_change(now);
                 self.schedule_tick(station, next);
+                let daemon = self.gateways[station].daemon.as_ref();
+                if daemon.is_some_and(|it| it.stopped) {
+                    self.tell_process(station, ProcessState::Running);
+                }
                 self.go_on(station);
             }
             _ => {}

@@ -117,6 +117,10 @@ impl World<'_> {
     /// The daemon is gone; its kernel state stays.
     pub(crate) fn kill(&mut self, station: usize) {
         self.end_daemon(station);
+        // A box that waited for its daemon to end waits no longer.
+        if core::mem::take(&mut self.gateways[station].reboots) {
+            self.reboot(station, false);
+        }
     }
 
     pub(crate) fn end_daemon(&mut self, station: usize) {

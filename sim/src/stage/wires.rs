@@ -97,7 +97,7 @@ impl World<'_> {
                 self.links(&ends, *way, |link| {
                     link.jitter = jitter;
                     link.added = delay;
-                    link.rate = rate;
+                    link.set_rate(rate);
                     [
                         link.loss_permille,
                         link.duplicate_permille,
