@@ -153,6 +153,8 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
             let what = if *barred { "barred" } else { "free" };
             format!("{} {what}", names.gateway(*gateway))
         }
+        // How a world begins is its own matter: some tell of boxes that are dark.
+        EventKind::Carrier { .. } if event.at == Instant::ORIGIN => return None,
         EventKind::Carrier { gateway, port, up } => {
             let what = if *up { "has" } else { "loses" };
             format!("{} {what} carrier on port {port}", names.gateway(*gateway))
@@ -189,7 +191,7 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
             format!("{} daemon {}", names.gateway(*gateway), word(state))
         }
         EventKind::Status {
-            role: EffectiveRole::Demoting | EffectiveRole::Promoting,
+            role: EffectiveRole::Demoting | EffectiveRole::Promoting | EffectiveRole::Starting,
             ..
         } => return None,
         EventKind::Status { gateway, role, .. } => {
