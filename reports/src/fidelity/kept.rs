@@ -3,7 +3,7 @@
 //! A run is a trace of only what moments are made of, in a file named by seed and verdict:
 //! `DIR/BUILD/SCENARIO-HASH/SEED.VERDICT.jsonl`. Build id and hash say which daemon played what, so
 //! a change of either plays it anew, and a change of a simulator does not. A run with a hole in its
-//! evidence is not kept, so the next time it is played again.
+//! evidence is not kept, so the next time it is played again; one that failed leaves all it has.
 
 use std::fs;
 use std::io::BufWriter;
@@ -69,6 +69,11 @@ impl Kept {
         }
         writer.finish().map_err(Problem::writing(&unfinished))?;
         fs::rename(&unfinished, &path).map_err(Problem::writing(&path))
+    }
+
+    /// Where a run with this seed leaves its evidence; that of one that failed stays.
+    pub(crate) fn evidence(&self, seed: u64) -> PathBuf {
+        self.0.join(format!("{seed}.evidence"))
     }
 
     fn path(&self, seed: u64, verdict: Verdict) -> PathBuf {

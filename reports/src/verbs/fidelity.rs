@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Write the table as Markdown, too
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// How many runs at once in the lab; more than one takes time from the others
+    /// How many runs at once in the lab; three are as exact as one
     #[arg(long, value_name = "N", default_value = "1")]
     jobs: NonZeroUsize,
     /// Keep the lab's runs here, and take those that the same daemon has played before; for one
@@ -179,7 +179,8 @@ fn in_lab(
             against.runs.push(sightings(&events));
             continue;
         }
-        let evidence = folder.0.join(seed.to_string());
+        let passing = || folder.0.join(seed.to_string());
+        let evidence = kept.as_ref().map_or_else(passing, |it| it.evidence(seed));
         fs::create_dir_all(&evidence).map_err(Problem::writing(&evidence))?;
         wanted.push(Wanted {
             scenario,
@@ -208,8 +209,10 @@ fn in_lab(
             against.verdicts.push(run.verdict);
             against.runs.push(sightings(&events));
         }
-        // Hours of frames and logs would fill a disk.
-        let _ = fs::remove_dir_all(evidence);
+        // Hours of frames and logs would fill a disk; those of a failure are wanted.
+        if kept.is_none() || run.verdict != Verdict::Fail {
+            let _ = fs::remove_dir_all(evidence);
+        }
         Ok::<(), Problem>(())
     })?;
     Ok(needs.map_or(Ok(against), Err))
