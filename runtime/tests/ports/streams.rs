@@ -64,7 +64,7 @@ impl Pair {
         std::thread::spawn(move || {
             let kind = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(std::os::fd::AsFd::as_fd(&space), kind).expect("there");
-            common::runtime().block_on(async {
+            let ended = common::runtime().block_on(async {
                 let far = streams("far", FAR);
                 let mut accepting = std::pin::pin!(far.accept());
                 // The first look opens the listener.
@@ -76,10 +76,10 @@ impl Pair {
                 listening.send(()).expect("a test");
                 let accepted = accepting.await.expect("a stream");
                 assert_eq!((accepted.port, accepted.from), (PORT, NEAR));
-                let ended = serve(accepted.stream, does).await;
-                // The test may be over.
-                let _ = tell.send(ended);
+                serve(accepted.stream, does).await
             });
+            // Told once the listener is gone as well. The test may be over.
+            let _ = tell.send(ended);
         });
         ready.recv().expect("a listener");
         let near = streams("near", NEAR);
