@@ -19,15 +19,18 @@
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
-use crate::node::project::{View, behind};
+use crate::node::project::View;
 use crate::{Instant, NodeId, PortId};
 
 /// Answers in a row, or rounds in a row without any, that a verdict needs (facts: k = 3).
 pub(crate) const ROUNDS_MIN: u32 = 3;
 /// Rounds without an answer after which a segment says nothing any more.
 const SILENT_ROUNDS: u32 = 5;
+/// Rounds that a peer must outlive its cable's carrier to count as alive: of a box that loses its
+/// power one port falls before the others, and its daemon may answer once more between them.
+pub(crate) const OUTLIVED_ROUNDS: u32 = 3;
 /// Rounds sent at full pace before an answering kernel slows the burst down.
-const FAST_ROUNDS: u32 = 3;
+const FAST_ROUNDS: u32 = OUTLIVED_ROUNDS + 1;
 /// Slow pace, in rounds: asking a kernel that answers each millisecond is a flood (D8, paced).
 pub(crate) const SLOW_FACTOR: u32 = 10;
 
@@ -112,8 +115,6 @@ pub(crate) struct Suspicion {
     pub(crate) terms: Terms,
     pub(crate) segments: Vec<Tally>,
     pub(crate) round: u32,
-    /// The counter of the first probe: who has heard it, answers.
-    pub(crate) question: u64,
     unanswered: u32,
     unanswered_since: Instant,
     /// When the last round was sent that was answered.
@@ -126,7 +127,7 @@ pub(crate) struct Suspicion {
 
 impl Suspicion {
     pub(crate) fn new(
-        (now, question): (Instant, u64),
+        now: Instant,
         peer: NodeId,
         doubt: Doubt,
         terms: Terms,
@@ -139,7 +140,6 @@ impl Suspicion {
             terms,
             segments,
             round: 0,
-            question,
             unanswered: 0,
             unanswered_since: now,
             answered_at: now,
@@ -159,7 +159,7 @@ impl Suspicion {
         self.last_round_at = now;
     }
 
-    /// The daemon was heard, though not in answer.
+    /// The daemon was heard, though too soon to prove anything.
     pub(crate) fn heard(&mut self) {
         self.answered();
     }
@@ -195,8 +195,14 @@ impl Suspicion {
         }
     }
 
-    /// The judge woke late: what was outstanding proves nothing (D6). Once in a suspicion always,
-    /// and again for at most `within`: a judge that is always late would else never judge.
+    /// The judge woke so late: while it slept it asked nothing, and an answer that came may be
+    /// lost, so that time is none of the window (D6).
+    pub(crate) fn slept(&mut self, late: Duration) {
+        self.unanswered_since = self.unanswered_since.after(late);
+    }
+
+    /// The judge woke very late: what was outstanding proves nothing (D6). Once in a suspicion
+    /// always, and again for at most `within`: a judge that is always late would else never judge.
     pub(crate) fn restart(&mut self, now: Instant, within: Duration) {
         if !self.restarted || now < self.since.after(within) {
             self.restarted = true;
@@ -257,9 +263,8 @@ impl Suspicion {
     }
 
     /// For comparing states: the count so far, relative to the round.
-    pub(crate) fn project(&self, view: View, counter: u64, out: &mut impl Hasher) {
+    pub(crate) fn project(&self, view: View, out: &mut impl Hasher) {
         let terms = &self.terms;
-        behind(counter, self.question).hash(out);
         (
             self.doubt,
             terms.window,

@@ -91,7 +91,7 @@ impl Node {
             peer.project(view, self.counter, sent(peer.node), self.known, out);
         }
         if let Some(suspicion) = &self.suspicion {
-            suspicion.project(view, self.counter, out);
+            suspicion.project(view, out);
         }
         self.project_moves(view, &sent, out);
         self.project_kernel(view, out);

@@ -10,7 +10,7 @@ use crate::config::{Detection, Isolation, PortConfig};
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
-use crate::suspicion::{Doubt, Suspicion, Tally, Terms, Verdict};
+use crate::suspicion::{Doubt, OUTLIVED_ROUNDS, Suspicion, Tally, Terms, Verdict};
 use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
 use crate::{Instant, NodeId};
@@ -74,8 +74,8 @@ impl Node {
     }
 
     /// Whoever comes to stand by awaits the active's word, also if that fell due before: what a
-    /// dead active said last must not hold the role for ever. A cable that lost its carrier since
-    /// that word counts now: while this node did not stand by, nobody asked.
+    /// dead active said last must not hold the role for ever. A cable whose carrier that word did
+    /// not outlive counts now: while this node did not stand by, nobody asked.
     pub(super) fn consider_silence(&mut self) {
         let Some(place) = self.active_peer() else {
             return;
@@ -86,17 +86,23 @@ impl Node {
         if self.timers.at(Timer::Silence).is_none() {
             self.await_word(place);
         }
-        if self.cable_lost_after(self.peers[place].heard_at) {
+        let heard_at = self.peers[place].heard_at;
+        if heard_at.is_some_and(|word| self.cable_lost_about(word)) {
             self.cable_lost();
         }
     }
 
-    fn cable_lost_after(&self, word: Option<Instant>) -> bool {
-        let ports = self.config.ports.iter().zip(&self.ports);
-        let lost = |(config, port): (&PortConfig, &super::Port)| {
-            config.direct && !port.up && Some(port.since) > word
-        };
-        word.is_some() && ports.into_iter().any(lost)
+    /// Whether a cable has lost its carrier, and that word did not outlive it.
+    fn cable_lost_about(&self, word: Instant) -> bool {
+        let mut ports = self.config.ports.iter().zip(&self.ports);
+        ports.any(|(config, port)| config.direct && !port.up && word < self.outlived_at(port.since))
+    }
+
+    /// From when on a peer's word shows that it outlived the loss of a carrier.
+    fn outlived_at(&self, lost: Instant) -> Instant {
+        let round = self.config.timing.round;
+        // Where round trips are longer, what comes sooner was on its way before.
+        lost.after(self.widened(round).max(round * OUTLIVED_ROUNDS))
     }
 
     /// The active's advertisement is overdue.
@@ -135,14 +141,7 @@ impl Node {
         let terms = self.terms(place, doubt);
         let peer = self.peers[place].node;
         let segments = self.tallies(place);
-        let question = self.counter + 1;
-        self.suspicion = Some(Suspicion::new(
-            (self.now, question),
-            peer,
-            doubt,
-            terms,
-            segments,
-        ));
+        self.suspicion = Some(Suspicion::new(self.now, peer, doubt, terms, segments));
         if self.rules.keep(Rule::D7) {
             self.send_round();
         } else {
@@ -229,12 +228,15 @@ impl Node {
 
     /// A round is due: judge what was answered, else ask again.
     pub(super) fn round_due(&mut self, due: Instant) {
-        let late = self.now.since(due) > self.config.timing.slack;
+        let late = self.now.since(due);
         let Some(suspicion) = &mut self.suspicion else {
             return;
         };
-        if late && self.rules.keep(Rule::D6) {
-            suspicion.restart(self.now, self.config.timing.dead_interval);
+        if self.rules.keep(Rule::D6) {
+            suspicion.slept(late);
+            if late > self.config.timing.slack {
+                suspicion.restart(self.now, self.config.timing.dead_interval);
+            }
         }
         let peer = suspicion.peer;
         let verdict = suspicion.judge(self.now);
@@ -335,17 +337,23 @@ impl Node {
         others.any(|peer| self.promotes(peer))
     }
 
-    /// The peer's daemon spoke: it lives. After a cable lost its carrier, a frame that was on its
-    /// way before proves nothing: it must answer this node's question, or come a round (where round
-    /// trips are longer, two of them) later.
+    /// The peer's daemon spoke: it lives. After a cable lost its carrier it must have outlived that
+    /// for three rounds (where round trips are longer, for two of them): until then it is asked.
     pub(super) fn end_suspicion(&mut self, place: usize, at: Instant) {
-        let peer = &self.peers[place];
-        let flight = self.widened(self.config.timing.round);
-        let Some(suspicion) = self.suspicion.as_mut().filter(|it| it.peer == peer.node) else {
+        let node = self.peers[place].node;
+        let Some(since) = self
+            .suspicion
+            .as_ref()
+            .filter(|it| it.peer == node)
+            .map(|it| it.since)
+        else {
             return;
         };
-        let answers = peer.has_heard(self.config.node, self.boot, suspicion.question);
-        if suspicion.doubt == Doubt::Silence || answers || at >= suspicion.since.after(flight) {
+        let outlived = at >= self.outlived_at(since);
+        let Some(suspicion) = &mut self.suspicion else {
+            return;
+        };
+        if suspicion.doubt == Doubt::Silence || outlived {
             self.suspicion = None;
             self.timers.disarm(Timer::Round);
         } else {

@@ -31,7 +31,7 @@ fn terms() -> Terms {
 fn suspicion(terms: Terms, segments: &[(PortId, bool)]) -> Suspicion {
     let tally = |(port, armed): &(PortId, bool)| Tally::new(*port, *armed, *armed);
     let segments = segments.iter().map(tally).collect();
-    Suspicion::new((at(0), 1), NodeId(1), Doubt::Carrier, terms, segments)
+    Suspicion::new(at(0), NodeId(1), Doubt::Carrier, terms, segments)
 }
 
 fn both_armed() -> Suspicion {
@@ -321,14 +321,14 @@ fn paced(open: &mut Suspicion, count: usize) -> Vec<u64> {
     times
 }
 
-/// A kernel that answers is asked each millisecond three times, then each 10 ms, and each
+/// A kernel that answers is asked each millisecond four times, then each 10 ms, and each
 /// millisecond again from 12 ms before its lease can end: 31 rounds or so, not 190 (facts: a switch
 /// that polices ARP shuts the port of whoever floods).
 #[test]
 fn suspicion_pace_slows_while_the_kernel_answers_and_speeds_up_before_the_lapse() {
     let mut open = both_armed();
     let times = paced(&mut open, 40);
-    assert_eq!(times[..6], [0, 1, 2, 3, 13, 23], "fast, then slow");
+    assert_eq!(times[..6], [0, 1, 2, 3, 4, 14], "fast, then slow");
     let lapse_ms = 195;
     let fast: Vec<u64> = times.iter().copied().filter(|at| *at >= 183).collect();
     assert_eq!(fast[0], 183, "12 ms before the lease can end");
@@ -338,6 +338,19 @@ fn suspicion_pace_slows_while_the_kernel_answers_and_speeds_up_before_the_lapse(
     );
     let before = times.iter().filter(|at| **at < lapse_ms).count();
     assert!((30..=36).contains(&before), "{before} rounds: {times:?}");
+}
+
+/// The window is time in which the judge was awake: what it slept, and what came meanwhile and was
+/// lost, proves nothing.
+#[test]
+fn suspicion_window_does_not_count_what_the_judge_slept() {
+    let mut open = both_armed();
+    for round in 0..3 {
+        open.sent(at(round));
+    }
+    open.slept(Duration::from_millis(4));
+    assert_eq!(open.judge(at(7)), Verdict::Open);
+    assert_eq!(open.judge(at(8)), Verdict::Dead);
 }
 
 /// The first closed answer, and the first unanswered round, bring back the full pace.
@@ -362,7 +375,7 @@ fn suspicion_pace_is_full_once_something_is_missing() {
 fn suspicion_own_address_alone_arms_death_and_no_lapse() {
     let opened = |own| {
         let segments = vec![Tally::new(LAN, false, own), Tally::new(WAN, false, false)];
-        Suspicion::new((at(0), 1), NodeId(1), Doubt::Carrier, terms(), segments)
+        Suspicion::new(at(0), NodeId(1), Doubt::Carrier, terms(), segments)
     };
     for (own, expected) in [(true, Verdict::Dead), (false, Verdict::Open)] {
         let mut open = opened(own);

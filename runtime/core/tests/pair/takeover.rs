@@ -37,6 +37,24 @@ fn takeover_power_loss_within_ten_milliseconds_of_carrier_loss() {
     }
 }
 
+/// A box dies by degrees: the cable's carrier falls first, its daemon answers what it is asked
+/// then, and is gone. That answer does not count: what is asked next is not answered.
+#[test]
+fn takeover_power_lost_by_degrees_within_ten_milliseconds() {
+    for phase in PHASES {
+        for gap in [100, 400, 900, 1_500, 2_500] {
+            let mut world = World::settled(|_, _| {});
+            world.run(phase);
+            world.pull(A, CABLE);
+            world.run_for(Duration::from_micros(gap));
+            world.vanish(A);
+            let took = world.run_until(200, |world| world.is_live(B));
+            assert!(took <= ms(10), "{gap} us after the cable: took {took:?}");
+            assert_eq!(world.why(B), Cause::PeerDead { peer: node(A) });
+        }
+    }
+}
+
 /// The box dies behind carriers that stay: one overdue advertisement and the silent window later,
 /// at most 130 ms after its last word, the standby serves.
 #[test]
