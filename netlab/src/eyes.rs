@@ -125,6 +125,12 @@ impl Eyes for Sight {
             .unwrap_or_default()
     }
 
+    fn await_frames(&mut self, awaited: bool) {
+        if let Some(recorder) = &self.recorder {
+            recorder.desk().hurry(awaited);
+        }
+    }
+
     fn late(&mut self, due: Instant, now: Instant) {
         if now.since(due) <= LATE_MAX {
             return;

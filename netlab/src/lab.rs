@@ -329,9 +329,10 @@ impl Lab {
         if it.power == Power::Off {
             return Ok(());
         }
+        // First of all: who still runs while its ports go dark answers what is asked about them.
+        it.machine.cut();
         self.wires.power(it.id, false);
         let changes = self.wires.settle(&mut self.ground, now)?;
-        it.machine.cut();
         it.power = Power::Off;
         it.stopped = false;
         it.leaving = None;

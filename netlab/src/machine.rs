@@ -211,7 +211,7 @@ impl Machine {
 
     /// Everything on it dies at once, and is buried by a thread of its own: a kernel takes tens of
     /// milliseconds for that, and another box may lose its power at the same time. Make its ports
-    /// dark before.
+    /// dark at once.
     pub fn cut(&mut self) {
         if let Some(running) = self.running.take() {
             running.kill();

@@ -95,12 +95,13 @@ impl Schedule {
         })
     }
 
-    /// Whether any step still waits for a frame: if not, frames need not be told.
+    /// Whether any step waits for a frame now: if not, frames need not be told.
     pub fn wants_frames(&self) -> bool {
-        let waits = |entry: &Entry| matches!(entry.state, State::Waiting(_));
-        self.entries
-            .iter()
-            .any(|entry| waits(entry) && matches!(entry.step.when, When::On(_)))
+        let waits = |entry: &Entry| match (&entry.step.when, entry.state) {
+            (When::On(on), State::Waiting(_)) => self.ran(on.after.as_deref()),
+            (When::On(_) | When::At(_), _) => false,
+        };
+        self.entries.iter().any(waits)
     }
 
     /// Tells of a frame seen on a wire, and the gateway whose port it left.
@@ -154,12 +155,16 @@ impl Schedule {
 
     /// Whether a frame from this gateway counts now.
     fn wanted(&self, entry: &Entry, on: &OnFrame, from: NodeId, picture: &Picture) -> bool {
-        let after = on.after.as_ref().is_none_or(|name| {
+        let sent = |who: &Who| self.gateway(who, picture) == Some(from);
+        self.ran(on.after.as_deref()) && entry.sender.as_ref().is_none_or(sent)
+    }
+
+    /// Whether the step that must run before did, if there must be one.
+    fn ran(&self, before: Option<&str>) -> bool {
+        before.is_none_or(|name| {
             let step = self.entries.iter().find(|entry| entry.step.name == *name);
             step.is_some_and(|entry| matches!(entry.state, State::Ran(_)))
-        });
-        let sent = |who: &Who| self.gateway(who, picture) == Some(from);
-        after && entry.sender.as_ref().is_none_or(sent)
+        })
     }
 
     fn subject(&self, target: &Target, picture: &Picture) -> Option<Subject> {

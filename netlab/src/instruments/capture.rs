@@ -31,8 +31,10 @@ use super::sight::sight;
 use super::sys::{BATCH, Batch, Caught, PacketSocket};
 use super::{filter, gateway_of};
 
-/// How often taps are read: what waits for a frame waits no longer.
+/// How often taps are read.
 const TURN: Duration = Duration::from_millis(1);
+/// The same while somebody waits for a frame.
+const TURN_HURRIED: Duration = Duration::from_micros(100);
 /// Batches read from a tap in one turn: 16 384 frames in a millisecond; more wait.
 const BATCHES_MAX: usize = 256;
 /// Taps that wait to be taken in; further ones are refused.
@@ -306,7 +308,8 @@ impl Instrument for Capture {
             if last {
                 return Ok(());
             }
-            clock.sleep_until(clock.now().after(TURN));
+            let turn = if desk.hurried() { TURN_HURRIED } else { TURN };
+            clock.sleep_until(clock.now().after(turn));
         }
     }
 }

@@ -93,6 +93,7 @@ pub struct Desk {
     sender: SyncSender<Report>,
     lost: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
+    hurry: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +111,16 @@ impl Desk {
     /// Whether the run is over.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits for what instruments see.
+    pub fn hurried(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed)
+    }
+
+    /// Somebody waits for what instruments see, or nobody does any more.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurry.store(hurried, Ordering::Relaxed);
     }
 
     /// This happened then.
@@ -172,6 +183,7 @@ impl Recorder {
             sender,
             lost: Arc::default(),
             stop: Arc::default(),
+            hurry: Arc::default(),
         };
         Self {
             setup,

@@ -191,7 +191,9 @@ impl Wires {
     }
 
     /// Carries out what is due and brings the kernel in line: rules first, then all carriers in one
-    /// batch. Gives back the gateways' ports whose carrier changed.
+    /// batch, those of cables last: it takes a millisecond on a busy machine, and whoever loses
+    /// a cable asks the other end at once, which must not answer if it has no power. Gives back the
+    /// gateways' ports whose carrier changed.
     ///
     /// # Errors
     /// What the kernel refuses.
@@ -206,7 +208,9 @@ impl Wires {
         let mut changes = Vec::new();
         for place in 0..self.ends.len() {
             let up = self.carrier(place);
-            let delay = self.medium(place).stp_delay;
+            let Medium {
+                stp_delay, cable, ..
+            } = *self.medium(place);
             let end = &mut self.ends[place];
             if end.listening.is_some_and(|until| until <= now) || !up {
                 end.listening = None;
@@ -215,16 +219,18 @@ impl Wires {
                 continue;
             }
             end.carrier = up;
-            if up && !delay.is_zero() {
-                end.listening = Some(now.after(delay));
+            if up && !stp_delay.is_zero() {
+                end.listening = Some(now.after(stp_delay));
             }
-            wires.push((end.plug.index, up));
+            wires.push(((end.plug.index, up), cable));
             if let Station::Gateway(gateway, port) = end.plug.station {
                 changes.push(CarrierChange { gateway, port, up });
             }
         }
         self.write_rules()?;
         if !wires.is_empty() {
+            wires.sort_by_key(|(_, cable)| *cable);
+            let wires: Vec<(u32, bool)> = wires.into_iter().map(|(wire, _)| wire).collect();
             ground.enable(&wires)?;
         }
         Ok(changes)

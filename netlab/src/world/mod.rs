@@ -7,8 +7,9 @@
 //!
 //! The hard case is time: it is the host's and does not wait. A step is told with the time at which
 //! it began, and the eyes are told when the world began it late.
-//! Steps that wait for a frame run a millisecond after it. Limit: what eyes hold back to put events
-//! in order (some 20 ms) the picture lags behind; a step's `active` is who was it then.
+//! Steps that wait for a frame run some tenths of a millisecond after it. Limit: what eyes hold
+//! back to put events in order (some 20 ms) the picture lags behind; a step's `active` is who was
+//! it then.
 
 mod operator;
 mod reckon;
@@ -37,7 +38,7 @@ const BOOT_JITTER: Duration = Duration::from_millis(400);
 /// Longest sleep of the world's thread: events and ends of daemons are noticed no later.
 const ROUND: Duration = Duration::from_millis(2);
 /// The same while a step waits for a frame.
-const ROUND_AWAITING: Duration = Duration::from_micros(250);
+const ROUND_AWAITING: Duration = Duration::from_micros(100);
 
 /// The daemon under test, as the world knows it.
 pub trait Agent {
@@ -102,6 +103,9 @@ pub trait Eyes {
     /// Frames of hand-overs seen since the last call, their order not yet known; they are told
     /// again in their order.
     fn early(&mut self) -> Vec<Event>;
+
+    /// Whether a step waits for a frame from now on: see them soon, whatever that costs.
+    fn await_frames(&mut self, _awaited: bool) {}
 
     /// The world did what was due only now: what two acts were to have between them they had not.
     fn late(&mut self, due: Instant, now: Instant);
@@ -203,6 +207,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
         self.eyes
             .tell(Instant::ORIGIN, EventKind::Names(Names::of(self.plan)));
         self.tell_due(None);
+        self.eyes.await_frames(self.schedule.wants_frames());
         loop {
             let now = self.eyes.now();
             if now >= self.plan.end() {
@@ -265,6 +270,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             }
             self.tell_lab(now);
             self.tell_due(Some(now));
+            self.eyes.await_frames(self.schedule.wants_frames());
         }
     }
 

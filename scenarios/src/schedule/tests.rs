@@ -74,9 +74,10 @@ fn schedule_frame_sets_a_step_off() {
     );
     let mut schedule = Schedule::new(&plan);
     let picture = picture(&plan, &Tape::running(A));
-    assert!(schedule.wants_frames());
+    assert!(!schedule.wants_frames(), "nothing before the command");
     schedule.frame_seen(ms(900), FrameKind::Offer, A, &picture);
     assert!(schedule.poll(ms(1000), &picture).is_some());
+    assert!(schedule.wants_frames());
     schedule.frame_seen(ms(1001), FrameKind::Offer, A, &picture);
     schedule.frame_seen(ms(1002), FrameKind::Claim, A, &picture);
     schedule.frame_seen(ms(1003), FrameKind::Offer, B, &picture);
