@@ -45,8 +45,8 @@ pub struct Lab {
 pub enum Told {
     /// A port's carrier came or went.
     Carrier(CarrierChange),
-    /// Something happened to a daemon.
-    Daemon(NodeId, DaemonEvent),
+    /// Something happened to a daemon, so long ago.
+    Daemon(NodeId, DaemonEvent, Duration),
     /// A daemon stands still, or goes on.
     Stopped(NodeId, bool),
     /// A box stands still, or goes on.
@@ -214,8 +214,8 @@ impl Lab {
     /// Hears what daemons do; the end of one is what an orderly reboot waits for.
     fn hear(&mut self) {
         for it in &mut self.machines {
-            while let Some(event) = it.machine.poll_event() {
-                self.told.push(Told::Daemon(it.id, event));
+            while let Some((event, ago)) = it.machine.poll_event() {
+                self.told.push(Told::Daemon(it.id, event, ago));
                 if matches!(event, DaemonEvent::Ended(_)) && it.leaving.is_some() {
                     it.leaving = Some(Instant::ORIGIN);
                 }

@@ -17,16 +17,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use steadfast_core::Instant;
 
 use crate::enter::{self, NODE_INIT, NodeEvent, NodeOrder, NodeSpec};
 use crate::error::{Doing, LabError};
+use crate::instruments::RunClock;
 use crate::namespace::Namespace;
 use crate::sys::{self, Child, Spawn};
 
@@ -237,38 +238,19 @@ impl Machine {
         let _ = send(&running.control, &[order as u8], SendFlags::empty());
     }
 
-    /// What happened to the daemon since the last call; never waits.
-    pub fn poll_event(&mut self) -> Option<DaemonEvent> {
+    /// What happened to the daemon since the last call, and how long ago; never waits.
+    pub fn poll_event(&mut self) -> Option<(DaemonEvent, Duration)> {
         let running = self.running.as_ref()?;
         let mut packet = [0; NodeEvent::LEN];
         let (length, _) = recv(&running.control, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
-        Some(match NodeEvent::of(packet.get(..length)?)? {
+        let (event, at) = NodeEvent::of(packet.get(..length)?)?;
+        let ago = RunClock::from_monotonic(at).now().since(Instant::ORIGIN);
+        let event = match event {
             NodeEvent::Ended(code) => DaemonEvent::Ended(code),
             NodeEvent::Refused(errno) => DaemonEvent::Refused(errno),
             NodeEvent::Started(_) => DaemonEvent::Started,
-        })
-    }
-
-    /// Waits for the next event, at most so long.
-    pub fn wait_event(&mut self, patience: Duration) -> Option<DaemonEvent> {
-        let end = Instant::now() + patience;
-        loop {
-            if let Some(event) = self.poll_event() {
-                return Some(event);
-            }
-            let left = end.checked_duration_since(Instant::now())?;
-            let running = self.running.as_ref()?;
-            let mut fds = [PollFd::new(&running.control, PollFlags::IN)];
-            let timeout = Timespec {
-                tv_sec: left.as_secs().cast_signed(),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            // An interruption only means another round.
-            let _ = poll(&mut fds, Some(&timeout));
-            if fds[0].revents().contains(PollFlags::HUP) && self.poll_event().is_none() {
-                return None;
-            }
-        }
+        };
+        Some((event, ago))
     }
 
     /// Stops every process on it. Block its wires as well: its kernel goes on.

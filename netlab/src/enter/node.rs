@@ -27,6 +27,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_
 use serde::{Deserialize, Serialize};
 
 use super::{Stage, init};
+use crate::instruments::RunClock;
 use crate::sys;
 
 /// Most bytes of a daemon's output that one boot keeps; what comes after is thrown away and counted
@@ -94,28 +95,34 @@ impl Order {
 }
 
 impl Event {
-    pub(crate) const LEN: usize = 5;
+    pub(crate) const LEN: usize = 13;
 
-    fn bytes(self) -> [u8; Self::LEN] {
+    /// With what `CLOCK_MONOTONIC` shows, in nanoseconds: whoever reads it reads it late.
+    fn bytes(self, at: u64) -> [u8; Self::LEN] {
         let (tag, number) = match self {
             Self::Ended(code) => (b'e', code),
             Self::Refused(errno) => (b'r', errno),
             Self::Started(pid) => (b's', pid),
         };
-        let [a, b, c, d] = number.to_ne_bytes();
-        [tag, a, b, c, d]
+        let mut packet = [tag; Self::LEN];
+        packet[1..5].copy_from_slice(&number.to_ne_bytes());
+        packet[5..].copy_from_slice(&at.to_ne_bytes());
+        packet
     }
 
-    /// What a packet says; nothing for one that no first process sends.
-    pub(crate) fn of(packet: &[u8]) -> Option<Self> {
-        let [tag, number @ ..] = <[u8; Self::LEN]>::try_from(packet).ok()?;
-        let number = i32::from_ne_bytes(number);
-        match tag {
-            b'e' => Some(Self::Ended(number)),
-            b'r' => Some(Self::Refused(number)),
-            b's' => Some(Self::Started(number)),
-            _ => None,
-        }
+    /// What a packet says, and the clock then; nothing for one that no first process sends.
+    pub(crate) fn of(packet: &[u8]) -> Option<(Self, u64)> {
+        let (tag, rest) = packet.split_first()?;
+        let (number, at) = rest.split_first_chunk()?;
+        let number = i32::from_ne_bytes(*number);
+        let at = u64::from_ne_bytes(at.try_into().ok()?);
+        let event = match tag {
+            b'e' => Self::Ended(number),
+            b'r' => Self::Refused(number),
+            b's' => Self::Started(number),
+            _ => return None,
+        };
+        Some((event, at))
     }
 }
 
@@ -286,7 +293,8 @@ impl Node {
 
     fn tell(&self, event: Event) {
         // A worker that is gone takes us with it in a moment; a full queue means it does not read.
-        let _ = send(&self.control, &event.bytes(), SendFlags::DONTWAIT);
+        let at = RunClock::start().origin();
+        let _ = send(&self.control, &event.bytes(at), SendFlags::DONTWAIT);
     }
 }
 

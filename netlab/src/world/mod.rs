@@ -282,6 +282,10 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
     /// Tells what the lab did, in the trace's words.
     fn tell_lab(&mut self, now: Instant) {
         for told in self.lab.poll_told() {
+            let at = match told {
+                Told::Daemon(_, _, ago) => before(now, ago),
+                _ => now,
+            };
             let kind = match told {
                 Told::Carrier(change) => EventKind::Carrier {
                     gateway: change.gateway,
@@ -294,7 +298,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                     }
                     self.process(gateway, DaemonEvent::Ended(KILLED))
                 }
-                Told::Daemon(gateway, event @ DaemonEvent::Ended(_)) => {
+                Told::Daemon(gateway, event @ DaemonEvent::Ended(_), _) => {
                     let known = self.gone[self.place(gateway)];
                     let kind = self.process(gateway, event);
                     if known {
@@ -302,7 +306,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                     }
                     kind
                 }
-                Told::Daemon(gateway, event) => self.process(gateway, event),
+                Told::Daemon(gateway, event, _) => self.process(gateway, event),
                 Told::Stopped(gateway, stopped) => process(
                     gateway,
                     if stopped {
@@ -336,7 +340,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                     power(gateway, PowerState::Running)
                 }
             };
-            self.eyes.tell(now, kind);
+            self.eyes.tell(at, kind);
         }
     }
 

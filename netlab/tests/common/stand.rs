@@ -53,7 +53,7 @@ pub(crate) fn wired(wiring: Wiring, script: &str) -> Lab {
     wait_for(
         || {
             for told in lab.poll_told() {
-                if let Told::Daemon(id, event) = told {
+                if let Told::Daemon(id, event, _) = told {
                     assert_eq!(event, DaemonEvent::Started);
                     left.retain(|waiting| *waiting != id);
                 }
@@ -117,7 +117,7 @@ pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>, what: &str) -> T 
 
 /// Waits until this happened to gateway a's daemon.
 pub(crate) fn wait_daemon(lab: &mut Lab, wanted: DaemonEvent) {
-    let wanted = Told::Daemon(A, wanted);
-    let there = || lab.poll_told().contains(&wanted).then_some(());
+    let is = |told: &Told| matches!(told, Told::Daemon(A, event, _) if *event == wanted);
+    let there = || lab.poll_told().iter().any(is).then_some(());
     wait_for(there, "a daemon");
 }

@@ -35,10 +35,16 @@ pub(crate) struct Reckoning {
 }
 
 impl World<'_> {
-    /// A kernel as it comes up in a new boot.
+    /// A kernel as it comes up in a new boot: its ports are dark, and come alive for everybody to
+    /// see.
     pub(crate) fn fresh_kernel(&mut self, gateway: &format::Gateway) -> Kernel {
         let phase = self.drawn(Duration::from_micros(3_999));
-        setup::gateway_kernel(&self.plan, gateway, phase, self.rules.keep(Rule::D9))
+        let leased = self.rules.keep(Rule::D9);
+        let mut kernel = setup::gateway_kernel(&self.plan, gateway, phase, leased);
+        for port in &gateway.ports {
+            kernel.set_carrier(port.id, false);
+        }
+        kernel
     }
 
     /// Who is switched on when: drawn as the lab draws it, so that the same seed has its boots, and
@@ -89,11 +95,7 @@ impl World<'_> {
         }
         let plan = std::rc::Rc::clone(&self.plan);
         let place = &plan.layout.gateways[station];
-        let mut kernel = self.fresh_kernel(place);
-        for port in &place.ports {
-            // Ports come alive below, for everybody to see.
-            kernel.set_carrier(port.id, false);
-        }
+        let kernel = self.fresh_kernel(place);
         let gateway = &mut self.gateways[station];
         gateway.kernel = kernel;
         gateway.power = Power::On;
