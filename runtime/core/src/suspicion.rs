@@ -159,9 +159,19 @@ impl Suspicion {
         self.last_round_at = now;
     }
 
-    /// The daemon was heard, though too soon to prove anything.
+    /// Nothing could be heard until now: what went unanswered proves nothing.
     pub(crate) fn heard(&mut self) {
         self.answered();
+    }
+
+    /// The daemon spoke, though too soon to prove that it outlived its cable. What its kernel
+    /// showed until now is none of a dead daemon's: it may be about to arm its lease again.
+    pub(crate) fn spoke(&mut self) {
+        self.answered();
+        for tally in &mut self.segments {
+            tally.closed_in_row = 0;
+            tally.counted_round = self.round;
+        }
     }
 
     fn answered(&mut self) {

@@ -357,7 +357,7 @@ impl Node {
             self.suspicion = None;
             self.timers.disarm(Timer::Round);
         } else {
-            suspicion.heard();
+            suspicion.spoke();
         }
     }
 }

@@ -340,6 +340,25 @@ fn suspicion_pace_slows_while_the_kernel_answers_and_speeds_up_before_the_lapse(
     assert!((30..=36).contains(&before), "{before} rounds: {times:?}");
 }
 
+/// A daemon that speaks may be about to arm its lease again: closed answers count from its last
+/// word on (found by the explorer: two owners).
+#[test]
+fn suspicion_closed_answers_before_the_daemons_word_prove_no_lapse() {
+    let mut open = both_armed();
+    let mut round = 0;
+    let mut closed = |open: &mut Suspicion| {
+        open.sent(at(round));
+        open.unit_answered(LAN);
+        open.unit_answered(WAN);
+        round += 1;
+        open.judge(at(round))
+    };
+    assert_eq!([closed(&mut open), closed(&mut open)], [Verdict::Open; 2]);
+    open.spoke();
+    assert_eq!([closed(&mut open), closed(&mut open)], [Verdict::Open; 2]);
+    assert_eq!(closed(&mut open), Verdict::Lapsed);
+}
+
 /// The window is time in which the judge was awake: what it slept, and what came meanwhile and was
 /// lost, proves nothing.
 #[test]
