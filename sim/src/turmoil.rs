@@ -4,16 +4,16 @@
 //! Every gateway and every segment is a turmoil host; a cable is a pair of them, so a pair that is
 //! partitioned is a cable that is cut, and a host that crashes is a box without power (see
 //! `crate::shelled`). turmoil's clocks go in steps of a millisecond, which is as long as a whole
-//! takeover: so one of its milliseconds is [`GRAIN`] of this world's time, and all times are
-//! scaled. A hop takes one or two grains.
+//! takeover: so this world has a time of its own (`pace`). A step of turmoil's lasts a [`GRAIN`]
+//! while something is on its way, and else until whatever is due next. A hop takes one step.
 //!
 //! The limit: within one grain nothing is ordered but by the order of hosts, and what takes less
-//! than a grain takes one. Bounds of a few milliseconds are wider here by [`TOLERANCE`].
+//! than a grain takes one. Bounds are wider here by [`TOLERANCE`].
 
-use std::cell::Cell;
+mod pace;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use steadfast_core::{Instant, Rules};
@@ -26,21 +26,27 @@ use turmoil::fs::shim::std::fs;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 use turmoil::{Builder, Sim};
 
+use self::pace::Pace;
 use crate::shelled::ground::Reached;
 use crate::shelled::ground::{DATAGRAM_MAX, Ground, Host, Listener, Socket, Task};
 use crate::shelled::hosts::{Guests, House};
 use crate::shelled::set::Set;
 use crate::stage::{Cost, Tap, WALL_ORIGIN};
 
-/// What one of turmoil's milliseconds is here.
-pub const GRAIN: Duration = Duration::from_micros(250);
+/// What a hop takes, and a task that wakes another host's.
+pub const GRAIN: Duration = Duration::from_micros(10);
 
-/// How much later than elsewhere things may be here: eight hops, there and back and there again
-/// through a switch, of two grains each.
-pub const TOLERANCE: Duration = Duration::from_millis(4);
+/// How much later than elsewhere things may be here: sixteen hops, there and back and there again
+/// through a switch twice, of two grains each.
+pub const TOLERANCE: Duration = Duration::from_micros(320);
 
+/// The shortest that a step takes.
+const SOON: Duration = Duration::from_nanos(1);
 /// turmoil's own step.
 const TICK: Duration = Duration::from_millis(1);
+/// What turmoil thinks that a message takes: at the next step it is there. With nothing at all it
+/// would not be seen in flight.
+const HOP: Duration = Duration::from_micros(1);
 /// The port that all cables use.
 const PORT: u16 = 700;
 /// The port that all streams use.
@@ -49,8 +55,6 @@ const STREAM_PORT: u16 = 6973;
 const SOCKET_MAX: usize = 8_192;
 /// Where a gateway keeps its record.
 const FOLDER: &str = "/state";
-/// Longest sleep that is asked of turmoil at once, in its steps.
-const SLEEP_MAX: u64 = 1_000_000;
 
 /// Plays a plan to its end; frames go to the tap, if there is one.
 ///
@@ -74,7 +78,7 @@ pub struct Theatre {
     sim: Sim<'static>,
     set: Set,
     ground: Turmoil,
-    steps: u32,
+    begun: bool,
     end: Instant,
 }
 
@@ -96,13 +100,15 @@ impl Theatre {
     ) -> Result<Self, String> {
         let set = Set::new(plan, rules, habits)?;
         let ground = Turmoil::default();
+        // Every host begins.
+        ground.pace.stir();
         let mut house = set.house(ground.clone());
         house.guests = guests;
         Ok(Self {
-            sim: simulation(plan, &house),
+            sim: simulation(plan, &house, &ground.pace),
             set,
             ground,
-            steps: 0,
+            begun: false,
             end: plan.end(),
         })
     }
@@ -112,22 +118,52 @@ impl Theatre {
         self.ground.now()
     }
 
-    /// One grain more; false at the end of the plan.
+    /// On to when something is due next, and all that is due then; false at the end of the plan.
     ///
     /// # Errors
     /// turmoil's: a host's program failed.
     pub fn step(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<bool, String> {
-        let now = Instant::ORIGIN.after(GRAIN * self.steps);
-        self.ground.now.set(now);
+        let now = if core::mem::replace(&mut self.begun, true) {
+            self.next_at()
+        } else {
+            Instant::ORIGIN
+        };
+        self.ground.pace.reach(now);
         self.set.stage.borrow_mut().advance(now);
         self.follow();
         self.set.tell(sink);
         if now >= self.end {
             return Ok(false);
         }
-        self.sim.step().map_err(|why| why.to_string())?;
-        self.steps += 1;
+        if self.ground.pace.settle() || self.in_flight() {
+            self.sim.step().map_err(|why| why.to_string())?;
+        }
         Ok(true)
+    }
+
+    /// When the next step is: a grain later, or when something is due if nothing goes on.
+    fn next_at(&self) -> Instant {
+        let now = self.now();
+        if self.ground.pace.is_stirred() || self.in_flight() {
+            return now.after(GRAIN);
+        }
+        let stage = self.set.stage.borrow().next_at();
+        let due = stage
+            .into_iter()
+            .chain(self.ground.pace.next_at())
+            .chain(self.set.next_deadline())
+            .min()
+            .unwrap_or(Instant::FAR_FUTURE);
+        due.min(self.end).max(now.after(SOON))
+    }
+
+    /// Whether anything is on its way from host to host.
+    fn in_flight(&self) -> bool {
+        let mut any = false;
+        self.sim.links(|mut links| {
+            any = links.any(|mut link| link.next().is_some());
+        });
+        any
     }
 
     /// Tells the end, and what the run cost.
@@ -156,6 +192,7 @@ impl Theatre {
     /// Its pairs follow the cables.
     fn follow(&mut self) {
         for (gateway, on) in self.set.power_changes() {
+            self.ground.pace.stir();
             let name = host_name(Host::Gateway(gateway));
             if on {
                 self.sim.bounce(name);
@@ -199,28 +236,28 @@ impl Hold {
     }
 }
 
-fn simulation(plan: &Plan, house: &House<Turmoil>) -> Sim<'static> {
+fn simulation(plan: &Plan, house: &House<Turmoil>, pace: &Pace) -> Sim<'static> {
     let mut builder = Builder::new();
     builder
         .epoch(UNIX_EPOCH + WALL_ORIGIN)
-        .min_message_latency(Duration::ZERO)
-        .max_message_latency(Duration::ZERO)
+        .min_message_latency(HOP)
+        .max_message_latency(HOP)
         .rng_seed(plan.seed)
         .simulation_duration(Duration::MAX)
         .tick_duration(TICK)
         .udp_capacity(SOCKET_MAX);
     let mut sim = builder.build();
     for gateway in 0..plan.layout.gateways.len() {
-        let house = house.clone();
+        let (house, pace) = (house.clone(), pace.clone());
         sim.host(host_name(Host::Gateway(gateway)), move || {
-            let program = house.clone().gateway(gateway);
+            let program = pace.watch(house.clone().gateway(gateway));
             async move { program.await.map_err(Into::into) }
         });
     }
     for segment in 0..plan.layout.segments.len() {
-        let house = house.clone();
+        let (house, pace) = (house.clone(), pace.clone());
         sim.host(host_name(Host::Segment(segment)), move || {
-            let program = house.clone().segment(segment);
+            let program = pace.watch(house.clone().segment(segment));
             async move { program.await.map_err(Into::into) }
         });
     }
@@ -237,7 +274,7 @@ fn host_name(host: Host) -> String {
 /// turmoil, as the hosts in it see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turmoil {
-    now: Rc<Cell<Instant>>,
+    pace: Pace,
 }
 
 impl Ground for Turmoil {
@@ -246,19 +283,15 @@ impl Ground for Turmoil {
     type Listener = TcpListener;
 
     fn now(&self) -> Instant {
-        self.now.get()
+        self.pace.now()
     }
 
     async fn sleep_until(&self, at: Instant) {
-        while self.now() < at {
-            let grains = at.since(self.now()).as_nanos().div_ceil(GRAIN.as_nanos());
-            let steps = u64::try_from(grains).unwrap_or(u64::MAX).min(SLEEP_MAX);
-            tokio::time::sleep(TICK * u32::try_from(steps).unwrap_or(1)).await;
-        }
+        self.pace.sleep_until(at).await;
     }
 
     fn spawn(&self, task: Task) {
-        tokio::task::spawn_local(task);
+        tokio::task::spawn_local(self.pace.watch(task));
     }
 
     async fn bind(&self) -> io::Result<UdpSocket> {
@@ -292,7 +325,7 @@ impl Ground for Turmoil {
     }
 
     fn due(&self, _next: Option<Instant>) {
-        // Every grain is stepped.
+        // The stage is asked before every step.
     }
 
     async fn reached(&self, at: Reached) {

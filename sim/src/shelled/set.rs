@@ -136,7 +136,6 @@ impl Set {
     }
 
     /// When [`Self::cut_changes`] has to be asked again even if nothing happens.
-    #[cfg_attr(not(madsim), expect(dead_code, reason = "turmoil asks at every grain"))]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.lines.next_deadline()
     }
