@@ -375,9 +375,10 @@ impl Lab {
         if it.power != Power::On {
             return Ok(());
         }
+        // Its processes first: a word into a wire that is cut already would count as said.
+        it.machine.freeze()?;
         self.wires.freeze(it.id, true);
         let changes = self.wires.settle(&mut self.ground, now)?;
-        it.machine.freeze()?;
         self.told.push(Told::Frozen(it.id, true));
         self.told.extend(changes.into_iter().map(Told::Carrier));
         Ok(())
