@@ -24,7 +24,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// The same of announcements, which are repeated for seconds after a claim.
 const ANNOUNCED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Steps this close to each other are one beginning: a lab cannot take two at the same time.
+/// Steps this close to each other are one beginning: a lab cannot take two at the same time, so
+/// what is between them is none of a world's. What follows is timed from the latest of them.
 const STEPS_TOGETHER: Duration = Duration::from_millis(5);
 
 /// A moment of one run.
@@ -34,8 +35,8 @@ pub(crate) struct Sighting {
     pub(crate) name: String,
     /// When.
     pub(crate) at: Instant,
-    /// The latest step before it, if there was one, and when that ran; the first of several that
-    /// come together.
+    /// The latest step before it, if there was one, and when that ran; of several that come
+    /// together the first one's name and the latest one's time.
     pub(crate) after: Option<(String, Instant)>,
 }
 
@@ -71,10 +72,17 @@ struct Seen {
     /// By name: how often, and when last.
     known: BTreeMap<String, (u32, Instant)>,
     roles: BTreeMap<NodeId, String>,
-    step: Option<(String, Instant)>,
+    step: Option<Beginning>,
     /// Segments whose switch is dead.
     dark: BTreeSet<String>,
     sightings: Vec<Sighting>,
+}
+
+/// One or several steps that came together.
+struct Beginning {
+    name: String,
+    first: Instant,
+    latest: Instant,
 }
 
 impl Seen {
@@ -116,17 +124,30 @@ impl Seen {
         } else {
             name
         };
-        self.sightings.push(Sighting {
-            name: name.clone(),
-            at,
-            after: self.step.clone(),
-        });
-        if let EventKind::Step { .. } = event.kind {
+        let after = if matches!(event.kind, EventKind::Step { .. }) {
+            self.begin(&name, at)
+        } else {
             let begun = self.step.as_ref();
-            if begun.is_none_or(|(_, begun)| at.since(*begun) >= STEPS_TOGETHER) {
-                self.step = Some((name, at));
-            }
+            begun.map(|it| (it.name.clone(), it.latest))
+        };
+        self.sightings.push(Sighting { name, at, after });
+    }
+
+    /// A step; gives the one it follows, unless they come together.
+    fn begin(&mut self, name: &str, at: Instant) -> Option<(String, Instant)> {
+        if let Some(begun) = &mut self.step
+            && at.since(begun.first) < STEPS_TOGETHER
+        {
+            begun.latest = at;
+            return None;
         }
+        let new = Beginning {
+            name: name.to_owned(),
+            first: at,
+            latest: at,
+        };
+        let before = self.step.replace(new)?;
+        Some((before.name, before.latest))
     }
 }
 
@@ -245,8 +266,12 @@ mod tests {
     }
 
     fn step(at: u64) -> Event {
+        named_step(at, "cut")
+    }
+
+    fn named_step(at: u64, name: &str) -> Event {
         let kind = EventKind::Step {
-            name: "cut".to_owned(),
+            name: name.to_owned(),
             verb: "link_down".to_owned(),
             target: "a".to_owned(),
             done: true,
@@ -288,6 +313,21 @@ mod tests {
             told[2].contains("answers") && told[3].contains("silent"),
             "{told:?}"
         );
+    }
+
+    /// Steps that come together are one beginning under the first one's name: what follows is
+    /// timed from the latest, and nothing is said of the time between them.
+    #[test]
+    fn moments_follow_the_latest_of_steps_that_come_together() {
+        let events = [
+            named_step(10, "pull"),
+            named_step(13, "cut"),
+            status(15, EffectiveRole::Active, "alone"),
+            named_step(100, "back"),
+        ];
+        let after: Vec<_> = sightings(&events).into_iter().map(|it| it.after).collect();
+        let pull = |at: u64| Some(("step pull".to_owned(), Instant::from_nanos(at * 1_000_000)));
+        assert_eq!(after, [None, None, pull(13), pull(13)]);
     }
 
     /// Roles from the first step on, each once however often it is explained anew; coming back is

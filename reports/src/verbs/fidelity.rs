@@ -190,16 +190,18 @@ fn in_lab(
     }
     let mut needs = None;
     bench.play_all(&wanted, args.jobs.get(), |Played { place, lab, .. }| {
-        let run = match lab {
-            Lab::NotRun(why) => {
-                needs.get_or_insert(why);
-                return Ok(());
-            }
-            Lab::Run(run) => run,
-        };
         let Wanted { seed, evidence, .. } = &wanted[place];
         let Some(evidence) = evidence else {
             return Ok(());
+        };
+        let run = match lab {
+            Lab::NotRun(why) => {
+                needs.get_or_insert(why);
+                // Nothing was put into it.
+                let _ = fs::remove_dir_all(evidence);
+                return Ok(());
+            }
+            Lab::Run(run) => run,
         };
         if run.verdict != Verdict::Unknown {
             let events = events(&evidence.join("trace.jsonl"))?;
