@@ -321,6 +321,11 @@ impl Machine {
 
 impl Running {
     fn kill(&self) {
+        // The first process takes everybody along, but in its own time, in which a daemon might see
+        // its ports go dark and tell of it.
+        for pid in children(self.first.pid.as_raw_nonzero().get()) {
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        }
         // It fails only if it is gone already.
         let _ = rustix::process::pidfd_send_signal(&self.first.pidfd, Signal::KILL);
     }
@@ -350,16 +355,20 @@ fn below(first: i32) -> Vec<i32> {
     let mut next = 0;
     while let Some(pid) = found.get(next) {
         next += 1;
-        let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-        for task in tasks.into_iter().flatten().flatten() {
-            let children = fs::read_to_string(task.path().join("children"));
-            let children = children.unwrap_or_default();
-            found.extend(
-                children
-                    .split_ascii_whitespace()
-                    .filter_map(|it| it.parse::<i32>().ok()),
-            );
-        }
+        found.extend(children(*pid));
+    }
+    found
+}
+
+/// A process's children, of all its threads.
+fn children(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let children = fs::read_to_string(task.path().join("children"));
+        let children = children.unwrap_or_default();
+        let numbers = children.split_ascii_whitespace();
+        found.extend(numbers.filter_map(|it| it.parse::<i32>().ok()));
     }
     found
 }
