@@ -177,6 +177,8 @@ impl Story {
                 continue;
             };
             if is_direct(source, port) {
+                // Both ends of a cable see it go.
+                self.peer_ports.retain(|it| !is_twin(it, at, port, up));
                 let dark = |(from, until): &(Instant, Instant)| *from <= at && at <= *until;
                 if !self.dark.iter().any(dark) {
                     let verb = if up { Verb::CablePlug } else { Verb::CablePull };
@@ -198,8 +200,7 @@ impl Story {
                 (false, false) => Verb::LinkDown,
             };
             if with_switch {
-                let twin = |it: &(Instant, NodeId, PortId, bool)| is_twin(it, at, port, up);
-                self.peer_ports.retain(|it| !twin(it));
+                self.peer_ports.retain(|it| !is_twin(it, at, port, up));
                 self.add(at, segment, verb);
             } else {
                 self.add(at, format!("{}.{segment}", source.places.own()), verb);

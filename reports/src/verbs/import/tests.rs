@@ -159,6 +159,67 @@ fn import_other_decision_fails_and_is_shown() {
     assert!(text.contains("first difference at"), "{text}");
 }
 
+/// The steps that a life of two seconds becomes in which something was done in its second second,
+/// and undone after a third of one: verb and target.
+fn steps_of(name: &str, act: impl Fn(&mut Pair, bool)) -> Vec<(String, String)> {
+    let folder = Folder::new(name);
+    let mut pair = Pair::new();
+    pair.run_until(3_000);
+    act(&mut pair, true);
+    pair.run_until(3_700);
+    act(&mut pair, false);
+    pair.run_until(6_000);
+    fs::write(folder.0.join(file_name(0)), pair.journal()).unwrap();
+    fs::write(folder.0.join(SECRET), pair::SECRET_FILE).unwrap();
+    let (ending, text) = folder.import(|_| {});
+    let file = fs::read_to_string(folder.0.join("imported.toml")).unwrap();
+    // Whatever the story, the decisions are replayed; only a simulated world may go another way.
+    assert!(
+        ending.is_ok_and(|ending| ending != Ending::Fail),
+        "{name}: {text}"
+    );
+    assert!(text.contains("as recorded"), "{name}: {text}");
+    let scenario = steadfast_scenarios::Scenario::parse("imported.toml", &file).unwrap();
+    let steps = scenario.plan().steps.iter();
+    steps
+        .map(|it| (it.verb.word(), it.target.to_string()))
+        .collect()
+}
+
+/// What was done to a cluster shows in what one of its nodes heard: each has its verb.
+#[test]
+fn import_each_fault_has_its_verb() {
+    let story = |name: &str, act: fn(&mut Pair, bool), expected: [(&str, &str); 2]| {
+        let steps = steps_of(name, act);
+        let told: Vec<_> = steps
+            .iter()
+            .map(|(a, b)| (a.as_str(), b.as_str()))
+            .collect();
+        assert_eq!(told, expected, "{name}");
+    };
+    story(
+        "cable",
+        |pair, done| pair.cable(!done),
+        [("cable_pull", "ha"), ("cable_plug", "ha")],
+    );
+    story(
+        "own-port",
+        |pair, done| pair.port(1, !done),
+        [("link_down", "b.lan"), ("link_up", "b.lan")],
+    );
+    story(
+        "peers-port",
+        |pair, done| pair.port(0, !done),
+        [("link_down", "a.lan"), ("link_up", "a.lan")],
+    );
+    story(
+        "silence",
+        |pair, done| pair.silence(0, pair::CABLE, done),
+        [("silence", "a.ha"), ("unsilence", "a.ha")],
+    );
+    story("freeze", Pair::freeze, [("freeze", "a"), ("thaw", "a")]);
+}
+
 /// A folder without a journal, and a life that is not there, are mistakes of the caller.
 #[test]
 fn import_without_a_life_is_a_problem() {

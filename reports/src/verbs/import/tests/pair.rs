@@ -1,5 +1,6 @@
 //! Two nodes on a cable and a LAN, in a hand-made world without clocks; the second is recorded.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -15,18 +16,19 @@ use steadfast_shell::journal::{ConfigFacts, LifeFacts};
 pub(super) const SECRET_FILE: &str = "1 enforce text:correct horse battery staple\n";
 const SECRET: &[u8] = b"correct horse battery staple";
 const CLUSTER: ClusterId = ClusterId([0x5f; 16]);
-/// A LAN and a cable.
-const PORTS: [u8; 2] = [0, 2];
+pub(super) const LAN: PortId = PortId(0);
+pub(super) const CABLE: PortId = PortId(2);
+const PORTS: [PortId; 2] = [LAN, CABLE];
 const WIRE: Duration = Duration::from_micros(200);
 
 fn config(id: u8) -> Config {
     let unit = |id: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 1, 10 + id));
-    let port = |number: u8| {
-        let served = number == 0;
+    let port = |port: PortId| {
+        let served = port == LAN;
         PortConfig {
-            id: PortId(number),
-            name: format!("eth{number}"),
-            mac: MacAddr([2, 0, 0, 0, id, number]),
+            id: port,
+            name: format!("eth{port}"),
+            mac: MacAddr([2, 0, 0, 0, id, port.0]),
             direct: !served,
             heartbeat: true,
             watched: served,
@@ -83,6 +85,10 @@ pub(super) struct Pair {
     arrivals: Vec<(Instant, usize, Arrival)>,
     now: Instant,
     journal: Vec<u8>,
+    /// Whose frames are lost, and on which port.
+    lost: BTreeSet<(usize, PortId)>,
+    /// Who stands still.
+    frozen: BTreeSet<usize>,
 }
 
 impl Pair {
@@ -103,13 +109,15 @@ impl Pair {
         });
         codec::frame(&opening, &mut journal);
         let links = (0..2).flat_map(|place| {
-            PORTS.map(|port| (Instant::ORIGIN, place, Arrival::Link(PortId(port), true)))
+            PORTS.map(|port| (Instant::ORIGIN, place, Arrival::Link(port, true)))
         });
         Self {
             nodes: [1, 2].map(|id| Some(Node::new(config(id), boot(id)))),
             arrivals: links.collect(),
             now: Instant::ORIGIN,
             journal,
+            lost: BTreeSet::new(),
+            frozen: BTreeSet::new(),
         }
     }
 
@@ -121,8 +129,46 @@ impl Pair {
     /// The first is gone at once, and its cable dark.
     pub(super) fn lose_power(&mut self) {
         self.nodes[0] = None;
+        self.link(1, CABLE, false);
+    }
+
+    /// The cable is pulled, or plugged: both see it.
+    pub(super) fn cable(&mut self, plugged: bool) {
+        for place in 0..2 {
+            self.silence(place, CABLE, !plugged);
+            self.link(place, CABLE, plugged);
+        }
+    }
+
+    /// A port loses its carrier, or gets it back.
+    pub(super) fn port(&mut self, place: usize, up: bool) {
+        for sender in 0..2 {
+            self.silence(sender, LAN, !up);
+        }
+        self.link(place, LAN, up);
+    }
+
+    /// What a node sends on a port is lost, or no more.
+    pub(super) fn silence(&mut self, place: usize, port: PortId, silent: bool) {
+        if silent {
+            self.lost.insert((place, port));
+        } else {
+            self.lost.remove(&(place, port));
+        }
+    }
+
+    /// The first stands still, or goes on.
+    pub(super) fn freeze(&mut self, frozen: bool) {
+        if frozen {
+            self.frozen.insert(0);
+        } else {
+            self.frozen.remove(&0);
+        }
+    }
+
+    fn link(&mut self, place: usize, port: PortId, up: bool) {
         let at = self.now.after(Duration::from_millis(1));
-        self.arrivals.push((at, 1, Arrival::Link(PortId(2), false)));
+        self.arrivals.push((at, place, Arrival::Link(port, up)));
     }
 
     /// Notes an alert that the second never raised.
@@ -141,8 +187,7 @@ impl Pair {
                 continue;
             }
             for place in 0..2 {
-                let due = self.nodes[place].as_ref().and_then(Node::next_deadline);
-                if due.is_some_and(|at| at <= self.now) {
+                if self.deadline(place).is_some_and(|at| at <= self.now) {
                     self.handle(place, &Input::DeadlineReached);
                 }
             }
@@ -152,8 +197,14 @@ impl Pair {
 
     fn next(&self) -> Option<Instant> {
         let arrivals = self.arrivals.iter().map(|(at, ..)| *at);
-        let nodes = self.nodes.iter().flatten();
-        arrivals.chain(nodes.filter_map(Node::next_deadline)).min()
+        let deadlines = (0..2).filter_map(|place| self.deadline(place));
+        arrivals.chain(deadlines).min()
+    }
+
+    fn deadline(&self, place: usize) -> Option<Instant> {
+        let node = self.nodes[place].as_ref();
+        node.filter(|_| !self.frozen.contains(&place))?
+            .next_deadline()
     }
 
     fn arrive(&mut self, place: usize, at: Instant, arrival: &Arrival) {
@@ -176,7 +227,7 @@ impl Pair {
     }
 
     fn handle(&mut self, place: usize, input: &Input<'_>) {
-        if self.nodes[place].is_none() {
+        if self.nodes[place].is_none() || self.frozen.contains(&place) {
             return;
         }
         if place == 1 {
@@ -195,6 +246,7 @@ impl Pair {
             }
             let later = self.now.after(WIRE);
             let (to, arrival) = match effect {
+                Effect::Transmit { port, .. } if self.lost.contains(&(place, port)) => continue,
                 Effect::Transmit { port, frame } => (1 - place, Arrival::Frame(port, frame)),
                 Effect::Apply { op, .. } | Effect::Persist { op, .. } => (place, Arrival::Done(op)),
                 Effect::Alert(_) | Effect::Reply { .. } | Effect::Stopped => continue,
