@@ -66,6 +66,8 @@ pub struct StatusView {
     pub role: EffectiveRole,
     /// When it was said.
     pub said_at: Instant,
+    /// Since when the role is so, in the node's own words.
+    pub since: Instant,
 }
 
 /// Who answers for one virtual address.
@@ -348,10 +350,16 @@ impl Picture {
             EventKind::Barred { gateway, barred } => {
                 self.with_gateway(at, *gateway, |view| view.barred = *barred)
             }
-            EventKind::Status { gateway, role, .. } => {
+            EventKind::Status {
+                gateway,
+                role,
+                since,
+                ..
+            } => {
                 let status = StatusView {
                     role: *role,
                     said_at: at,
+                    since: *since,
                 };
                 self.with_gateway(at, *gateway, |view| view.status = Some(status))
             }

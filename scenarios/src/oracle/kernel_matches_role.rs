@@ -5,6 +5,10 @@
 //! or `demoting` answers for none (F39). They may differ for `within`: the kernel is ahead while a
 //! claim completes, the daemon is late where a lease lapsed. A daemon that does not run says
 //! nothing. Armed once a running node said `active` while reachable.
+//!
+//! The hard case is a word that comes late: on a busy host a status is heard long after the role
+//! changed. A role counts from its own date, so what looked wrong until the status came was not if
+//! that date says so. That words come in time at all is `status_truthful`'s.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -16,13 +20,26 @@ use super::{Lag, Oracle, Report, Scene, Tally};
 use crate::ids::SegmentId;
 use crate::picture::{GatewayView, Picture};
 
+/// A kernel and a role that differ.
+#[derive(Clone, Debug)]
+struct Wrong {
+    segment: SegmentId,
+    /// Since when.
+    began: Instant,
+    /// The date of the role that was said then.
+    said_since: Instant,
+    lag: Lag,
+    /// For longer than they may: from, to, and the words for it.
+    found: Option<(Instant, Instant, String)>,
+}
+
 /// Compares kernels with roles.
 #[derive(Clone, Debug)]
 pub struct KernelMatchesRole {
     scope: Option<NodeId>,
     within: Duration,
     seen: Option<u64>,
-    wrong: BTreeMap<NodeId, (SegmentId, Lag)>,
+    wrong: BTreeMap<NodeId, Wrong>,
     tally: Tally,
 }
 
@@ -38,19 +55,39 @@ impl KernelMatchesRole {
         }
     }
 
-    fn look(&mut self, picture: &Picture) {
+    fn look(&mut self, now: Instant, picture: &Picture) {
         self.seen = Some(picture.version());
         for gateway in picture.gateways() {
             if self.scope.is_some_and(|scope| scope != gateway.id) {
                 continue;
             }
             match self.mismatch(gateway, picture) {
-                None => drop(self.wrong.remove(&gateway.id)),
+                None => {
+                    if let Some(wrong) = self.wrong.remove(&gateway.id) {
+                        self.end(wrong, gateway);
+                    }
+                }
                 Some(segment) => {
-                    let lag = Lag::new(self.within);
-                    self.wrong.entry(gateway.id).or_insert((segment, lag)).0 = segment;
+                    let fresh = || Wrong {
+                        segment,
+                        began: now,
+                        said_since: since(gateway).unwrap_or_default(),
+                        lag: Lag::new(self.within),
+                        found: None,
+                    };
+                    self.wrong.entry(gateway.id).or_insert_with(fresh).segment = segment;
                 }
             }
+        }
+    }
+
+    /// They agree again: it was wrong, unless the role has a date that says otherwise.
+    fn end(&mut self, wrong: Wrong, gateway: &GatewayView) {
+        let told_late = since(gateway).is_some_and(|since| {
+            since > wrong.said_since && since <= wrong.began.after(self.within)
+        });
+        if let Some((from, to, text)) = wrong.found.filter(|_| !told_late) {
+            self.tally.wrong(from, to, || text);
         }
     }
 
@@ -83,17 +120,26 @@ impl Oracle for KernelMatchesRole {
     fn hold(&mut self, from: Instant, to: Instant, scene: &Scene<'_>) {
         let picture = scene.picture;
         if self.seen != Some(picture.version()) {
-            self.look(picture);
+            self.look(from, picture);
         }
-        for (gateway, (segment, lag)) in &mut self.wrong {
-            if let Some((from, to)) = lag.hold(true, from, to) {
-                self.tally
-                    .wrong(from, to, || text(picture, *gateway, *segment));
+        for (gateway, wrong) in &mut self.wrong {
+            if let Some((from, to)) = wrong.lag.hold(true, from, to) {
+                let found = wrong.found.get_or_insert_with(|| {
+                    let text = text(picture, *gateway, wrong.segment);
+                    (from, to, text)
+                });
+                found.1 = to;
             }
         }
     }
 
     fn finish(&mut self, _end: Instant, _scene: &Scene<'_>) -> Report {
+        for (from, to, text) in core::mem::take(&mut self.wrong)
+            .into_values()
+            .filter_map(|wrong| wrong.found)
+        {
+            self.tally.wrong(from, to, || text);
+        }
         self.tally.report(String::new())
     }
 }
@@ -109,6 +155,10 @@ pub(super) const fn must_own(role: EffectiveRole) -> Option<bool> {
         | EffectiveRole::Standby
         | EffectiveRole::Starting => Some(false),
     }
+}
+
+fn since(gateway: &GatewayView) -> Option<Instant> {
+    gateway.status.as_ref().map(|status| status.since)
 }
 
 fn text(picture: &Picture, gateway: NodeId, segment: SegmentId) -> String {
@@ -179,6 +229,19 @@ mod tests {
         let mut tape = Tape::running(A);
         tape.says(A, Active).at(1000).owns_on(LAN, A, false);
         assert_eq!(judged(&tape).verdict, Verdict::Fail);
+    }
+
+    /// A status that is heard late is no lie of the kernel's: the role counts from its own date. One
+    /// whose date is late as well is one.
+    #[test]
+    fn kernel_matches_role_late_word_counts_from_its_date() {
+        for (since, verdict) in [(1010, Verdict::Pass), (1400, Verdict::Fail)] {
+            let mut tape = Tape::running(A);
+            tape.says(A, Active).says(B, Standby);
+            tape.at(1000).owns(A, false);
+            tape.at(1500).says_since(A, Standby, since);
+            assert_eq!(judged(&tape).verdict, verdict, "since {since}");
+        }
     }
 
     /// A stopped daemon says nothing; its lease may lapse without blame. When it goes on it has as

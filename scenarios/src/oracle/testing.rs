@@ -105,7 +105,21 @@ impl Tape {
     }
 
     pub(crate) fn says(&mut self, gateway: NodeId, role: EffectiveRole) -> &mut Self {
-        let (since, why) = (self.now, "as told".to_owned());
+        self.says_as_of(self.now, gateway, role)
+    }
+
+    /// The same with an earlier date, in milliseconds.
+    pub(crate) fn says_since(
+        &mut self,
+        gateway: NodeId,
+        role: EffectiveRole,
+        ms: u64,
+    ) -> &mut Self {
+        self.says_as_of(Instant::from_millis(ms), gateway, role)
+    }
+
+    fn says_as_of(&mut self, since: Instant, gateway: NodeId, role: EffectiveRole) -> &mut Self {
+        let why = "as told".to_owned();
         self.event(EventKind::Status {
             gateway,
             role,
