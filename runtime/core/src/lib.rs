@@ -29,6 +29,7 @@ pub mod status;
 mod suspicion;
 mod time;
 mod timer;
+pub mod vrrp;
 pub mod wire;
 
 pub use ids::{BootId, ClusterId, Epoch, GroupId, MacAddr, NodeId, OpId, PortId, RequestId};

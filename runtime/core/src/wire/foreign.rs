@@ -52,7 +52,7 @@ const PROTOCOL: u8 = 112;
 const TTL: u8 = 255;
 const CARP_LEN: usize = 36;
 const CARP_COUNT: u8 = 7;
-const IPV4_LEN: usize = 20;
+pub(super) const IPV4_LEN: usize = 20;
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 const GROUP_MAC: MacAddr = MacAddr([0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
 const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
@@ -64,9 +64,9 @@ pub fn foreign_speaker(frame: &Frame<'_>) -> Option<ForeignSpeaker> {
         ethertype::IPV6 => ipv6_message(frame.payload),
         _ => None,
     }?;
-    let [kind, virtual_id, priority, count, ..] = *message.first_chunk::<8>()?;
+    let [kind, virtual_id, priority, ..] = *message.first_chunk::<8>()?;
     let protocol = match kind {
-        0x21 if count == CARP_COUNT && message.len() == CARP_LEN => ForeignProtocol::Carp,
+        0x21 if is_carp(message) => ForeignProtocol::Carp,
         0x21 => ForeignProtocol::Vrrp2,
         0x31 => ForeignProtocol::Vrrp3,
         _ => return None,
@@ -124,8 +124,13 @@ pub fn vrrp3_frame6(
     )
 }
 
+/// Whether a message of protocol 112 is CARP's.
+pub(super) fn is_carp(message: &[u8]) -> bool {
+    matches!(message, [0x21, _, _, CARP_COUNT, ..]) && message.len() == CARP_LEN
+}
+
 /// What protocol 112 carries in an unfragmented IPv4 packet, Ethernet padding cut off.
-fn ipv4_message(payload: &[u8]) -> Option<&[u8]> {
+pub(super) fn ipv4_message(payload: &[u8]) -> Option<&[u8]> {
     let header = payload.first_chunk::<IPV4_LEN>()?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -137,7 +142,7 @@ fn ipv4_message(payload: &[u8]) -> Option<&[u8]> {
     payload.get(header_len..total)
 }
 
-fn ipv6_message(payload: &[u8]) -> Option<&[u8]> {
+pub(super) fn ipv6_message(payload: &[u8]) -> Option<&[u8]> {
     let (header, rest) = payload.split_first_chunk::<{ ndisc::IP_LEN }>()?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     if header[0] >> 4 != 6 || header[6] != PROTOCOL {

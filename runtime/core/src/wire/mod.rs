@@ -8,3 +8,4 @@ pub mod codec;
 pub mod ethernet;
 pub mod foreign;
 pub mod ndisc;
+pub mod vrrp;
