@@ -191,12 +191,13 @@ impl Sight {
         }
     }
 
-    /// Asks everything once; a round of which a question could not be sent does not count.
+    /// Asks everything once; a round of which a question could not be sent does not count. Through
+    /// a dead switch nobody can be asked, and nobody answers.
     fn ask(&mut self, tag: u8, at: Instant) {
         let mut whole = true;
         for line in &self.lines {
             let frames = &line.frames[usize::from(tag)];
-            whole &= line.socket.send(frames) == frames.len();
+            whole &= line.socket.send(frames) == frames.len() || line.socket.is_dark();
         }
         if whole {
             self.ledger.asked(tag, at);

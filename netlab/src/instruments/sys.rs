@@ -21,6 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use core::time::Duration;
 
 use super::filter::{self, Instruction};
+use crate::sys::has_carrier;
 
 /// Frames of one batch; more wait for the next.
 pub(super) const BATCH: usize = 64;
@@ -44,6 +45,7 @@ const CONTROL_WORDS: usize = 8;
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
+    interface: String,
 }
 
 impl PacketSocket {
@@ -95,7 +97,8 @@ impl PacketSocket {
         let length = size_of::<libc::sockaddr_ll>() as u32;
         // SAFETY: the address is valid for the length told, and outlives the call.
         check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const place).cast(), length) })?;
-        Ok(Self { fd })
+        let interface = interface.to_owned();
+        Ok(Self { fd, interface })
     }
 
     /// Opens one that sees everything that comes in, each frame behind [`VNET_LEN`] bytes that say
@@ -154,6 +157,11 @@ impl PacketSocket {
             }
         }
         done
+    }
+
+    /// Whether its interface has no carrier: nothing that is sent arrives anywhere.
+    pub(super) fn is_dark(&self) -> bool {
+        has_carrier(self.fd.as_fd(), &self.interface).is_ok_and(|carrier| !carrier)
     }
 
     /// Fills the batch with what waits, without waiting itself, and says how many frames it got.

@@ -4,6 +4,7 @@ mod ground;
 
 use core::time::Duration;
 use std::io::Write;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use ground::{Ground, inside, plan};
@@ -14,6 +15,7 @@ use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Holder, SourceKind};
 use steadfast_scenarios::{HostId, Picture, SegmentId, StreamId};
 
+use super::sys::PacketSocket;
 use super::*;
 use steadfast_scenarios::trace::capture::Recording;
 
@@ -219,6 +221,28 @@ fn lab_instruments_see_two_owners() {
         .count();
     assert_eq!(thieves, 1);
     assert!(run.recorder.stop(PATIENCE).unfinished.is_empty());
+}
+
+/// A dead switch is known as such at once: what is asked through it is not answered by anybody.
+#[test]
+fn lab_instruments_know_a_dead_outlet() {
+    if !inside("instruments::tests::lab_instruments_know_a_dead_outlet") {
+        return;
+    }
+    let shell = |script: &str| {
+        let status = Command::new("sh").args(["-ec", script]).status();
+        assert!(status.unwrap().success(), "{script}");
+    };
+    shell(
+        "ip link add outlet type veth peer name switch
+         ip link set outlet up; ip link set switch up",
+    );
+    let outlet = PacketSocket::open("outlet", &filter::everything(), false).unwrap();
+    assert!(!outlet.is_dark());
+    shell("ip link set switch down");
+    assert!(outlet.is_dark(), "at once, whatever the kernel puts off");
+    shell("ip link set switch up");
+    assert!(!outlet.is_dark());
 }
 
 /// New connections pass through the gateways and are counted.

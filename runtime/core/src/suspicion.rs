@@ -205,18 +205,17 @@ impl Suspicion {
         }
     }
 
-    /// The judge woke so late: while it slept it asked nothing, and an answer that came may be
-    /// lost, so that time is none of the window (D6).
-    pub(crate) fn slept(&mut self, late: Duration) {
-        self.unanswered_since = self.unanswered_since.after(late);
-    }
-
-    /// The judge woke very late: what was outstanding proves nothing (D6). Once in a suspicion
-    /// always, and again for at most `within`: a judge that is always late would else never judge.
-    pub(crate) fn restart(&mut self, now: Instant, within: Duration) {
-        if !self.restarted || now < self.since.after(within) {
+    /// The judge woke so late (D6). More than a round: while it slept it asked nothing, and an
+    /// answer that came may be lost, so that time is none of the window. More than `slack`: what
+    /// was outstanding proves nothing; once in a suspicion always. Both for at most `within`: a
+    /// judge that is always late would else never judge.
+    pub(crate) fn woke(&mut self, now: Instant, late: Duration, slack: Duration, within: Duration) {
+        let early = now < self.since.after(within);
+        if late > slack && (early || !self.restarted) {
             self.restarted = true;
             self.unanswered = 0;
+        } else if late > self.terms.round && early {
+            self.unanswered_since = self.unanswered_since.after(late);
         }
     }
 

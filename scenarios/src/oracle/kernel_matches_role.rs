@@ -231,8 +231,8 @@ mod tests {
         assert_eq!(judged(&tape).verdict, Verdict::Fail);
     }
 
-    /// A status that is heard late is no lie of the kernel's: the role counts from its own date. One
-    /// whose date is late as well is one.
+    /// A status that is heard late is no lie of the kernel's: the role counts from its own date.
+    /// One whose date is late as well is one.
     #[test]
     fn kernel_matches_role_late_word_counts_from_its_date() {
         for (since, verdict) in [(1010, Verdict::Pass), (1400, Verdict::Fail)] {

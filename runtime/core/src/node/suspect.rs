@@ -233,10 +233,8 @@ impl Node {
             return;
         };
         if self.rules.keep(Rule::D6) {
-            suspicion.slept(late);
-            if late > self.config.timing.slack {
-                suspicion.restart(self.now, self.config.timing.dead_interval);
-            }
+            let timing = &self.config.timing;
+            suspicion.woke(self.now, late, timing.slack, timing.dead_interval);
         }
         let peer = suspicion.peer;
         let verdict = suspicion.judge(self.now);

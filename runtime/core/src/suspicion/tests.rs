@@ -9,6 +9,8 @@ const WAN: PortId = PortId(2);
 const ROUND: Duration = Duration::from_millis(1);
 /// How long a late judge may start over: the dead interval.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// Later than this is very late.
+const SLACK: Duration = Duration::from_millis(5);
 /// When the suspicion begins; the advertisement before it came 105 ms earlier.
 const START_MS: u64 = 1_000;
 
@@ -26,6 +28,11 @@ fn terms() -> Terms {
         counted: true,
         fast: true,
     }
+}
+
+/// The judge wakes very late, then.
+fn oversleep(open: &mut Suspicion, woken: Instant) {
+    open.woke(woken, SLACK * 2, SLACK, PATIENCE);
 }
 
 fn suspicion(terms: Terms, segments: &[(PortId, bool)]) -> Suspicion {
@@ -96,7 +103,7 @@ fn suspicion_never_dead_before_the_window_is_over() {
 fn suspicion_late_judge_restarts_the_burst() {
     let mut open = both_armed();
     let judged = send_rounds(&mut open, 0, 3);
-    open.restart(at(53), PATIENCE);
+    oversleep(&mut open, at(53));
     assert_eq!(open.judge(judged.after(ROUND * 50)), Verdict::Open);
     for round in 53..57 {
         open.sent(at(round));
@@ -113,7 +120,7 @@ fn suspicion_judge_that_is_always_late_judges_after_the_dead_interval() {
     let mut judged = None;
     for round in 0..100 {
         let woken = at(round * 7);
-        open.restart(woken, PATIENCE);
+        oversleep(&mut open, woken);
         if open.judge(woken) == Verdict::Dead {
             judged.get_or_insert(round * 7);
         }
@@ -300,7 +307,7 @@ fn suspicion_without_evidence_is_overdue_only_after_dead_interval_and_lease() {
 fn suspicion_overdue_needs_three_rounds_too() {
     let mut open = suspicion(terms(), &[]);
     open.sent(at(0));
-    open.restart(at(2_000), PATIENCE);
+    oversleep(&mut open, at(2_000));
     let judged = send_rounds(&mut open, 2_000, 2);
     assert_eq!(open.judge(judged), Verdict::Open);
     open.sent(at(2_002));
@@ -359,17 +366,26 @@ fn suspicion_closed_answers_before_the_daemons_word_prove_no_lapse() {
     assert_eq!(closed(&mut open), Verdict::Lapsed);
 }
 
-/// The window is time in which the judge was awake: what it slept, and what came meanwhile and was
-/// lost, proves nothing.
+/// The window is time in which the judge was awake: what it slept beyond a round, and what came
+/// meanwhile and was lost, proves nothing. A little late is no sleep, and a judge that is always
+/// late judges all the same.
 #[test]
 fn suspicion_window_does_not_count_what_the_judge_slept() {
+    let opened = |late: u64, woken: u64| {
+        let mut open = both_armed();
+        for round in 0..3 {
+            open.sent(at(round));
+        }
+        open.woke(at(woken), Duration::from_millis(late), SLACK, PATIENCE);
+        [open.judge(at(7)), open.judge(at(8))]
+    };
+    assert_eq!(opened(4, 6), [Verdict::Open, Verdict::Dead]);
+    assert_eq!(opened(1, 3), [Verdict::Dead; 2]);
+    let late = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
     let mut open = both_armed();
-    for round in 0..3 {
-        open.sent(at(round));
-    }
-    open.slept(Duration::from_millis(4));
-    assert_eq!(open.judge(at(7)), Verdict::Open);
-    assert_eq!(open.judge(at(8)), Verdict::Dead);
+    (0..3).for_each(|round| open.sent(at(late + round)));
+    open.woke(at(late + 6), Duration::from_millis(4), SLACK, PATIENCE);
+    assert_eq!(open.judge(at(late + 7)), Verdict::Dead);
 }
 
 /// The first closed answer, and the first unanswered round, bring back the full pace.
