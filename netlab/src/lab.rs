@@ -1,9 +1,11 @@
 //! A lab that stands: its ground, its wires and its machines, and every verb carried out on them.
 //!
-//! This is where the order of things matters. Power goes from the ports first, all in one batch,
-//! and only then from the processes: the other way round, dying sockets say goodbye to their peers,
-//! which no power failure does. Power comes to a fresh namespace; ports come alive when the boot is
-//! over. Freezing blocks the wires first and thawing opens them last.
+//! This is where the order of things matters. When power goes, all processes stand still first, or
+//! a daemon sees its ports go dark and tells of it; then the ports go dark, all in one batch; and
+//! only then the processes die: dying sockets would say goodbye to their peers, which no power
+//! failure does. Power comes to a fresh namespace; ports come alive when the boot is over. Freezing
+//! stops the processes before it blocks the wires, and thawing opens the wires before they go on:
+//! what a daemon says must not fall into a wire that is cut already, for it would count as said.
 //!
 //! Times are the caller's: [`Lab::next_deadline`] says when something changes by itself, and
 //! [`Lab::settle`] carries it out. Limit: verbs that need a daemon's help (commands, disks, slow
@@ -45,8 +47,8 @@ pub struct Lab {
 pub enum Told {
     /// A port's carrier came or went.
     Carrier(CarrierChange),
-    /// Something happened to a daemon, so long ago.
-    Daemon(NodeId, DaemonEvent, Duration),
+    /// Something happened to a daemon, when `CLOCK_MONOTONIC` showed these nanoseconds.
+    Daemon(NodeId, DaemonEvent, u64),
     /// A daemon stands still, or goes on.
     Stopped(NodeId, bool),
     /// A box stands still, or goes on.
@@ -214,8 +216,8 @@ impl Lab {
     /// Hears what daemons do; the end of one is what an orderly reboot waits for.
     fn hear(&mut self) {
         for it in &mut self.machines {
-            while let Some((event, ago)) = it.machine.poll_event() {
-                self.told.push(Told::Daemon(it.id, event, ago));
+            while let Some((event, at)) = it.machine.poll_event() {
+                self.told.push(Told::Daemon(it.id, event, at));
                 if matches!(event, DaemonEvent::Ended(_)) && it.leaving.is_some() {
                     it.leaving = Some(Instant::ORIGIN);
                 }
@@ -329,10 +331,11 @@ impl Lab {
         if it.power == Power::Off {
             return Ok(());
         }
-        // First of all: who still runs while its ports go dark answers what is asked about them.
-        it.machine.cut();
+        // What multiplies faster than it can be stopped dies all the same.
+        let _ = it.machine.freeze();
         self.wires.power(it.id, false);
         let changes = self.wires.settle(&mut self.ground, now)?;
+        it.machine.cut();
         it.power = Power::Off;
         it.stopped = false;
         it.leaving = None;
@@ -375,7 +378,6 @@ impl Lab {
         if it.power != Power::On {
             return Ok(());
         }
-        // Its processes first: a word into a wire that is cut already would count as said.
         it.machine.freeze()?;
         self.wires.freeze(it.id, true);
         let changes = self.wires.settle(&mut self.ground, now)?;
@@ -385,7 +387,6 @@ impl Lab {
     }
 
     fn thaw(&mut self, place: usize, now: Instant) -> Result<(), LabError> {
-        // Its wires first: the first word of who wakes must not fall into what held it still.
         let id = self.machines[place].id;
         self.wires.freeze(id, false);
         self.settle_wires(now)?;

@@ -3,8 +3,8 @@
 //! A boot is a first process ([`crate::enter`]) in a fresh network namespace, with its own boot id,
 //! an uptime that starts at zero, and the state directory that every boot of this gateway shares.
 //! The daemon is whatever program the [`Setup`] names. Machines know nothing of wires: who takes
-//! the power away must first make the ports dark, or the dying sockets say goodbye
-//! ([`crate::lab`]).
+//! the power away must first make everything stand still and the ports dark, or the dying sockets
+//! say goodbye ([`crate::lab`]).
 //!
 //! The hard case is freezing: processes that start others while they are being stopped. They are
 //! stopped in rounds until a round finds no new one. Limit: the kernel's part of a frozen box (ARP,
@@ -17,17 +17,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use steadfast_core::Instant;
 
 use crate::enter::{self, NODE_INIT, NodeEvent, NodeOrder, NodeSpec};
 use crate::error::{Doing, LabError};
-use crate::instruments::RunClock;
 use crate::namespace::Namespace;
 use crate::sys::{self, Child, Spawn};
 
@@ -211,8 +208,8 @@ impl Machine {
     }
 
     /// Everything on it dies at once, and is buried by a thread of its own: a kernel takes tens of
-    /// milliseconds for that, and another box may lose its power at the same time. Make its ports
-    /// dark at once.
+    /// milliseconds for that, and another box may lose its power at the same time. Freeze it and
+    /// make its ports dark before.
     pub fn cut(&mut self) {
         if let Some(running) = self.running.take() {
             running.kill();
@@ -238,19 +235,19 @@ impl Machine {
         let _ = send(&running.control, &[order as u8], SendFlags::empty());
     }
 
-    /// What happened to the daemon since the last call, and how long ago; never waits.
-    pub fn poll_event(&mut self) -> Option<(DaemonEvent, Duration)> {
+    /// What happened to the daemon since the last call, and what `CLOCK_MONOTONIC` showed then, in
+    /// nanoseconds; never waits.
+    pub fn poll_event(&mut self) -> Option<(DaemonEvent, u64)> {
         let running = self.running.as_ref()?;
         let mut packet = [0; NodeEvent::LEN];
         let (length, _) = recv(&running.control, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
         let (event, at) = NodeEvent::of(packet.get(..length)?)?;
-        let ago = RunClock::from_monotonic(at).now().since(Instant::ORIGIN);
         let event = match event {
             NodeEvent::Ended(code) => DaemonEvent::Ended(code),
             NodeEvent::Refused(errno) => DaemonEvent::Refused(errno),
             NodeEvent::Started(_) => DaemonEvent::Started,
         };
-        Some((event, ago))
+        Some((event, at))
     }
 
     /// Stops every process on it. Block its wires as well: its kernel goes on.
@@ -321,11 +318,6 @@ impl Machine {
 
 impl Running {
     fn kill(&self) {
-        // The first process takes everybody along, but in its own time, in which a daemon might see
-        // its ports go dark and tell of it.
-        for pid in children(self.first.pid.as_raw_nonzero().get()) {
-            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
-        }
         // It fails only if it is gone already.
         let _ = rustix::process::pidfd_send_signal(&self.first.pidfd, Signal::KILL);
     }
@@ -355,20 +347,13 @@ fn below(first: i32) -> Vec<i32> {
     let mut next = 0;
     while let Some(pid) = found.get(next) {
         next += 1;
-        found.extend(children(*pid));
-    }
-    found
-}
-
-/// A process's children, of all its threads.
-fn children(pid: i32) -> Vec<i32> {
-    let mut found = Vec::new();
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-    for task in tasks.into_iter().flatten().flatten() {
-        let children = fs::read_to_string(task.path().join("children"));
-        let children = children.unwrap_or_default();
-        let numbers = children.split_ascii_whitespace();
-        found.extend(numbers.filter_map(|it| it.parse::<i32>().ok()));
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children"));
+            let children = children.unwrap_or_default();
+            let numbers = children.split_ascii_whitespace();
+            found.extend(numbers.filter_map(|it| it.parse::<i32>().ok()));
+        }
     }
     found
 }

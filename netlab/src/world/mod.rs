@@ -27,6 +27,7 @@ use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Names, PowerState,
 use steadfast_scenarios::{Judge, Random, Schedule};
 
 use crate::error::{Doing, LabError};
+use crate::instruments::RunClock;
 use crate::lab::{Lab, Told};
 use crate::machine::{DaemonEvent, Setup};
 use crate::sys::run_early;
@@ -39,6 +40,10 @@ const BOOT_JITTER: Duration = Duration::from_millis(400);
 const ROUND: Duration = Duration::from_millis(2);
 /// The same while a step waits for a frame.
 const ROUND_AWAITING: Duration = Duration::from_micros(100);
+
+/// What happened to a daemon is told as of then, if that is no longer ago: half of what events are
+/// held back.
+const AGE_MAX: Duration = Duration::from_millis(10);
 
 /// The daemon under test, as the world knows it.
 pub trait Agent {
@@ -283,7 +288,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
     fn tell_lab(&mut self, now: Instant) {
         for told in self.lab.poll_told() {
             let at = match told {
-                Told::Daemon(_, _, ago) => before(now, ago),
+                Told::Daemon(_, _, at) => self.run_time(at),
                 _ => now,
             };
             let kind = match told {
@@ -342,6 +347,12 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             };
             self.eyes.tell(at, kind);
         }
+    }
+
+    /// When the kernel's clock stood there; what is too old for the order of events is told late.
+    fn run_time(&self, monotonic: u64) -> Instant {
+        let age = RunClock::from_monotonic(monotonic).now();
+        before(self.eyes.now(), age.since(Instant::ORIGIN).min(AGE_MAX))
     }
 
     fn process(&mut self, gateway: NodeId, event: DaemonEvent) -> EventKind {

@@ -115,6 +115,9 @@ pub(crate) struct Suspicion {
     pub(crate) terms: Terms,
     pub(crate) segments: Vec<Tally>,
     pub(crate) round: u32,
+    /// From when on the daemon's word ends it, if a carrier began it: as the window, that is fixed
+    /// here, whatever is learnt of round trips meanwhile.
+    pub(crate) outlived_at: Instant,
     unanswered: u32,
     unanswered_since: Instant,
     /// When the last round was sent that was answered.
@@ -140,6 +143,7 @@ impl Suspicion {
             terms,
             segments,
             round: 0,
+            outlived_at: now,
             unanswered: 0,
             unanswered_since: now,
             answered_at: now,
@@ -282,6 +286,7 @@ impl Suspicion {
         )
             .hash(out);
         (view.until(terms.lapse_at), view.until(terms.overdue_at)).hash(out);
+        view.until(self.outlived_at).hash(out);
         (
             self.round.min(FAST_ROUNDS + 1),
             self.unanswered.min(ROUNDS_MIN),

@@ -141,7 +141,10 @@ impl Node {
         let terms = self.terms(place, doubt);
         let peer = self.peers[place].node;
         let segments = self.tallies(place);
-        self.suspicion = Some(Suspicion::new(self.now, peer, doubt, terms, segments));
+        let outlived_at = self.outlived_at(self.now);
+        let mut suspicion = Suspicion::new(self.now, peer, doubt, terms, segments);
+        suspicion.outlived_at = outlived_at;
+        self.suspicion = Some(suspicion);
         if self.rules.keep(Rule::D7) {
             self.send_round();
         } else {
@@ -337,21 +340,15 @@ impl Node {
 
     /// The peer's daemon spoke: it lives. After a cable lost its carrier it must have outlived that
     /// for three rounds (where round trips are longer, for two of them): until then it is asked.
+    /// One that says that it is active no more is suspected of nothing.
     pub(super) fn end_suspicion(&mut self, place: usize, at: Instant) {
-        let node = self.peers[place].node;
-        let Some(since) = self
-            .suspicion
-            .as_ref()
-            .filter(|it| it.peer == node)
-            .map(|it| it.since)
-        else {
+        let peer = &self.peers[place];
+        let (node, active) = (peer.node, peer.says_active());
+        let Some(suspicion) = self.suspicion.as_mut().filter(|it| it.peer == node) else {
             return;
         };
-        let outlived = at >= self.outlived_at(since);
-        let Some(suspicion) = &mut self.suspicion else {
-            return;
-        };
-        if suspicion.doubt == Doubt::Silence || outlived {
+        let outlived = at >= suspicion.outlived_at;
+        if suspicion.doubt == Doubt::Silence || outlived || !active {
             self.suspicion = None;
             self.timers.disarm(Timer::Round);
         } else {

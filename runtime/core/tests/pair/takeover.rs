@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use steadfast_core::effect::{Alert, Command};
+use steadfast_core::effect::{Alert, Command, Forwarding};
 use steadfast_core::role::EffectiveRole::{Active, Off, Standby};
 use steadfast_core::status::Cause;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
@@ -53,6 +53,27 @@ fn takeover_power_lost_by_degrees_within_ten_milliseconds() {
             assert_eq!(world.why(B), Cause::PeerDead { peer: node(A) });
         }
     }
+}
+
+/// The cable is pulled and the active, which has lost its lease, lets its role go and is gone. Who
+/// gives up is suspected of nothing, so the role is free, though no kernel's silence proves a thing.
+#[test]
+fn takeover_active_that_lets_go_as_its_cable_falls_is_succeeded_at_once() {
+    let mut world = World::dark(|_, _| {});
+    world.loss = |_, _, frame| Frame::parse(frame).is_some_and(|it| it.ethertype == ethertype::ARP);
+    world.power_on(A);
+    world.power_on(B);
+    world.run(2_050);
+    let now = world.now;
+    let ended = world.gateways[A].kernel.apply(now, Forwarding::Standby);
+    assert_eq!(ended, Ok(()));
+    world.pull(A, CABLE);
+    world.run_until(100, |world| world.role(A) != Active);
+    world.run(1);
+    world.kill(A);
+    let took = world.run_until(2_000, |world| world.is_live(B));
+    assert!(took <= ms(10), "{took:?}");
+    assert_eq!(world.why(B), Cause::PeerLetGo { peer: node(A) });
 }
 
 /// The box dies behind carriers that stay: one overdue advertisement and the silent window later,
