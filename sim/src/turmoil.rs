@@ -40,6 +40,8 @@ pub const GRAIN: Duration = Duration::from_micros(10);
 /// through a switch twice, of two grains each.
 pub const TOLERANCE: Duration = Duration::from_micros(320);
 
+/// How often the cables of open streams are asked at least.
+const STREAMS_ASKED: Duration = Duration::from_millis(1);
 /// The shortest that a step takes.
 const SOON: Duration = Duration::from_nanos(1);
 /// turmoil's own step.
@@ -154,6 +156,11 @@ impl Theatre {
             .chain(self.set.next_deadline())
             .min()
             .unwrap_or(Instant::FAR_FUTURE);
+        let due = if self.set.streams() {
+            due.min(now.after(STREAMS_ASKED))
+        } else {
+            due
+        };
         due.min(self.end).max(now.after(SOON))
     }
 

@@ -127,7 +127,7 @@ impl Seen {
         let after = if matches!(event.kind, EventKind::Step { .. }) {
             self.begin(&name, at)
         } else {
-            let begun = self.step.as_ref();
+            let begun = self.step.as_ref().filter(|it| at >= it.latest);
             begun.map(|it| (it.name.clone(), it.latest))
         };
         self.sightings.push(Sighting { name, at, after });
@@ -139,6 +139,9 @@ impl Seen {
             && at.since(begun.first) < STEPS_TOGETHER
         {
             begun.latest = at;
+            let between = self.sightings.iter_mut().rev();
+            let between = between.take_while(|it| it.at >= begun.first);
+            between.for_each(|it| it.after = None);
             return None;
         }
         let new = Beginning {
@@ -321,13 +324,14 @@ mod tests {
     fn moments_follow_the_latest_of_steps_that_come_together() {
         let events = [
             named_step(10, "pull"),
+            status(12, EffectiveRole::Standby, "between them"),
             named_step(13, "cut"),
             status(15, EffectiveRole::Active, "alone"),
             named_step(100, "back"),
         ];
         let after: Vec<_> = sightings(&events).into_iter().map(|it| it.after).collect();
         let pull = |at: u64| Some(("step pull".to_owned(), Instant::from_nanos(at * 1_000_000)));
-        assert_eq!(after, [None, None, pull(13), pull(13)]);
+        assert_eq!(after, [None, None, None, pull(13), pull(13)]);
     }
 
     /// Roles from the first step on, each once however often it is explained anew; coming back is

@@ -197,8 +197,8 @@ fn in_lab(
         let run = match lab {
             Lab::NotRun(why) => {
                 needs.get_or_insert(why);
-                // Nothing was put into it.
-                let _ = fs::remove_dir_all(evidence);
+                // What an earlier run left there stays.
+                let _ = fs::remove_dir(evidence);
                 return Ok(());
             }
             Lab::Run(run) => run,

@@ -85,6 +85,24 @@ pub enum Action {
     Withdraw,
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The next own word.
+    Advertise,
+    /// A word of the active router.
+    Down,
+    /// That of a backup with a higher priority, after a resignation.
+    Skew,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    wait: Wait,
+    began: Instant,
+    end: Instant,
+}
+
 /// A virtual router on one link, of one family.
 #[derive(Clone, Debug)]
 pub struct Router {
@@ -92,12 +110,14 @@ pub struct Router {
     state: State,
     /// The active router's interval, as far as is known.
     learned: Interval,
-    /// When the timer of the state began, and when it ends.
-    timer: Option<(Instant, Instant)>,
+    timer: Option<Timer>,
     weakened: Option<u8>,
     actions: VecDeque<Action>,
     refused: [u64; REFUSALS],
     lists_differ: u64,
+    intervals_differ: u64,
+    other_owners: u64,
+    reflected: u64,
     unsaid: u64,
 }
 
@@ -114,6 +134,9 @@ impl Router {
             actions: VecDeque::new(),
             refused: [0; REFUSALS],
             lists_differ: 0,
+            intervals_differ: 0,
+            other_owners: 0,
+            reflected: 0,
             unsaid: 0,
         }
     }
@@ -129,10 +152,14 @@ impl Router {
         self.weakened.map_or(own, |most| own.min(most).max(1))
     }
 
+    fn owns(&self) -> bool {
+        self.settings.priority == OWNER
+    }
+
     /// When [`Input::DeadlineReached`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timer.map(|(_, end)| end)
+        self.timer.map(|timer| timer.end)
     }
 
     /// The next thing to do.
@@ -149,6 +176,21 @@ impl Router {
     /// How many advertisements named other addresses than ours.
     pub const fn lists_differ(&self) -> u64 {
         self.lists_differ
+    }
+
+    /// How many advertisements that were obeyed had another interval than ours (version 3).
+    pub const fn intervals_differ(&self) -> u64 {
+        self.intervals_differ
+    }
+
+    /// How many advertisements said that somebody else owns our addresses as well.
+    pub const fn other_owners(&self) -> u64 {
+        self.other_owners
+    }
+
+    /// How many of our own words came back.
+    pub const fn reflected(&self) -> u64 {
+        self.reflected
     }
 
     /// How many words found no room, since nobody took them.
@@ -203,7 +245,9 @@ impl Router {
             State::Active => {
                 self.advertise(RESIGNS);
                 self.act(Action::Withdraw);
-                // Whoever takes over needs its skew alone; this router waits for the whole.
+                // Whoever takes over needs its skew alone; this router waits for the whole, and not
+                // by the clock of somebody who was active before it.
+                self.learned = self.settings.interval;
                 self.become_backup(now);
             }
             State::Backup | State::Initialize => {}
@@ -217,7 +261,7 @@ impl Router {
         match self.state {
             State::Active => {
                 self.advertise(self.priority());
-                self.arm(now, self.settings.interval.span());
+                self.arm(now, Wait::Advertise);
             }
             State::Backup => self.become_active(now),
             State::Initialize => self.timer = None,
@@ -229,12 +273,12 @@ impl Router {
         self.act(Action::Serve);
         self.advertise(self.priority());
         self.act(Action::Announce(self.settings.addresses.clone()));
-        self.arm(now, self.settings.interval.span());
+        self.arm(now, Wait::Advertise);
     }
 
     fn become_backup(&mut self, now: Instant) {
         self.state = State::Backup;
-        self.arm(now, self.down());
+        self.arm(now, Wait::Down);
     }
 
     fn packet_received(&mut self, now: Instant, packet: &Packet<'_>) {
@@ -248,6 +292,14 @@ impl Router {
             unicast: &settings.unicast,
         };
         match packet.advertisement(&expect) {
+            // A switch that reflects, or a loop: no other router.
+            Ok(_) if packet.source == self.settings.primary => {
+                self.reflected = self.reflected.saturating_add(1);
+            }
+            // Two owners of one address: VRRP lets neither yield (RFC 9568 §7.1).
+            Ok(heard) if self.owns() && heard.priority == OWNER => {
+                self.other_owners = self.other_owners.saturating_add(1);
+            }
             Ok(heard) if self.agrees(&heard) => self.heard(now, &heard, packet.source),
             Ok(_) => {}
             Err(why) => {
@@ -282,10 +334,10 @@ impl Router {
     /// RFC 9568 §6.4.2.
     fn heard_as_backup(&mut self, now: Instant, heard: &Advertisement) {
         if heard.priority == RESIGNS {
-            self.arm(now, self.skew());
+            self.arm(now, Wait::Skew);
         } else if !self.settings.preempt || heard.priority >= self.priority() {
             self.learn(heard);
-            self.arm(now, self.down());
+            self.arm(now, Wait::Down);
         }
     }
 
@@ -294,7 +346,7 @@ impl Router {
         let own = (self.priority(), self.settings.primary);
         if heard.priority == RESIGNS {
             self.advertise(self.priority());
-            self.arm(now, self.settings.interval.span());
+            self.arm(now, Wait::Advertise);
         } else if (heard.priority, source) > own {
             self.learn(heard);
             self.act(Action::Withdraw);
@@ -308,7 +360,11 @@ impl Router {
     fn learn(&mut self, heard: &Advertisement) {
         match self.settings.version {
             Version::V2 => {}
-            Version::V3 => self.learned = heard.interval,
+            Version::V3 => {
+                let differs = heard.interval != self.settings.interval;
+                self.intervals_differ = self.intervals_differ.saturating_add(differs.into());
+                self.learned = heard.interval;
+            }
         }
     }
 
@@ -325,6 +381,10 @@ impl Router {
         let added = settings.addresses.iter().copied();
         let added: Vec<IpAddr> = added.filter(|it| !before.contains(it)).collect();
         let same = before.len() == settings.addresses.len() && added.is_empty();
+        if self.learned == self.settings.interval {
+            // Nobody has taught another one.
+            self.learned = settings.interval;
+        }
         self.settings = settings;
         if self.state == State::Active && !same {
             self.act(Action::Serve);
@@ -337,16 +397,15 @@ impl Router {
 
     /// The timer of a state, counted anew from where it began.
     fn retime(&mut self, now: Instant) {
-        let Some((began, end)) = self.timer else {
+        let Some(timer) = self.timer else {
             return;
         };
         match self.state {
-            State::Active => {
-                let soon = now.after(self.settings.interval.span());
-                self.timer = Some((began, end.min(soon)));
-            }
             State::Backup if self.priority() == OWNER => self.become_active(now),
-            State::Backup => self.timer = Some((began, began.after(self.down()).max(now))),
+            State::Active | State::Backup => {
+                let end = timer.began.after(self.length(timer.wait)).max(now);
+                self.timer = Some(Timer { end, ..timer });
+            }
             State::Initialize => {}
         }
     }
@@ -362,20 +421,40 @@ impl Router {
         }));
     }
 
-    /// Of what a router owns the newest word counts; what is said must find room.
+    /// Of what a router owns the newest word counts, and what it owns no more it neither announces
+    /// nor advertises, unless to resign; what is said must find room.
     fn act(&mut self, action: Action) {
-        let owns = |action: &Action| matches!(action, Action::Serve | Action::Withdraw);
-        if owns(&action) {
-            self.actions.retain(|it| !owns(it));
-        } else if self.actions.len() >= WORDS_MAX {
+        if action == Action::Serve {
+            self.actions.retain(|it| !matches!(it, Action::Withdraw));
+        } else if action == Action::Withdraw {
+            self.actions.retain(|it| match it {
+                Action::Advertise(said) => said.priority == RESIGNS,
+                Action::Announce(_) | Action::Serve | Action::Withdraw => false,
+            });
+        }
+        if matches!(action, Action::Serve | Action::Withdraw) {
+            self.actions.push_back(action);
+            return;
+        }
+        if self.actions.len() >= WORDS_MAX {
             self.unsaid = self.unsaid.saturating_add(1);
             return;
         }
         self.actions.push_back(action);
     }
 
-    fn arm(&mut self, now: Instant, wait: Duration) {
-        self.timer = Some((now, now.after(wait)));
+    fn arm(&mut self, now: Instant, wait: Wait) {
+        let end = now.after(self.length(wait));
+        let began = now;
+        self.timer = Some(Timer { wait, began, end });
+    }
+
+    fn length(&self, wait: Wait) -> Duration {
+        match wait {
+            Wait::Advertise => self.settings.interval.span(),
+            Wait::Down => self.down(),
+            Wait::Skew => self.skew(),
+        }
     }
 
     /// How long a backup waits for a word.

@@ -7,8 +7,9 @@
 //! nothing. Armed once a running node said `active` while reachable.
 //!
 //! The hard case is a word that comes late: on a busy host a status is heard long after the role
-//! changed. A role counts from its own date, so what looked wrong until the status came was not if
-//! that date says so. That words come in time at all is `status_truthful`'s.
+//! changed. A role counts from its own date. So what looked wrong until the very status came that
+//! ends it was not, if its date is that of the change, give or take the allowance. That words come
+//! in time at all is `status_truthful`'s.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -20,13 +21,16 @@ use super::{Lag, Oracle, Report, Scene, Tally};
 use crate::ids::SegmentId;
 use crate::picture::{GatewayView, Picture};
 
+/// Differences that are put in order at the end; further ones count as they end.
+const FOUND_MAX: usize = 4_096;
+
 /// A kernel and a role that differ.
 #[derive(Clone, Debug)]
 struct Wrong {
     segment: SegmentId,
     /// Since when.
     began: Instant,
-    /// The date of the role that was said then.
+    /// The date of the role that was said last and did not end it.
     said_since: Instant,
     lag: Lag,
     /// For longer than they may: from, to, and the words for it.
@@ -40,6 +44,8 @@ pub struct KernelMatchesRole {
     within: Duration,
     seen: Option<u64>,
     wrong: BTreeMap<NodeId, Wrong>,
+    /// What was wrong and is over.
+    found: Vec<(Instant, Instant, String)>,
     tally: Tally,
 }
 
@@ -51,6 +57,7 @@ impl KernelMatchesRole {
             within,
             seen: None,
             wrong: BTreeMap::new(),
+            found: Vec::new(),
             tally: Tally::new(),
         }
     }
@@ -64,29 +71,39 @@ impl KernelMatchesRole {
             match self.mismatch(gateway, picture) {
                 None => {
                     if let Some(wrong) = self.wrong.remove(&gateway.id) {
-                        self.end(wrong, gateway);
+                        self.end(wrong, gateway, now);
                     }
                 }
                 Some(segment) => {
+                    let said_since = since(gateway).unwrap_or_default();
                     let fresh = || Wrong {
                         segment,
                         began: now,
-                        said_since: since(gateway).unwrap_or_default(),
+                        said_since,
                         lag: Lag::new(self.within),
                         found: None,
                     };
-                    self.wrong.entry(gateway.id).or_insert_with(fresh).segment = segment;
+                    let wrong = self.wrong.entry(gateway.id).or_insert_with(fresh);
+                    (wrong.segment, wrong.said_since) = (segment, said_since);
                 }
             }
         }
     }
 
-    /// They agree again: it was wrong, unless the role has a date that says otherwise.
-    fn end(&mut self, wrong: Wrong, gateway: &GatewayView) {
-        let told_late = since(gateway).is_some_and(|since| {
-            since > wrong.said_since && since <= wrong.began.after(self.within)
+    /// They agree again: it was wrong, unless a word ended it whose date says otherwise.
+    fn end(&mut self, wrong: Wrong, gateway: &GatewayView, now: Instant) {
+        let around = wrong.began.before(self.within)..=wrong.began.after(self.within);
+        let told_late = gateway.status.as_ref().is_some_and(|status| {
+            let new = status.said_at == now && status.since > wrong.said_since;
+            new && around.contains(&status.since)
         });
-        if let Some((from, to, text)) = wrong.found.filter(|_| !told_late) {
+        let Some(found) = wrong.found.filter(|_| !told_late) else {
+            return;
+        };
+        if self.found.len() < FOUND_MAX {
+            self.found.push(found);
+        } else {
+            let (from, to, text) = found;
             self.tally.wrong(from, to, || text);
         }
     }
@@ -134,10 +151,10 @@ impl Oracle for KernelMatchesRole {
     }
 
     fn finish(&mut self, _end: Instant, _scene: &Scene<'_>) -> Report {
-        for (from, to, text) in core::mem::take(&mut self.wrong)
-            .into_values()
-            .filter_map(|wrong| wrong.found)
-        {
+        let open = core::mem::take(&mut self.wrong).into_values();
+        self.found.extend(open.filter_map(|wrong| wrong.found));
+        self.found.sort();
+        for (from, to, text) in self.found.drain(..) {
             self.tally.wrong(from, to, || text);
         }
         self.tally.report(String::new())
@@ -180,7 +197,7 @@ fn text(picture: &Picture, gateway: NodeId, segment: SegmentId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use steadfast_core::role::EffectiveRole::{Active, Promoting, Standby};
+    use steadfast_core::role::EffectiveRole::{Active, Promoting, Standby, Starting};
 
     use super::super::testing::{A, B, LAN, Tape};
     use super::super::{Finding, Verdict};
@@ -231,17 +248,60 @@ mod tests {
         assert_eq!(judged(&tape).verdict, Verdict::Fail);
     }
 
-    /// A status that is heard late is no lie of the kernel's: the role counts from its own date.
-    /// One whose date is late as well is one.
+    /// A status that is heard late is no lie of the kernel's: the role counts from its own date. A
+    /// date long after the change, or long before it, is none.
     #[test]
     fn kernel_matches_role_late_word_counts_from_its_date() {
-        for (since, verdict) in [(1010, Verdict::Pass), (1400, Verdict::Fail)] {
+        for (since, verdict) in [
+            (1010, Verdict::Pass),
+            (1400, Verdict::Fail),
+            (600, Verdict::Fail),
+        ] {
             let mut tape = Tape::running(A);
             tape.says(A, Active).says(B, Standby);
             tape.at(1000).owns(A, false);
             tape.at(1500).says_since(A, Standby, since);
             assert_eq!(judged(&tape).verdict, verdict, "since {since}");
         }
+    }
+
+    /// Words that end nothing excuse nothing, however close to the beginning their dates are.
+    #[test]
+    fn kernel_matches_role_word_that_ends_nothing_excuses_nothing() {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).says(B, Standby);
+        tape.at(1000).owns_on(LAN, A, false);
+        tape.at(1100).says(A, Standby).at(1200).says(A, Active);
+        tape.at(3000).owns_on(LAN, A, true);
+        assert_eq!(judged(&tape).verdict, Verdict::Fail);
+
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).says(B, Starting);
+        tape.at(1000)
+            .owns_on(LAN, B, true)
+            .at(1100)
+            .says(B, Standby);
+        tape.at(1700).owns_on(LAN, B, false);
+        assert_eq!(judged(&tape).verdict, Verdict::Fail);
+    }
+
+    /// Two nodes that are wrong at the same time are one violation, as long as both.
+    #[test]
+    fn kernel_matches_role_two_at_once_are_one_as_long_as_both() {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).says(B, Standby);
+        tape.at(1000).owns_on(LAN, A, false);
+        tape.at(1500).owns_on(LAN, B, true);
+        tape.at(2000).owns_on(LAN, B, false);
+        tape.at(2500).owns_on(LAN, A, true);
+        let finding = judged(&tape);
+        assert_eq!(
+            (finding.verdict, finding.violation_count),
+            (Verdict::Fail, 1)
+        );
+        let violation = finding.first_violation.unwrap();
+        assert_eq!(violation.from.as_nanos(), 1_300_000_000);
+        assert_eq!(violation.until.as_nanos(), 2_500_000_000);
     }
 
     /// A stopped daemon says nothing; its lease may lapse without blame. When it goes on it has as

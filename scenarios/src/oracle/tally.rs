@@ -41,11 +41,11 @@ impl Tally {
     /// Something was wrong from `from` until `until`. The text is made for the first one alone.
     pub fn wrong(&mut self, from: Instant, until: Instant, text: impl FnOnce() -> String) {
         self.armed = true;
-        let start = match self.latest {
-            Some((start, end)) if end >= from => start,
+        let (start, until) = match self.latest {
+            Some((start, end)) if end >= from => (start, until.max(end)),
             Some(_) | None => {
                 self.count += 1;
-                from
+                (from, until)
             }
         };
         self.latest = Some((start, until));

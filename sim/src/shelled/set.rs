@@ -140,6 +140,12 @@ impl Set {
         self.lines.next_deadline()
     }
 
+    /// Whether any stream is open.
+    #[cfg_attr(madsim, expect(dead_code, reason = "madsim asks at every event"))]
+    pub(crate) fn streams(&self) -> bool {
+        self.lines.any()
+    }
+
     /// Tells what has happened since the last call.
     pub(crate) fn tell(&self, sink: &mut dyn FnMut(&Event)) {
         let mut heard = self.heard.take();

@@ -106,6 +106,12 @@ impl Lines {
         due.min()
     }
 
+    /// Whether any stream is open: what its cables let pass may change with time alone.
+    #[cfg_attr(madsim, expect(dead_code, reason = "madsim asks at every event"))]
+    pub(crate) fn any(&self) -> bool {
+        !self.open.borrow().is_empty()
+    }
+
     fn open(&self, ends: [usize; 2], segment: usize, now: Instant) -> io::Result<Numbered> {
         let mut open = self.open.borrow_mut();
         if open.len() >= LINES_MAX {

@@ -74,7 +74,7 @@ pub(super) struct Story {
     pub(super) dying: Option<Instant>,
     /// Times that a peer's death explains: carriers of cables mean nothing then.
     dark: Vec<(Instant, Instant)>,
-    /// Served ports that peers said they lost or got back.
+    /// Ports that peers said they lost or got back; of a cable, if this end saw nothing.
     peer_ports: Vec<(Instant, NodeId, PortId, bool)>,
 }
 

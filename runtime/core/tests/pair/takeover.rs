@@ -56,7 +56,7 @@ fn takeover_power_lost_by_degrees_within_ten_milliseconds() {
 }
 
 /// The cable is pulled and the active, which has lost its lease, lets its role go and is gone. Who
-/// gives up is suspected of nothing, so the role is free, though no kernel's silence proves a thing.
+/// gives up is suspected of nothing, so the role is free, though no kernel's silence proves it.
 #[test]
 fn takeover_active_that_lets_go_as_its_cable_falls_is_succeeded_at_once() {
     let mut world = World::dark(|_, _| {});

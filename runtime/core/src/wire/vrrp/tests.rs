@@ -50,7 +50,7 @@ fn packet(source: IpAddr, destination: IpAddr, message: &[u8]) -> Packet<'_> {
     }
 }
 
-/// Version 2 as others on the wire say it, byte for byte, and back.
+/// V01, V05: version 2 as others on the wire say it, byte for byte, and back.
 #[test]
 fn vrrp_version_2_is_summed_over_the_message() {
     let said = advertisement(Version::V2, 51, &["192.0.2.1"]);
@@ -60,7 +60,8 @@ fn vrrp_version_2_is_summed_over_the_message() {
     assert_eq!(heard, Ok(said));
 }
 
-/// Version 3 over IPv4 in both readings; each is understood by those who ask for it, or for either.
+/// V02, V06, V07: version 3 over IPv4 in both readings; each is understood by those who ask for it,
+/// or for either.
 #[test]
 fn vrrp_version_3_over_ipv4_has_two_sums() {
     let said = advertisement(Version::V3, 52, &["192.0.2.4"]);
@@ -88,7 +89,8 @@ fn vrrp_version_3_over_ipv4_has_two_sums() {
     }
 }
 
-/// Over IPv6 the pseudo-header is always in the sum (RFC 8200 §8.1), whoever thinks otherwise.
+/// V03, V08: over IPv6 the pseudo-header is always in the sum (RFC 8200 §8.1), whoever thinks
+/// otherwise.
 #[test]
 fn vrrp_over_ipv6_needs_the_pseudo_header() {
     let said = advertisement(Version::V3, 53, &["fe80::53", "2001:db8:1::1"]);
@@ -125,7 +127,8 @@ fn refusal(version: Version, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), Re
     heard.map(|_| ())
 }
 
-/// Every reason has its own name, whatever else would be wrong further on.
+/// V31 to V33, V35, V37, V39, V41, V42: every reason has its own name, whatever else would be wrong
+/// further on.
 #[test]
 fn vrrp_bad_messages_are_refused_by_name() {
     use Refusal as R;
@@ -157,8 +160,8 @@ fn vrrp_bad_messages_are_refused_by_name() {
     assert_eq!(refusal(V3, set(5, 0)), Err(R::Interval), "none at all");
 }
 
-/// What means nothing is ignored: octets of no authentication, and reserved bits, which are no part
-/// of the interval.
+/// V38, V40: what means nothing is ignored: octets of no authentication, and reserved bits, which
+/// are no part of the interval.
 #[test]
 fn vrrp_bits_without_meaning_are_ignored() {
     let words = |bytes: &mut Vec<u8>| bytes[12..20].copy_from_slice(b"abcdefgh");
@@ -173,7 +176,8 @@ fn vrrp_bits_without_meaning_are_ignored() {
     assert_eq!(heard.unwrap().interval.centis(), 100);
 }
 
-/// One wrong bit of the sum, another way, another hop limit: each is refused.
+/// V29, V30, V34, V45 to V47: one wrong bit of the sum, or none, another way, another hop limit:
+/// each is refused.
 #[test]
 fn vrrp_damaged_and_stray_packets_are_refused() {
     let bytes = advertisement(Version::V3, 52, &["192.0.2.4"]).message(SOURCE, ALL, Sum::Message);
@@ -191,6 +195,15 @@ fn vrrp_damaged_and_stray_packets_are_refused() {
         };
         assert_eq!(far.advertisement(&expected), Err(Refusal::Ttl));
     }
+    damaged[6..8].fill(0);
+    assert_eq!(
+        packet(SOURCE, ALL, &damaged).advertisement(&expected),
+        Err(Refusal::Checksum)
+    );
+    let old = advertisement(Version::V2, 53, &["192.0.2.1"]).message(SOURCE, ALL, Sum::Message);
+    let over6 = packet(ip("fe80::2"), IpAddr::V6(GROUP6), &old);
+    let refused = over6.advertisement(&expect(Version::V2, 53, true));
+    assert_eq!(refused, Err(Refusal::Version), "version 2 knows IPv4 alone");
     let own = ip("192.0.2.10");
     let direct = packet(SOURCE, own, &bytes);
     assert_eq!(direct.advertisement(&expected), Err(Refusal::Destination));
@@ -208,7 +221,8 @@ fn vrrp_damaged_and_stray_packets_are_refused() {
     );
 }
 
-/// CARP poses as version 2 with priority 0 and seven addresses: it is named, and no resignation.
+/// V58: CARP poses as version 2 with priority 0 and seven addresses: it is named, and no
+/// resignation.
 #[test]
 fn vrrp_carp_is_no_resignation() {
     let mut bytes = vec![0x21, 51, 0, 7, 0, 1, 0, 0];
@@ -226,7 +240,7 @@ fn vrrp_carp_is_no_resignation() {
     assert_eq!(heard.unwrap().addresses.len(), 7);
 }
 
-/// The message is as long as IP says: what Ethernet pads is none of it.
+/// V36: the message is as long as IP says: what Ethernet pads is none of it.
 #[test]
 fn vrrp_padding_of_ethernet_is_cut_off() {
     let message = advertisement(Version::V3, 52, &["192.0.2.4"]).message(SOURCE, ALL, Sum::Message);
