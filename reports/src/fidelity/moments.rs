@@ -140,7 +140,7 @@ impl Seen {
         {
             begun.latest = at;
             let between = self.sightings.iter_mut().rev();
-            let between = between.take_while(|it| it.at >= begun.first);
+            let between = between.take_while(|it| it.at > begun.first);
             between.for_each(|it| it.after = None);
             return None;
         }
