@@ -159,8 +159,8 @@ fn import_other_decision_fails_and_is_shown() {
     assert!(text.contains("first difference at"), "{text}");
 }
 
-/// The steps that a life of two seconds becomes in which something was done in its second second,
-/// and undone after a third of one: verb and target.
+/// The steps that a life of six seconds becomes in which something was done after three of them and
+/// undone 700 ms later: verb and target.
 fn steps_of(name: &str, act: impl Fn(&mut Pair, bool)) -> Vec<(String, String)> {
     let folder = Folder::new(name);
     let mut pair = Pair::new();
