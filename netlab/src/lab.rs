@@ -16,6 +16,7 @@ use core::time::Duration;
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Layout, Verb};
+use steadfast_scenarios::trace::FrameKind;
 
 use crate::error::LabError;
 use crate::ground::{Ground, Wiring, settings};
@@ -165,6 +166,26 @@ impl Lab {
             self.on_gateway(place, verb, now)?;
         }
         self.settle(now)
+    }
+
+    /// Is ready to strike `subject` in the instant of a frame, before the world knows of it; see
+    /// [`Wires::lay`].
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn lay(
+        &mut self,
+        step: usize,
+        subject: Subject,
+        verb: &Verb,
+        kind: FrameKind,
+    ) -> Result<bool, LabError> {
+        self.wires.lay(step, subject, verb, kind)
+    }
+
+    /// That step was carried out.
+    pub fn struck(&mut self, step: usize, now: Instant) {
+        self.wires.struck(step, now);
     }
 
     /// Power comes to a gateway: [`BOOT_TIME`] later its daemon is started.

@@ -33,6 +33,10 @@ const NETDEV: u8 = 5;
 const NESTED: u16 = 0x8000;
 /// Addresses of one message when many are loaded: a list of attributes has 64 KiB at most.
 const LOAD_CHUNK: usize = 2_000;
+/// The set that says whether a table was sprung; see [`Then::Spring`].
+const SPRUNG: &str = "sprung";
+/// A set that rules add to; `NFT_SET_EVAL` in `linux/netfilter/nf_tables.h`.
+const EVALUATED: u32 = 0x20;
 /// What nft calls a key of four bytes.
 const IPV4_ADDRESS: u32 = 7;
 
@@ -54,6 +58,8 @@ pub(crate) enum Test {
     Chance(u32),
     /// Only the first so many that come to this test.
     First(u32),
+    /// A frame has sprung this table ([`Then::Spring`]), at whatever device.
+    Sprung,
     /// These bytes stand there, counted from the destination MAC.
     Is { at: u32, bytes: [u8; 2], len: u32 },
     /// Something else than the first `len` of these bytes stands there, counted from the
@@ -68,6 +74,17 @@ pub(crate) enum Then {
     Drop,
     /// It leaves at the interface of this index, at once; on the way in alone.
     Forward(u32),
+    /// It goes on; [`Test::Sprung`] holds for all rules of its table from now on.
+    Spring,
+    /// The same, and it is lost.
+    SpringAndDrop,
+}
+
+impl Then {
+    /// Whether it needs the set that says a table was sprung.
+    const fn springs(self) -> bool {
+        matches!(self, Self::Spring | Self::SpringAndDrop)
+    }
 }
 
 /// What to do with frames that pass all tests.
@@ -106,6 +123,9 @@ impl Nft {
         ];
         if !rules.is_empty() {
             requests.push(request(NEW_TABLE, CREATE, NETDEV, &named));
+        }
+        if rules.iter().any(|rule| rule.then.springs()) {
+            requests.push(new_sprung_set(table));
         }
         let mut chains: Vec<(&str, Hook)> = Vec::new();
         for rule in rules {
@@ -167,6 +187,21 @@ fn address_element(number: u32) -> Vec<u8> {
     nested(1, &nested(1, &attribute(1, &number.to_be_bytes())))
 }
 
+/// The set that has one element if its table was sprung, and none before. Rules add to it.
+fn new_sprung_set(table: &str) -> Request {
+    let names = [attribute(1, &text(table)), attribute(2, &text(SPRUNG))].concat();
+    let numbers = [(3, EVALUATED), (4, 0_u32), (5, 4), (10, 1)];
+    let numbers = numbers
+        .iter()
+        .flat_map(|(kind, value)| attribute(*kind, &value.to_be_bytes()));
+    request(
+        NEW_SET,
+        CREATE,
+        NETDEV,
+        &names.into_iter().chain(numbers).collect::<Vec<u8>>(),
+    )
+}
+
 fn new_chain(table: &str, device: &str, hook: Hook) -> Request {
     let number: u32 = match hook {
         Hook::In => 0,
@@ -210,10 +245,6 @@ fn chain_name(device: &str, hook: Hook) -> String {
 
 impl Then {
     fn expressions(self) -> Vec<u8> {
-        let immediate = |register: u32, data: Vec<u8>| {
-            let register = attribute(1, &register.to_be_bytes());
-            expression("immediate", &[register, nested(2, &data)].concat())
-        };
         match self {
             Self::Drop => immediate(0, nested(2, &attribute(1, &0_u32.to_be_bytes()))),
             Self::Forward(index) => [
@@ -221,8 +252,28 @@ impl Then {
                 expression("fwd", &attribute(1, &1_u32.to_be_bytes())),
             ]
             .concat(),
+            Self::Spring => {
+                let add = [
+                    attribute(1, &text(SPRUNG)),
+                    attribute(3, &0_u32.to_be_bytes()),
+                    attribute(4, &1_u32.to_be_bytes()),
+                ];
+                [element(), expression("dynset", &add.concat())].concat()
+            }
+            Self::SpringAndDrop => [Self::Spring.expressions(), Self::Drop.expressions()].concat(),
         }
     }
+}
+
+/// A value into a register.
+fn immediate(register: u32, data: Vec<u8>) -> Vec<u8> {
+    let register = attribute(1, &register.to_be_bytes());
+    expression("immediate", &[register, nested(2, &data)].concat())
+}
+
+/// The one element of [`SPRUNG`], into register 1.
+fn element() -> Vec<u8> {
+    immediate(1, attribute(1, &1_u32.to_be_bytes()))
 }
 
 impl Test {
@@ -231,6 +282,13 @@ impl Test {
         match *self {
             Self::Chance(parts) => [numbers(1_000_000, 1), below(parts)].concat(),
             Self::First(count) => [numbers(u32::MAX, 0), below(count)].concat(),
+            Self::Sprung => {
+                let lookup = [
+                    attribute(1, &text(SPRUNG)),
+                    attribute(2, &1_u32.to_be_bytes()),
+                ];
+                [element(), expression("lookup", &lookup.concat())].concat()
+            }
             Self::Is { at, bytes, len } => {
                 let wanted = bytes.get(..len as usize).unwrap_or(&bytes);
                 [load(at, len), compare(0, wanted)].concat()

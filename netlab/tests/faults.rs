@@ -23,7 +23,7 @@ use steadfast_netlab::machine::DaemonEvent;
 use steadfast_scenarios::format::{Preset, Span, Verb, Way};
 use steadfast_scenarios::{SegmentId, Subject};
 
-use impaired::{chance, relayed};
+use impaired::{chance, relayed, snared};
 use stand::{
     A, B, PATIENCE, SILENCE, ZERO, booted, carrier, heard, layout, pair, wait_daemon, wait_for,
 };
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
             ("wires_drop_exactly_the_first_frames", exactly),
             ("wires_loss_is_by_chance", chance),
             ("wires_relayed_are_as_slow_as_told", relayed),
+            ("wires_snare_strikes_with_the_frame", snared),
             ("wires_split_switch_heals", split),
             ("wires_forward_delay_holds_a_port_back", delay),
             ("wires_mac_filter_knows_its_ports", mac_filter),

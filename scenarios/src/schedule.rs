@@ -48,6 +48,8 @@ pub struct Due {
     pub subject: Option<Subject>,
     /// The subject in words, for the trace.
     pub target: String,
+    /// When it became due, at `now` or before.
+    pub at: Instant,
 }
 
 /// What a step acts on, resolved.
@@ -104,6 +106,34 @@ impl Schedule {
         self.entries.iter().any(waits)
     }
 
+    /// Steps that the first frame of a kind sets off at once, whoever sends it, if that frame may
+    /// come by `until`: for worlds that must be ready for it. Gives back each one's place in the
+    /// plan, the kind of frame, and its subject as it is now.
+    pub fn expectant(
+        &self,
+        until: Instant,
+        picture: &Picture,
+    ) -> impl Iterator<Item = (usize, FrameKind, Subject)> {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(move |(index, entry)| {
+            let (State::Waiting(0), When::On(on)) = (entry.state, &entry.step.when) else {
+                return None;
+            };
+            let at_once = on.wait.0.is_zero() && on.count == 1 && entry.sender.is_none();
+            let subject = self.foreseen(&entry.step.target, picture)?;
+            (at_once && self.begun(on.after.as_deref(), until))
+                .then_some((index, on.frame, subject))
+        })
+    }
+
+    /// Whether a step still waits for its first frame, which is of this kind.
+    pub fn expects(&self, index: usize, kind: FrameKind) -> bool {
+        self.entries.get(index).is_some_and(|entry| {
+            let waits = entry.state == State::Waiting(0);
+            waits && matches!(&entry.step.when, When::On(on) if on.frame == kind)
+        })
+    }
+
     /// Tells of a frame seen on a wire, and the gateway whose port it left.
     pub fn frame_seen(&mut self, at: Instant, kind: FrameKind, from: NodeId, picture: &Picture) {
         for index in 0..self.entries.len() {
@@ -131,7 +161,7 @@ impl Schedule {
     #[must_use]
     pub fn poll(&mut self, now: Instant, picture: &Picture) -> Option<Due> {
         let due = self.times().filter(|(_, at)| *at <= now);
-        let (index, _) = due.min_by_key(|(index, at)| (*at, *index))?;
+        let (index, at) = due.min_by_key(|(index, at)| (*at, *index))?;
         let entry = self.entries.get(index)?;
         let (name, target) = (entry.step.name.clone(), entry.step.target.clone());
         let subject = self.subject(&target, picture);
@@ -150,6 +180,7 @@ impl Schedule {
             index,
             subject,
             target: words,
+            at,
         })
     }
 
@@ -165,6 +196,26 @@ impl Schedule {
             let step = self.entries.iter().find(|entry| entry.step.name == *name);
             step.is_some_and(|entry| matches!(entry.state, State::Ran(_)))
         })
+    }
+
+    /// The same, or it will have by then.
+    fn begun(&self, before: Option<&str>, until: Instant) -> bool {
+        let by_then = |name: &str| {
+            let step = self.entries.iter().find(|entry| entry.step.name == *name);
+            step.is_some_and(|entry| matches!(entry.state, State::Timed(at) if at <= until))
+        };
+        self.ran(before) || before.is_some_and(by_then)
+    }
+
+    /// Whom a step would act on now; of a step before it that did not run yet, the same.
+    fn foreseen(&self, target: &Target, picture: &Picture) -> Option<Subject> {
+        if let Target::Gateway(Who::Same(name)) = target
+            && let Some(entry) = self.entries.iter().find(|it| it.step.name == *name)
+            && !matches!(entry.state, State::Ran(_))
+        {
+            return self.subject(&entry.step.target, picture);
+        }
+        self.subject(target, picture)
     }
 
     fn subject(&self, target: &Target, picture: &Picture) -> Option<Subject> {

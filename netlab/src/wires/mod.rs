@@ -16,6 +16,7 @@
 //! Limit: a switch that ignores moves of a MAC is refused.
 
 mod relay;
+mod snare;
 mod verbs;
 
 use core::time::Duration;
@@ -28,8 +29,9 @@ use crate::error::LabError;
 use crate::ground::{Ground, Plug, Station};
 use crate::nft::{Hook, Nft, Rule, Test, Then};
 pub use relay::Relay;
+use snare::Snare;
 use verbs::{MACS_AT, hooks, matching, unobserved};
-pub use verbs::{needs_relay, refuses};
+pub use verbs::{mends, needs_relay, refuses};
 
 /// Most filters of one run; a scenario with more is refused.
 pub const FILTERS_MAX: usize = 64;
@@ -47,6 +49,8 @@ pub struct Wires {
     filters: Vec<Filter>,
     /// Filters that ever were: their tables' names.
     filter_count: usize,
+    /// For steps that strike in the instant of a frame.
+    snares: Vec<Snare>,
     turns: Vec<(Instant, Turn)>,
     written: Vec<Rule>,
     nft: Nft,
@@ -134,6 +138,7 @@ impl Wires {
             media: ground.layout().segments.iter().map(medium).collect(),
             filters: Vec::new(),
             filter_count: 0,
+            snares: Vec::new(),
             turns: Vec::new(),
             written: Vec::new(),
             relay: Relay::of(ground)?,
@@ -187,7 +192,8 @@ impl Wires {
         let turns = self.turns.iter().map(|(at, _)| *at);
         let filters = self.filters.iter().filter_map(|filter| filter.until);
         let ports = self.ends.iter().filter_map(|end| end.listening);
-        turns.chain(filters).chain(ports).min()
+        let snares = self.snared_until();
+        turns.chain(filters).chain(ports).chain(snares).min()
     }
 
     /// Carries out what is due and brings the kernel in line: rules first, then all carriers in one
@@ -204,6 +210,7 @@ impl Wires {
     ) -> Result<Vec<CarrierChange>, LabError> {
         self.take_turns(now);
         self.end_filters(now)?;
+        self.take_up(now)?;
         let mut wires = Vec::new();
         let mut changes = Vec::new();
         for place in 0..self.ends.len() {

@@ -78,6 +78,15 @@ pub fn needs_relay(verb: &Verb) -> bool {
     }
 }
 
+/// Whether a verb gives back what a wire or a switch had lost: it works when the kernel has done
+/// it, and what was lost before that was lost to the fault.
+pub const fn mends(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::CablePlug | Verb::LinkUp | Verb::SegmentHeal | Verb::SwitchOn | Verb::Unsilence
+    )
+}
+
 /// Parts per thousand, as links count and the simulators round.
 pub(super) fn permille(share: Share) -> u16 {
     u16::try_from(share.0 / 1_000).unwrap_or(1_000)
@@ -116,11 +125,6 @@ pub(super) fn hooks(way: Way) -> impl Iterator<Item = (Hook, usize)> + Clone {
 /// The tests for frames of a kind, or of an EtherType, or for all frames.
 pub(super) fn matching(kind: Option<FrameKind>, ethertype: Option<u16>) -> Vec<Test> {
     use steadfast_core::wire::advert::Kind;
-    let of_type = |bytes: [u8; 2]| Test::Is {
-        at: ETHERTYPE_AT,
-        bytes,
-        len: 2,
-    };
     let Some(kind) = kind else {
         return ethertype
             .map(|number| of_type(number.to_be_bytes()))
@@ -148,5 +152,18 @@ pub(super) fn matching(kind: Option<FrameKind>, ethertype: Option<u16>) -> Vec<T
         bytes: [kind.byte(), 0],
         len: 1,
     };
-    vec![of_type(STEADFAST), byte]
+    vec![of_ours(), byte]
+}
+
+/// The test for frames of our own EtherType.
+pub(super) const fn of_ours() -> Test {
+    of_type(STEADFAST)
+}
+
+const fn of_type(bytes: [u8; 2]) -> Test {
+    Test::Is {
+        at: ETHERTYPE_AT,
+        bytes,
+        len: 2,
+    }
 }

@@ -7,10 +7,12 @@
 //!
 //! The hard case is time: it is the host's and does not wait. A step is told with the time at which
 //! it began, and the eyes are told when the world began it late.
-//! Steps that wait for a frame run some tenths of a millisecond after it. Limit: what eyes hold
+//! Steps that wait for a frame run some tenths of a millisecond after it; what they strike is struck
+//! by the kernel, in the frame's instant ([`frames`]). Limit: what eyes hold
 //! back to put events in order (some 20 ms) the picture lags behind; a step's `active` is who was
 //! it then.
 
+mod frames;
 mod operator;
 mod reckon;
 
@@ -23,7 +25,7 @@ use std::thread;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, NodeId};
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, When};
-use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Names, PowerState, ProcessState};
+use steadfast_scenarios::trace::{Event, EventKind, Names, PowerState, ProcessState};
 use steadfast_scenarios::{Judge, Random, Schedule};
 
 use crate::error::{Doing, LabError};
@@ -31,7 +33,8 @@ use crate::instruments::RunClock;
 use crate::lab::{Lab, Told};
 use crate::machine::{DaemonEvent, Setup};
 use crate::sys::run_early;
-use crate::wires::refuses;
+use crate::wires::{mends, refuses};
+use frames::told_of;
 use reckon::Reckonings;
 
 /// Boots of one plan differ by up to this much, as in the simulated worlds.
@@ -44,7 +47,6 @@ const ROUND_AWAITING: Duration = Duration::from_micros(100);
 /// What happened to a daemon is told as of then, if that is no longer ago: half of what events are
 /// held back.
 const AGE_MAX: Duration = Duration::from_millis(10);
-
 /// The daemon under test, as the world knows it.
 pub trait Agent {
     /// What this gateway runs in this plan: program, environment, files.
@@ -173,6 +175,8 @@ pub fn run(
         reckonings: Reckonings::new(plan),
         said: vec![None; plan.layout.gateways.len()],
         gone: vec![true; plan.layout.gateways.len()],
+        tried: BTreeSet::new(),
+        laid: BTreeSet::new(),
         ended_in_order: vec![false; plan.layout.gateways.len()],
     };
     world.play()
@@ -200,6 +204,10 @@ struct World<'a, A, E> {
     boots: Vec<(Instant, NodeId)>,
     reckonings: Reckonings,
     said: Vec<Option<Said>>,
+    /// Steps that wait for a frame which was thought of, by their places in the plan.
+    tried: BTreeSet<usize>,
+    /// Those for which a snare is laid.
+    laid: BTreeSet<usize>,
     /// Whose daemon was last told as gone, or was never there.
     gone: Vec<bool>,
     /// Whether the present boot's daemon ended by itself: the next end of power is in order.
@@ -227,7 +235,8 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                 self.lab.settle(now)?;
             }
             self.tell_lab(now);
-            self.await_frames();
+            self.lay_snares(now)?;
+            self.await_frames()?;
             self.take_steps()?;
             self.ask();
             for event in self.eyes.poll() {
@@ -253,7 +262,8 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
         Ok(())
     }
 
-    /// Runs every step that is due.
+    /// Runs every step that is due. What strikes in the instant of a frame is told as of then, and
+    /// what mends when it was done.
     fn take_steps(&mut self) -> Result<(), LabError> {
         loop {
             let now = self.eyes.now();
@@ -261,20 +271,28 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                 return Ok(());
             };
             let step = &self.plan.steps[due.index];
+            if let Some(subject) = due.subject {
+                self.lab.carry_out(subject, &step.verb, now)?;
+                self.command(subject, &step.verb, now);
+                self.reload(subject, &step.verb)?;
+            }
+            let at = if self.laid.contains(&due.index) {
+                self.lab.struck(due.index, now);
+                due.at.max(before(now, AGE_MAX))
+            } else if mends(&step.verb) {
+                self.eyes.now()
+            } else {
+                now
+            };
             let kind = EventKind::Step {
                 name: step.name.clone(),
                 verb: step.verb.word(),
                 target: due.target,
                 done: due.subject.is_some(),
             };
-            self.eyes.tell(now, kind);
-            if let Some(subject) = due.subject {
-                self.lab.carry_out(subject, &step.verb, now)?;
-                self.command(subject, &step.verb, now);
-                self.reload(subject, &step.verb)?;
-            }
-            self.tell_lab(now);
-            self.tell_due(Some(now));
+            self.eyes.tell(at, kind);
+            self.tell_lab(at.max(now));
+            self.tell_due(Some(at));
             self.eyes.await_frames(self.schedule.wants_frames());
         }
     }
@@ -407,18 +425,6 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
         self.judge.observe(event);
     }
 
-    /// Steps may wait for frames.
-    fn await_frames(&mut self) {
-        for event in self.eyes.early() {
-            if let EventKind::HandoverFrame { kind, from, .. } = event.kind
-                && self.schedule.wants_frames()
-            {
-                let picture = self.judge.picture();
-                self.schedule.frame_seen(event.at, kind, from, picture);
-            }
-        }
-    }
-
     /// Sleeps until something is due, but not long.
     fn rest(&self) {
         let now = self.eyes.now();
@@ -456,26 +462,6 @@ fn boots(plan: &Plan) -> Vec<(Instant, NodeId)> {
         }
     }
     boots
-}
-
-/// Whether instruments tell of every frame of this kind: those of a hand-over.
-const fn told_of(kind: FrameKind) -> bool {
-    match kind {
-        FrameKind::Claim
-        | FrameKind::Decline
-        | FrameKind::Offer
-        | FrameKind::Prepare
-        | FrameKind::Ready
-        | FrameKind::Released => true,
-        FrameKind::Advert
-        | FrameKind::Answer
-        | FrameKind::Arp
-        | FrameKind::LetGo
-        | FrameKind::Ndisc
-        | FrameKind::Probe
-        | FrameKind::Request
-        | FrameKind::Vrrp => false,
-    }
 }
 
 fn before(now: Instant, span: Duration) -> Instant {

@@ -4,7 +4,9 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant as Clock};
 
 use steadfast_netlab::ground::Wiring;
+use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Bandwidth, Share, Span, Verb, Way};
+use steadfast_scenarios::trace::FrameKind;
 
 use crate::stand::{A, ZERO, booted, carrier, heard, pair, wired};
 use crate::{A_LAN, NONE};
@@ -80,4 +82,32 @@ pub(crate) fn relayed() {
     assert_eq!(heard(&client, &gateway, 2), NONE);
     lab.carry_out(A_LAN, &Verb::LinkDown, ZERO).unwrap();
     assert!(!carrier(&mut lab, A, "lan") && carrier(&mut lab, A, "wan"));
+}
+
+/// The first frame that a snare waits for is lost with all that follows, on every wire of its box
+/// and in both directions; of a daemon's process only what comes to it is. When the step was carried
+/// out and its time is over, nothing of it is left.
+pub(crate) fn snared() {
+    let mut lab = booted("exec sleep 1000");
+    let (client, gateway) = pair(&lab);
+    assert_eq!(heard(&client, &gateway, 1), [0]);
+    let victim = Subject::Gateway(A);
+    // Any IPv4 stands for it: an ordinary socket can send that.
+    let kind = FrameKind::Vrrp;
+    assert!(
+        !lab.lay(0, victim, &Verb::Start, kind).unwrap(),
+        "it strikes nobody"
+    );
+    assert!(lab.lay(1, victim, &Verb::PowerOff, kind).unwrap());
+    assert_eq!(heard(&gateway, &client, 1), NONE, "the frame itself");
+    assert_eq!(heard(&client, &gateway, 2), NONE, "what follows");
+    assert!(carrier(&mut lab, A, "lan"), "a snare is no loss of carrier");
+    lab.struck(1, ZERO);
+    let over = lab.next_deadline().unwrap();
+    lab.settle(over).unwrap();
+    assert_eq!(heard(&client, &gateway, 2), [0, 1]);
+
+    assert!(lab.lay(2, victim, &Verb::Kill, kind).unwrap());
+    assert_eq!(heard(&gateway, &client, 2), [0, 1], "its last word leaves");
+    assert_eq!(heard(&client, &gateway, 2), NONE, "it hears nothing");
 }

@@ -5,7 +5,8 @@
 //! [`AGAIN`] is one: senders repeat frames, and observers ask about several addresses.
 //!
 //! A role has the date that its node gives it, for a status is asked for now and then; and a role
-//! on the way to another may be gone before anybody asks, so it is none.
+//! on the way to another may be gone before anybody asks, so it is none. Neither is one that its node
+//! ends with: a lab asks too late, where a simulator knows.
 //!
 //! Who answers on a segment is no moment while its switch is dead: the lab asks from behind it.
 //!
@@ -17,12 +18,17 @@ use std::time::Duration;
 
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Instant, NodeId};
-use steadfast_scenarios::trace::{Event, EventKind, Holder, Names, SourceKind};
+use steadfast_scenarios::trace::{
+    Event, EventKind, Holder, Names, PowerState, ProcessState, SourceKind,
+};
 
 /// The same thing within this time is one moment.
 const AGAIN: Duration = Duration::from_millis(500);
 /// The same of announcements, which are repeated for seconds after a claim.
 const ANNOUNCED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Who ends so soon after taking a role may not have been asked for it.
+const LAST_WORD: Duration = Duration::from_millis(20);
 
 /// Steps this close to each other are one beginning: a lab cannot take two at the same time, so
 /// what is between them is none of a world's. What follows is timed from the latest of them.
@@ -49,7 +55,7 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
         .iter()
         .find(is_step)
         .map_or(Instant::ORIGIN, |it| it.at);
-    for event in events {
+    for (place, event) in events.iter().enumerate() {
         if let EventKind::Names(known) = &event.kind {
             names = known.clone();
         }
@@ -57,7 +63,7 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
         if let EventKind::Step { verb, target, .. } = &event.kind {
             seen.switch(verb, target);
         }
-        if seen.is_dark(event, &names) {
+        if seen.is_dark(event, &names) || is_last_word(event, &events[place..]) {
             continue;
         }
         if let Some(name) = named(event, &names, &mut seen.roles) {
@@ -65,6 +71,22 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
         }
     }
     seen.sightings
+}
+
+/// Whether this is a role whose node ends before anybody may have asked for it.
+fn is_last_word(event: &Event, rest: &[Event]) -> bool {
+    let EventKind::Status { gateway, .. } = event.kind else {
+        return false;
+    };
+    let until = date(event).after(LAST_WORD);
+    let mut soon = rest.iter().take_while(|it| it.at <= until);
+    soon.any(|it| match &it.kind {
+        EventKind::Power { gateway: of, state } => *of == gateway && *state == PowerState::Off,
+        EventKind::Process { gateway: of, state } => {
+            *of == gateway && *state == ProcessState::Killed
+        }
+        _ => false,
+    })
 }
 
 #[derive(Default)]
@@ -316,6 +338,22 @@ mod tests {
             told[2].contains("answers") && told[3].contains("silent"),
             "{told:?}"
         );
+    }
+
+    /// A role counts if its node lives long enough to be asked for it.
+    #[test]
+    fn moments_last_words_are_none() {
+        let dies = |at: u64| {
+            let kind = EventKind::Power {
+                gateway: NodeId(1),
+                state: PowerState::Off,
+            };
+            Event::new(Instant::from_nanos(at * 1_000_000), kind)
+        };
+        let role = status(20, EffectiveRole::Active, "handed over");
+        let told = |end: u64| sightings(&[step(10), role.clone(), dies(end)]).len();
+        assert_eq!((told(20), told(40)), (2, 2));
+        assert_eq!(told(41), 3);
     }
 
     /// Steps that come together are one beginning under the first one's name: what follows is

@@ -104,3 +104,29 @@ fn schedule_same_instant_keeps_the_files_order() {
         .collect();
     assert_eq!(order, [1, 0, 2]);
 }
+
+/// A world may be ready for a frame before the step that it hangs on has run.
+#[test]
+fn schedule_foresees_whom_a_frame_will_strike() {
+    let plan = plan(
+        "[[step]]\nname = \"ask\"\nat = \"1s\"\ndo = \"kill\"\ntarget = \"active\"\n\
+         [[step]]\nname = \"die\"\ndo = \"power_off\"\ntarget = \"ask.target\"\n\
+         on = { frame = \"offer\", after = \"ask\" }\n\
+         [[step]]\nname = \"later\"\ndo = \"power_off\"\ntarget = \"b\"\n\
+         on = { frame = \"claim\", after = \"ask\", wait = \"1ms\" }\n",
+    );
+    let mut schedule = Schedule::new(&plan);
+    let picture = picture(&plan, &Tape::running(A));
+    let foreseen = |schedule: &Schedule, at| schedule.expectant(at, &picture).collect::<Vec<_>>();
+    assert_eq!(foreseen(&schedule, ms(999)), []);
+    let offered = [(1, FrameKind::Offer, Subject::Gateway(A))];
+    assert_eq!(foreseen(&schedule, ms(1000)), offered);
+    assert!(schedule.poll(ms(1000), &picture).is_some());
+    assert_eq!(foreseen(&schedule, ms(1000)), offered);
+    assert!(schedule.expects(1, FrameKind::Offer) && !schedule.expects(1, FrameKind::Claim));
+    schedule.frame_seen(ms(1001), FrameKind::Offer, A, &picture);
+    assert_eq!(foreseen(&schedule, ms(1001)), [], "it is set off");
+    assert!(!schedule.expects(1, FrameKind::Offer));
+    let due = schedule.poll(ms(1003), &picture).unwrap();
+    assert_eq!((due.index, due.at), (1, ms(1001)));
+}
