@@ -246,9 +246,9 @@ fn chain_name(device: &str, hook: Hook) -> String {
 impl Then {
     fn expressions(self) -> Vec<u8> {
         match self {
-            Self::Drop => immediate(0, nested(2, &attribute(1, &0_u32.to_be_bytes()))),
+            Self::Drop => immediate(0, &nested(2, &attribute(1, &0_u32.to_be_bytes()))),
             Self::Forward(index) => [
-                immediate(1, attribute(1, &index.to_ne_bytes())),
+                immediate(1, &attribute(1, &index.to_ne_bytes())),
                 expression("fwd", &attribute(1, &1_u32.to_be_bytes())),
             ]
             .concat(),
@@ -266,14 +266,14 @@ impl Then {
 }
 
 /// A value into a register.
-fn immediate(register: u32, data: Vec<u8>) -> Vec<u8> {
+fn immediate(register: u32, data: &[u8]) -> Vec<u8> {
     let register = attribute(1, &register.to_be_bytes());
-    expression("immediate", &[register, nested(2, &data)].concat())
+    expression("immediate", &[register, nested(2, data)].concat())
 }
 
 /// The one element of [`SPRUNG`], into register 1.
 fn element() -> Vec<u8> {
-    immediate(1, attribute(1, &1_u32.to_be_bytes()))
+    immediate(1, &attribute(1, &1_u32.to_be_bytes()))
 }
 
 impl Test {

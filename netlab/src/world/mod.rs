@@ -7,10 +7,9 @@
 //!
 //! The hard case is time: it is the host's and does not wait. A step is told with the time at which
 //! it began, and the eyes are told when the world began it late.
-//! Steps that wait for a frame run some tenths of a millisecond after it; what they strike is struck
-//! by the kernel, in the frame's instant ([`frames`]). Limit: what eyes hold
-//! back to put events in order (some 20 ms) the picture lags behind; a step's `active` is who was
-//! it then.
+//! Steps that wait for a frame run some tenths of a millisecond after it; what they strike the
+//! kernel strikes in the frame's instant ([`frames`]). Limit: what eyes hold back to put events in
+//! order (some 20 ms) the picture lags behind; a step's `active` is who was it then.
 
 mod frames;
 mod operator;

@@ -85,8 +85,8 @@ pub(crate) fn relayed() {
 }
 
 /// The first frame that a snare waits for is lost with all that follows, on every wire of its box
-/// and in both directions; of a daemon's process only what comes to it is. When the step was carried
-/// out and its time is over, nothing of it is left.
+/// and in both directions; of a daemon's process only what comes to it is. When the step was
+/// carried out and its time is over, nothing of it is left.
 pub(crate) fn snared() {
     let mut lab = booted("exec sleep 1000");
     let (client, gateway) = pair(&lab);

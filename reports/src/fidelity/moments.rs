@@ -5,8 +5,8 @@
 //! [`AGAIN`] is one: senders repeat frames, and observers ask about several addresses.
 //!
 //! A role has the date that its node gives it, for a status is asked for now and then; and a role
-//! on the way to another may be gone before anybody asks, so it is none. Neither is one that its node
-//! ends with: a lab asks too late, where a simulator knows.
+//! on the way to another may be gone before anybody asks, so it is none. Neither is one that its
+//! node ends with: a lab asks too late, where a simulator knows.
 //!
 //! Who answers on a segment is no moment while its switch is dead: the lab asks from behind it.
 //!
