@@ -26,7 +26,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::Instant;
 use crate::wire::vrrp::{
-    Advertisement, Expect, Interval, OWNER, Packet, REFUSALS, RESIGNS, Refusal, Sum, Sums, Version,
+    Advertisement, Expect, Interval, OWNER, Packet, REFUSALS, RESIGNS, Refusal, Version,
 };
 
 pub use settings::{Lists, Settings};
@@ -473,16 +473,6 @@ impl Router {
             Version::V3 => self.learned.span(),
         };
         whole * (SKEW_PARTS - u32::from(self.priority())) / SKEW_PARTS
-    }
-
-    /// How this router sums its messages.
-    pub const fn sum(&self) -> Sum {
-        self.settings.sum
-    }
-
-    /// Which sums it understands.
-    pub const fn sums(&self) -> Sums {
-        self.settings.sums
     }
 }
 

@@ -60,6 +60,9 @@ pub enum Version {
 pub struct Interval(u16);
 
 impl Interval {
+    /// The usual one: every version can say it.
+    pub const SECOND: Self = Self(100);
+
     /// What a version can say.
     ///
     /// # Errors
@@ -367,6 +370,8 @@ impl Advertisement {
         message
     }
 }
+
+mod frame;
 
 /// The MAC of a virtual router, and of its group (RFC 9568 §7.3).
 pub const fn macs(virtual_id: u8, ipv6: bool) -> (MacAddr, MacAddr) {

@@ -4,6 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::super::*;
 use crate::wire::vrrp::{GROUP, TTL};
+use crate::wire::vrrp::{Sum, Sums};
 
 /// The unit's address, and addresses below and above it.
 pub(super) const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
