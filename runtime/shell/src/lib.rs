@@ -3,7 +3,8 @@
 //! Everything of the outside stands in [`env`], as traits; so the same driver serves gateways and
 //! simulators. [`driver::run`] is the loop, [`orders`] is how operators reach it,
 //! [`record`] is what a store writes, and in which order, [`journal`] what the flight recorder
-//! writes, and its replay; [`secret`] reads the keys for that.
+//! writes, and its replay; [`secret`] reads the keys for that. [`vrrp`] drives virtual routers,
+//! which obey the RFCs of VRRP and no node.
 
 pub mod driver;
 pub mod env;
@@ -16,4 +17,5 @@ pub mod record;
 mod reloads;
 pub mod secret;
 pub mod streams;
+pub mod vrrp;
 mod workers;
