@@ -30,6 +30,8 @@ use super::rtnetlink::{
 
 /// Marks our addresses; shown by `ip address` as "proto 77".
 pub const TAG: u8 = 77;
+/// The same of a virtual router's addresses (VRRP): whoever sweeps one kind leaves the other.
+pub const ROUTERS_TAG: u8 = 78;
 /// Most addresses per system call: their answers fit into a receive buffer of the least size.
 const CHUNK: usize = 64;
 
@@ -75,6 +77,7 @@ pub enum AddressError {
 #[derive(Debug)]
 pub struct Addresses {
     netlink: Netlink,
+    tag: u8,
     tags: Tags,
     /// Every virtual address of the configuration.
     configured: BTreeSet<IpAddr>,
@@ -87,10 +90,19 @@ impl Addresses {
     /// # Errors
     /// Netlink is refused.
     pub fn open(configured: impl IntoIterator<Item = IpAddr>) -> io::Result<Self> {
+        Self::tagged(TAG, configured)
+    }
+
+    /// The same with another tag: [`ROUTERS_TAG`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn tagged(tag: u8, configured: impl IntoIterator<Item = IpAddr>) -> io::Result<Self> {
         let mut netlink = Netlink::open(NETLINK_ROUTE)?;
         let tags = tags(&mut netlink)?;
         Ok(Self {
             netlink,
+            tag,
             tags,
             configured: configured.into_iter().collect(),
         })
@@ -111,6 +123,7 @@ impl Addresses {
     /// # Errors
     /// The kernel refused some, or did not answer; the others are there.
     pub fn add_all(&mut self, wanted: &[VirtualAddress]) -> Result<(), AddressError> {
+        let tag = self.tag;
         self.in_chunks(wanted, libc::EEXIST, |batch, one| {
             let VirtualAddress { index, address } = *one;
             let flags = match address {
@@ -121,7 +134,7 @@ impl Addresses {
             let header = rtnetlink::address_header(index, address);
             let mut message = batch.message(what, RTM_NEWADDR, CREATE | EXCLUSIVE, &header);
             put_address(&mut message, address);
-            message.put_u32(IFA_FLAGS, flags).put(IFA_PROTO, &[TAG]);
+            message.put_u32(IFA_FLAGS, flags).put(IFA_PROTO, &[tag]);
         })
     }
 
@@ -213,7 +226,7 @@ impl Addresses {
     fn is_ours(&self, fact: &AddressFact) -> bool {
         let host = fact.prefix == if fact.address.is_ipv4() { 32 } else { 128 };
         host && match self.tags {
-            Tags::ByProtocol => fact.protocol == Some(TAG),
+            Tags::ByProtocol => fact.protocol == Some(self.tag),
             Tags::ByAddress => {
                 let routeless = fact.flags & IFA_F_NOPREFIXROUTE != 0;
                 routeless && self.configured.contains(&fact.address)

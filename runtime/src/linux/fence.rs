@@ -34,10 +34,12 @@ mod nftables;
 mod picture;
 mod rules;
 mod sys;
+mod vrrp;
 
 pub use error::{FenceError, LeaseError};
 pub use keeper::{KEEPER_ARGUMENT, keeper_main};
 pub use picture::Counter;
+pub use vrrp::{FencedRouter, ROUTERS_TABLE, RouterFence};
 
 use keeper::{Former, Keeper};
 use picture::Picture;
@@ -209,7 +211,7 @@ impl Fence {
     /// `Lapsed` if there is no lease any more; nothing is changed then.
     pub fn offer(&mut self, remaining: Duration) -> Result<(), LeaseError> {
         let read_at = Instant::now();
-        let left = picture::left(&mut self.netlink, TABLE, LIVE).map_err(FenceError::socket)?;
+        let left = self.left_of(LIVE)?;
         // Written back as it was read, it would end later by the time in between.
         let late = millis(read_at.elapsed()).saturating_add(1 + JIFFY_MAX);
         let left = left.and_then(|left| left.checked_sub(late));
@@ -263,7 +265,7 @@ impl Fence {
 
     /// Compares what stands with what was built, and repairs it, keeper included.
     pub fn check(&mut self) -> Health {
-        let damage = match Picture::take(&mut self.netlink, TABLE) {
+        let damage = match Picture::take(&mut self.netlink, TABLE, &rules::PLAIN) {
             Ok(Some(found)) => found.damage(&self.built),
             Ok(None) => Some("table gone"),
             Err(_) => Some("fence not readable"),
@@ -338,8 +340,13 @@ impl Fence {
     }
 
     fn left(&mut self, set: &str) -> Result<Option<Duration>, FenceError> {
-        let left = picture::left(&mut self.netlink, TABLE, set).map_err(FenceError::socket)?;
-        Ok(left.map(Duration::from_millis))
+        Ok(self.left_of(set)?.map(Duration::from_millis))
+    }
+
+    /// The same in milliseconds.
+    fn left_of(&mut self, set: &str) -> Result<Option<u64>, FenceError> {
+        let left = picture::left(&mut self.netlink, (TABLE, set), &key());
+        left.map_err(FenceError::socket)
     }
 
     fn set_time(&self, batch: &mut Batch, set: &'static str, left: u64) {

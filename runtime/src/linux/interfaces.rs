@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use steadfast_core::MacAddr;
 
-use super::addresses::TAG;
+use super::addresses::{ROUTERS_TAG, TAG};
 use super::netlink::Netlink;
 use super::rtnetlink::{self, NETLINK_ROUTE, RTM_GETADDR, RTM_GETLINK};
 
@@ -57,7 +57,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
         let Some(interface) = found.iter_mut().find(|one| one.index == fact.index) else {
             continue;
         };
-        if fact.protocol == Some(TAG) {
+        if matches!(fact.protocol, Some(TAG | ROUTERS_TAG)) {
             interface.virtuals.push(fact.address);
         } else {
             interface.own.push((fact.address, fact.prefix));

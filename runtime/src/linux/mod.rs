@@ -14,6 +14,7 @@ pub mod netlink;
 pub mod packet;
 pub mod priority;
 mod raw;
+pub mod routers;
 mod rtnetlink;
 pub mod streams;
 pub mod sysctl;

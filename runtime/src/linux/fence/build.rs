@@ -70,7 +70,7 @@ pub(super) fn confirm(
 ) -> Result<Picture, FenceError> {
     let chains = rules::chains(spec, by);
     let sent = chains.iter().map(|chain| chain.rules.len()).sum();
-    let found = Picture::take(netlink, TABLE).map_err(FenceError::socket)?;
+    let found = Picture::take(netlink, TABLE, &rules::PLAIN).map_err(FenceError::socket)?;
     match found {
         Some(found) if found.rule_count == sent && found.chain_count == chains.len() => Ok(found),
         Some(found) => {
@@ -130,7 +130,7 @@ pub(super) fn can_refresh(netlink: &mut Netlink) -> Result<bool, FenceError> {
         nftables::timed_element(&mut batch, (TRIAL_TABLE, LIVE), &key, times);
         commit(netlink, batch)?;
     }
-    let left = picture::left(netlink, TRIAL_TABLE, LIVE).map_err(FenceError::socket)?;
+    let left = picture::left(netlink, (TRIAL_TABLE, LIVE), &key).map_err(FenceError::socket)?;
     let mut batch = nftables::begin();
     nftables::delete_table(&mut batch, TRIAL_TABLE);
     commit(netlink, batch)?;

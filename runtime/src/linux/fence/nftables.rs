@@ -69,6 +69,8 @@ pub(super) enum Word {
     IsNotIn(&'static str),
     Mask(Vec<u8>),
     Meta(Meta),
+    /// Loads a number.
+    Number(u32),
     /// Loads bytes of the packet: base, offset, length.
     Payload(Base, u32, u32),
     /// Puts the register into a set, for so many milliseconds from now.
@@ -290,6 +292,10 @@ fn put_word(list: &mut Message<'_>, word: &Word) {
         }),
         Word::Meta(key) => expression(list, "meta", |meta| {
             meta.put_be32(2, *key as u32).put_be32(1, REGISTER);
+        }),
+        Word::Number(number) => expression(list, "immediate", |immediate| {
+            immediate.put_be32(1, REGISTER);
+            put_data(immediate, 2, &number.to_be_bytes());
         }),
         Word::Payload(base, offset, len) => expression(list, "payload", |load| {
             load.put_be32(1, REGISTER).put_be32(2, *base as u32);

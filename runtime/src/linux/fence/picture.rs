@@ -11,7 +11,6 @@ use std::io;
 
 use super::super::netlink::{Answer, Batch, Netlink, attributes, find, u64_of};
 use super::nftables::{FAMILY, about, comment_of, get_element, kind};
-use super::rules::{LIVE, SETS, TAIL, key};
 
 const FLAGS: u16 = 2;
 const OWNER: u16 = 7;
@@ -47,8 +46,13 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Takes a picture; none without a table.
-    pub(super) fn take(netlink: &mut Netlink, name: &str) -> io::Result<Option<Self>> {
+    /// Takes a picture of the table of this name; none without one. `plain` are its sets whose
+    /// elements stay.
+    pub(super) fn take(
+        netlink: &mut Netlink,
+        name: &str,
+        plain: &[&str],
+    ) -> io::Result<Option<Self>> {
         let Some(table) = table(netlink, name)? else {
             return Ok(None);
         };
@@ -56,9 +60,9 @@ impl Picture {
         let rules = list(netlink, kind::GET_RULE, name, None)?;
         let sets = list(netlink, kind::GET_SET, name, None)?;
         let mut members = blake3::Hasher::new();
-        for set in SETS.iter().filter(|set| ![LIVE, TAIL].contains(&set.name)) {
-            members.update(set.name.as_bytes());
-            for key in keys(netlink, name, set.name)? {
+        for set in plain {
+            members.update(set.as_bytes());
+            for key in keys(netlink, name, set)? {
                 members.update(&key);
             }
         }
@@ -117,9 +121,13 @@ pub(super) fn counters(netlink: &mut Netlink, name: &str) -> io::Result<Vec<Coun
 /// Milliseconds until the element of lease or tail ends; none if it is not there. Asked for by its
 /// key: that takes the kernel microseconds, and a list of the one element most of a millisecond,
 /// which every hand-over would wait for.
-pub(super) fn left(netlink: &mut Netlink, name: &str, set: &str) -> io::Result<Option<u64>> {
+pub(super) fn left(
+    netlink: &mut Netlink,
+    (name, set): (&str, &str),
+    key: &[u8],
+) -> io::Result<Option<u64>> {
     let mut question = Batch::new();
-    get_element(&mut question, (name, set), &key());
+    get_element(&mut question, (name, set), key);
     let answers = match netlink.ask(question) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
         answers => answers?,

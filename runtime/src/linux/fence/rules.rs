@@ -41,7 +41,7 @@ const OWN4: &str = "own4";
 const OWN6: &str = "own6";
 
 /// Stale elements wait for the kernel's next cleaning: room for as many claims as fit between.
-const TIMED_SIZE: u32 = 65_535;
+pub(super) const TIMED_SIZE: u32 = 65_535;
 /// All sets. The first two hold lease and tail, the others addresses.
 pub(super) const SETS: [Set; 7] = [
     timed(LIVE),
@@ -53,17 +53,20 @@ pub(super) const SETS: [Set; 7] = [
     plain(OWN6, 8, 16),
 ];
 
-const ARP: [u8; 2] = [0x08, 0x06];
-const IPV4: [u8; 2] = [0x08, 0x00];
-const IPV6: [u8; 2] = [0x86, 0xdd];
+/// Those whose elements stay.
+pub(super) const PLAIN: [&str; 5] = [VIP4, VIP6, VMAC, OWN4, OWN6];
+
+pub(super) const ARP: [u8; 2] = [0x08, 0x06];
+pub(super) const IPV4: [u8; 2] = [0x08, 0x00];
+pub(super) const IPV6: [u8; 2] = [0x86, 0xdd];
 const STEADFAST: [u8; 2] = [0x88, 0xb5];
 const VLAN_TYPES: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 const MARK_AT: u32 = 15;
 const MARK_ACTIVE: u8 = 2;
 const MARK_OFFERING: u8 = 3;
-const ICMPV6: u8 = 58;
-const SOLICIT: u8 = 135;
-const ADVERTISE: u8 = 136;
+pub(super) const ICMPV6: u8 = 58;
+pub(super) const SOLICIT: u8 = 135;
+pub(super) const ADVERTISE: u8 = 136;
 /// `PACKET_HOST`: the frame came to the device's own MAC.
 const TO_HOST: u8 = 0;
 /// `RTN_UNICAST`: neither ours, nor a group's.
@@ -306,7 +309,7 @@ fn fence_out(port: &ServedPort) -> Chain {
 }
 
 /// Frames of a VLAN other than 0 belong to the device above.
-fn vlans(name: &str) -> impl Iterator<Item = Rule> {
+pub(super) fn vlans(name: &str) -> impl Iterator<Item = Rule> {
     VLAN_TYPES.into_iter().map(move |vlan| {
         let number = vec![
             Word::Payload(Base::Link, 14, 2),
@@ -318,27 +321,27 @@ fn vlans(name: &str) -> impl Iterator<Item = Rule> {
 }
 
 /// What the kernel takes the packet for.
-fn of_protocol(protocol: [u8; 2]) -> Vec<Word> {
+pub(super) fn of_protocol(protocol: [u8; 2]) -> Vec<Word> {
     vec![Word::Meta(Meta::Protocol), Word::Is(protocol.to_vec())]
 }
 
 /// What stands in the frame.
-fn of_type(ethertype: [u8; 2]) -> Vec<Word> {
+pub(super) fn of_type(ethertype: [u8; 2]) -> Vec<Word> {
     vec![
         Word::Payload(Base::Link, 12, 2),
         Word::Is(ethertype.to_vec()),
     ]
 }
 
-fn pass() -> Vec<Word> {
+pub(super) fn pass() -> Vec<Word> {
     vec![Word::Accept]
 }
 
-fn refuse() -> Vec<Word> {
+pub(super) fn refuse() -> Vec<Word> {
     vec![Word::Counter, Word::Drop]
 }
 
-fn rule(port: &str, name: &str, parts: &[Vec<Word>]) -> Rule {
+pub(super) fn rule(port: &str, name: &str, parts: &[Vec<Word>]) -> Rule {
     Rule {
         name: format!("{port} {name}"),
         words: parts.concat(),

@@ -116,12 +116,16 @@ fn fence_without_owner_and_fib_is_checked_part_by_part() {
         ];
         for (expected, change) in damages {
             let built = build_without(&mut netlink, &spec, support);
-            let again = Picture::take(&mut netlink, TABLE).unwrap().unwrap();
+            let again = Picture::take(&mut netlink, TABLE, &rules::PLAIN)
+                .unwrap()
+                .unwrap();
             assert_eq!(again.damage(&built), None, "nothing changes by itself");
             let mut batch = nftables::begin();
             change(&mut batch);
             build::commit(&mut Netlink::open(NETFILTER).unwrap(), batch).unwrap();
-            let found = Picture::take(&mut netlink, TABLE).unwrap().unwrap();
+            let found = Picture::take(&mut netlink, TABLE, &rules::PLAIN)
+                .unwrap()
+                .unwrap();
             assert_eq!(found.damage(&built), Some(expected));
         }
         std::fs::remove_dir(&spec.keeper_dir).unwrap();
