@@ -11,6 +11,9 @@
 //! (hardware addresses, its own addresses) comes from the interfaces, so a file holds only what an
 //! operator decides; with [`Offline`] it can be checked on another machine.
 //!
+//! A file of `[[vrrp]]` tables is of another kind: virtual routers of VRRP alone ([`routers`]);
+//! [`open`] reads whichever it is.
+//!
 //! [`load`] reads, [`init`] writes, [`outlook`] foretells what a fault costs with it, [`compare`]
 //! says whether a changed file can be taken over by a running node.
 
@@ -24,6 +27,7 @@ pub mod compare;
 pub mod init;
 pub mod outlook;
 pub mod quantity;
+pub mod routers;
 pub mod secret;
 
 mod addresses;
@@ -143,6 +147,30 @@ pub struct DaemonSettings {
     pub log: log::LevelFilter,
     /// The secret file.
     pub secret_file: PathBuf,
+}
+
+/// A configuration of either kind.
+#[derive(Debug)]
+pub enum File {
+    /// A node of a cluster.
+    Node(Box<Loaded>),
+    /// Virtual routers of VRRP.
+    Routers(routers::Routers),
+}
+
+/// Reads and checks a configuration, whichever kind it is.
+///
+/// # Errors
+/// Everything that is wrong, each with its place and cure.
+pub fn open(path: &Path, interfaces: &dyn Interfaces) -> Result<File, Report> {
+    let mut findings = Findings::new(&path.display().to_string(), "");
+    let Some(text) = read_text(path, &mut findings) else {
+        return Err(refused(findings));
+    };
+    if routers::are_in(&text) {
+        return routers::read(path, &text, interfaces).map(File::Routers);
+    }
+    load(path, interfaces).map(|loaded| File::Node(Box::new(loaded)))
 }
 
 /// Reads and checks a configuration and its secret file.

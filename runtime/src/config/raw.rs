@@ -176,7 +176,7 @@ const ALL_PACIFIED: [Word<AllPacified>; 2] = [
     ("serve", AllPacified::Serve, None),
     ("never", AllPacified::Never, None),
 ];
-const LOG: [Word<log::LevelFilter>; 7] = [
+pub(super) const LOG: [Word<log::LevelFilter>; 7] = [
     ("off", log::LevelFilter::Off, None),
     ("error", log::LevelFilter::Error, None),
     ("warn", log::LevelFilter::Warn, None),
@@ -186,8 +186,8 @@ const LOG: [Word<log::LevelFilter>; 7] = [
     ("warning", log::LevelFilter::Warn, Some("warn")),
 ];
 
-/// Reads the file; none when it is no TOML at all.
-pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
+/// The file's root table; none when it is no TOML at all.
+pub(super) fn root<'a>(text: &'a str, findings: &mut Findings) -> Option<Section<'a>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let place = error.span().unwrap_or(0..0);
@@ -203,10 +203,14 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
             "TOML is `key = value` under `[header]` lines",
         );
     }
-    if !errors.is_empty() {
-        return None;
-    }
-    let mut root = Section::new("", 0..0, table.into_inner());
+    errors
+        .is_empty()
+        .then(|| Section::new("", 0..0, table.into_inner()))
+}
+
+/// Reads the file; none when it is no TOML at all.
+pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
+    let mut root = root(text, findings)?;
     if !format(&mut root, findings) {
         return None;
     }
@@ -239,7 +243,7 @@ pub(super) fn byte(number: Option<&Spanned<u64>>) -> Option<u8> {
     number.and_then(|number| u8::try_from(*number.get_ref()).ok())
 }
 
-fn format(root: &mut Section<'_>, findings: &mut Findings) -> bool {
+pub(super) fn format(root: &mut Section<'_>, findings: &mut Findings) -> bool {
     let before = findings.count();
     let key = Key::new("format", "1");
     let version = root.number(key, (0, u64::MAX >> 1), findings);
@@ -434,7 +438,7 @@ fn preempt(section: &mut Section<'_>, findings: &mut Findings) -> Option<Spanned
     written.or_else(|| Some(Spanned::new(flag.span(), meaning)))
 }
 
-fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemon {
+pub(super) fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemon {
     let daemon = Daemon {
         state_dir: section.text(Key::new("state_dir", "\"/var/lib/steadfast\""), findings),
         runtime_dir: section.text(Key::new("runtime_dir", "\"/run/steadfast\""), findings),
