@@ -10,6 +10,8 @@
 //!      /v1/reload /v1/shutdown           likewise
 //! ```
 //!
+//! Virtual routers of VRRP have other routes on the same kind of socket (`routers.rs`).
+//!
 //! An error is `{"error": what, "cure": what to do}`: 400 not understood, 403 not permitted, 404
 //! and 405 not there, 409 refused by the node, 413 too long, 503 the node has ended, 504 no answer
 //! in time.
@@ -18,6 +20,7 @@
 //! connect at all is decided by the mode of the socket, 0660.
 
 mod explain;
+mod routers;
 mod routes;
 mod socket;
 
@@ -37,6 +40,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use explain::{Explanation, PeerExplanation, explain};
 pub(crate) use explain::{in_words, node_name, role_word};
+pub use routers::{RouterFacts, RoutersTold};
 pub use socket::{BindError, Bound};
 
 /// Bytes of a request's body. A longer one is refused with 413.

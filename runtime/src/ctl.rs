@@ -7,6 +7,7 @@
 mod client;
 mod config;
 mod recording;
+mod routers;
 mod table;
 mod unfence;
 
@@ -22,6 +23,8 @@ pub use client::{ANSWER_BYTES_MAX, Client, ClientError};
 
 /// The socket asked when no other is given.
 pub const SOCKET: &str = "/run/steadfast/control.sock";
+/// The same of the daemon of virtual routers.
+pub const ROUTERS_SOCKET: &str = "/run/steadfast-vrrp/control.sock";
 
 /// Between two looks of `status --watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,9 +59,10 @@ impl Verdict {
 #[derive(Debug, Parser)]
 #[command(name = "steadfastctl", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// The daemon's control socket.
-    #[arg(long, global = true, default_value = SOCKET)]
-    socket: PathBuf,
+    /// The daemon's control socket [default: /run/steadfast/control.sock; of `vrrp`,
+    /// /run/steadfast-vrrp/control.sock]
+    #[arg(long, global = true)]
+    socket: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -114,6 +118,11 @@ enum Verb {
     Takeover,
     /// Remove what a killed daemon left in the kernel.
     Unfence(unfence::Unfence),
+    /// Virtual routers of VRRP, whose daemon has a socket of its own.
+    Vrrp {
+        #[command(subcommand)]
+        verb: routers::Verb,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -149,7 +158,12 @@ pub fn run(
             return if wrong { Verdict::Usage } else { Verdict::Done };
         }
     };
-    let client = match Client::new(arguments.socket) {
+    let usual = match arguments.verb {
+        Verb::Vrrp { .. } => ROUTERS_SOCKET,
+        _ => SOCKET,
+    };
+    let socket = arguments.socket.unwrap_or_else(|| usual.into());
+    let client = match Client::new(socket) {
         Ok(client) => client,
         Err(why) => return complain(err, &why),
     };
@@ -215,6 +229,7 @@ fn carry_out(
         Verb::Status { json, watch } => status(client, json, watch, out),
         Verb::Takeover => order(client, out, "takeover", "this node has the role now"),
         Verb::Unfence(asked) => Ok(unfence::unfence(&asked, out, err)?),
+        Verb::Vrrp { verb } => routers::carry_out(&verb, client, out),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use steadfast::config::File;
 use steadfast::daemon::{self, Machine};
 use steadfast::linux::fence::{KEEPER_ARGUMENT, keeper_main};
 use steadfast::{config, logging};
@@ -14,9 +15,12 @@ Exit codes:
   1  could not start, or its world ended; standard error says why
   3  wrong usage, or a configuration with mistakes
 
-Signals: TERM and INT hand the role over and end; HUP reads the configuration again.";
+Signals: TERM and INT hand the role over and end; HUP reads the configuration again (not one of
+virtual routers).";
 
 /// Keeps this gateway's virtual addresses alive.
+///
+/// With a file of `[[vrrp]]` tables it is a router of VRRP among others of any make.
 #[derive(Debug, Parser)]
 #[command(name = "steadfastd", version = steadfast::BUILD, after_help = EXIT_CODES)]
 struct Arguments {
@@ -52,21 +56,28 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let loaded = match config::load(&arguments.config, &machine) {
+    let loaded = match config::open(&arguments.config, &machine) {
         Ok(loaded) => loaded,
         Err(report) => {
             eprint!("{}", report.render(false));
             return ExitCode::from(3);
         }
     };
-    let log = match logging::init(loaded.daemon.log) {
+    let level = match &loaded {
+        File::Node(loaded) => loaded.daemon.log,
+        File::Routers(loaded) => loaded.log,
+    };
+    let log = match logging::init(level) {
         Ok(log) => log,
         Err(why) => {
             eprintln!("steadfastd: failed to start the log: {why}");
             return ExitCode::FAILURE;
         }
     };
-    let ended = daemon::run(loaded);
+    let ended = match loaded {
+        File::Node(loaded) => daemon::run(*loaded),
+        File::Routers(loaded) => daemon::routers::run(loaded),
+    };
     log.flush();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,8 +30,8 @@ pub(super) struct Fault {
     pub(super) cure: String,
 }
 
-type Answer = Result<Json<serde_json::Value>, Fault>;
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Answer = Result<Json<serde_json::Value>, Fault>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,13 +66,13 @@ pub(super) fn router(shared: Shared, rights: Rights) -> Router {
 }
 
 /// Others may look at status and explanations; all else is for those with rights.
-async fn permit(
+pub(super) async fn permit(
     State(rights): State<Rights>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    let open = ["/v1/status", "/v1/explain"].contains(&request.uri().path());
+    let open = ["/v1/status", "/v1/explain", "/v1/vrrp"].contains(&request.uri().path());
     if (open && request.method() == Method::GET) || peer.may_command(rights) {
         return next.run(request).await;
     }
@@ -180,7 +180,7 @@ async fn send<T>(
 }
 
 /// These requests carry nothing, or an empty object.
-fn nothing(body: &Bytes) -> Result<(), Fault> {
+pub(super) fn nothing(body: &Bytes) -> Result<(), Fault> {
     if matches!(body.trim_ascii(), b"" | b"{}") {
         return Ok(());
     }
@@ -192,11 +192,11 @@ fn nothing(body: &Bytes) -> Result<(), Fault> {
     ))
 }
 
-fn done() -> Json<serde_json::Value> {
+pub(super) fn done() -> Json<serde_json::Value> {
     Json(json!({ "done": true }))
 }
 
-async fn unknown(request: Request) -> Fault {
+pub(super) async fn unknown(request: Request) -> Fault {
     let error = format!("{} is not known here", request.uri().path());
     Fault::new(
         StatusCode::NOT_FOUND,
@@ -205,7 +205,7 @@ async fn unknown(request: Request) -> Fault {
     )
 }
 
-async fn wrong_method(request: Request) -> Fault {
+pub(super) async fn wrong_method(request: Request) -> Fault {
     let error = format!(
         "{} does not go with {}",
         request.method(),
@@ -215,13 +215,13 @@ async fn wrong_method(request: Request) -> Fault {
     Fault::new(StatusCode::METHOD_NOT_ALLOWED, error, cure)
 }
 
-fn late() -> Fault {
+pub(super) fn late() -> Fault {
     let error = "the node did not answer in time".to_owned();
     let cure = "look at status: the order may still be carried out, or another one is under way";
     Fault::new(StatusCode::GATEWAY_TIMEOUT, error, cure)
 }
 
-fn gone() -> Fault {
+pub(super) fn gone() -> Fault {
     let error = "the node has ended".to_owned();
     let cure = "look at the log of steadfastd and start it again";
     Fault::new(StatusCode::SERVICE_UNAVAILABLE, error, cure)
@@ -237,7 +237,7 @@ const fn cure_of(rejection: Rejection) -> &'static str {
 }
 
 impl Fault {
-    fn new(status: StatusCode, error: String, cure: &str) -> Self {
+    pub(super) fn new(status: StatusCode, error: String, cure: &str) -> Self {
         Self {
             status: status.as_u16(),
             error,

@@ -13,7 +13,9 @@ use serde_json::json;
 use super::Verdict;
 use crate::config::init::{InitError, InitOptions, InitPeer, InitPort, init};
 use crate::config::outlook::outlook;
-use crate::config::{self, Interfaces, Loaded, Offline, Report};
+use crate::config::quantity::show;
+use crate::config::routers::Routers;
+use crate::config::{self, File, Interfaces, Loaded, Offline, Report};
 use crate::daemon::Machine;
 
 /// What is checked.
@@ -94,7 +96,13 @@ pub(super) fn check(
         machine = Machine::look()?;
         &machine
     };
-    match config::load(&asked.file, interfaces) {
+    let opened = config::open(&asked.file, interfaces);
+    let loaded = match opened {
+        Ok(File::Routers(routers)) => return checked_routers(&routers, asked.json, out),
+        Ok(File::Node(loaded)) => Ok(*loaded),
+        Err(report) => Err(report),
+    };
+    match loaded {
         Ok(loaded) if asked.json => {
             let told = json!({ "notes": loaded.notes, "outlook": outlook(&loaded) });
             writeln!(out, "{told:#}")?;
@@ -110,6 +118,33 @@ pub(super) fn check(
         }
         Err(report) => refused(&report, err),
     }
+}
+
+/// A file of virtual routers: what each is, and how long it may be missed.
+fn checked_routers(routers: &Routers, as_json: bool, out: &mut dyn Write) -> io::Result<Verdict> {
+    if as_json {
+        writeln!(out, "{:#}", json!({ "notes": routers.notes }))?;
+        return Ok(Verdict::Done);
+    }
+    for note in &routers.notes {
+        writeln!(out, "note, line {}: {}", note.line, note.text)?;
+    }
+    writeln!(out, "{} is sound\n", routers.path.display())?;
+    for router in &routers.routers {
+        let settings = &router.settings;
+        let family = if settings.primary.is_ipv6() { 6 } else { 4 };
+        writeln!(
+            out,
+            "{}, virtual router {}, IPv{family}: priority {}, speaks each {}, serves for {} after \
+             its last word",
+            router.interface,
+            settings.virtual_id,
+            settings.priority,
+            show(settings.interval.span()),
+            show(router.lease),
+        )?;
+    }
+    Ok(Verdict::Done)
 }
 
 /// What is wrong with a file, with lines and carets.

@@ -100,8 +100,18 @@ pub(super) fn uptime() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
+/// The same as a part of a sentence; nothing if none runs.
+pub(super) fn running_rivals() -> String {
+    let rivals = rivals();
+    if rivals.is_empty() {
+        String::new()
+    } else {
+        format!(" (running here: {})", rivals.join(", "))
+    }
+}
+
 /// Names of running programs that are known to move addresses.
-pub(super) fn rivals() -> Vec<String> {
+fn rivals() -> Vec<String> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };

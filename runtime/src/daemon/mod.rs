@@ -10,6 +10,7 @@ mod error;
 mod lock;
 mod machine;
 mod report;
+pub mod routers;
 mod service;
 mod words;
 
@@ -112,16 +113,10 @@ fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError
     for address in virtuals() {
         let holder = addresses.foreign_holder(address);
         if let Some(index) = holder.map_err(refused("list the addresses of this host"))? {
-            let rivals = machine::rivals();
-            let by = if rivals.is_empty() {
-                String::new()
-            } else {
-                format!(" (running here: {})", rivals.join(", "))
-            };
             return Err(StartError::AddressHeld {
                 address,
                 interface: machine.name(index).unwrap_or("an interface").to_owned(),
-                by,
+                by: machine::running_rivals(),
             });
         }
     }

@@ -215,7 +215,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The number of a group of this host.
-fn group(name: &str) -> std::io::Result<u32> {
+pub(super) fn group(name: &str) -> std::io::Result<u32> {
     let text = std::fs::read_to_string("/etc/group")?;
     let number = |line: &str| {
         let mut parts = line.split(':');
