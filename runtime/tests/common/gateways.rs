@@ -50,7 +50,8 @@ pub(crate) fn pair() -> [Gateway; 2] {
     gateways
 }
 
-fn up(name: &str) {
+/// Sets a device up, without IPv6.
+pub(crate) fn up(name: &str) {
     let quiet = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
     fs::write(quiet, "1").expect("a setting");
     ip(&format!("link set {name} up"));
@@ -262,7 +263,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("the daemon's program");
         let pipe = child.stderr.take().expect("a pipe");

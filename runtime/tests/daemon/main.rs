@@ -13,5 +13,7 @@ mod gateways;
 
 mod alone;
 mod duo;
+mod interop;
 mod refusals;
 mod reload;
+mod routers;

@@ -1,0 +1,338 @@
+//! Virtual routers of VRRP as they are shipped: two of them on a LAN, each in a namespace.
+//!
+//! A station on the LAN says whom it reaches: a closed port of an address that is owned refuses at
+//! once, and nobody answers for one that is fenced.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::net::netdevice::name_to_index;
+use rustix::process::Signal;
+use serde_json::Value;
+use steadfast::ctl::Client;
+
+use super::common::{Far, ip, ip_says};
+use super::gateways::{Daemon, WAIT, up};
+
+/// How long nobody answers before it counts.
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// A machine on the LAN, and its file.
+pub(crate) struct Machine {
+    number: u8,
+    pub(crate) home: Far,
+    pub(crate) folder: PathBuf,
+}
+
+/// The LAN with a station, and two machines on it.
+pub(crate) fn machines() -> [Machine; 2] {
+    ip("link add lan type bridge mcast_snooping 0");
+    ip("addr add 10.0.1.9/24 dev lan");
+    ip("link set lan addrgenmode none");
+    ip("addr add fe80::9/64 dev lan nodad");
+    ip("link set lan up");
+    [2, 3].map(Machine::new)
+}
+
+impl Machine {
+    fn new(number: u8) -> Self {
+        let home = Far::new();
+        let near = format!("m{number}");
+        let pid = home.pid();
+        ip(&format!(
+            "link add {near} type veth peer name lan0 netns {pid}"
+        ));
+        ip(&format!("link set {near} master lan"));
+        up(&near);
+        home.ip("link set lo up");
+        home.ip(&format!("addr add 10.0.1.{number}/24 dev lan0"));
+        home.ip(&format!("addr add fe80::{number}/64 dev lan0 nodad"));
+        home.ip("link set lan0 addrgenmode none");
+        home.ip("link set lan0 up");
+        let name = format!("steadfast-router{number}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        Self {
+            number,
+            home,
+            folder,
+        }
+    }
+
+    /// Writes its file and starts the daemon on it.
+    pub(crate) fn start(&self, routers: &str) -> Daemon {
+        let file = self.folder.join("vrrp.toml");
+        let run = self.folder.join("run");
+        let text = format!(
+            "format = 1\n{routers}\n[daemon]\nruntime_dir = \"{}\"\n",
+            run.display()
+        );
+        fs::write(&file, text).expect("a file");
+        let mut command = self.home.command(env!("CARGO_BIN_EXE_steadfastd"));
+        command.arg("--config").arg(file);
+        Daemon::start(&mut command)
+    }
+
+    fn router(priority: u8) -> String {
+        format!(
+            "[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\npriority = {priority}\n\
+             interval = \"100ms\"\nvirtual = [\"10.0.1.1\"]\n"
+        )
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("run/control.sock")
+    }
+
+    /// Runs the operator's command; its code and all it said.
+    fn ctl(&self, line: &str) -> (Option<i32>, String) {
+        let mut command = self.home.command(env!("CARGO_BIN_EXE_steadfastctl"));
+        command.arg("--socket").arg(self.socket());
+        let output = command.args(line.split_whitespace()).output();
+        let output = output.expect("a command");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        let client = Client::new(self.socket()).expect("a client");
+        client.read("/v1/vrrp").expect("a status")
+    }
+
+    pub(crate) fn holds(&self, address: &str) -> bool {
+        let mut command = self.home.command("ip");
+        let output = command.args(["-o", "addr", "show"]).output();
+        let output = output.expect("iproute2");
+        String::from_utf8_lossy(&output.stdout).contains(address)
+    }
+
+    pub(crate) fn mac(&self) -> String {
+        let mut command = self.home.command("ip");
+        let output = command.args(["-o", "link", "show", "lan0"]).output();
+        let shown = String::from_utf8(output.expect("iproute2").stdout).expect("text");
+        let mut words = shown.split_whitespace();
+        words.find(|word| *word == "link/ether").expect("a station");
+        words.next().expect("its address").to_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A folder that stays harms nobody.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Whether the station reaches an address by itself, asking anew who has it.
+pub(crate) fn reached(address: &str) -> bool {
+    ip("neigh flush dev lan");
+    is_reached(address)
+}
+
+/// Whether it is reached at this machine.
+fn reached_at(address: &str, machine: &Machine) -> bool {
+    let mac = machine.mac();
+    ip(&format!(
+        "neigh replace {address} lladdr {mac} dev lan nud permanent"
+    ));
+    let reached = is_reached(address);
+    ip(&format!("neigh del {address} dev lan"));
+    reached
+}
+
+fn is_reached(address: &str) -> bool {
+    let address = match address.parse::<IpAddr>().expect("an address") {
+        IpAddr::V4(address) => SocketAddr::new(address.into(), 9),
+        IpAddr::V6(address) => {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            let lan = name_to_index(&socket, "lan").expect("the station's port");
+            SocketAddrV6::new(address, 9, 0, lan).into()
+        }
+    };
+    match TcpStream::connect_timeout(&address, SILENCE) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+    }
+}
+
+/// Waits until the station reaches the address, and says at which MAC.
+fn reached_when(address: &str) -> String {
+    let deadline = Instant::now() + WAIT;
+    while !reached(address) {
+        assert!(Instant::now() < deadline, "nobody has {address}");
+    }
+    ip_says(&format!("neigh show {address} dev lan"))
+}
+
+/// The better one serves. It is killed: its address is silent where it stands and the other one
+/// serves. It comes back and takes over in order.
+#[test]
+fn routers_take_over_from_a_dead_one_and_give_back() {
+    if !inside_own_namespace!("routers_take_over_from_a_dead_one_and_give_back") {
+        return;
+    }
+    let [a, b] = machines();
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active: nobody better was heard in time");
+    let mut other = b.start(&Machine::router(100));
+    other.says("IPv4: backup");
+    assert!(a.holds("10.0.1.1/32") && !b.holds("10.0.1.1/32"));
+    assert!(reached_when("10.0.1.1").contains(&a.mac()));
+
+    one.kill();
+    other.says("IPv4: active: nobody better was heard in time");
+    assert!(reached_when("10.0.1.1").contains(&b.mac()));
+    assert!(a.holds("10.0.1.1/32"), "a killed daemon leaves it");
+    assert!(!reached_at("10.0.1.1", &a), "its lease has ended");
+    assert!(
+        reached_at("10.0.1.2", &a),
+        "its own address is no business of the fence"
+    );
+
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active");
+    other.says("IPv4: backup: 10.0.1.2 speaks");
+    assert!(reached_when("10.0.1.1").contains(&a.mac()));
+    one.stop();
+    other.says("IPv4: active");
+    assert!(!a.holds("10.0.1.1/32"));
+    other.stop();
+    assert!(!b.holds("10.0.1.1/32"));
+}
+
+/// A router that stands still loses its lease before the other one takes over, and says nothing
+/// when it goes on: it begins anew.
+#[test]
+fn routers_that_stand_still_own_nothing() {
+    if !inside_own_namespace!("routers_that_stand_still_own_nothing") {
+        return;
+    }
+    let [a, b] = machines();
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active");
+    let mut other = b.start(&Machine::router(100));
+    other.says("IPv4: backup");
+    one.signal(Signal::STOP);
+    other.says("IPv4: active");
+    assert!(!reached_at("10.0.1.1", &a), "its lease has ended");
+    one.signal(Signal::CONT);
+    one.says("its lease had ended: it was late");
+    one.says("IPv4: active");
+    other.says("IPv4: backup");
+    assert!(reached_when("10.0.1.1").contains(&a.mac()));
+    let status = a.status();
+    let counters = status["routers"][0]["counters"].to_string();
+    assert!(counters.contains("lease_lapsed"), "{status:#}");
+}
+
+/// An operator looks, and lets the other one serve; what cannot be is said with its cure.
+#[test]
+fn routers_obey_an_operator() {
+    if !inside_own_namespace!("routers_obey_an_operator") {
+        return;
+    }
+    let [a, b] = machines();
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active: ");
+    let mut other = b.start(&Machine::router(100));
+    other.says("IPv4: backup");
+    let (code, shown) = a.ctl("vrrp status");
+    assert_eq!(code, Some(0), "{shown}");
+    for part in [
+        "lan0, virtual router 51, IPv4: ACTIVE",
+        "VRRP 3, priority 200",
+        "10.0.1.1",
+    ] {
+        assert!(shown.contains(part), "`{part}` in: {shown}");
+    }
+    let (code, said) = b.ctl("vrrp resign lan0 51");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("this router is not active"), "{said}");
+    let (code, said) = a.ctl("vrrp resign lan0 52");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("no virtual router 52 on lan0 over IPv4"),
+        "{said}"
+    );
+    let (code, said) = a.ctl("vrrp resign lan0 51");
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "resign: another router may serve now\n")
+    );
+    one.says("IPv4: backup: an operator let another router serve");
+    other.says("IPv4: active");
+}
+
+/// Over IPv6 and with a version each: routers of one link do not get into each other's way.
+#[test]
+fn routers_of_both_families_and_versions_share_a_link() {
+    if !inside_own_namespace!("routers_of_both_families_and_versions_share_a_link") {
+        return;
+    }
+    let [a, b] = machines();
+    let routers = |priority: u8| {
+        format!(
+            "{}[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\npriority = {}\n\
+             interval = \"100ms\"\nvirtual = [\"fe80::51\", \"2001:db8::1\"]\n\
+             [[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 52\nversion = 2\n\
+             priority = {}\nvirtual = [\"10.0.1.52\"]\n",
+            Machine::router(priority),
+            255 - priority,
+            priority,
+        )
+    };
+    let mut one = a.start(&routers(200));
+    let mut other = b.start(&routers(100));
+    other.says("virtual router 51, IPv6: active");
+    one.says("virtual router 52, IPv4: active");
+    let deadline = Instant::now() + WAIT;
+    let settled = |machine: &Machine| -> Vec<String> {
+        let status = machine.status();
+        let routers = status["routers"].as_array().expect("a list").iter();
+        routers
+            .map(|it| it["state"].as_str().expect("a word").to_owned())
+            .collect()
+    };
+    loop {
+        let states = (settled(&a), settled(&b));
+        let wanted = (
+            ["active", "backup", "active"].map(str::to_owned).to_vec(),
+            ["backup", "active", "backup"].map(str::to_owned).to_vec(),
+        );
+        if states == wanted {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{states:?}");
+    }
+    assert!(a.holds("10.0.1.1/32") && a.holds("10.0.1.52/32"));
+    assert!(b.holds("fe80::51/128") && b.holds("2001:db8::1/128"));
+    one.stop();
+    other.says("virtual router 52, IPv4: active");
+    other.stop();
+    assert!(!b.holds("10.0.1.1/32") && !b.holds("fe80::51/128"));
+}
+
+/// A lost link ends it, and it goes on when the link is back; an interface that vanished and came
+/// back under another number is the same link.
+#[test]
+fn routers_follow_their_link_and_its_name() {
+    if !inside_own_namespace!("routers_follow_their_link_and_its_name") {
+        return;
+    }
+    let [a, _b] = machines();
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active");
+    let near = format!("m{}", a.number);
+    ip(&format!("link set {near} down"));
+    one.says("IPv4: not running: its link is down");
+    assert!(a.holds("10.0.1.2/24") && !a.holds("10.0.1.1/32"));
+    ip(&format!("link set {near} up"));
+    one.says("IPv4: active");
+    assert!(reached_when("10.0.1.1").contains(&a.mac()));
+}
