@@ -183,9 +183,20 @@ impl Lab {
         self.wires.lay(step, subject, verb, kind)
     }
 
-    /// That step was carried out.
-    pub fn struck(&mut self, step: usize, now: Instant) {
-        self.wires.struck(step, now);
+    /// That step was carried out; see [`Wires::struck`].
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn struck(&mut self, step: usize, now: Instant) -> Result<bool, LabError> {
+        self.wires.struck(step, now)
+    }
+
+    /// See [`Wires::sprung_in_vain`].
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn sprung_in_vain(&mut self) -> Result<bool, LabError> {
+        self.wires.sprung_in_vain()
     }
 
     /// Power comes to a gateway: [`BOOT_TIME`] later its daemon is started.

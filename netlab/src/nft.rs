@@ -14,7 +14,7 @@ use std::io;
 
 use crate::error::{Doing, LabError};
 use crate::namespace::Namespace;
-use crate::netlink::{APPEND, CREATE, Netlink, Request};
+use crate::netlink::{APPEND, CREATE, EXCL, Netlink, Request};
 
 /// Netlink's number for the packet filter; see `linux/netlink.h`.
 const NETLINK_NETFILTER: isize = 12;
@@ -70,6 +70,8 @@ pub(crate) enum Test {
 /// What becomes of a frame that passes all tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
+    /// It goes on, and no further rule of the chain looks at it.
+    Accept,
     /// It is lost.
     Drop,
     /// It leaves at the interface of this index, at once; on the way in alone.
@@ -138,6 +140,22 @@ impl Nft {
         }
         self.commit(requests)
             .doing(|| format!("write the table {table} in {}", self.name))
+    }
+
+    /// Springs a table that has rules which do, and says whether a frame had sprung it before.
+    pub(crate) fn spring(&mut self, table: &str) -> Result<bool, LabError> {
+        let element = nested(1, &nested(1, &attribute(1, &1_u32.to_be_bytes())));
+        let payload = [
+            attribute(1, &text(table)),
+            attribute(2, &text(SPRUNG)),
+            nested(3, &element),
+        ];
+        let add = request(NEW_ELEMENT, CREATE | EXCL, NETDEV, &payload.concat());
+        match self.commit(vec![add]) {
+            Ok(()) => Ok(false),
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+            Err(why) => Err(why).doing(|| format!("spring the table {table} in {}", self.name)),
+        }
     }
 
     /// Deletes every table of every family, as `nft flush ruleset` does.
@@ -246,6 +264,7 @@ fn chain_name(device: &str, hook: Hook) -> String {
 impl Then {
     fn expressions(self) -> Vec<u8> {
         match self {
+            Self::Accept => immediate(0, &nested(2, &attribute(1, &1_u32.to_be_bytes()))),
             Self::Drop => immediate(0, &nested(2, &attribute(1, &0_u32.to_be_bytes()))),
             Self::Forward(index) => [
                 immediate(1, &attribute(1, &index.to_ne_bytes())),

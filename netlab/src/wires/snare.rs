@@ -90,13 +90,29 @@ impl Wires {
         Ok(true)
     }
 
-    /// The step was carried out: its snare stays until its signals have come.
-    pub fn struck(&mut self, step: usize, now: Instant) {
-        for snare in &mut self.snares {
-            if snare.step == step {
-                snare.until = Some(now.after(STAYS));
-            }
+    /// The step was carried out: its snare stays until its signals have come. Whether its frame had
+    /// sprung it: one that came past none of the box's wires did not.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn struck(&mut self, step: usize, now: Instant) -> Result<bool, LabError> {
+        let Some(snare) = self.snares.iter_mut().find(|it| it.step == step) else {
+            return Ok(false);
+        };
+        snare.until = Some(now.after(STAYS));
+        self.nft.spring(&snare.table)
+    }
+
+    /// Whether a snare was sprung whose step never came: a box is cut, and nobody was told.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn sprung_in_vain(&mut self) -> Result<bool, LabError> {
+        let mut sprung = false;
+        for snare in self.snares.iter().filter(|it| it.until.is_none()) {
+            sprung |= self.nft.spring(&snare.table)?;
         }
+        Ok(sprung)
     }
 
     pub(super) fn take_up(&mut self, now: Instant) -> Result<(), LabError> {
@@ -112,7 +128,7 @@ impl Wires {
         self.snares.iter().filter_map(|snare| snare.until)
     }
 
-    /// First what a sprung one takes, then what springs it.
+    /// What a sprung one takes, and what springs it.
     fn snare_rules(&self, place: usize, hook: Hook, struck: Struck, kind: FrameKind) -> Vec<Rule> {
         let mut taken = vec![Test::Sprung];
         if struck == Struck::Daemon {
@@ -128,9 +144,13 @@ impl Wires {
             then,
             ..self.rule(place, hook, tests)
         };
-        vec![
-            rule(taken, Then::Drop),
-            rule(matching(Some(kind), None), then),
-        ]
+        let springs = rule(matching(Some(kind), None), then);
+        let taken = rule(taken, Then::Drop);
+        if then == Then::Spring {
+            // Copies of its last word leave on every path.
+            let passes = rule(matching(Some(kind), None), Then::Accept);
+            return vec![springs, passes, taken];
+        }
+        vec![taken, springs]
     }
 }

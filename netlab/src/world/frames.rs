@@ -8,10 +8,11 @@ use core::time::Duration;
 use std::io;
 
 use steadfast_core::Instant;
+use steadfast_scenarios::Due;
 use steadfast_scenarios::trace::{EventKind, FrameKind};
 
 use super::{Agent, Eyes, World};
-use crate::error::{Doing, LabError};
+use crate::error::LabError;
 
 /// How long before a step whose frame it awaits a snare is laid: that takes a transaction of the
 /// packet filter, some milliseconds on a busy machine.
@@ -29,9 +30,27 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             if self.tried.insert(index) {
                 let verb = &self.plan.steps[index].verb;
                 if self.lab.lay(index, subject, verb, kind)? {
-                    self.laid.insert(index);
+                    self.laid.insert(index, subject);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel struck with the frame that this step waited for. It must have struck whom
+    /// the step strikes.
+    pub(super) fn has_struck(&mut self, due: &Due, now: Instant) -> Result<bool, LabError> {
+        match self.laid.get(&due.index) {
+            None => Ok(false),
+            Some(laid) if due.subject == Some(*laid) => self.lab.struck(due.index, now),
+            Some(_) => Err(unlike("the frame struck another box than its step")),
+        }
+    }
+
+    /// At the end of a run no box may be cut that nobody was told of.
+    pub(super) fn is_nobody_cut(&mut self) -> Result<(), LabError> {
+        if self.lab.sprung_in_vain()? {
+            return Err(unlike("a frame struck a box, and its step never came"));
         }
         Ok(())
     }
@@ -48,12 +67,21 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                 self.schedule.frame_seen(event.at, kind, from, picture);
             }
             let early = |index: &usize| self.schedule.expects(*index, kind);
-            if self.laid.iter().any(early) {
-                let what = "a frame came before the step that was to wait for it";
-                return Err(io::Error::other(what)).doing(|| "strike with a frame".to_owned());
+            if self.laid.keys().any(early) {
+                return Err(unlike(
+                    "a frame came before the step that was to wait for it",
+                ));
             }
         }
         Ok(())
+    }
+}
+
+/// The run was not the story that was to be played.
+fn unlike(what: &str) -> LabError {
+    LabError::System {
+        doing: "strike with a frame".to_owned(),
+        source: io::Error::other(what),
     }
 }
 

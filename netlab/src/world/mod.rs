@@ -16,7 +16,7 @@ mod operator;
 mod reckon;
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::thread;
@@ -25,7 +25,7 @@ use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, NodeId};
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, When};
 use steadfast_scenarios::trace::{Event, EventKind, Names, PowerState, ProcessState};
-use steadfast_scenarios::{Judge, Random, Schedule};
+use steadfast_scenarios::{Judge, Random, Schedule, Subject};
 
 use crate::error::{Doing, LabError};
 use crate::instruments::RunClock;
@@ -175,7 +175,7 @@ pub fn run(
         said: vec![None; plan.layout.gateways.len()],
         gone: vec![true; plan.layout.gateways.len()],
         tried: BTreeSet::new(),
-        laid: BTreeSet::new(),
+        laid: BTreeMap::new(),
         ended_in_order: vec![false; plan.layout.gateways.len()],
     };
     world.play()
@@ -205,8 +205,8 @@ struct World<'a, A, E> {
     said: Vec<Option<Said>>,
     /// Steps that wait for a frame which was thought of, by their places in the plan.
     tried: BTreeSet<usize>,
-    /// Those for which a snare is laid.
-    laid: BTreeSet<usize>,
+    /// Those for which a snare is laid, and for whom.
+    laid: BTreeMap<usize, Subject>,
     /// Whose daemon was last told as gone, or was never there.
     gone: Vec<bool>,
     /// Whether the present boot's daemon ended by itself: the next end of power is in order.
@@ -246,6 +246,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
         if let Some(what) = self.agent.unheard() {
             return Err(io::Error::other(what)).doing(|| "command a daemon".to_owned());
         }
+        self.is_nobody_cut()?;
         self.eyes.tell(self.plan.end(), EventKind::End);
         for event in self.eyes.finish() {
             self.see(&event);
@@ -275,8 +276,7 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                 self.command(subject, &step.verb, now);
                 self.reload(subject, &step.verb)?;
             }
-            let at = if self.laid.contains(&due.index) {
-                self.lab.struck(due.index, now);
+            let at = if self.has_struck(&due, now)? {
                 due.at.max(before(now, AGE_MAX))
             } else if mends(&step.verb) {
                 self.eyes.now()

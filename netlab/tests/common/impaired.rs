@@ -1,9 +1,10 @@
 //! Wires that lose, delay, double and narrow frames.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant as Clock};
 
 use steadfast_netlab::ground::Wiring;
+use steadfast_netlab::lab::Lab;
 use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Bandwidth, Share, Span, Verb, Way};
 use steadfast_scenarios::trace::FrameKind;
@@ -85,29 +86,59 @@ pub(crate) fn relayed() {
 }
 
 /// The first frame that a snare waits for is lost with all that follows, on every wire of its box
-/// and in both directions; of a daemon's process only what comes to it is. When the step was
+/// and in both directions; of a daemon's process only our own frames are. When the step was
 /// carried out and its time is over, nothing of it is left.
 pub(crate) fn snared() {
     let mut lab = booted("exec sleep 1000");
     let (client, gateway) = pair(&lab);
     assert_eq!(heard(&client, &gateway, 1), [0]);
+    assert_eq!(heard(&gateway, &client, 1), [0], "each knows the other");
+    // A question for an address that nobody has is the frame, another one each time; what follows
+    // is of another kind.
+    let kind = FrameKind::Arp;
+    let ask = |last: u8| {
+        let mut nobody = client.local_addr().unwrap();
+        if let IpAddr::V4(ip) = nobody.ip() {
+            let [a, b, c, _] = ip.octets();
+            nobody.set_ip(Ipv4Addr::new(a, b, c, last).into());
+        }
+        gateway.send_to(b"x", nobody).unwrap();
+    };
     let victim = Subject::Gateway(A);
-    // Any IPv4 stands for it: an ordinary socket can send that.
-    let kind = FrameKind::Vrrp;
+    let off = Verb::PowerOff;
+    let over = |lab: &mut Lab| {
+        let over = lab.next_deadline().unwrap();
+        lab.settle(over).unwrap();
+    };
     assert!(
         !lab.lay(0, victim, &Verb::Start, kind).unwrap(),
         "it strikes nobody"
     );
-    assert!(lab.lay(1, victim, &Verb::PowerOff, kind).unwrap());
-    assert_eq!(heard(&gateway, &client, 1), NONE, "the frame itself");
+    assert!(lab.lay(1, victim, &off, kind).unwrap());
+    assert_eq!(heard(&client, &gateway, 2), [0, 1], "not sprung");
+    assert!(!lab.struck(1, ZERO).unwrap(), "no frame sprang it");
+    over(&mut lab);
+
+    assert!(lab.lay(2, victim, &off, kind).unwrap());
+    ask(77);
     assert_eq!(heard(&client, &gateway, 2), NONE, "what follows");
+    assert_eq!(heard(&gateway, &client, 2), NONE, "in both directions");
     assert!(carrier(&mut lab, A, "lan"), "a snare is no loss of carrier");
-    lab.struck(1, ZERO);
-    let over = lab.next_deadline().unwrap();
-    lab.settle(over).unwrap();
+    assert!(lab.struck(2, ZERO).unwrap());
+    over(&mut lab);
     assert_eq!(heard(&client, &gateway, 2), [0, 1]);
 
-    assert!(lab.lay(2, victim, &Verb::Kill, kind).unwrap());
-    assert_eq!(heard(&gateway, &client, 2), [0, 1], "its last word leaves");
-    assert_eq!(heard(&client, &gateway, 2), NONE, "it hears nothing");
+    assert!(lab.lay(3, victim, &Verb::Kill, kind).unwrap());
+    ask(78);
+    assert_eq!(heard(&gateway, &client, 2), [0, 1], "not our frames");
+    assert!(lab.struck(3, ZERO).unwrap());
+    over(&mut lab);
+
+    assert!(lab.lay(4, victim, &off, kind).unwrap());
+    ask(79);
+    assert_eq!(heard(&client, &gateway, 1), NONE);
+    assert!(
+        lab.sprung_in_vain().unwrap(),
+        "a box is cut, and nobody was told"
+    );
 }
