@@ -56,6 +56,11 @@ pub struct Placed {
     pub mac: MacAddr,
     /// What it is set to.
     pub settings: Settings,
+    /// Other links that it needs, with their names.
+    pub tracked: Vec<(PortId, String)>,
+    /// How much its priority falls with each of them that is down; without this it does not run
+    /// then (D19: what else is known may only make it weaker).
+    pub weight: Option<u8>,
 }
 
 /// What the kernel shall do for a router.
@@ -267,9 +272,8 @@ impl<C: Clock, F: Frames, L: Links, P: RouterPlane> Driver<C, F, L, P> {
     async fn link(&mut self, event: LinkEvent) {
         let LinkEvent { port, up } = event;
         for place in 0..self.seats.len() {
-            if self.seats[place].port() == port {
-                let now = self.parts.clock.now();
-                self.seats[place].link_changed(now, up);
+            let now = self.parts.clock.now();
+            if self.seats[place].link_changed(now, port, up) {
                 self.pump(place).await;
             }
         }

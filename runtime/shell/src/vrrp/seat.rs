@@ -7,7 +7,7 @@
 //! The hard case is a kernel that refuses: the router begins anew as a backup, though not at once,
 //! or one that owns its addresses would try again and again without a pause.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const BURSTS: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
 ];
+/// No word left for so many intervals, and others are about to take over.
+const INTERVALS_UNSAID: u32 = 2;
 /// After a refusal by the kernel, before the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -63,7 +65,16 @@ pub(super) struct Seat {
     /// Since when, and which burst is next.
     announcing: Option<(Instant, usize)>,
     acts: VecDeque<Act>,
+    /// Its own link is up, and so is each that it cannot do without.
     link_up: bool,
+    /// The links that are up.
+    up: BTreeSet<PortId>,
+    /// Its priority is no more than this.
+    weakened: Option<u8>,
+    /// When the kernel is asked again to withdraw.
+    withdraw_at: Option<Instant>,
+    /// Since when no word has left, although there were some to say.
+    unsaid_since: Option<Instant>,
     /// When the machine is started again.
     resume_at: Option<Instant>,
     since: Instant,
@@ -88,6 +99,10 @@ impl Seat {
             announcing: None,
             acts: VecDeque::new(),
             link_up: false,
+            up: BTreeSet::new(),
+            weakened: None,
+            withdraw_at: None,
+            unsaid_since: None,
             resume_at: None,
             since: now,
             stood: State::Initialize,
@@ -125,30 +140,82 @@ impl Seat {
             let wait = BURSTS.get(next)?;
             Some(began.after(*wait))
         });
-        let own = [self.machine.next_deadline(), burst, self.resume_at];
+        let own = [
+            self.machine.next_deadline(),
+            burst,
+            self.resume_at,
+            self.withdraw_at,
+        ];
         own.into_iter().flatten().min()
     }
 
     pub(super) fn deadline_reached(&mut self, now: Instant) {
+        if self.withdraw_at.is_some_and(|at| at <= now) {
+            self.wish(Wish::Withdraw, Kernel::Withdraws);
+        }
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
             if self.link_up {
-                self.give_for(now, Input::Started, "the kernel had refused; tried again");
+                self.give_for(now, Input::Started, "tried again");
             }
         }
         self.give(now, Input::DeadlineReached);
     }
 
-    pub(super) fn link_changed(&mut self, now: Instant, up: bool) {
-        if self.link_up == up {
-            return;
+    /// A link came or went. Whether that is any of its business.
+    pub(super) fn link_changed(&mut self, now: Instant, port: PortId, up: bool) -> bool {
+        let tracked = self.placed.tracked.iter().any(|(it, _)| *it == port);
+        if port != self.placed.port && !tracked {
+            return false;
         }
-        self.link_up = up;
-        self.resume_at = None;
         if up {
-            self.give_for(now, Input::Started, "its link is up");
+            self.up.insert(port);
         } else {
-            self.give_for(now, Input::LinkLost, "its link is down");
+            self.up.remove(&port);
+        }
+        let lost = self.lost_link();
+        if self.link_up != lost.is_none() {
+            self.link_up = lost.is_none();
+            self.resume_at = None;
+            match lost {
+                None => self.give_for(now, Input::Started, "its link is up"),
+                Some(why) => self.give_for(now, Input::LinkLost, &why),
+            }
+        }
+        self.weaken(now);
+        true
+    }
+
+    /// Why it may not run, if so.
+    fn lost_link(&self) -> Option<String> {
+        if !self.up.contains(&self.placed.port) {
+            return Some("its link is down".to_owned());
+        }
+        let mut down = self.down();
+        let (_, name) = down.next().filter(|_| self.placed.weight.is_none())?;
+        Some(format!("{name}, which it tracks, is down"))
+    }
+
+    /// The tracked links that are down.
+    fn down(&self) -> impl Iterator<Item = &(PortId, String)> {
+        self.placed
+            .tracked
+            .iter()
+            .filter(|(port, _)| !self.up.contains(port))
+    }
+
+    /// Lowers its priority by what the links that are down weigh.
+    fn weaken(&mut self, now: Instant) {
+        let Some(weight) = self.placed.weight else {
+            return;
+        };
+        let down = u8::try_from(self.down().count()).unwrap_or(u8::MAX);
+        let own = self.placed.settings.priority;
+        let most = (down > 0).then(|| own.saturating_sub(weight.saturating_mul(down)).max(1));
+        if most != self.weakened {
+            self.weakened = most;
+            self.news = true;
+            self.give_for(now, Input::Weakened(most), "a link that it tracks changed");
         }
     }
 
@@ -197,6 +264,8 @@ impl Seat {
     fn wish(&mut self, wish: Wish, kernel: Kernel) {
         self.turn += 1;
         self.looking = false;
+        self.withdraw_at = None;
+        self.unsaid_since = None;
         self.kernel = kernel;
         self.acts.push_back(Act::Wish(self.turn, wish));
     }
@@ -213,14 +282,28 @@ impl Seat {
     }
 
     /// A frame left, or not.
-    pub(super) fn said(&mut self, _now: Instant, sent: bool, lease: bool) {
+    pub(super) fn said(&mut self, now: Instant, sent: bool, lease: bool) {
         if sent {
+            self.unsaid_since = None;
             return;
         }
         self.unsent = self.unsent.saturating_add(1);
-        if lease && self.kernel == Kernel::Serves && !self.looking && self.link_up {
-            self.looking = true;
-            self.acts.push_back(Act::Wish(self.turn, Wish::Look));
+        if lease && self.kernel == Kernel::Serves && self.link_up {
+            self.unsaid_since.get_or_insert(now);
+            if !core::mem::replace(&mut self.looking, true) {
+                self.acts.push_back(Act::Wish(self.turn, Wish::Look));
+            }
+        }
+    }
+
+    /// The lease lives, and yet a word did not leave: each one refreshed it on its way to a queue
+    /// that was full.
+    fn congested(&mut self, now: Instant) {
+        self.looking = false;
+        let longest = self.placed.settings.interval.span() * INTERVALS_UNSAID;
+        if self.unsaid_since.is_some_and(|at| now.since(at) >= longest) {
+            self.begin_anew(now, "its words do not leave: the link is congested");
+            self.resume_at = Some(now.after(RETRY));
         }
     }
 
@@ -242,7 +325,11 @@ impl Seat {
                 self.begin_anew(now, "the kernel refused the addresses");
                 self.resume_at = Some(now.after(RETRY));
             }
-            (Wish::Withdraw, _) => self.kernel = Kernel::Idle,
+            (Wish::Withdraw, Ok(())) => self.kernel = Kernel::Idle,
+            (Wish::Withdraw, Err(_)) => {
+                self.kernel_refused = self.kernel_refused.saturating_add(1);
+                self.withdraw_at = Some(now.after(RETRY));
+            }
             (Wish::Look, Err(Failure::LeaseLapsed)) => {
                 self.lapsed = self.lapsed.saturating_add(1);
                 self.begin_anew(now, "its lease had ended: it was late");
@@ -250,8 +337,8 @@ impl Seat {
                     self.give_for(now, Input::Started, "its lease had ended: it was late");
                 }
             }
-            // There is a lease, or nobody knows: the next word tells.
-            (Wish::Look, _) => self.looking = false,
+            // There is a lease, or nobody knows.
+            (Wish::Look, _) => self.congested(now),
         }
     }
 
