@@ -15,8 +15,8 @@ Exit codes:
   1  could not start, or its world ended; standard error says why
   3  wrong usage, or a configuration with mistakes
 
-Signals: TERM and INT hand the role over and end; HUP reads the configuration again (not one of
-virtual routers).";
+Signals: TERM and INT hand the role over and end; HUP reads the configuration again (that of
+virtual routers needs a restart).";
 
 /// Keeps this gateway's virtual addresses alive.
 ///

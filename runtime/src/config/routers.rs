@@ -6,7 +6,9 @@
 //! and the address that messages come from.
 //!
 //! The hard case is an address that is the machine's own: who owns it has priority 255 and no other
-//! (RFC 9568 §5.2.4), and it is neither added nor removed.
+//! (RFC 9568 §5.2.4), and it is neither added nor removed ([`facts`]).
+
+mod facts;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,19 +17,22 @@ use std::time::Duration;
 
 use steadfast_core::MacAddr;
 use steadfast_core::vrrp::{Lists, Settings};
-use steadfast_core::wire::vrrp::{Interval, OWNER, Sum, Sums, Version};
+use steadfast_core::wire::vrrp::{Interval, Sum, Sums, Version, macs};
 use toml::Spanned;
 
-use super::mistake::{Findings, Note, Place, Report, nearest};
-use super::raw::{self, format};
+use super::Interfaces;
+use super::mistake::{Findings, Note, Place, Report};
+use super::raw::{self, byte, format};
 use super::section::{Key, Section, Word};
 use super::values::plain_address;
-use super::{InterfaceFacts, Interfaces};
+use facts::{check_addresses, check_track, is_of_a_link, look, own, primary};
 
 /// Most virtual routers of one file.
 pub const ROUTERS_MAX: usize = 64;
 /// A router serves for so many of its intervals after its last word: others take over later.
 const INTERVALS_SERVED: u32 = 3;
+/// Of a router that says nothing else (RFC 9568 §6.1).
+const PRIORITY_USUAL: u8 = 100;
 /// Between two messages, in nanoseconds: what a message can say.
 const CENTISECOND: u128 = 10_000_000;
 
@@ -55,14 +60,24 @@ pub struct Routers {
 pub struct RouterConfig {
     /// Its link.
     pub interface: String,
-    /// The link's own address on layer 2.
+    /// The station that speaks and has the addresses: the link's own, or the virtual MAC.
     pub mac: MacAddr,
+    /// Packets to its addresses are taken in while it serves (RFC 9568 §6.1, `Accept_Mode`).
+    pub accept: bool,
+    /// It is the virtual MAC, on a device of its own.
+    pub virtual_mac: bool,
+    /// The link's own station.
+    pub link_mac: MacAddr,
     /// What it is set to.
     pub settings: Settings,
     /// Which of its addresses are the machine's own.
     pub own: Vec<IpAddr>,
     /// How long it serves after its last word.
     pub lease: Duration,
+    /// Other interfaces that it needs.
+    pub track: Vec<String>,
+    /// How much its priority falls with each of them that is down; without this it does not run.
+    pub track_weight: Option<u8>,
 }
 
 const SUMS: [Word<Sum>; 2] = [
@@ -76,6 +91,7 @@ const PRIORITY: Key = Key::new("priority", "100");
 const INTERVAL: Key = Key::new("interval", "\"1s\"").or(&["advert_int", "advert_interval"]);
 const VERSION: Key = Key::new("version", "3").or(&["vrrp_version"]);
 const SOURCE: Key = Key::new("source", "\"10.0.1.2\"").or(&["mcast_src_ip"]);
+const TRACK: Key = Key::new("track", "[\"wan0\"]").or(&["track_interface"]);
 const CHECKSUM: Key = Key::new("checksum", "\"pseudo-header\"");
 /// Sections of a node's file.
 const OF_NODES: [&str; 6] = ["cluster", "node", "peer", "port", "timing", "policy"];
@@ -135,62 +151,99 @@ pub(super) fn read(
     Ok(read)
 }
 
-/// A router as far as it is known, and where that stands.
+/// A router as it is written.
 struct Written {
+    place: Place,
     interface: Option<Spanned<String>>,
     virtual_id: Option<Spanned<u64>>,
     addresses: Vec<Spanned<IpAddr>>,
+    version: Option<Spanned<u64>>,
+    priority: Option<Spanned<u64>>,
+    interval: Option<Spanned<Duration>>,
+    preempt: Option<Spanned<bool>>,
+    sources: Vec<Spanned<IpAddr>>,
+    sum: Option<Spanned<Sum>>,
+    virtual_mac: Option<Spanned<bool>>,
+    accept: Option<Spanned<bool>>,
+    track: Vec<Spanned<String>>,
+    track_weight: Option<Spanned<u64>>,
+    /// What it is altogether, if enough of it is known.
     whole: Option<RouterConfig>,
 }
 
-fn router(
-    mut section: Section<'_>,
-    interfaces: &dyn Interfaces,
-    findings: &mut Findings,
-) -> Written {
-    let before = findings.count();
+impl Written {
+    /// The link's name, as far as it is written.
+    fn called(&self) -> Option<&str> {
+        self.interface.as_ref().map(|name| name.get_ref().as_str())
+    }
+}
+
+fn written(mut section: Section<'_>, findings: &mut Findings) -> Written {
     for key in [INTERFACE, ROUTER, VIRTUAL] {
         section.demand_any(key, &key.cure(), findings);
     }
-    let interface = section.text(INTERFACE, findings);
-    let virtual_id = section.number(ROUTER, (1, 255), findings);
-    let version = section.number(VERSION, (2, 3), findings);
-    let priority = section.number(PRIORITY, (1, 255), findings);
-    let interval = section.span(INTERVAL, findings);
-    let preempt = section.flag(Key::new("preempt", "true"), findings);
-    let addresses = section.each(VIRTUAL, findings, plain_address);
-    let sources = section.each(SOURCE, findings, plain_address);
-    let sum = section.word(CHECKSUM, &SUMS, findings);
-    let place = section.finish(&[], findings);
-    let mut written = Written {
-        interface,
-        virtual_id,
-        addresses,
+    let flag = |section: &mut Section<'_>, name, findings: &mut Findings| {
+        section.flag(Key::new(name, "true"), findings)
+    };
+    let weight = Key::new("track_weight", "50");
+    Written {
+        interface: section.text(INTERFACE, findings),
+        virtual_id: section.number(ROUTER, (1, 255), findings),
+        addresses: section.each(VIRTUAL, findings, plain_address),
+        version: section.number(VERSION, (2, 3), findings),
+        priority: section.number(PRIORITY, (1, 255), findings),
+        interval: section.span(INTERVAL, findings),
+        preempt: flag(&mut section, "preempt", findings),
+        sources: section.each(SOURCE, findings, plain_address),
+        sum: section.word(CHECKSUM, &SUMS, findings),
+        virtual_mac: flag(&mut section, "virtual_mac", findings),
+        accept: flag(&mut section, "accept", findings),
+        track: section.each(TRACK, findings, |text| Ok(text.to_owned())),
+        track_weight: section.number(weight, (1, 253), findings),
+        place: section.finish(&[], findings),
         whole: None,
-    };
-    let (Some(interface), Some(id), Some(first)) = (
-        &written.interface,
-        &written.virtual_id,
-        written.addresses.first(),
-    ) else {
-        return written;
-    };
+    }
+}
+
+fn router(section: Section<'_>, interfaces: &dyn Interfaces, findings: &mut Findings) -> Written {
+    let before = findings.count();
+    let mut written = written(section, findings);
+    written.whole = whole(&written, interfaces, findings);
+    if findings.count() == before
+        && let Some(whole) = &written.whole
+    {
+        problems(&whole.settings, &written, findings);
+    }
+    written
+}
+
+/// What it is altogether; none while what it is called by is missing.
+fn whole(
+    written: &Written,
+    interfaces: &dyn Interfaces,
+    findings: &mut Findings,
+) -> Option<RouterConfig> {
+    let interface = written.interface.as_ref()?;
+    let virtual_id = byte(written.virtual_id.as_ref())?;
+    let ipv6 = written.addresses.first()?.get_ref().is_ipv6();
     let facts = look(interface, interfaces, findings);
-    let version = spoken(version.as_ref());
-    let listed: Vec<IpAddr> = written.addresses.iter().map(|it| *it.get_ref()).collect();
-    let priority = priority.map_or(100, |it| u8::try_from(*it.get_ref()).unwrap_or(100));
+    check_track(written, interface, interfaces, findings);
+    check_addresses(&written.addresses, findings);
+    let version = spoken(written.version.as_ref());
+    let priority = byte(written.priority.as_ref()).unwrap_or(PRIORITY_USUAL);
     let own = own(&written.addresses, &facts, priority, findings);
-    let ipv6 = first.get_ref().is_ipv6();
-    let primary = primary(sources.first(), &facts, (ipv6, &own), interface, findings);
     let settings = Settings {
         version,
-        virtual_id: u8::try_from(*id.get_ref()).unwrap_or_default(),
+        virtual_id,
         priority,
-        interval: centis(interval.as_ref(), version, findings),
-        preempt: preempt.is_none_or(|it| *it.get_ref()),
-        addresses: listed,
-        primary,
-        sum: sum.map_or(Sum::PseudoHeader, |it| *it.get_ref()),
+        interval: centis(written.interval.as_ref(), version, findings),
+        preempt: says(written.preempt.as_ref(), true),
+        addresses: written.addresses.iter().map(|it| *it.get_ref()).collect(),
+        primary: primary(&written.sources, &facts, (ipv6, &own), interface, findings),
+        sum: written
+            .sum
+            .as_ref()
+            .map_or(Sum::PseudoHeader, |it| *it.get_ref()),
         sums: Sums::Either,
         lists: match version {
             Version::V2 => Lists::Equal,
@@ -199,17 +252,32 @@ fn router(
         answers_lower: version == Version::V3,
         unicast: Vec::new(),
     };
-    if findings.count() == before {
-        problems(&settings, &written, &place, findings);
-    }
-    written.whole = Some(RouterConfig {
+    let virtual_mac = says(written.virtual_mac.as_ref(), false);
+    let mac = if virtual_mac {
+        macs(virtual_id, ipv6).0
+    } else {
+        facts.mac
+    };
+    Some(RouterConfig {
         interface: interface.get_ref().clone(),
-        mac: facts.mac,
+        mac,
+        virtual_mac,
+        accept: says(written.accept.as_ref(), true),
+        link_mac: facts.mac,
         lease: settings.interval.span() * INTERVALS_SERVED,
         settings,
         own,
-    });
-    written
+        track: written
+            .track
+            .iter()
+            .map(|it| it.get_ref().clone())
+            .collect(),
+        track_weight: byte(written.track_weight.as_ref()),
+    })
+}
+
+fn says(written: Option<&Spanned<bool>>, otherwise: bool) -> bool {
+    written.map_or(otherwise, |it| *it.get_ref())
 }
 
 /// The newest version, unless the older one is written.
@@ -221,7 +289,7 @@ fn spoken(version: Option<&Spanned<u64>>) -> Version {
 }
 
 /// What the core has against these settings, at the key that says it.
-fn problems(settings: &Settings, written: &Written, place: &Place, findings: &mut Findings) {
+fn problems(settings: &Settings, written: &Written, findings: &mut Findings) {
     for (field, why) in settings.problems() {
         let (key, at) = match field {
             "virtual_id" => (ROUTER, written.virtual_id.as_ref().map(Spanned::span)),
@@ -230,106 +298,8 @@ fn problems(settings: &Settings, written: &Written, place: &Place, findings: &mu
             "version" => (VERSION, None),
             _ => (PRIORITY, None),
         };
-        let at = at.unwrap_or_else(|| place.clone());
+        let at = at.unwrap_or_else(|| written.place.clone());
         findings.wrong(&at, format!("`{}` {why}", key.name), key.cure());
-    }
-}
-
-/// What the interface is; a stand-in when it is not there.
-fn look(
-    name: &Spanned<String>,
-    interfaces: &dyn Interfaces,
-    findings: &mut Findings,
-) -> InterfaceFacts {
-    if let Some(facts) = interfaces.interface(name.get_ref()) {
-        if facts.mac == MacAddr::ZERO || facts.mac.is_group() {
-            let message = format!("interface `{}` has no Ethernet address", name.get_ref());
-            findings.wrong(&name.span(), message, "use an Ethernet interface");
-        }
-        return facts;
-    }
-    if interfaces.here() {
-        let names = interfaces.names();
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let cure = match nearest(name.get_ref(), &known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("this machine has `{}`", known.join("`, `")),
-        };
-        let message = format!("there is no interface `{}`", name.get_ref());
-        findings.wrong(&name.span(), message, cure);
-    }
-    InterfaceFacts {
-        mac: MacAddr([2, 0, 0, 0, 0, 0]),
-        units: Vec::new(),
-    }
-}
-
-/// The addresses that are the machine's own. Only who owns them all may have any.
-fn own(
-    addresses: &[Spanned<IpAddr>],
-    facts: &InterfaceFacts,
-    priority: u8,
-    findings: &mut Findings,
-) -> Vec<IpAddr> {
-    let mut own = Vec::new();
-    for address in addresses {
-        if facts
-            .units
-            .iter()
-            .any(|(unit, _)| unit == address.get_ref())
-        {
-            own.push(*address.get_ref());
-            if priority != OWNER {
-                let message = format!("{} is this machine's own address", address.get_ref());
-                let cure = "write `priority = 255` if it owns the address; else remove it from the \
-                            interface";
-                findings.wrong(&address.span(), message, cure);
-            }
-        }
-    }
-    own
-}
-
-/// Where messages come from: as written, else an owned address, else the first of the family.
-fn primary(
-    written: Option<&Spanned<IpAddr>>,
-    facts: &InterfaceFacts,
-    (ipv6, own): (bool, &[IpAddr]),
-    interface: &Spanned<String>,
-    findings: &mut Findings,
-) -> IpAddr {
-    let fits = |address: &IpAddr| match address {
-        IpAddr::V4(_) => !ipv6,
-        IpAddr::V6(address) => ipv6 && address.is_unicast_link_local(),
-    };
-    let units: Vec<IpAddr> = facts.units.iter().map(|(unit, _)| *unit).collect();
-    if let Some(written) = written {
-        if !units.is_empty() && !units.contains(written.get_ref()) {
-            let (address, name) = (written.get_ref(), interface.get_ref());
-            let message = format!("`source` {address} is no address of `{name}`");
-            findings.wrong(
-                &written.span(),
-                message,
-                "write one that it has, or leave it out",
-            );
-        }
-        return *written.get_ref();
-    }
-    if let Some(found) = own.iter().chain(&units).find(|it| fits(it)) {
-        return *found;
-    }
-    if !units.is_empty() {
-        let what = if ipv6 { "link-local IPv6" } else { "IPv4" };
-        let message = format!(
-            "`{}` has no {what} address to speak from",
-            interface.get_ref()
-        );
-        findings.wrong(&interface.span(), message, "give it one of its own");
-    }
-    if ipv6 {
-        IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])
-    } else {
-        IpAddr::from([192, 0, 2, 1])
     }
 }
 
@@ -381,7 +351,9 @@ fn check_twice(all: &[Written], findings: &mut Findings) {
             }
         }
         for address in &written.addresses {
-            if !addresses.insert(*address.get_ref()) {
+            // A link-local one is another address on each link.
+            let link = is_of_a_link(address.get_ref()).then(|| written.called());
+            if !addresses.insert((link, *address.get_ref())) {
                 let message = format!("virtual address {} is listed twice", address.get_ref());
                 findings.wrong(
                     &address.span(),

@@ -1,4 +1,5 @@
-//! What a daemon that is gone left in the kernel, removed: table, keeper, tagged addresses.
+//! What a daemon that is gone left in the kernel, removed: table, keeper, tagged addresses. Which
+//! daemon's, a node's or that of virtual routers, says the configuration.
 //!
 //! A killed daemon leaves its fence standing on purpose; the next one takes it over. This is for
 //! the case that none will come. A running daemon is never unfenced unasked: its lock is held
@@ -11,10 +12,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Verdict, config};
-use crate::config::{Loaded, Offline, load};
+use crate::config::routers::Routers;
+use crate::config::{File, Offline, open};
 use crate::daemon::{Lock, Machine};
-use crate::linux::addresses::{AddressError, Addresses};
-use crate::linux::fence::{self, FenceError};
+use crate::linux::addresses::{AddressError, Addresses, ROUTERS_TAG, TAG};
+use crate::linux::fence::{self, FenceError, ROUTERS_TABLE, RouterFence};
+use crate::linux::macvlan;
 
 /// The configuration looked at when none is named.
 const CONFIG: &str = "/etc/steadfast/steadfast.toml";
@@ -44,7 +47,7 @@ pub(super) fn unfence(
     let named = asked.config.as_deref();
     let usual = Path::new(CONFIG);
     let file = named.or_else(|| usual.exists().then_some(usual));
-    let loaded = match file.map(|file| load(file, &Offline)) {
+    let loaded = match file.map(|file| open(file, &Offline)) {
         Some(Err(report)) if named.is_some() => return config::refused(&report, err),
         Some(Err(_)) => {
             writeln!(err, "note: {CONFIG} has mistakes and was not used")?;
@@ -53,9 +56,10 @@ pub(super) fn unfence(
         Some(Ok(loaded)) => Some(loaded),
         None => None,
     };
-    let told = loaded
-        .as_ref()
-        .map(|loaded| loaded.daemon.runtime_dir.clone());
+    let told = loaded.as_ref().map(|loaded| match loaded {
+        File::Node(loaded) => loaded.daemon.runtime_dir.clone(),
+        File::Routers(loaded) => loaded.runtime_dir.clone(),
+    });
     let folder = asked.runtime_dir.clone().or(told);
     let folder = folder.unwrap_or_else(|| PathBuf::from(RUNTIME_DIR));
     let lock = if asked.force || !folder.exists() {
@@ -82,15 +86,21 @@ fn locked(why: &io::Error, err: &mut dyn Write) -> io::Result<Verdict> {
 
 fn remove(
     folder: &Path,
-    loaded: Option<&Loaded>,
+    loaded: Option<&File>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<Verdict> {
     // Addresses first: between the two steps they are fenced, and never in the open.
     let swept = sweep(loaded, out);
-    let fenced = fence::remove(folder);
+    if let Some(File::Routers(routers)) = loaded {
+        stations(routers, out, err)?;
+    }
+    let (table, fenced) = match loaded {
+        Some(File::Routers(_)) => (ROUTERS_TABLE, RouterFence::remove()),
+        Some(File::Node(_)) | None => (fence::TABLE, fence::remove(folder)),
+    };
     match &fenced {
-        Ok(true) => writeln!(out, "removed the fence: table netdev {}", fence::TABLE)?,
+        Ok(true) => writeln!(out, "removed the fence: table netdev {table}")?,
         Ok(false) => {}
         Err(why) => say(why, err)?,
     }
@@ -128,10 +138,16 @@ impl From<AddressError> for Trouble {
 }
 
 /// How many addresses of ours there were.
-fn sweep(loaded: Option<&Loaded>, out: &mut dyn Write) -> Result<usize, Trouble> {
-    let ports = loaded.iter().flat_map(|loaded| &loaded.config.ports);
-    let virtuals = ports.flat_map(|port| port.virtuals.iter().copied());
-    let mut addresses = Addresses::open(virtuals).map_err(AddressError::from)?;
+fn sweep(loaded: Option<&File>, out: &mut dyn Write) -> Result<usize, Trouble> {
+    let (tag, virtuals) = match loaded {
+        Some(File::Node(loaded)) => {
+            let ports = loaded.config.ports.iter();
+            (TAG, ports.flat_map(|port| port.virtuals.clone()).collect())
+        }
+        Some(File::Routers(loaded)) => (ROUTERS_TAG, of_routers(loaded)),
+        None => (TAG, Vec::new()),
+    };
+    let mut addresses = Addresses::tagged(tag, virtuals).map_err(AddressError::from)?;
     let machine = Machine::look().map_err(AddressError::from)?;
     let swept = addresses.sweep()?;
     for leftover in &swept {
@@ -140,4 +156,32 @@ fn sweep(loaded: Option<&Loaded>, out: &mut dyn Write) -> Result<usize, Trouble>
         said.map_err(Trouble::Output)?;
     }
     Ok(swept.len())
+}
+
+/// Removes the devices of virtual MACs.
+fn stations(routers: &Routers, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+    let machine = Machine::look()?;
+    for router in routers.routers.iter().filter(|it| it.virtual_mac) {
+        let settings = &router.settings;
+        let ipv6 = settings.primary.is_ipv6();
+        let link = machine.index(&router.interface).unwrap_or_default();
+        let name = macvlan::name(settings.virtual_id, ipv6, link);
+        let Some(index) = machine.index(&name) else {
+            continue;
+        };
+        match macvlan::remove(index) {
+            Ok(()) => writeln!(out, "removed the interface {name}")?,
+            Err(why) => writeln!(err, "error: {why}")?,
+        }
+    }
+    Ok(())
+}
+
+/// Addresses that virtual routers have, without those that are the machine's own.
+fn of_routers(routers: &Routers) -> Vec<std::net::IpAddr> {
+    let all = routers.routers.iter().flat_map(|router| {
+        let addresses = router.settings.addresses.iter().copied();
+        addresses.filter(|address| !router.own.contains(address))
+    });
+    all.collect()
 }

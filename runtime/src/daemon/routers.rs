@@ -4,9 +4,11 @@
 //! behind goes, then the threads come, and the driver last, on this thread, with precedence. It
 //! needs no store and no secret: what VRRP decides by comes over the wire.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
 
-use log::{error, info};
+use log::{error, info, warn};
 use sd_notify::NotifyState;
 use steadfast_core::PortId;
 use steadfast_shell::vrrp::{self, Order, Orders, Parts, Placed, RouterStatus};
@@ -22,7 +24,9 @@ use crate::linux::carrier::CarrierBoard;
 use crate::linux::clock::{Monotonic, MonotonicClock};
 use crate::linux::environment::LocalTasks;
 use crate::linux::fence::{FencedRouter, RouterFence};
+use crate::linux::interfaces::interface;
 use crate::linux::links::{LinkSpec, LinkWatch};
+use crate::linux::macvlan;
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::priority::take_precedence;
 use crate::linux::routers::{Held, KernelRouters};
@@ -39,13 +43,68 @@ pub fn run(loaded: Routers) -> Result<(), StartError> {
         std::io::ErrorKind::WouldBlock => StartError::Running { error, folder },
         _ => StartError::refused("take the lock of the runtime directory")(error),
     })?;
+    let alone = alone().map_err(|error| StartError::Running {
+        error,
+        folder: loaded.runtime_dir.clone(),
+    })?;
     let mut addresses = claimable(&loaded.routers)?;
     settings(&uses(&loaded.routers), false)?;
     let fence = RouterFence::install(loaded.routers.iter().map(fenced).collect())?;
     info!("the fence is installed: {}", fence.describe());
+    let routers = loaded.routers.clone();
     let ended = sweep(&mut addresses).and_then(|()| drive(loaded, addresses, fence));
-    drop(lock);
+    if ended.is_err() {
+        give_back(&routers);
+    }
+    drop((alone, lock));
     ended
+}
+
+/// One daemon of virtual routers for a network namespace, whatever its folder: they share a table
+/// and a mark on addresses. The kernel drops the name with the process.
+fn alone() -> std::io::Result<UnixListener> {
+    let name = SocketAddr::from_abstract_name(b"steadfast-vrrp")?;
+    UnixListener::bind_addr(&name).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => std::io::Error::new(
+            std::io::ErrorKind::WouldBlock,
+            "a daemon of virtual routers runs here already; one file holds all routers",
+        ),
+        _ => error,
+    })
+}
+
+/// What a start that failed half-way, or a driver that lost its world, would leave behind.
+fn give_back(routers: &[RouterConfig]) {
+    let virtuals = routers.iter().flat_map(claimed);
+    let swept = Addresses::tagged(ROUTERS_TAG, virtuals).map(|mut addresses| addresses.sweep());
+    match swept {
+        Ok(Ok(_)) => {}
+        Ok(Err(why)) => error!("failed to withdraw the virtual addresses: {why}"),
+        Err(why) => error!("failed to reach the kernel about addresses: {why}"),
+    }
+    for router in routers.iter().filter(|it| it.virtual_mac) {
+        remove_station(router);
+    }
+    match RouterFence::remove() {
+        Ok(true) => info!("the fence is removed again"),
+        Ok(false) => {}
+        Err(why) => error!("failed to remove the fence: {why}"),
+    }
+}
+
+/// Removes the device of a virtual MAC, if it is there.
+fn remove_station(router: &RouterConfig) {
+    let removed = (|| {
+        let Some(link) = interface(&router.interface)? else {
+            return Ok(());
+        };
+        let ipv6 = router.settings.primary.is_ipv6();
+        let name = macvlan::name(router.settings.virtual_id, ipv6, link.index);
+        interface(&name)?.map_or(Ok(()), |it| macvlan::remove(it.index))
+    })();
+    if let Err(why) = removed {
+        error!("failed to remove a virtual MAC: {why}");
+    }
 }
 
 fn drive(loaded: Routers, addresses: Addresses, fence: RouterFence) -> Result<(), StartError> {
@@ -72,10 +131,11 @@ async fn serve(
     let undo = plane.undo();
     let ports = ports(&loaded.routers);
     let board = CarrierBoard::new();
-    let specs: Vec<LinkSpec> = ports.iter().map(link_spec).collect();
-    let links = LinkWatch::start(&specs, &board).map_err(refused("watch the links"))?;
+    let watched = watched(&loaded.routers, &ports);
+    let links = LinkWatch::start(&watched, &board).map_err(refused("watch the links"))?;
     let frames = PacketPorts::open(&ports, time, &board).map_err(refused("open the ports"))?;
-    let placed: Vec<Placed> = loaded.routers.iter().map(|it| placed(it, &ports)).collect();
+    let placed = |it: &RouterConfig| placed(it, &watched);
+    let placed: Vec<Placed> = loaded.routers.iter().map(placed).collect();
     let (orders, received) = vrrp::orders();
     let (status, statuses) = watch::channel(Vec::new());
     let facts = RouterFacts {
@@ -112,13 +172,20 @@ async fn serve(
 /// The addresses of this host, once nobody else holds a virtual one.
 fn claimable(routers: &[RouterConfig]) -> Result<Addresses, StartError> {
     let refused = StartError::refused;
-    let virtuals = || routers.iter().flat_map(claimed);
-    let addresses = Addresses::tagged(ROUTERS_TAG, virtuals());
+    let virtuals = || {
+        let of = |router| claimed(router).map(move |address| (router, address));
+        routers.iter().flat_map(of)
+    };
+    let all = virtuals().map(|(_, address)| address);
+    let addresses = Addresses::tagged(ROUTERS_TAG, all);
     let mut addresses = addresses.map_err(refused("reach the kernel about addresses"))?;
     let machine = Machine::look().map_err(refused("look at the interfaces"))?;
-    for address in virtuals() {
+    for (router, address) in virtuals() {
         let holder = addresses.foreign_holder(address);
         if let Some(index) = holder.map_err(refused("list the addresses of this host"))? {
+            if is_of_a_link(&address) && machine.index(&router.interface) != Some(index) {
+                continue;
+            }
             return Err(StartError::AddressHeld {
                 address,
                 interface: machine.name(index).unwrap_or("an interface").to_owned(),
@@ -127,6 +194,14 @@ fn claimable(routers: &[RouterConfig]) -> Result<Addresses, StartError> {
         }
     }
     Ok(addresses)
+}
+
+/// Whether it is another address on each link.
+const fn is_of_a_link(address: &std::net::IpAddr) -> bool {
+    match address {
+        std::net::IpAddr::V4(_) => false,
+        std::net::IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 /// The addresses that come and go.
@@ -138,7 +213,9 @@ fn claimed(router: &RouterConfig) -> impl Iterator<Item = std::net::IpAddr> {
 fn held(router: &RouterConfig) -> Held {
     Held {
         interface: router.interface.clone(),
+        mac: router.link_mac,
         ipv6: router.settings.primary.is_ipv6(),
+        station: router.virtual_mac.then_some(router.settings.virtual_id),
         addresses: claimed(router).collect(),
     }
 }
@@ -148,6 +225,8 @@ fn fenced(router: &RouterConfig) -> FencedRouter {
         interface: router.interface.clone(),
         virtual_id: router.settings.virtual_id,
         ipv6: router.settings.primary.is_ipv6(),
+        virtual_mac: router.virtual_mac,
+        accept: router.accept,
         addresses: claimed(router).collect(),
         lease: router.lease,
     }
@@ -162,12 +241,13 @@ fn uses(routers: &[RouterConfig]) -> Vec<PortUse> {
             Some(known) => {
                 known.virtual4 |= !ipv6;
                 known.virtual6 |= ipv6;
+                known.virtual_mac |= router.virtual_mac;
             }
             None => uses.push(PortUse {
                 name: router.interface.clone(),
                 virtual4: !ipv6,
                 virtual6: ipv6,
-                virtual_mac: false,
+                virtual_mac: router.virtual_mac,
             }),
         }
     }
@@ -182,8 +262,9 @@ fn ports(routers: &[RouterConfig]) -> Vec<PortSpec> {
             ports.push(PortSpec {
                 id: PortId(u8::try_from(ports.len()).unwrap_or(u8::MAX)),
                 name: router.interface.clone(),
-                mac: router.mac,
-                heartbeat: false,
+                mac: router.link_mac,
+                // Before all other traffic: a word that waits is a word not heard.
+                heartbeat: true,
                 served: true,
             });
         }
@@ -191,18 +272,33 @@ fn ports(routers: &[RouterConfig]) -> Vec<PortSpec> {
     ports
 }
 
-fn link_spec(port: &PortSpec) -> LinkSpec {
-    LinkSpec {
-        id: port.id,
-        name: port.name.clone(),
-        direct: false,
+/// The links of all routers, and behind them those that they track.
+fn watched(routers: &[RouterConfig], ports: &[PortSpec]) -> Vec<LinkSpec> {
+    let own = ports.iter().map(|port| port.name.clone());
+    let mut names: Vec<String> = own.collect();
+    for name in routers.iter().flat_map(|it| &it.track) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
     }
+    let spec = |(place, name): (usize, String)| LinkSpec {
+        id: PortId(u8::try_from(place).unwrap_or(u8::MAX)),
+        name,
+        direct: false,
+    };
+    names.into_iter().enumerate().map(spec).collect()
 }
 
-fn placed(router: &RouterConfig, ports: &[PortSpec]) -> Placed {
-    let port = ports.iter().find(|it| it.name == router.interface);
+fn placed(router: &RouterConfig, watched: &[LinkSpec]) -> Placed {
+    let numbered = |name: &String| {
+        let found = watched.iter().find(|it| it.name == *name);
+        found.map_or(PortId(u8::MAX), |it| it.id)
+    };
+    let tracked = router.track.iter();
     Placed {
-        port: port.map_or(PortId(0), |it| it.id),
+        port: numbered(&router.interface),
+        tracked: tracked.map(|name| (numbered(name), name.clone())).collect(),
+        weight: router.track_weight,
         interface: router.interface.clone(),
         mac: router.mac,
         settings: router.settings.clone(),
@@ -220,8 +316,14 @@ fn control_settings(loaded: &Routers) -> Result<Settings, StartError> {
     Ok(settings)
 }
 
-/// TERM and INT end the daemon in order.
+/// TERM and INT end the daemon in order; HUP, which other daemons reload at, is answered.
 fn listen(orders: &Orders) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    LocalTasks.spawn("reload signal", async move {
+        while hangup.recv().await.is_some() {
+            warn!("a changed file of virtual routers needs a restart: nothing is read again");
+        }
+    });
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut end = signal(kind)?;
         let orders = orders.clone();
@@ -237,7 +339,8 @@ fn listen(orders: &Orders) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Each change of a state goes to the log with its reason.
+/// Each change of a state goes to the log with its reason; the service manager learns that the
+/// daemon is ready and, with each status, that its driver still runs.
 async fn tell(mut statuses: watch::Receiver<Vec<RouterStatus>>) {
     let mut known: Arc<[(vrrp::Stands, bool)]> = Arc::from([]);
     let mut ready = false;
@@ -251,9 +354,13 @@ async fn tell(mut statuses: watch::Receiver<Vec<RouterStatus>>) {
             }
         }
         known = all.iter().map(|it| (it.state, it.serving)).collect();
-        if !core::mem::replace(&mut ready, true) {
-            let _ = sd_notify::notify(&[NotifyState::Ready]);
-        }
+        let state = if core::mem::replace(&mut ready, true) {
+            NotifyState::Watchdog
+        } else {
+            NotifyState::Ready
+        };
+        // Without a service manager there is nobody to tell.
+        let _ = sd_notify::notify(&[state]);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod environment;
 pub mod fence;
 pub mod interfaces;
 pub mod links;
+pub mod macvlan;
 pub mod neighbours;
 pub mod netlink;
 pub mod packet;

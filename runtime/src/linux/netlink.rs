@@ -47,6 +47,8 @@ pub const APPEND: u16 = 0x800;
 pub const READ_LEN: usize = 64 * 1024;
 /// Bytes of the receive buffer asked for; without privilege the system's limit stands instead.
 const RECEIVE_BUFFER_LEN: usize = 4 * 1024 * 1024;
+/// Bytes of the longest message: a fence of some thousand rules takes two megabytes.
+const SEND_BUFFER_LEN: usize = 8 << 20;
 /// Longest wait for an answer. Answers are there when `send` returns: beyond it something is lost.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Most datagrams read for one exchange; beyond it the exchange fails.
@@ -135,6 +137,10 @@ impl Netlink {
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER_LEN).is_err() {
             sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER_LEN)?;
+        }
+        // A transaction is one message, and the kernel takes none that is longer than this.
+        if sockopt::set_socket_send_buffer_size_force(&fd, SEND_BUFFER_LEN).is_err() {
+            sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER_LEN)?;
         }
         sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(ANSWER_WAIT))?;
         let buffer = vec![0; READ_LEN];

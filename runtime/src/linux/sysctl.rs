@@ -4,8 +4,8 @@
 //! if the configuration asks for it. Set are two things that
 //! concern our ports alone: routes over a port without carrier are ignored, so that packets take
 //! another way or fail at once and leave no neighbour entry behind that holds later ones back; and
-//! a port under a virtual MAC asks with its own addresses only, else its questions teach the wrong
-//! MAC to clients.
+//! a port under a virtual MAC asks with and answers for its own addresses only, else it teaches the
+//! wrong MAC to clients.
 //!
 //! A setting counts as the kernel reads it: of "all" and the port, mostly the larger. The limit: it
 //! is looked at when this is called; who changes it later is not noticed.
@@ -132,6 +132,11 @@ impl Settings {
                 let key = format!("ipv4/conf/{name}/arp_announce");
                 let why = "questions of this host teach its own MAC for a virtual address";
                 advice.extend(self.set(key, "2", why));
+                let key = format!("ipv4/conf/{name}/arp_ignore");
+                let why = "this host answers for a virtual address with its own MAC";
+                if self.number(&key) == Some(0) {
+                    advice.extend(self.set(key, "1", why));
+                }
             }
         }
         advice

@@ -3,7 +3,8 @@
 //! Who serves is what a station on the LAN finds out: which station answers for the address. Every
 //! pair goes the same way: the better one serves, dies, and is back; ends in order; and nothing
 //! that was heard was refused for its form. A machine without a peer's programs does not run its
-//! stories, and says so; `LAB_REQUIRED=1` makes that a failure.
+//! stories, and says so; `LAB_REQUIRED=1` makes that a failure. FRR's stories run for root alone,
+//! required or not.
 //!
 //! FRR serves with the virtual MAC on a device of its own, and will run only as a member of its
 //! group: as root it gets its own view of a few files, and an ordinary user cannot give it one.
@@ -141,11 +142,6 @@ impl Machine {
                     .ip(&format!("{family} addr del {address} dev lan0"));
             }
         }
-    }
-
-    fn links(&self) -> String {
-        let output = self.home.command("ip").args(["addr", "show"]).output();
-        String::from_utf8_lossy(&output.expect("iproute2").stdout).into_owned()
     }
 
     fn log(&self) -> String {

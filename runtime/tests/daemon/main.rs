@@ -12,6 +12,7 @@ mod common;
 mod gateways;
 
 mod alone;
+mod answers;
 mod duo;
 mod interop;
 mod refusals;

@@ -41,12 +41,7 @@ impl Machine {
     fn new(number: u8) -> Self {
         let home = Far::new();
         let near = format!("m{number}");
-        let pid = home.pid();
-        ip(&format!(
-            "link add {near} type veth peer name lan0 netns {pid}"
-        ));
-        ip(&format!("link set {near} master lan"));
-        up(&near);
+        plug(&near, &home, None);
         home.ip("link set lo up");
         home.ip(&format!("addr add 10.0.1.{number}/24 dev lan0"));
         home.ip(&format!("addr add fe80::{number}/64 dev lan0 nodad"));
@@ -76,7 +71,7 @@ impl Machine {
         Daemon::start(&mut command)
     }
 
-    fn router(priority: u8) -> String {
+    pub(crate) fn router(priority: u8) -> String {
         format!(
             "[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\npriority = {priority}\n\
              interval = \"100ms\"\nvirtual = [\"10.0.1.1\"]\n"
@@ -110,6 +105,12 @@ impl Machine {
         let output = command.args(["-o", "addr", "show"]).output();
         let output = output.expect("iproute2");
         String::from_utf8_lossy(&output.stdout).contains(address)
+    }
+
+    /// Its links and addresses, as `ip` shows them.
+    pub(crate) fn links(&self) -> String {
+        let output = self.home.command("ip").args(["addr", "show"]).output();
+        String::from_utf8_lossy(&output.expect("iproute2").stdout).into_owned()
     }
 
     pub(crate) fn mac(&self) -> String {
@@ -146,7 +147,7 @@ fn reached_at(address: &str, machine: &Machine) -> bool {
     reached
 }
 
-fn is_reached(address: &str) -> bool {
+pub(crate) fn is_reached(address: &str) -> bool {
     let address = match address.parse::<IpAddr>().expect("an address") {
         IpAddr::V4(address) => SocketAddr::new(address.into(), 9),
         IpAddr::V6(address) => {
@@ -269,6 +270,79 @@ fn routers_obey_an_operator() {
     other.says("IPv4: active");
 }
 
+/// With a virtual MAC the station of the address stays the same when it moves, so no host learns
+/// anything; where it is fenced, that station is silent.
+#[test]
+fn routers_with_a_virtual_mac_keep_their_station() {
+    const STATION: &str = "00:00:5e:00:01:33";
+    if !inside_own_namespace!("routers_with_a_virtual_mac_keep_their_station") {
+        return;
+    }
+    let [a, b] = machines();
+    let router = |priority| format!("{}virtual_mac = true\n", Machine::router(priority));
+    let mut one = a.start(&router(200));
+    one.says("IPv4: active: ");
+    let mut other = b.start(&router(100));
+    other.says("IPv4: backup");
+    assert!(reached_when("10.0.1.1").contains(STATION));
+    ip(&format!(
+        "neigh replace 10.0.1.1 lladdr {STATION} dev lan nud permanent"
+    ));
+    assert!(is_reached("10.0.1.1"));
+
+    one.kill();
+    other.says("IPv4: active: ");
+    let deadline = Instant::now() + WAIT;
+    while !is_reached("10.0.1.1") {
+        assert!(Instant::now() < deadline, "the station did not move");
+    }
+    let fdb = String::from_utf8(
+        std::process::Command::new("bridge")
+            .args(["fdb", "show", "br", "lan"])
+            .output()
+            .expect("iproute2")
+            .stdout,
+    );
+    let fdb = fdb.expect("text");
+    let learned = fdb
+        .lines()
+        .find(|line| line.contains(STATION) && !line.contains("permanent"));
+    assert!(learned.is_some_and(|line| line.contains("m3")), "{fdb}");
+    other.stop();
+    assert!(!is_reached("10.0.1.1"), "nobody has it");
+    assert!(!b.links().contains("vrrp4-"), "its device is gone");
+    let unfence = format!("unfence --config {}", a.folder.join("vrrp.toml").display());
+    let (code, said) = a.ctl(&unfence);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("removed the interface vrrp4-"), "{said}");
+}
+
+/// What a killed daemon left behind is removed by command, and not while one runs.
+#[test]
+fn routers_leftovers_are_removed_by_command() {
+    if !inside_own_namespace!("routers_leftovers_are_removed_by_command") {
+        return;
+    }
+    let [a, _b] = machines();
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active: ");
+    let unfence = format!("unfence --config {}", a.folder.join("vrrp.toml").display());
+    let (code, said) = a.ctl(&unfence);
+    assert_eq!(code, Some(1), "{said}");
+    one.kill();
+    assert!(a.holds("10.0.1.1/32"));
+    let (code, said) = a.ctl(&unfence);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("removed 10.0.1.1 from lan0"), "{said}");
+    assert!(said.contains("table netdev steadfast-vrrp"), "{said}");
+    assert!(!a.holds("10.0.1.1/32"));
+    let (code, said) = a.ctl(&unfence);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "nothing was there to remove\n")
+    );
+}
+
 /// Over IPv6 and with a version each: routers of one link do not get into each other's way.
 #[test]
 fn routers_of_both_families_and_versions_share_a_link() {
@@ -319,7 +393,7 @@ fn routers_of_both_families_and_versions_share_a_link() {
 }
 
 /// A lost link ends it, and it goes on when the link is back; an interface that vanished and came
-/// back under another number is the same link.
+/// back under another number, as the same station, is the same link.
 #[test]
 fn routers_follow_their_link_and_its_name() {
     if !inside_own_namespace!("routers_follow_their_link_and_its_name") {
@@ -333,6 +407,28 @@ fn routers_follow_their_link_and_its_name() {
     one.says("IPv4: not running: its link is down");
     assert!(a.holds("10.0.1.2/24") && !a.holds("10.0.1.1/32"));
     ip(&format!("link set {near} up"));
-    one.says("IPv4: active");
+    one.says("IPv4: active: ");
     assert!(reached_when("10.0.1.1").contains(&a.mac()));
+
+    let mac = a.mac();
+    ip(&format!("link del {near}"));
+    one.says("IPv4: not running: its link is down");
+    a.home.ip("link add other0 type veth peer name other1");
+    plug(&near, &a.home, Some(&mac));
+    a.home.ip("addr add 10.0.1.2/24 dev lan0");
+    a.home.ip("link set lan0 up");
+    one.says("IPv4: active: ");
+    assert!(a.holds("10.0.1.1/32"));
+    assert!(reached_when("10.0.1.1").contains(&mac));
+}
+
+/// A cable from the LAN to a machine; the far end may have this station.
+fn plug(near: &str, home: &Far, mac: Option<&str>) {
+    let pid = home.pid();
+    let mac = mac.map_or_else(String::new, |mac| format!("address {mac} "));
+    ip(&format!(
+        "link add {near} type veth peer name lan0 {mac}netns {pid}"
+    ));
+    ip(&format!("link set {near} master lan"));
+    up(near);
 }

@@ -1,14 +1,14 @@
 //! What a file of virtual routers becomes, and what is wrong with one.
 
 use super::*;
-use crate::config::{Offline, open};
+use crate::config::{InterfaceFacts, Offline, open};
 
 struct Lan;
 
 impl Interfaces for Lan {
     fn interface(&self, name: &str) -> Option<InterfaceFacts> {
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        (name == "lan0").then(|| InterfaceFacts {
+        ["lan0", "wan0"].contains(&name).then(|| InterfaceFacts {
             mac: MacAddr([2, 0, 0, 0, 0, 7]),
             units: vec![
                 (address("10.0.1.2"), 24),
@@ -19,7 +19,7 @@ impl Interfaces for Lan {
     }
 
     fn names(&self) -> Vec<String> {
-        vec!["lan0".to_owned()]
+        vec!["lan0".to_owned(), "wan0".to_owned()]
     }
 }
 
@@ -125,6 +125,34 @@ fn routers_own_addresses_are_for_owners() {
     );
 }
 
+/// A station of its own, what it needs beside its link, and what it takes in are its own matter.
+#[test]
+fn routers_stations_and_tracked_links() {
+    let router = |more: &str| {
+        format!(
+            "format = 1\n[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\n\
+             virtual = [\"10.0.1.1\"]\n{more}"
+        )
+    };
+    let loaded = loaded(&router(
+        "virtual_mac = true\naccept = false\ntrack = [\"wan0\"]\ntrack_weight = 30\n",
+    ));
+    let router_read = &loaded.expect("sound").routers[0];
+    assert_eq!(router_read.mac, MacAddr([0, 0, 0x5e, 0, 1, 51]));
+    assert_eq!(router_read.link_mac, MacAddr([2, 0, 0, 0, 0, 7]));
+    assert!(router_read.virtual_mac && !router_read.accept);
+    assert_eq!(router_read.track, ["wan0"]);
+    assert_eq!(router_read.track_weight, Some(30));
+    refused(
+        &router("track = [\"lan0\", \"wan9\"]\nsource = [\"10.0.1.2\", \"10.0.1.2\"]\n"),
+        &[
+            (6, "`lan0` is the router's own link", "leave it out"),
+            (6, "there is no interface `wan9`", "did you mean `wan0`?"),
+            (7, "`source` is one address", "keep the first"),
+        ],
+    );
+}
+
 /// Everything that is wrong is told at once, each with its line and cure.
 #[test]
 fn routers_mistakes_are_told_all_at_once() {
@@ -145,6 +173,47 @@ fn routers_mistakes_are_told_all_at_once() {
         "format = 1\n[[vrrp]]\ninterface = \"lan1\"\nvirtual_router = 5\n\
          virtual = [\"10.0.1.1\"]\n",
         &[(3, "there is no interface `lan1`", "did you mean `lan0`?")],
+    );
+}
+
+/// What a message cannot hold or no host can be sent to, and half an owner, are told.
+#[test]
+fn routers_addresses_are_hosts_and_fit_into_a_message() {
+    let router = |more: &str, addresses: &str| {
+        format!(
+            "format = 1\n[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\n{more}\
+             virtual = [{addresses}]\n"
+        )
+    };
+    refused(
+        &router("", "\"224.0.0.18\", \"0.0.0.0\""),
+        &[
+            (5, "224.0.0.18 is no address of a host", "subnet"),
+            (5, "0.0.0.0 is no address of a host", "subnet"),
+        ],
+    );
+    let many: Vec<String> = (1..=91).map(|it| format!("\"fe80::{it:x}\"")).collect();
+    let many = many.join(", ").replace("\"fe80::2\", ", "");
+    assert!(loaded(&router("", &many)).is_ok(), "90 fit");
+    refused(
+        &router("", &format!("{many}, \"fe80::ffff\"")),
+        &[(5, "more than 90 IPv6 addresses", "another router")],
+    );
+    refused(
+        &router("priority = 255\n", "\"10.0.1.2\", \"10.0.1.1\""),
+        &[(6, "10.0.1.1 is not this machine's own", "at most 254")],
+    );
+    refused(
+        &router("track_weight = 9\n", "\"10.0.1.1\""),
+        &[(5, "`track_weight` weighs nothing", "track = ")],
+    );
+    refused(
+        &router("source = \"2001:db8::2\"\n", "\"fe80::1\""),
+        &[(
+            5,
+            "2001:db8::2 is no link-local IPv6 address",
+            "leave it out",
+        )],
     );
 }
 
@@ -173,6 +242,8 @@ fn routers_nothing_is_there_twice() {
     );
     let both = loaded(&text((5, "10.0.1.1"), (5, "fe80::1"))).expect("a family each");
     assert_eq!(both.routers.len(), 2);
+    let links = text((5, "fe80::1"), (5, "fe80::1")).replacen("lan0", "wan0", 1);
+    assert_eq!(loaded(&links).expect("a link each").routers.len(), 2);
 }
 
 /// A node's file stays one, and the two kinds are not mixed.
@@ -198,5 +269,7 @@ fn routers_offline_needs_no_interface() {
     std::fs::write(&path, text).expect("a file");
     let opened = open(&path, &Offline).expect("sound");
     assert!(matches!(opened, crate::config::File::Routers(it) if it.routers.len() == 1));
+    std::fs::write(&path, format!("{text}priority = 255\n")).expect("a file");
+    assert!(open(&path, &Offline).is_ok(), "an owner elsewhere");
     std::fs::remove_dir_all(&folder).expect("ours");
 }

@@ -119,20 +119,22 @@ pub(super) fn commit(netlink: &mut Netlink, mut batch: Batch) -> Result<(), Fenc
 
 /// Whether an element's time can be set anew: one half gone is set, then all of it, then read.
 pub(super) fn can_refresh(netlink: &mut Netlink) -> Result<bool, FenceError> {
+    // Two daemons may start together.
+    let trial = format!("{TRIAL_TABLE}_{}", std::process::id());
     let mut batch = nftables::begin();
-    nftables::add_table(&mut batch, TRIAL_TABLE, 0);
-    nftables::add_set(&mut batch, TRIAL_TABLE, &SETS[0], 1);
+    nftables::add_table(&mut batch, &trial, 0);
+    nftables::add_set(&mut batch, &trial, &SETS[0], 1);
     commit(netlink, batch)?;
     let key = rules::key();
     for left in [TRIAL_TIME / 2, TRIAL_TIME] {
         let mut batch = nftables::begin();
         let times = (TRIAL_TIME, left);
-        nftables::timed_element(&mut batch, (TRIAL_TABLE, LIVE), &key, times);
+        nftables::timed_element(&mut batch, (trial.as_str(), LIVE), &key, times);
         commit(netlink, batch)?;
     }
-    let left = picture::left(netlink, (TRIAL_TABLE, LIVE), &key).map_err(FenceError::socket)?;
+    let left = picture::left(netlink, (trial.as_str(), LIVE), &key).map_err(FenceError::socket)?;
     let mut batch = nftables::begin();
-    nftables::delete_table(&mut batch, TRIAL_TABLE);
+    nftables::delete_table(&mut batch, &trial);
     commit(netlink, batch)?;
     Ok(left.is_some_and(|left| left > TRIAL_TIME / 2))
 }

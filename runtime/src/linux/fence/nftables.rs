@@ -73,6 +73,8 @@ pub(super) enum Word {
     Number(u32),
     /// Loads bytes of the packet: base, offset, length.
     Payload(Base, u32, u32),
+    /// Takes the register out of a set, if it is there.
+    Delete(&'static str),
     /// Puts the register into a set, for so many milliseconds from now.
     Update(&'static str, u64),
 }
@@ -300,6 +302,9 @@ fn put_word(list: &mut Message<'_>, word: &Word) {
         Word::Payload(base, offset, len) => expression(list, "payload", |load| {
             load.put_be32(1, REGISTER).put_be32(2, *base as u32);
             load.put_be32(3, *offset).put_be32(4, *len);
+        }),
+        Word::Delete(set) => expression(list, "dynset", |delete| {
+            delete.put_text(1, set).put_be32(3, 2).put_be32(4, REGISTER);
         }),
         Word::Update(set, millis) => expression(list, "dynset", |update| {
             update.put_text(1, set).put_be32(3, 1).put_be32(4, REGISTER);

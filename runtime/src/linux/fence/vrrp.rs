@@ -1,9 +1,12 @@
 //! The fence of virtual routers: a table that permits each one's addresses for a time (D9, D19).
 //!
 //! ```text
-//! guard, egress -510   resignation: pass    advertisement: in @live? refresh, pass; else drop
+//! guard, egress -510   resignation: end the lease, pass
+//!                      advertisement: in @live? refresh, pass; else drop
 //! fence, ingress -500  ARP/NS for, or packet to, an address of a router not in @live: drop
 //! fence, egress -500   ARP/NA from, or packet from, such an address: drop
+//!                      both: to and from its virtual MAC, if it has one: drop
+//!                      packet to an address of a router that accepts none, leased or not: drop
 //! ```
 //! It is another table than a cluster's, with a lease for each router: one element of `live`, keyed
 //! by the router's place. Another router takes over when it has heard nothing for three intervals
@@ -21,7 +24,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use steadfast_core::wire::vrrp::{PROTOCOL, RESIGNS};
+use log::warn;
+use steadfast_core::MacAddr;
+use steadfast_core::wire::vrrp::{PROTOCOL, RESIGNS, macs};
 
 use super::super::netlink::{Ack, Batch, Netlink};
 use super::build::{can_refresh, commit, without};
@@ -40,6 +45,9 @@ pub const ROUTERS_TABLE: &str = "steadfast-vrrp";
 /// What a kernel lacks is left out, one thing at a time.
 const TRIES_MAX: usize = 4;
 
+/// Least milliseconds for a first word: a thread is to wake and to speak.
+const FIRST_MIN: u64 = 30;
+
 const LEASES: Set = Set {
     name: LIVE,
     flags: SET_TIMEOUT | SET_DYNAMIC,
@@ -57,6 +65,10 @@ pub struct FencedRouter {
     pub virtual_id: u8,
     /// Over IPv6.
     pub ipv6: bool,
+    /// It has a station of its own, the virtual MAC.
+    pub virtual_mac: bool,
+    /// Packets to its addresses are taken in while it serves.
+    pub accept: bool,
     /// Its addresses, without those that are this machine's own.
     pub addresses: Vec<IpAddr>,
     /// How long it may serve from the last advertisement that left. Whole milliseconds count.
@@ -97,16 +109,18 @@ impl RouterFence {
             "nf_tables lease for each router, refreshed by its advertisement as it leaves"
         } else {
             "nf_tables lease for each router, refreshed by its advertisement as it leaves; a \
-             foreign flush removes it for up to a second (no tables that outlive their owner)"
+             foreign flush ends every lease, and removes it for up to a second (no tables that \
+             outlive their owner)"
         }
     }
 
-    /// Begins a fresh lease of the router at this place.
+    /// Begins a fresh lease of the router at this place: for as long as its first word may take.
+    /// Each word makes it last the whole time.
     ///
     /// # Errors
     /// The fence is damaged, or the kernel refuses.
     pub fn arm(&mut self, router: usize) -> Result<(), FenceError> {
-        let Some(lease) = self.routers.get(router).map(|it| millis(it.lease).max(1)) else {
+        let Some(lease) = self.routers.get(router).map(first_lease) else {
             return Ok(());
         };
         let key = key(router);
@@ -148,7 +162,11 @@ impl RouterFence {
         let damage = match Picture::take(&mut self.netlink, ROUTERS_TABLE, &[]) {
             Ok(Some(found)) => found.damage(&self.built),
             Ok(None) => Some("table gone"),
-            Err(_) => Some("fence not readable"),
+            // Building it anew would end every lease, on no evidence.
+            Err(why) => {
+                warn!("failed to look at the fence: {why}");
+                None
+            }
         };
         let Some(damage) = damage else {
             return Health::Whole;
@@ -162,6 +180,18 @@ impl RouterFence {
             }
             Err(why) => Health::Missing(why),
         }
+    }
+
+    /// Removes a table that no daemon holds any more. Whether there was one.
+    ///
+    /// # Errors
+    /// Not allowed, or a living daemon owns it.
+    pub fn remove() -> Result<bool, FenceError> {
+        let mut netlink = Netlink::open(NETFILTER).map_err(FenceError::socket)?;
+        let found = picture::table(&mut netlink, ROUTERS_TABLE).map_err(FenceError::socket)?;
+        let batch = removal(&mut netlink)?;
+        commit(&mut netlink, batch)?;
+        Ok(found.is_some())
     }
 
     /// Removes the table: nothing is fenced any more.
@@ -239,6 +269,12 @@ fn removal(netlink: &mut Netlink) -> Result<Batch, FenceError> {
     Ok(batch)
 }
 
+/// How long a router may take for its first word: others wait for three intervals of it.
+fn first_lease(router: &FencedRouter) -> u64 {
+    let whole = millis(router.lease).max(1);
+    (whole / 3).max(FIRST_MIN).min(whole)
+}
+
 /// The key of a router's lease: its place.
 fn key(router: usize) -> Vec<u8> {
     number(router).to_be_bytes().to_vec()
@@ -268,8 +304,10 @@ fn chains(routers: &[FencedRouter]) -> Vec<Chain> {
         };
         let behind = |rest: Vec<Rule>| vlans(link).chain(rest).collect();
         chains.push(chain("guard", Hook::Egress, -510, rules(guard)));
-        chains.push(chain("in", Hook::Ingress, -500, behind(rules(fence_in))));
-        chains.push(chain("out", Hook::Egress, -500, behind(rules(fence_out))));
+        let taken = [rules(asked), discovered(routers, link), rules(to)].concat();
+        chains.push(chain("in", Hook::Ingress, -500, behind(taken)));
+        let said = [words_pass(link), rules(fence_out)].concat();
+        chains.push(chain("out", Hook::Egress, -500, behind(said)));
     }
     chains
 }
@@ -287,6 +325,7 @@ fn guard(place: u32, router: &FencedRouter) -> Vec<Rule> {
         let virtual_id = byte(message_at + 1, router.virtual_id);
         [of_type(ethertype), protocol, virtual_id].concat()
     };
+    let end = vec![Word::Number(place), Word::Delete(LIVE)];
     let refresh = vec![
         Word::Number(place),
         Word::IsIn(LIVE),
@@ -298,48 +337,106 @@ fn guard(place: u32, router: &FencedRouter) -> Vec<Rule> {
         rule(
             link,
             &name("resigns"),
-            &[ours(), byte(message_at + 2, RESIGNS), pass()],
+            &[ours(), byte(message_at + 2, RESIGNS), end, pass()],
         ),
         rule(link, &name("active, refresh"), &[ours(), refresh, pass()]),
         rule(link, &name("active without lease"), &[ours(), refuse()]),
     ]
 }
 
-fn fence_in(place: u32, router: &FencedRouter) -> Vec<Rule> {
-    let rules = router.addresses.iter().flat_map(|address| {
-        let (asked, to) = match address {
+/// Questions for its addresses.
+fn asked(place: u32, router: &FencedRouter) -> Vec<Rule> {
+    let rules = router.addresses.iter().map(|address| {
+        let words = match address {
             IpAddr::V4(address) => {
-                let address = address.octets().to_vec();
-                let at = |offset| {
-                    let load = Word::Payload(Base::Network, offset, 4);
-                    vec![load, Word::Is(address.clone())]
-                };
-                (
-                    [of_protocol(ARP), at(24)].concat(),
-                    [of_protocol(IPV4), at(16)].concat(),
-                )
+                let target = Word::Payload(Base::Network, 24, 4);
+                let address = Word::Is(address.octets().to_vec());
+                [of_protocol(ARP), vec![target, address]].concat()
             }
             IpAddr::V6(address) => {
-                let address = address.octets().to_vec();
-                let solicit = vec![
-                    Word::Meta(Meta::L4Protocol),
-                    Word::Is(vec![ICMPV6]),
-                    Word::Payload(Base::Transport, 0, 1),
-                    Word::Is(vec![SOLICIT]),
-                    Word::Payload(Base::Transport, 8, 16),
-                    Word::Is(address.clone()),
-                ];
-                let to = vec![Word::Payload(Base::Network, 24, 16), Word::Is(address)];
-                (
-                    [of_protocol(IPV6), solicit].concat(),
-                    [of_protocol(IPV6), to].concat(),
-                )
+                let target = Word::Payload(Base::Transport, 8, 16);
+                let address = Word::Is(address.octets().to_vec());
+                [discovery(SOLICIT), vec![target, address]].concat()
             }
         };
-        [("asked for", asked), ("to", to)]
-            .map(|(what, words)| fenced(place, router, &format!("in: {what} {address}"), words))
+        fenced(place, router, &format!("in: asked for {address}"), words)
     });
     rules.collect()
+}
+
+/// Packets to its addresses and its station. Who accepts none drops them, leased or not.
+fn to(place: u32, router: &FencedRouter) -> Vec<Rule> {
+    let rules = router.addresses.iter().map(|address| {
+        let words = match address {
+            IpAddr::V4(address) => {
+                let to = Word::Payload(Base::Network, 16, 4);
+                [
+                    of_protocol(IPV4),
+                    vec![to, Word::Is(address.octets().to_vec())],
+                ]
+                .concat()
+            }
+            IpAddr::V6(address) => {
+                let to = Word::Payload(Base::Network, 24, 16);
+                [
+                    of_protocol(IPV6),
+                    vec![to, Word::Is(address.octets().to_vec())],
+                ]
+                .concat()
+            }
+        };
+        let what = format!("in: to {address}");
+        if router.accept {
+            fenced(place, router, &what, words)
+        } else {
+            let name = format!("{} {what}", title(router));
+            rule(&router.interface, &name, &[words, refuse()])
+        }
+    });
+    rules
+        .chain(of_station(place, router, "in: to", 0))
+        .collect()
+}
+
+/// A message of neighbour discovery.
+fn discovery(kind: u8) -> Vec<Word> {
+    let words = vec![
+        Word::Meta(Meta::L4Protocol),
+        Word::Is(vec![ICMPV6]),
+        Word::Payload(Base::Transport, 0, 1),
+        Word::Is(vec![kind]),
+    ];
+    [of_protocol(IPV6), words].concat()
+}
+
+/// Where no packets are accepted neighbour discovery still is (RFC 9568 §6.1, `Accept_Mode`).
+fn discovered(routers: &[FencedRouter], link: &str) -> Vec<Rule> {
+    let strict = |it: &FencedRouter| it.interface == link && it.ipv6 && !it.accept;
+    if !routers.iter().any(strict) {
+        return Vec::new();
+    }
+    [SOLICIT, ADVERTISE]
+        .map(|kind| rule(link, "in: neighbour discovery", &[discovery(kind), pass()]))
+        .into()
+}
+
+/// What has the router's own station there, counted from the frame's begin.
+fn of_station(place: u32, router: &FencedRouter, what: &str, at: u32) -> Option<Rule> {
+    let (MacAddr(mac), _) = macs(router.virtual_id, router.ipv6);
+    let words = vec![Word::Payload(Base::Link, at, 6), Word::Is(mac.to_vec())];
+    let what = format!("{what} the virtual MAC");
+    router
+        .virtual_mac
+        .then(|| fenced(place, router, &what, words))
+}
+
+/// VRRP's own packets were judged by the guard: a resignation leaves without a lease.
+fn words_pass(link: &str) -> Vec<Rule> {
+    let of = |ethertype, at| {
+        let protocol = vec![Word::Payload(Base::Link, at, 1), Word::Is(vec![PROTOCOL])];
+        rule(link, "out: VRRP", &[of_type(ethertype), protocol, pass()])
+    };
+    vec![of(IPV4, 14 + 9), of(IPV6, 14 + 6)]
 }
 
 fn fence_out(place: u32, router: &FencedRouter) -> Vec<Rule> {
@@ -376,7 +473,9 @@ fn fence_out(place: u32, router: &FencedRouter) -> Vec<Rule> {
         [("tells of", told), ("from", from)]
             .map(|(what, words)| fenced(place, router, &format!("out: {what} {address}"), words))
     });
-    rules.collect()
+    rules
+        .chain(of_station(place, router, "out: from", 6))
+        .collect()
 }
 
 /// What is dropped while the router has no lease.

@@ -1,0 +1,181 @@
+//! Virtual MACs: a device with a MAC of its own on a link (macvlan), for addresses whose station
+//! must not change when they move (RFC 9568 §7.3, R5.5).
+//!
+//! It is made once and stays up: a device that comes up takes the kernel's configuration lock for
+//! milliseconds, just when a role is taken. Being silent is the fence's business. Its mode is
+//! private, so nothing passes between devices of one link, and it gives itself no address.
+//!
+//! The hard case is the kernel's weak host: every device of a link, and the link itself, would
+//! answer for an address of any of them with its own MAC. Each answers for its own alone.
+//!
+//! The limit: a link that is the port of a bridge can carry no such device.
+
+use std::fs;
+use std::io;
+
+use steadfast_core::MacAddr;
+
+use super::interfaces::Interface;
+use super::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink};
+use super::rtnetlink::NETLINK_ROUTE;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const MODE_PRIVATE: u32 = 1;
+const IFF_UP: u32 = 1;
+const RTM_NEWROUTE: u16 = 24;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+/// `rtmsg`: IPv6, a prefix of 64 bits; table main, protocol static, scope link, unicast.
+const ROUTE: [u8; 12] = [10, 64, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0];
+/// It gives itself no address (`IN6_ADDR_GEN_MODE_NONE`), answers and asks for its own alone, and
+/// takes in what the routes would have come another way.
+const SETTINGS: [(&str, &str); 4] = [
+    ("ipv6/conf/*/addr_gen_mode", "1"),
+    ("ipv4/conf/*/arp_ignore", "1"),
+    ("ipv4/conf/*/arp_announce", "2"),
+    ("ipv4/conf/*/rp_filter", "0"),
+];
+
+/// What such a device is called: at most 15 bytes.
+pub fn name(virtual_id: u8, ipv6: bool, link: u32) -> String {
+    let family = if ipv6 { 6 } else { 4 };
+    format!("vrrp{family}-{link}-{virtual_id}")
+}
+
+/// Makes the device on a link, unless it is there, and sets it up. Gives its number.
+///
+/// # Errors
+/// The kernel refuses: not allowed, no macvlan, or a link that can carry none.
+pub fn ensure(
+    name: &str,
+    link: &Interface,
+    (mac, ipv6): (MacAddr, bool),
+    there: &[Interface],
+) -> io::Result<u32> {
+    let known = there.iter().find(|it| it.name == name);
+    if let Some(known) = known {
+        if known.iflink == link.index && known.mac == Some(mac) {
+            if !known.up {
+                set_up(known.index)?;
+            }
+            return Ok(known.index);
+        }
+        remove(known.index)?;
+    }
+    make(name, link.index, mac)?;
+    for (setting, value) in SETTINGS {
+        let path = format!("/proc/sys/net/{}", setting.replace('*', name));
+        match fs::write(&path, value) {
+            // A family that the kernel has not needs no setting.
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                return Err(io::Error::new(
+                    why.kind(),
+                    format!("failed to set {path}: {why}"),
+                ));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let index = super::interfaces::interface(name)?.map(|it| it.index);
+    let index = index.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    set_up(index)?;
+    if ipv6 {
+        reach_the_link(index)?;
+    }
+    Ok(index)
+}
+
+/// Removes a device; one that is gone is removed.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn remove(index: u32) -> io::Result<()> {
+    let mut batch = Batch::new();
+    let what = format!("remove interface {index}");
+    drop(batch.message(what, RTM_DELLINK, 0, &header(index, 0)));
+    carry_out(batch, libc::ENODEV)
+}
+
+fn make(name: &str, link: u32, mac: MacAddr) -> io::Result<()> {
+    let mut batch = Batch::new();
+    let what = format!("make interface {name}");
+    let mut message = batch.message(what, RTM_NEWLINK, CREATE | EXCLUSIVE, &header(0, 0));
+    message
+        .put_text(IFLA_IFNAME, name)
+        .put_u32(IFLA_LINK, link)
+        .put(IFLA_ADDRESS, &mac.0)
+        .nest(IFLA_LINKINFO, |info| {
+            info.put_text(IFLA_INFO_KIND, "macvlan")
+                .nest(IFLA_INFO_DATA, |data| {
+                    data.put_u32(IFLA_MACVLAN_MODE, MODE_PRIVATE);
+                });
+        });
+    drop(message);
+    carry_out(batch, 0)
+}
+
+fn set_up(index: u32) -> io::Result<()> {
+    let mut batch = Batch::new();
+    let what = format!("set interface {index} up");
+    drop(batch.message(what, RTM_NEWLINK, 0, &header(index, IFF_UP)));
+    carry_out(batch, 0)
+}
+
+/// A way to link-local stations: the device has no address whose prefix would bring one.
+fn reach_the_link(index: u32) -> io::Result<()> {
+    let mut batch = Batch::new();
+    let what = format!("add the link-local route of interface {index}");
+    let mut message = batch.message(what, RTM_NEWROUTE, CREATE | EXCLUSIVE, &ROUTE);
+    message
+        .put(
+            RTA_DST,
+            &[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        )
+        .put_u32(RTA_OIF, index);
+    drop(message);
+    carry_out(batch, libc::EEXIST)
+}
+
+/// Sends it; `fine` is no failure.
+fn carry_out(batch: Batch, fine: i32) -> io::Result<()> {
+    let refused = Netlink::open(NETLINK_ROUTE)?.exchange(batch, Ack::Each)?;
+    let failed = refused
+        .into_iter()
+        .find(|one| one.error.raw_os_error() != Some(fine));
+    match failed {
+        None => Ok(()),
+        Some(one) => Err(io::Error::new(
+            one.error.kind(),
+            format!("failed to {}: {}", one.what, one.error),
+        )),
+    }
+}
+
+/// `ifinfomsg`: these flags, and no others changed.
+fn header(index: u32, flags: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel takes names of 15 bytes at most.
+    #[test]
+    fn macvlan_names_fit() {
+        assert_eq!(name(51, false, 2), "vrrp4-2-51");
+        assert!(name(255, true, 99_999).len() <= 15);
+    }
+}
