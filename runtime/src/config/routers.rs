@@ -29,6 +29,8 @@ use facts::{check_addresses, check_track, is_of_a_link, look, own, primary};
 
 /// Most virtual routers of one file.
 pub const ROUTERS_MAX: usize = 64;
+/// Most addresses of one file: each is a rule that packets pass.
+pub const ADDRESSES_MAX: usize = 4_096;
 /// A router serves for so many of its intervals after its last word: others take over later.
 const INTERVALS_SERVED: u32 = 3;
 /// Of a router that says nothing else (RFC 9568 §6.1).
@@ -139,6 +141,11 @@ pub(super) fn read(
             .map(|table| router(table, interfaces, &mut findings))
             .collect();
         check_twice(&written, &mut findings);
+        let mut addresses = written.iter().flat_map(|it| &it.addresses);
+        if let Some(first) = addresses.nth(ADDRESSES_MAX) {
+            let message = format!("more than {ADDRESSES_MAX} addresses in one file");
+            findings.wrong(&first.span(), message, "leave some out");
+        }
         read.routers = written.into_iter().filter_map(|it| it.whole).collect();
         daemon(
             root.section("daemon", &mut findings),

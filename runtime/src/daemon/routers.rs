@@ -121,14 +121,27 @@ async fn serve(
     addresses: Addresses,
     fence: RouterFence,
 ) -> Result<(), StartError> {
-    let refused = StartError::refused;
-    let time = Monotonic::start();
-    let clock = MonotonicClock::new(time).map_err(refused("make a timer"))?;
     let described = fence.describe();
     let held = loaded.routers.iter().map(held).collect();
     let plane = KernelRouters::start(fence, addresses, held);
-    let plane = plane.map_err(refused("start the dataplane's thread"))?;
+    let plane = plane.map_err(StartError::refused("start the dataplane's thread"))?;
     let undo = plane.undo();
+    let ended = around(loaded, described, plane).await;
+    // Without a service manager there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    undo.all().await;
+    ended
+}
+
+/// Everything around the driver, and the driver.
+async fn around(
+    loaded: Routers,
+    fence: &'static str,
+    plane: KernelRouters,
+) -> Result<(), StartError> {
+    let refused = StartError::refused;
+    let time = Monotonic::start();
+    let clock = MonotonicClock::new(time).map_err(refused("make a timer"))?;
     let ports = ports(&loaded.routers);
     let board = CarrierBoard::new();
     let watched = watched(&loaded.routers, &ports);
@@ -142,7 +155,7 @@ async fn serve(
         build: crate::BUILD.to_owned(),
         pid: std::process::id(),
         config_path: loaded.path.clone(),
-        fence: described.to_owned(),
+        fence: fence.to_owned(),
         notes: loaded.notes.iter().map(|note| note.text.clone()).collect(),
         time,
     };
@@ -160,9 +173,6 @@ async fn serve(
         plane,
     };
     let ended = vrrp::run(placed, parts, received, status).await;
-    // Without a service manager there is nobody to tell.
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    undo.all().await;
     if let Err(why) = control.stop() {
         error!("control ended early: {why}");
     }

@@ -47,8 +47,8 @@ pub const APPEND: u16 = 0x800;
 pub const READ_LEN: usize = 64 * 1024;
 /// Bytes of the receive buffer asked for; without privilege the system's limit stands instead.
 const RECEIVE_BUFFER_LEN: usize = 4 * 1024 * 1024;
-/// Bytes of the longest message: a fence of some thousand rules takes two megabytes.
-const SEND_BUFFER_LEN: usize = 8 << 20;
+/// Bytes of the longest message: a fence of 4096 virtual routers' addresses takes nine megabytes.
+const SEND_BUFFER_LEN: usize = 16 << 20;
 /// Longest wait for an answer. Answers are there when `send` returns: beyond it something is lost.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Most datagrams read for one exchange; beyond it the exchange fails.

@@ -59,10 +59,15 @@ impl Machine {
 
     /// Writes its file and starts the daemon on it.
     pub(crate) fn start(&self, routers: &str) -> Daemon {
+        self.start_as(routers, "")
+    }
+
+    /// The same, with more in its own section.
+    fn start_as(&self, routers: &str, more: &str) -> Daemon {
         let file = self.folder.join("vrrp.toml");
         let run = self.folder.join("run");
         let text = format!(
-            "format = 1\n{routers}\n[daemon]\nruntime_dir = \"{}\"\n",
+            "format = 1\n{routers}\n[daemon]\nruntime_dir = \"{}\"\n{more}",
             run.display()
         );
         fs::write(&file, text).expect("a file");
@@ -431,4 +436,38 @@ fn plug(near: &str, home: &Far, mac: Option<&str>) {
     ));
     ip(&format!("link set {near} master lan"));
     up(near);
+}
+
+/// What cannot be begun leaves nothing behind; a second daemon is refused; a hang-up ends nothing.
+#[test]
+fn routers_refuse_and_go_on() {
+    if !inside_own_namespace!("routers_refuse_and_go_on") {
+        return;
+    }
+    let [a, _b] = machines();
+    let half = format!("{}virtual_mac = true\n", Machine::router(200));
+    a.start_as(&half, "control_group = \"no such group\"\n")
+        .refuses(1, &["control_group", "no such group"]);
+    assert!(!a.links().contains("vrrp4-"), "{}", a.links());
+    let unfence = format!("unfence --config {}", a.folder.join("vrrp.toml").display());
+    let (code, said) = a.ctl(&unfence);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "nothing was there to remove\n")
+    );
+
+    let mut one = a.start(&Machine::router(200));
+    one.says("IPv4: active: ");
+    let elsewhere = a.folder.join("elsewhere");
+    let text = fs::read_to_string(a.folder.join("vrrp.toml")).expect("a file");
+    let run = a.folder.join("run");
+    let text = text.replace(&run.display().to_string(), &elsewhere.display().to_string());
+    let file = a.folder.join("second.toml");
+    fs::write(&file, text).expect("a file");
+    let mut command = a.home.command(env!("CARGO_BIN_EXE_steadfastd"));
+    command.arg("--config").arg(file);
+    Daemon::start(&mut command).refuses(1, &["runs here already", "one file holds all"]);
+    one.signal(Signal::HUP);
+    one.says("needs a restart");
+    assert!(reached_when("10.0.1.1").contains(&a.mac()));
 }

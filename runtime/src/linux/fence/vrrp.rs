@@ -489,3 +489,6 @@ fn title(router: &FencedRouter) -> String {
     let family = if router.ipv6 { 6 } else { 4 };
     format!("vrrp {} v{family}", router.virtual_id)
 }
+
+#[cfg(test)]
+mod tests;
