@@ -12,7 +12,8 @@ mod impaired;
 mod stand;
 
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{ErrorKind, Read as _};
+use std::net::{TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock};
 
@@ -25,12 +26,15 @@ use steadfast_scenarios::{SegmentId, Subject};
 
 use impaired::{chance, relayed, snared};
 use stand::{
-    A, B, PATIENCE, SILENCE, ZERO, booted, carrier, heard, layout, pair, wait_daemon, wait_for,
+    A, B, PATIENCE, SILENCE, ZERO, booted, carrier, heard, layout, pair, prepared, wait_daemon,
+    wait_for,
 };
 
 const LAN: PortId = PortId(0);
 const WAN: PortId = PortId(1);
 const HA: PortId = PortId(2);
+/// Where a stream is waited for that a power loss ends.
+const STREAM_PORT: u16 = 30_555;
 /// Nothing was heard.
 const NONE: [u16; 0] = [];
 /// The subject of faults on the active's port.
@@ -322,7 +326,23 @@ fn orderly() {
 
 /// No process of a gateway says a word after its power failed.
 fn power_loss() {
-    let mut lab = booted("exec sleep 1000");
+    let host = layout(Preset::Pair).hosts[0].address;
+    let script = format!("exec bash -c 'exec 3<>/dev/tcp/{host}/{STREAM_PORT}; sleep 1000'");
+    let mut listener = None;
+    let mut lab = prepared(Wiring::Plain, &script, |lab| {
+        let id = lab.ground().layout().hosts[0].id;
+        let listen = || TcpListener::bind((host, STREAM_PORT)).unwrap();
+        listener = Some(lab.ground().host(id).unwrap().run(listen).unwrap());
+    });
+    let unit = lab.ground().layout().gateways[0].ports[0].unit.unwrap();
+    let listener = listener.unwrap();
+    let mut stream = loop {
+        let (stream, from) = listener.accept().unwrap();
+        if from.ip() == unit {
+            break stream;
+        }
+    };
+    stream.set_read_timeout(Some(SILENCE)).unwrap();
     let (client, gateway) = pair(&lab);
     assert_eq!(heard(&client, &gateway, 2), [0, 1]);
     let pid = lab.machine(A).unwrap().pid().unwrap();
@@ -333,6 +353,8 @@ fn power_loss() {
     let place = format!("/proc/{}", pid.as_raw_nonzero());
     let buried = || (!fs::exists(&place).unwrap()).then_some(());
     wait_for(buried, "the burial of its first process");
+    let end = stream.read(&mut [0]).expect_err("no goodbye");
+    assert_eq!(end.kind(), ErrorKind::WouldBlock, "no reset either");
     assert_eq!(
         heard(&gateway, &client, 2),
         NONE,

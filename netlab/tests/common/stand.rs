@@ -44,7 +44,13 @@ pub(crate) fn booted(script: &str) -> Lab {
 
 /// The same, with wires as they are wanted.
 pub(crate) fn wired(wiring: Wiring, script: &str) -> Lab {
+    prepared(wiring, script, |_| ())
+}
+
+/// The same, and something is there before the gateways get power.
+pub(crate) fn prepared(wiring: Wiring, script: &str, before: impl FnOnce(&Lab)) -> Lab {
     let mut lab = Lab::build(&layout(Preset::Pair), wiring, |_| shell(script)).unwrap();
+    before(&lab);
     for id in [A, B] {
         lab.power_on(id, ZERO).unwrap();
     }
