@@ -99,7 +99,7 @@ impl Fault {
             Self::Freeze => "do = \"freeze\"\ntarget = \"active\"",
             Self::Handover => match daemon {
                 Daemon::Steadfast => "do = \"command\"\ncommand = \"release\"\ntarget = \"active\"",
-                Daemon::Frr | Daemon::Keepalived | Daemon::Ucarp => {
+                Daemon::Frr | Daemon::Keepalived | Daemon::Ucarp | Daemon::Vrrp => {
                     "do = \"quit\"\ntarget = \"active\""
                 }
             },
@@ -188,9 +188,13 @@ fn felt(lap: &Lap) -> Result<Lapped, LabError> {
     let watched = watched(lap.interval);
     match daemon {
         Daemon::Steadfast => measure(&plan, watched, &mut Ours(Steadfast::new(&lap.program))),
-        Daemon::Frr | Daemon::Keepalived | Daemon::Ucarp => {
-            let interval = lap.interval;
-            measure(&plan, watched, &mut Theirs { daemon, interval })
+        Daemon::Frr | Daemon::Keepalived | Daemon::Ucarp | Daemon::Vrrp => {
+            let theirs = Theirs {
+                daemon,
+                interval: lap.interval,
+                program: lap.program.display().to_string(),
+            };
+            measure(&plan, watched, &mut { theirs })
         }
     }
 }
@@ -367,6 +371,8 @@ impl Agent for Ours {
 struct Theirs {
     daemon: Daemon,
     interval: Duration,
+    /// The product's.
+    program: String,
 }
 
 impl Begins for Theirs {
@@ -375,7 +381,8 @@ impl Begins for Theirs {
 
 impl Agent for Theirs {
     fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String> {
-        self.daemon.foreign(&plan.layout, gateway, self.interval)
+        let (layout, program) = (&plan.layout, &self.program);
+        self.daemon.foreign(layout, gateway, self.interval, program)
     }
 
     fn offers(&self) -> BTreeSet<Capability> {

@@ -9,6 +9,7 @@ pub mod frr;
 pub mod keepalived;
 pub mod steadfast;
 pub mod ucarp;
+mod vrrp;
 
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub enum Daemon {
     Steadfast,
     /// ucarp.
     Ucarp,
+    /// The product as a router of VRRP.
+    Vrrp,
 }
 
 impl Daemon {
@@ -62,12 +65,19 @@ impl Daemon {
             Self::Keepalived => "keepalived",
             Self::Steadfast => "steadfast",
             Self::Ucarp => "ucarp",
+            Self::Vrrp => "steadfast-vrrp",
         }
     }
 
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::Frr, Self::Keepalived, Self::Steadfast, Self::Ucarp];
+        let all = [
+            Self::Frr,
+            Self::Keepalived,
+            Self::Steadfast,
+            Self::Ucarp,
+            Self::Vrrp,
+        ];
         all.into_iter().find(|daemon| daemon.name() == name)
     }
 
@@ -76,13 +86,14 @@ impl Daemon {
         match self {
             Self::Frr => &["/usr/lib/frr/zebra", "/usr/lib/frr/vrrpd"],
             Self::Keepalived => &["/usr/sbin/keepalived"],
-            Self::Steadfast => &[],
+            Self::Steadfast | Self::Vrrp => &[],
             Self::Ucarp => &["/usr/sbin/ucarp", "/usr/sbin/ip"],
         }
     }
 
-    /// What another daemon runs on a gateway of a layout, or why it cannot do the job. The
-    /// product's own comes from [`steadfast::setup`], which takes a whole plan.
+    /// What another daemon runs on a gateway of a layout, or why it cannot do the job. `program` is
+    /// the product's, which is another daemon as a router of VRRP; as itself it takes a whole plan
+    /// ([`steadfast::setup`]).
     ///
     /// # Errors
     /// In words: what that daemon cannot do.
@@ -91,12 +102,14 @@ impl Daemon {
         layout: &Layout,
         gateway: &Gateway,
         interval: Duration,
+        program: &str,
     ) -> Result<Setup, String> {
         match self {
             Self::Frr => frr::setup(layout, gateway, interval),
             Self::Keepalived => keepalived::setup(layout, gateway, interval),
             Self::Steadfast => Err("steadfast is configured from a whole plan".to_owned()),
             Self::Ucarp => ucarp::setup(layout, gateway, interval),
+            Self::Vrrp => vrrp::setup(layout, gateway, interval, program),
         }
     }
 }
@@ -133,9 +146,9 @@ mod tests {
     fn daemons_serve_every_port() {
         let layout = layout();
         let gateway = &layout.gateways[0];
-        for daemon in [Daemon::Frr, Daemon::Keepalived, Daemon::Ucarp] {
+        for daemon in [Daemon::Frr, Daemon::Keepalived, Daemon::Ucarp, Daemon::Vrrp] {
             let setup = daemon
-                .foreign(&layout, gateway, Duration::from_secs(1))
+                .foreign(&layout, gateway, Duration::from_secs(1), "/x/steadfastd")
                 .unwrap();
             let texts = setup.files.values();
             let all: String = texts.map(|text| String::from_utf8_lossy(text)).collect();
@@ -152,9 +165,9 @@ mod tests {
         let layout = layout();
         let gateway = &layout.gateways[0];
         let tenth = Duration::from_millis(100);
-        assert!(Daemon::Ucarp.foreign(&layout, gateway, tenth).is_err());
+        assert!(Daemon::Ucarp.foreign(&layout, gateway, tenth, "").is_err());
         let odd = Duration::from_millis(15);
-        assert!(Daemon::Frr.foreign(&layout, gateway, odd).is_err());
+        assert!(Daemon::Frr.foreign(&layout, gateway, odd, "").is_err());
     }
 
     /// The product's file says what the plan says.

@@ -29,7 +29,7 @@ const OURS: &str = "steadfast";
 /// Whom to race, and how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Who else runs: keepalived, frr, ucarp
+    /// Who else runs: keepalived, frr, ucarp, steadfast-vrrp (the product as a router of VRRP)
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
     /// Laps of each daemon under each fault
@@ -89,7 +89,8 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     let mut daemons = vec![OURS.to_owned()];
     for peer in &args.peers {
         if Daemon::named(peer).is_none() {
-            let text = format!("{peer}: no such daemon; peers are keepalived, frr, ucarp");
+            let text =
+                format!("{peer}: no such daemon; peers are keepalived, frr, ucarp, steadfast-vrrp");
             return Err(Problem::Bench(text));
         }
         daemons.push(peer.clone());
