@@ -295,6 +295,22 @@ impl Peer {
             })
     }
 
+    /// Whether the peer hears this node on a path, by its last word: it is not more than `behind`
+    /// messages behind what it hears on its best path. None while it says nothing of this life.
+    pub(crate) fn hears_on(
+        &self,
+        own: NodeId,
+        boot: BootId,
+        port: PortId,
+        behind: u64,
+    ) -> Option<bool> {
+        let echoes = &self.latest.as_ref()?.echoes;
+        let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
+        let newest = echo.heard.iter().map(|heard| heard.counter).max()?;
+        let there = echo.heard.iter().find(|heard| heard.path == port);
+        Some(there.is_some_and(|heard| heard.counter.saturating_add(behind) >= newest))
+    }
+
     /// The peer's hardware address on a port, as it advertised it.
     pub(crate) fn mac(&self, port: PortId) -> Option<MacAddr> {
         let macs = &self.latest.as_ref()?.macs;

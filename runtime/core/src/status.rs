@@ -190,8 +190,32 @@ pub struct PortStatus {
     pub receives: bool,
 }
 
-/// A peer as the node sees it; a dead peer's facts carry their age (R9.3).
+/// A path to a peer, both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PathStatus {
+    /// The port.
+    pub port: PortId,
+    /// How long ago the peer was heard there; none if never in its present life.
+    pub heard: Option<Duration>,
+    /// Whether the peer hears this node there, by its own word; none while it says nothing.
+    pub hears_us: Option<bool>,
+}
+
+/// In what a peer is another than this node (R1.4, R7.1): shown, and never a reason to be dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Differs {
+    /// The shared configuration.
+    pub config: bool,
+    /// The product's identity facts.
+    pub facts: bool,
+    /// Names and numbers of interfaces.
+    pub interfaces: bool,
+    /// The software's version.
+    pub version: bool,
+}
+
+/// A peer as the node sees it; a dead peer's facts carry their age (R9.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PeerStatus {
     /// Which.
     pub node: NodeId,
@@ -205,6 +229,10 @@ pub struct PeerStatus {
     pub paths_alive: u8,
     /// Segments on which its kernel can be asked (D8).
     pub segments_armed: u8,
+    /// Every path, by port.
+    pub paths: Vec<PathStatus>,
+    /// In what it is another than this node, by its last word.
+    pub differs: Differs,
 }
 
 /// What was dropped, by reason.
@@ -212,6 +240,10 @@ pub struct PeerStatus {
 pub struct Drops {
     /// Frames that did not decode or verify.
     pub undecodable: u64,
+    /// Of these, frames of this cluster whose key or tag does not fit.
+    pub unverified: u64,
+    /// Of these, frames of this cluster from nodes that are not configured.
+    pub unknown_senders: u64,
     /// Frames older than the newest of their session.
     pub stale: u64,
     /// Authentic frames whose sender had not answered the challenge.

@@ -23,6 +23,8 @@ mod handover;
 mod lease;
 #[path = "pair/noise.rs"]
 mod noise;
+#[path = "pair/paths.rs"]
+mod paths;
 #[path = "pair/release.rs"]
 mod release;
 #[path = "pair/reload.rs"]

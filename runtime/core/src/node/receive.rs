@@ -86,6 +86,11 @@ impl Node {
             Ok(advert) => advert,
             Err(error) => {
                 self.drops.undecodable += 1;
+                match error {
+                    DecodeError::BadTag | DecodeError::UnknownKey => self.drops.unverified += 1,
+                    DecodeError::UnknownSender => self.drops.unknown_senders += 1,
+                    _ => {}
+                }
                 if matches!(error, DecodeError::OwnId { boot } if boot != self.boot) {
                     self.raise(Alert::DuplicateNodeId);
                 }

@@ -2,9 +2,15 @@
 
 use super::Node;
 use crate::Instant;
+use crate::config::PortConfig;
+use crate::peer::Path;
 use crate::peer::Peer;
 use crate::role::EffectiveRole;
-use crate::status::{Liveness, PeerStatus, PortStatus, Status};
+use crate::status::{Differs, Liveness, PathStatus, PeerStatus, PortStatus, Status};
+
+/// So many of this node's messages may a path be behind the others, and the peer still hears on it.
+/// Answers go out on one path alone, so the paths are never quite even.
+const UNHEARD_MAX: u64 = 64;
 
 impl Node {
     /// The whole status, at `now`.
@@ -93,9 +99,7 @@ impl Node {
             .filter(|path| recent(path.heard_at, dead_interval))
             .count();
         let second = core::time::Duration::from_secs(1);
-        let armed = |path: &&crate::peer::Path| {
-            recent(path.virtual_at, second) && recent(path.unit_at, second)
-        };
+        let armed = |path: &&Path| recent(path.virtual_at, second) && recent(path.unit_at, second);
         PeerStatus {
             node: peer.node,
             liveness,
@@ -106,6 +110,30 @@ impl Node {
             paths_alive: u8::try_from(alive).unwrap_or(u8::MAX),
             segments_armed: u8::try_from(peer.paths.iter().filter(armed).count())
                 .unwrap_or(u8::MAX),
+            paths: self.path_statuses(peer, now),
+            differs: self.differs(peer),
         }
+    }
+
+    fn path_statuses(&self, peer: &Peer, now: Instant) -> Vec<PathStatus> {
+        let paths = self.config.ports.iter().zip(&peer.paths);
+        let status = |(port, path): (&PortConfig, &Path)| PathStatus {
+            port: port.id,
+            heard: path.heard_at.map(|at| now.since(at)),
+            hears_us: peer.hears_on(self.config.node, self.boot, port.id, UNHEARD_MAX),
+        };
+        paths.map(status).collect()
+    }
+
+    fn differs(&self, peer: &Peer) -> Differs {
+        let own = &self.config.digests;
+        peer.latest
+            .as_ref()
+            .map_or_else(Differs::default, |said| Differs {
+                config: said.config_digest != own.config,
+                facts: said.facts_digest != own.facts,
+                interfaces: said.interfaces_digest != own.interfaces,
+                version: said.version != own.version,
+            })
     }
 }

@@ -348,6 +348,6 @@ fn service_status_of_a_dead_peer_that_is_being_asked_is_dead() {
     world.command(B, Command::MaintenanceOff);
     world.run(1);
     assert_eq!(world.role(B), Standby, "it is asking");
-    let peer = world.status(B).peers[0];
+    let peer = world.status(B).peers[0].clone();
     assert_eq!((peer.liveness, peer.role), (Liveness::Dead, None));
 }

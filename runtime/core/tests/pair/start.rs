@@ -58,7 +58,7 @@ fn start_both_speak_and_hear_on_three_paths() {
             let count = world.adverts(place).iter().filter(on).count();
             assert!(count >= 2, "node {}, port {port}: {count}", node(place));
         }
-        let peer = world.status(place).peers[0];
+        let peer = world.status(place).peers[0].clone();
         assert_eq!(peer.paths_alive, 3, "heard by node {}", node(place));
     }
     assert_eq!(
