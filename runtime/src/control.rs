@@ -19,12 +19,13 @@
 //! The hard case is a socket that a dead daemon left behind, see [`Bound`]. The limit: who may
 //! connect at all is decided by the mode of the socket, 0660.
 
+mod diagnose;
 mod explain;
 mod routers;
 mod routes;
 mod socket;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,7 @@ use steadfast_core::status::Status;
 use steadfast_shell::orders::{Orders, ReloadRefused};
 use tokio::sync::{oneshot, watch};
 
+pub use diagnose::{Trouble, diagnose};
 pub use explain::{Explanation, PeerExplanation, explain};
 pub(crate) use explain::{in_words, node_name, role_word};
 pub use routers::{RouterFacts, RoutersTold};
@@ -117,6 +119,10 @@ pub struct DaemonFacts {
     pub scheduling: String,
     /// Names of the ports, by number.
     pub port_names: BTreeMap<u8, String>,
+    /// Ports on which nodes speak.
+    pub heartbeat_ports: BTreeSet<u8>,
+    /// Ports that are cables to a peer.
+    pub direct_ports: BTreeSet<u8>,
     /// Names of the nodes, by id, this one included.
     pub node_names: BTreeMap<u8, String>,
     /// What was noticed at the start: restored records, configuration words, missing support.

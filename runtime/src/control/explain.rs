@@ -11,7 +11,7 @@ use steadfast_core::role::{ConfiguredRole, EffectiveRole};
 use steadfast_core::status::{Liveness, PeerStatus, Status};
 use steadfast_core::{Instant, NodeId};
 
-use super::{Change, DaemonFacts};
+use super::{Change, DaemonFacts, Trouble, diagnose};
 
 /// An explanation, for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Explanation {
     pub chain: Vec<String>,
     /// What else is true of this node and matters.
     pub facts: Vec<String>,
+    /// What is wrong around the node, and what to do about it.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
     /// What would change the role.
     pub changes: Vec<String>,
     /// The peers.
@@ -60,6 +63,7 @@ pub fn explain(status: &Status, daemon: &DaemonFacts, history: &[Change]) -> Exp
         summary,
         chain: chain.collect(),
         facts: facts(status, daemon),
+        troubles: diagnose(status, daemon),
         changes: changes(status),
         peers: peers.collect(),
     }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::socket::{Peer, Rights};
-use super::{BODY_BYTES_MAX, Shared, explain};
+use super::{BODY_BYTES_MAX, Shared, diagnose, explain};
 
 /// An error as it is sent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +90,10 @@ pub(super) async fn permit(
 
 async fn status(State(shared): State<Shared>) -> Answer {
     let status = shared.status.borrow().clone();
+    let facts = shared.daemon.facts();
+    let troubles = diagnose(&status, &facts);
     Ok(Json(
-        json!({ "status": status, "daemon": shared.daemon.facts() }),
+        json!({ "status": status, "daemon": facts, "troubles": troubles }),
     ))
 }
 

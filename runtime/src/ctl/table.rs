@@ -46,6 +46,10 @@ pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     for alert in &daemon.alerts {
         writeln!(out, "ALERT {alert}")?;
     }
+    for trouble in answer["troubles"].as_array().into_iter().flatten() {
+        let (problem, cure) = (word(&trouble["problem"]), word(&trouble["cure"]));
+        writeln!(out, "TROUBLE {problem}\n   cure {cure}")?;
+    }
     if status["same_role"] == true {
         writeln!(out, "ALERT a peer is configured with the same role")?;
     }
@@ -69,8 +73,11 @@ pub(super) fn explanation(answer: &Value, out: &mut dyn Write) -> io::Result<()>
     };
     writeln!(out, "{}", told.summary)?;
     let peers = told.peers.into_iter().map(|peer| peer.text).collect();
+    let troubles = told.troubles.into_iter();
+    let troubles = troubles.map(|it| format!("{}; {}", it.problem, it.cure));
     let parts = [
         ("What led here", told.chain),
+        ("What is wrong", troubles.collect()),
         ("What else is true", told.facts),
         ("Peers", peers),
         ("What would change it", told.changes),

@@ -95,6 +95,11 @@ impl Daemon for Report {
         let mut notes = self.notes.clone();
         notes.extend(granted.iter().flat_map(|granted| granted.notes.clone()));
         let port = |port: &config_core::PortConfig| (port.id.0, port.name.clone());
+        let ports = &loaded.config.ports;
+        let of = |wanted: fn(&config_core::PortConfig) -> bool| {
+            let chosen = ports.iter().filter(|port| wanted(port));
+            chosen.map(|port| port.id.0).collect()
+        };
         DaemonFacts {
             now,
             pid: std::process::id(),
@@ -103,7 +108,9 @@ impl Daemon for Report {
             config_path: self.path.clone(),
             fence: self.fence.clone(),
             scheduling: granted.map_or_else(String::new, |it| it.scheduling.to_string()),
-            port_names: loaded.config.ports.iter().map(port).collect(),
+            port_names: ports.iter().map(port).collect(),
+            heartbeat_ports: of(|port| port.heartbeat),
+            direct_ports: of(|port| port.direct),
             node_names: node_names(&loaded),
             notes,
             alerts: self.alerts(now),

@@ -13,6 +13,7 @@ mod gateways;
 
 mod alone;
 mod answers;
+mod diagnosis;
 mod duo;
 mod interop;
 mod refusals;

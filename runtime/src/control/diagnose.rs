@@ -1,0 +1,181 @@
+//! What is wrong around a node: causes named from evidence, each with its cure (R14.1).
+//!
+//! A node that elects well on two paths of three says nothing by itself, and the day on which the
+//! third was needed is a bad day to learn of it. Everything here follows from the status and the
+//! configuration: which path carries whose frames, in which direction, what a peer says of itself,
+//! why frames were dropped. What has just begun is no trouble yet ([`SETTLED`]).
+//!
+//! The limit: what a switch does is inferred. A path on which others are heard and a peer is not
+//! may be filtered, or lead somewhere else; both are said.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use steadfast_core::PortId;
+use steadfast_core::status::{Differs, Liveness, PathStatus, PeerStatus, PortStatus, Status};
+
+use super::{DaemonFacts, node_name};
+
+/// A path that was silent for less may be about to speak.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What, and how that is known.
+    pub problem: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+/// Everything that is wrong, the most pressing first.
+pub fn diagnose(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
+    if daemon.uptime_s < SETTLED.as_secs() * 2 {
+        return Vec::new();
+    }
+    let mut troubles = secrets(status, daemon);
+    for peer in &status.peers {
+        if peer.liveness == Liveness::Alive {
+            troubles.extend(paths(status, daemon, peer));
+            troubles.extend(differences(daemon, peer));
+        }
+    }
+    troubles
+}
+
+/// Frames of this cluster that do not verify, while a peer is missing.
+fn secrets(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
+    let drops = &status.drops;
+    let missing = |peer: &&PeerStatus| matches!(peer.liveness, Liveness::Dead | Liveness::Unknown);
+    let missing = status.peers.iter().find(missing);
+    let mut troubles = Vec::new();
+    if let Some(peer) = missing.filter(|_| drops.unverified > 0) {
+        let name = node_name(daemon, peer.node);
+        troubles.push(trouble(
+            format!(
+                "{} frames of this cluster did not verify, and {name} is not heard: another secret",
+                drops.unverified
+            ),
+            "copy the secret file from the node that works; of a key change, finish its steps",
+        ));
+    }
+    if drops.unknown_senders > 0 {
+        troubles.push(trouble(
+            format!(
+                "{} frames came from a node of this cluster that is not configured here",
+                drops.unknown_senders
+            ),
+            "list it as a `[[peer]]`, or give the clusters an id each",
+        ));
+    }
+    troubles
+}
+
+fn paths(status: &Status, daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Trouble> {
+    let settled = |port: &PortStatus| port.up && daemon.now.since(port.since) >= SETTLED;
+    let speaks = |path: &&PathStatus| daemon.heartbeat_ports.contains(&path.port.0);
+    let mut troubles = Vec::new();
+    for path in peer.paths.iter().filter(speaks) {
+        let port = status.ports.iter().find(|port| port.port == path.port);
+        let Some(port) = port.filter(|port| settled(port)) else {
+            continue;
+        };
+        let heard = path.heard.is_some_and(|age| age < SETTLED);
+        match (heard, path.hears_us) {
+            (true, Some(false)) => troubles.push(one_way(daemon, peer, path.port)),
+            (false, Some(true)) => troubles.push(deaf(daemon, peer, path.port)),
+            (false, Some(false) | None) => troubles.push(silent(daemon, peer, port)),
+            (true, Some(true) | None) => {}
+        }
+    }
+    troubles
+}
+
+fn one_way(daemon: &DaemonFacts, peer: &PeerStatus, port: PortId) -> Trouble {
+    let (name, port) = (node_name(daemon, peer.node), port_name(daemon, port));
+    trouble(
+        format!("one-way link: {name} is heard on {port} and does not hear this node there"),
+        "look at the cable and transceiver from here to there, and at filters on that way: MAC \
+         filter, forged transmits, multicast",
+    )
+}
+
+fn deaf(daemon: &DaemonFacts, peer: &PeerStatus, port: PortId) -> Trouble {
+    let (name, port) = (node_name(daemon, peer.node), port_name(daemon, port));
+    trouble(
+        format!("one-way link: {name} hears this node on {port} and is not heard there"),
+        "look at the cable and transceiver from there to here, and at filters on that way: MAC \
+         filter, forged transmits, multicast",
+    )
+}
+
+fn silent(daemon: &DaemonFacts, peer: &PeerStatus, port: &PortStatus) -> Trouble {
+    let (name, shown) = (node_name(daemon, peer.node), port_name(daemon, port.port));
+    if daemon.direct_ports.contains(&port.port.0) {
+        return trouble(
+            format!("the direct cable {shown} has carrier, and nothing of {name} comes through"),
+            "see where it leads: to the like-named port of the peer, with nothing between",
+        );
+    }
+    if port.receives {
+        return trouble(
+            format!("{shown} hears other stations and nothing of {name}: multicast is blocked"),
+            "let the switch pass EtherType 0x88b5 to its group (IGMP snooping, storm control, port \
+             isolation, another VLAN)",
+        );
+    }
+    trouble(
+        format!("{shown} has carrier and hears nobody, {name} neither"),
+        "see that it leads to the segment it is named for, and in the same VLAN",
+    )
+}
+
+fn differences(daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Trouble> {
+    let Differs {
+        config,
+        facts,
+        interfaces,
+        version,
+    } = peer.differs;
+    let name = node_name(daemon, peer.node);
+    let parts = [
+        (
+            config,
+            "the shared configuration of this node",
+            "compare the files: times, policies, virtual addresses and router must be the same",
+        ),
+        (
+            facts,
+            "the identity facts of this node",
+            "see what the products' facts files say: model, revision, licence",
+        ),
+        (
+            interfaces,
+            "the interfaces of this node, by name and number",
+            "number the ports alike on all nodes (`[[port]] number`)",
+        ),
+        (
+            version,
+            "the software version of this node",
+            "finish the upgrade on the other one",
+        ),
+    ];
+    let told = parts.into_iter().filter(|(differs, ..)| *differs);
+    told.map(|(_, what, cure)| trouble(format!("{name} has not {what}"), cure))
+        .collect()
+}
+
+fn port_name(daemon: &DaemonFacts, port: PortId) -> String {
+    let name = daemon.port_names.get(&port.0).cloned();
+    name.unwrap_or_else(|| format!("port {port}"))
+}
+
+fn trouble(problem: String, cure: &str) -> Trouble {
+    Trouble {
+        problem,
+        cure: cure.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Each trouble from the evidence that shows it, and none from what is well or has just begun.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use steadfast_core::effect::Input;
+use steadfast_core::{Instant, Node};
+
+use super::*;
+use crate::journal::tests::pair;
+
+const SERVED: u8 = 0;
+const CABLE: u8 = 2;
+
+fn facts() -> DaemonFacts {
+    DaemonFacts {
+        now: Instant::from_millis(600_000),
+        uptime_s: 600,
+        node_names: BTreeMap::from([(1, "gw1".to_owned()), (2, "gw2".to_owned())]),
+        port_names: BTreeMap::from([(SERVED, "lan0".to_owned()), (CABLE, "ha0".to_owned())]),
+        heartbeat_ports: BTreeSet::from([SERVED, CABLE]),
+        direct_ports: BTreeSet::from([CABLE]),
+        ..DaemonFacts::default()
+    }
+}
+
+/// A node that hears its peer everywhere and is heard everywhere.
+fn well() -> Status {
+    let mut node = Node::new(pair::config(0), pair::origin_boot(1));
+    let now = Instant::from_millis(1_000);
+    for port in [SERVED, CABLE].map(PortId) {
+        node.handle(now, Input::LinkChanged { port, up: true });
+    }
+    let mut status = node.status(now);
+    let heard = |port| PathStatus {
+        port: PortId(port),
+        heard: Some(Duration::from_millis(50)),
+        hears_us: Some(true),
+    };
+    status.ports = [SERVED, CABLE]
+        .map(|port| PortStatus {
+            port: PortId(port),
+            up: true,
+            since: now,
+            receives: true,
+        })
+        .into();
+    let peer = status.peers.first_mut().expect("a peer");
+    peer.liveness = Liveness::Alive;
+    peer.paths = [SERVED, CABLE].map(heard).into();
+    peer.differs = Differs::default();
+    status
+}
+
+/// What is told, once the status was changed so.
+fn told(change: impl FnOnce(&mut Status)) -> Vec<String> {
+    let mut status = well();
+    change(&mut status);
+    let troubles = diagnose(&status, &facts());
+    assert!(
+        troubles.iter().all(|it| !it.cure.is_empty()),
+        "{troubles:?}"
+    );
+    troubles.into_iter().map(|it| it.problem).collect()
+}
+
+fn says_one(troubles: &[String], part: &str) {
+    assert!(
+        matches!(troubles, [one] if one.contains(part)),
+        "`{part}`: {troubles:?}"
+    );
+}
+
+#[test]
+fn diagnose_nothing_is_wrong_with_what_is_well_or_new() {
+    assert_eq!(told(|_| ()), [""; 0]);
+    let mut status = well();
+    status.peers[0].paths[0].hears_us = Some(false);
+    let young = DaemonFacts {
+        uptime_s: 3,
+        ..facts()
+    };
+    assert_eq!(diagnose(&status, &young), []);
+    let troubles = told(|status| {
+        status.ports[0].since = Instant::from_millis(599_000);
+        status.peers[0].paths[0].heard = None;
+    });
+    assert_eq!(troubles, [""; 0], "its carrier has just come");
+    let troubles = told(|status| {
+        status.ports[0].up = false;
+        status.peers[0].paths[0].heard = None;
+    });
+    assert_eq!(
+        troubles, [""; 0],
+        "a port without carrier is told elsewhere"
+    );
+}
+
+#[test]
+fn diagnose_one_way_links_from_both_ends() {
+    let troubles = told(|status| status.peers[0].paths[0].hears_us = Some(false));
+    says_one(
+        &troubles,
+        "gw2 (node 2) is heard on lan0 and does not hear this node",
+    );
+    let troubles = told(|status| status.peers[0].paths[0].heard = Some(Duration::from_secs(60)));
+    says_one(
+        &troubles,
+        "gw2 (node 2) hears this node on lan0 and is not heard there",
+    );
+}
+
+#[test]
+fn diagnose_silent_paths_by_what_else_is_heard_there() {
+    let silent = |status: &mut Status, place: usize| {
+        let path = &mut status.peers[0].paths[place];
+        (path.heard, path.hears_us) = (None, Some(false));
+    };
+    let troubles = told(|status| silent(status, 0));
+    says_one(
+        &troubles,
+        "lan0 hears other stations and nothing of gw2 (node 2): multicast",
+    );
+    let troubles = told(|status| {
+        silent(status, 0);
+        status.ports[0].receives = false;
+    });
+    says_one(&troubles, "lan0 has carrier and hears nobody");
+    let troubles = told(|status| silent(status, 1));
+    says_one(
+        &troubles,
+        "the direct cable ha0 has carrier, and nothing of gw2",
+    );
+}
+
+#[test]
+fn diagnose_secrets_only_while_a_peer_is_missing() {
+    let troubles = told(|status| status.drops.unverified = 7);
+    assert_eq!(troubles, [""; 0], "a forger, whom nobody believes");
+    let troubles = told(|status| {
+        status.drops.unverified = 7;
+        status.peers[0].liveness = Liveness::Unknown;
+    });
+    says_one(
+        &troubles,
+        "7 frames of this cluster did not verify, and gw2 (node 2) is not heard",
+    );
+    let troubles = told(|status| status.drops.unknown_senders = 1);
+    says_one(&troubles, "not configured here");
+}
+
+#[test]
+fn diagnose_differences_one_by_one() {
+    let troubles = told(|status| {
+        status.peers[0].differs = Differs {
+            config: true,
+            facts: true,
+            interfaces: true,
+            version: true,
+        };
+    });
+    let parts = [
+        "shared configuration",
+        "identity facts",
+        "interfaces",
+        "software version",
+    ];
+    assert_eq!(troubles.len(), parts.len(), "{troubles:?}");
+    for (trouble, part) in troubles.iter().zip(parts) {
+        assert!(trouble.contains(part), "`{part}` in {trouble}");
+    }
+}
