@@ -105,6 +105,8 @@ pub(crate) struct Peer {
     pub(crate) heard_at: Option<Instant>,
     /// When an unproven frame last claimed to be active.
     pub(crate) unproven_active_at: Option<Instant>,
+    /// When a frame in its name last did not verify.
+    pub(crate) unverified_at: Option<Instant>,
     /// When it last said that it owns the role no more, if it did not claim it again.
     pub(crate) let_go_at: Option<Instant>,
     /// Found dead, and not heard since.
@@ -136,6 +138,7 @@ impl Peer {
             latest: None,
             heard_at: None,
             unproven_active_at: None,
+            unverified_at: None,
             let_go_at: None,
             dead: false,
             improved_at: None,
@@ -350,6 +353,7 @@ impl Peer {
         let heard = self.heard_at.map(|at| view.ago(at));
         let unproven = self.unproven_active_at.map(|at| view.ago(at));
         let alive = self.alive_since.map(|at| view.ago(at));
+        self.unverified_at.map(|at| view.ago(at)).hash(out);
         let gone = [self.let_go_at, self.improved_at].map(|at| at.map(|at| view.ago(at)));
         gone.hash(out);
         (heard, unproven, alive, self.dead).hash(out);

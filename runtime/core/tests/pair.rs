@@ -29,6 +29,8 @@ mod paths;
 mod release;
 #[path = "pair/reload.rs"]
 mod reload;
+#[path = "pair/secrets.rs"]
+mod secrets;
 #[path = "pair/service.rs"]
 mod service;
 #[path = "pair/stalls.rs"]

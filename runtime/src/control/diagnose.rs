@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::PortId;
+use steadfast_core::role::EffectiveRole;
 use steadfast_core::status::{Differs, Liveness, PathStatus, PeerStatus, PortStatus, Status};
 
 use super::{DaemonFacts, node_name};
@@ -51,9 +52,19 @@ fn secrets(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     if let Some(peer) = missing.filter(|_| drops.unverified > 0) {
         let name = node_name(daemon, peer.node);
+        let waits = matches!(
+            status.role,
+            EffectiveRole::Standby | EffectiveRole::Starting
+        );
+        let and = if waits {
+            "; this node leaves the role to whoever answers for the virtual addresses"
+        } else {
+            ""
+        };
         troubles.push(trouble(
             format!(
-                "{} frames of this cluster did not verify, and {name} is not heard: another secret",
+                "{} frames of this cluster did not verify, and {name} is not heard: another \
+                 secret{and}",
                 drops.unverified
             ),
             "copy the secret file from the node that works; of a key change, finish its steps",

@@ -58,7 +58,8 @@ fn diagnosis_path_that_is_filtered_one_way() {
     second.stop();
 }
 
-/// Two secrets: neither hears the other. Each serves, and each says why it believes to be alone.
+/// Two secrets: neither can read the other. The second leaves the role to the kernel that answers for
+/// the address, both say why, and when the first is gone the second serves.
 #[test]
 fn diagnosis_secret_that_differs() {
     if !inside_own_namespace!("diagnosis_secret_that_differs") {
@@ -68,11 +69,22 @@ fn diagnosis_secret_that_differs() {
     b.write_secret("1 enforce 616e6f74686572206f6e652c2074797065642062792068616e642c206c617465");
     let mut first = a.start();
     first.says("active:");
-    let second = b.start();
+    let mut second = b.start();
     for (gateway, other) in [(&a, "gw2 (node 2)"), (&b, "gw1 (node 1)")] {
         let wanted = format!("did not verify, and {other} is not heard: another secret");
         gateway.status_when("it tells", |told| troubles(told).contains(&wanted));
     }
-    second.stop();
+    let told = troubles(&b.status());
+    assert!(
+        told.contains("leaves the role to whoever answers"),
+        "{told}"
+    );
+    assert!(
+        a.holds() && !b.holds(),
+        "one owner, for more than ten seconds"
+    );
     first.stop();
+    second.says("active:");
+    assert!(b.holds() && !a.holds());
+    second.stop();
 }

@@ -21,6 +21,7 @@ mod reload;
 mod report;
 mod send;
 mod suspect;
+mod unread;
 mod vacancy;
 
 use std::collections::VecDeque;
@@ -42,6 +43,7 @@ use dispute::{Deafness, Dispute};
 use episodes::Episode;
 use handover::{Giving, Recheck, Taking};
 pub use reload::ConfigRefused;
+use unread::Unread;
 use vacancy::Relisten;
 
 /// Effects waiting to be polled. Beyond this the oldest frame is dropped and counted; other
@@ -83,6 +85,7 @@ pub struct Node {
     relisten: Option<Relisten>,
     dispute: Option<Dispute>,
     deafness: Option<Deafness>,
+    unread: Unread,
     announcer: Announcer,
     kernel: Kernel,
     fence_whole: bool,
@@ -219,6 +222,7 @@ impl Node {
             taking: None,
             recheck: None,
             relisten: None,
+            unread: Unread::default(),
             dispute: None,
             deafness: None,
             announcer: Announcer::default(),

@@ -94,6 +94,7 @@ impl Node {
             suspicion.project(view, out);
         }
         self.project_moves(view, &sent, out);
+        self.unread.project(view, out);
         self.project_kernel(view, out);
         let told = (
             behind(self.counter, self.told.counter),

@@ -87,7 +87,12 @@ impl Node {
             Err(error) => {
                 self.drops.undecodable += 1;
                 match error {
-                    DecodeError::BadTag | DecodeError::UnknownKey => self.drops.unverified += 1,
+                    DecodeError::BadTag | DecodeError::UnknownKey => {
+                        self.drops.unverified += 1;
+                        if let Some(sender) = Advert::names(bytes) {
+                            self.not_verified(sender);
+                        }
+                    }
                     DecodeError::UnknownSender => self.drops.unknown_senders += 1,
                     _ => {}
                 }
@@ -272,6 +277,7 @@ impl Node {
             return;
         }
         let id = port.id;
+        self.owner_answered();
         // A node that has just started knows no peer's addresses yet; a peer that lives is heard
         // within the dead interval, and only then is a stranger a stranger.
         let knows_peers = self.now.since(self.started) >= self.config.timing.dead_interval;

@@ -117,6 +117,7 @@ impl Node {
         self.peers
             .iter()
             .any(|peer| self.promotes(peer) || claims_unproven(peer))
+            || self.unread_may_hold()
     }
 
     /// A peer that is present has the role or is taking it.
@@ -229,7 +230,8 @@ impl Node {
         };
         let ahead = || self.peers.iter().filter(better);
         let newest = ahead().filter_map(|peer| peer.alive_since).max();
-        (ahead().count(), newest.map_or(since, |at| at.max(since)))
+        let ahead = ahead().count() + self.unread_ahead();
+        (ahead, newest.map_or(since, |at| at.max(since)))
     }
 
     /// How many present standbys beside the suspect should rather take over from it (D13).

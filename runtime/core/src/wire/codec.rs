@@ -195,6 +195,13 @@ impl Advert {
         Ok(advert)
     }
 
+    /// Whom a frame names as its sender. Nothing is verified: anybody can name anybody.
+    pub fn names(frame: &[u8]) -> Option<NodeId> {
+        let frame = Frame::parse(frame).filter(|it| it.ethertype == ethertype::STEADFAST)?;
+        let head = Head::read(&mut Reader(frame.payload)).ok()?;
+        Some(head.sender)
+    }
+
     /// Bytes 14 to 48 of the frame: what `Head::read` reads.
     fn put_head(&self, key: u8, out: &mut Vec<u8>) {
         out.extend_from_slice(&[VERSION, fields::mark_byte(self.mark), self.kind.byte(), key]);

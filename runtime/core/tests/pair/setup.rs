@@ -89,9 +89,18 @@ fn port_config(place: usize, port: u8) -> PortConfig {
 }
 
 fn keys(place: usize) -> KeyRing {
+    keys_of(place, b"correct horse battery staple")
+}
+
+/// Keys of another secret, under the same number.
+pub(crate) fn other_keys(place: usize) -> KeyRing {
+    keys_of(place, b"wrong zebra charger paperclip")
+}
+
+fn keys_of(place: usize, secret: &[u8]) -> KeyRing {
     let key = Key {
         id: 1,
-        secret: Secret::new(b"correct horse battery staple").expect("a good secret"),
+        secret: Secret::new(secret).expect("a good secret"),
         phase: Phase::Enforce,
     };
     let nodes = [node(A), node(B)];
