@@ -19,6 +19,9 @@ const CLUSTER: &str = "5354454144464153544c414230303031";
 pub const VIRTUAL_ROUTER: u8 = 51;
 /// The secret of every lab; never of a real pair.
 const SECRET: &str = "1 enforce 6b6e6f776e20746f206576657279207265616465722c206e6f7420726561";
+/// The secret of a gateway that was given another one.
+const OTHER_SECRET: &str =
+    "1 enforce 6d69737479706564206f6e652c20756e6e6f74696365642079657420616761";
 
 /// The control socket's name below [`RUN`].
 pub const SOCKET: &str = "control.sock";
@@ -31,9 +34,11 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     if plan.gateway(&gateway.name).maintenance {
         return Err("a record with maintenance on".to_owned());
     }
+    let other = plan.gateway(&gateway.name).other_secret;
+    let secret = if other { OTHER_SECRET } else { SECRET };
     let files = [
         ("steadfast.toml", configuration(plan, gateway)),
-        ("secret", format!("{SECRET}\n")),
+        ("secret", format!("{secret}\n")),
     ];
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
     Ok(Setup {

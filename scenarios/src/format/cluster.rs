@@ -148,6 +148,8 @@ pub struct GatewaySetup {
     pub configured: ConfiguredRole,
     /// Whether maintenance was left on (R3.4).
     pub maintenance: bool,
+    /// Whether it was given another secret than the rest (R14.1).
+    pub other_secret: bool,
     /// Whether it has power.
     pub powered: bool,
     /// Whether it is the preferred node (R3.2).
@@ -166,6 +168,7 @@ impl Default for GatewaySetup {
             clock: Shift::default(),
             configured: ConfiguredRole::Any,
             maintenance: false,
+            other_secret: false,
             powered: true,
             preferred: false,
             priority: 100,

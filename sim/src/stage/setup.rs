@@ -24,6 +24,8 @@ pub(crate) const CLUSTER: ClusterId = ClusterId(*b"steadfast-sim-01");
 pub(crate) const VIRTUAL_ROUTER: u8 = 51;
 /// The secret of every simulated pair; never of a real one.
 const SECRET: &[u8] = b"known to every reader of this file";
+/// The secret of a gateway that was given another one.
+const OTHER_SECRET: &[u8] = b"mistyped, and nobody has noticed yet";
 /// Prefix length of a scenario's segments.
 const PREFIX: u8 = 16;
 
@@ -31,8 +33,8 @@ const PREFIX: u8 = 16;
 ///
 /// # Panics
 /// Never: the constants are valid, which a test shows.
-pub(crate) fn keys(own: NodeId, nodes: &[NodeId]) -> Option<KeyRing> {
-    let secret = Secret::new(SECRET).ok()?;
+fn keys(own: NodeId, nodes: &[NodeId], secret: &[u8]) -> Option<KeyRing> {
+    let secret = Secret::new(secret).ok()?;
     let key = Key {
         id: 1,
         secret,
@@ -47,8 +49,13 @@ pub(crate) fn keys(own: NodeId, nodes: &[NodeId]) -> Option<KeyRing> {
 /// What the production configuration refuses, in its words.
 pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, String> {
     let nodes: Vec<NodeId> = plan.layout.gateways.iter().map(|other| other.id).collect();
-    let keys = keys(gateway.id, &nodes).ok_or("the simulated keys are refused")?;
     let setup = plan.gateway(&gateway.name);
+    let secret = if setup.other_secret {
+        OTHER_SECRET
+    } else {
+        SECRET
+    };
+    let keys = keys(gateway.id, &nodes, secret).ok_or("the simulated keys are refused")?;
     let peers = plan
         .layout
         .gateways
