@@ -58,8 +58,8 @@ fn diagnosis_path_that_is_filtered_one_way() {
     second.stop();
 }
 
-/// Two secrets: neither can read the other. The second leaves the role to the kernel that answers for
-/// the address, both say why, and when the first is gone the second serves.
+/// Two secrets: neither can read the other. The second leaves the role to the kernel that answers
+/// for the address, both say why, and when the first is gone the second serves.
 #[test]
 fn diagnosis_secret_that_differs() {
     if !inside_own_namespace!("diagnosis_secret_that_differs") {
