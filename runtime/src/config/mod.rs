@@ -32,6 +32,7 @@ pub mod secret;
 
 mod addresses;
 mod assemble;
+mod choices;
 mod digest;
 mod files;
 mod mistake;

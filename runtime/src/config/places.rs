@@ -13,7 +13,8 @@ use steadfast_core::wire::advert::{NODES_MAX, PORTS_MAX};
 use toml::Spanned;
 
 use super::addresses::subnets;
-use super::assemble::{least_lease, port_number};
+use super::assemble::port_number;
+use super::choices::least_lease;
 use super::mistake::{Findings, Place};
 use super::quantity::show;
 use super::raw::{Port, Raw, byte};

@@ -1,0 +1,101 @@
+//! What an operator chose, and what stands where nothing was written.
+//!
+//! Times that are not written follow the interval: `dead_interval` is three of it (30 ms at least)
+//! and `lease` as long, or what D9 asks at least.
+
+use std::time::Duration;
+
+use steadfast_core::config::{Policy, Timing};
+
+use super::assemble::flag;
+use super::raw::{Raw, byte};
+
+/// Windows that nobody wrote fit into a dead interval of this length.
+const DEAD_INTERVAL_MIN: Duration = Duration::from_millis(30);
+
+/// Every time.
+pub(super) fn timing(raw: &Raw) -> Timing {
+    let written = |name: &str| {
+        let times = raw
+            .timing
+            .written
+            .get(name)
+            .or(raw.policy.times.written.get(name));
+        times.map(|time| *time.get_ref())
+    };
+    let house = Timing::default();
+    let interval = written("interval").unwrap_or(house.interval);
+    let slack = written("slack").unwrap_or(house.slack);
+    let three = interval.saturating_mul(3);
+    let dead_interval = written("dead_interval").unwrap_or(three.max(DEAD_INTERVAL_MIN));
+    let window = |name: &str, usual: Duration| written(name).unwrap_or(usual.min(dead_interval));
+    Timing {
+        interval,
+        slack,
+        w_carrier: window("w_carrier", house.w_carrier),
+        w_silence: window("w_silence", house.w_silence),
+        dead_interval,
+        lease: written("lease").unwrap_or(three.max(least_lease(interval, slack))),
+        offer: window("offer", house.offer),
+        tail: window("tail", house.tail),
+        rtt_bound: window("rtt_bound", house.rtt_bound),
+        round: window("round", house.round),
+        initial_wait: written("initial_wait").unwrap_or(house.initial_wait),
+        hold_down: written("hold_down").unwrap_or(house.hold_down),
+        preempt_delay: written("preempt_delay").unwrap_or(house.preempt_delay),
+    }
+}
+
+/// Interval + slack + 8 ms (D9), in the kernel's steps of 4 ms.
+pub(super) fn least_lease(interval: Duration, slack: Duration) -> Duration {
+    let least = interval
+        .saturating_add(slack)
+        .saturating_add(Duration::from_millis(8));
+    let steps = least.as_nanos().div_ceil(4_000_000);
+    Duration::from_millis(u64::try_from(steps.saturating_mul(4)).unwrap_or(u64::MAX))
+}
+
+/// Every choice.
+pub(super) fn policy(raw: &Raw) -> Policy {
+    let house = Policy::default();
+    let (node, policy) = (&raw.node, &raw.policy);
+    let boot_window = policy
+        .times
+        .written
+        .get("boot_window")
+        .map(|time| *time.get_ref());
+    let limit = policy
+        .boot_limit
+        .as_ref()
+        .and_then(|it| u32::try_from(*it.get_ref()).ok());
+    Policy {
+        configured: node
+            .role
+            .as_ref()
+            .map_or(house.configured, |it| *it.get_ref()),
+        priority: byte(node.priority.as_ref()).unwrap_or(house.priority),
+        preferred: flag(node.preferred.as_ref(), house.preferred),
+        preempt: policy
+            .preempt
+            .as_ref()
+            .map_or(house.preempt, |it| *it.get_ref()),
+        on_failure: policy
+            .on_failure
+            .as_ref()
+            .map_or(house.on_failure, |it| *it.get_ref()),
+        isolation: policy
+            .isolation
+            .as_ref()
+            .map_or(house.isolation, |it| *it.get_ref()),
+        detection: policy
+            .detection
+            .as_ref()
+            .map_or(house.detection, |it| *it.get_ref()),
+        all_pacified: policy
+            .all_pacified
+            .as_ref()
+            .map_or(house.all_pacified, |it| *it.get_ref()),
+        boot_limit: limit.unwrap_or(house.boot_limit),
+        boot_window: boot_window.unwrap_or(house.boot_window),
+    }
+}
