@@ -25,6 +25,8 @@ pub(crate) mod settings;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use steadfast_core::{MacAddr, NodeId, PortId};
@@ -51,6 +53,10 @@ const SPARES: u32 = 20_000;
 /// Added to a wire's index where it is relayed: the end in the bridge, and that towards the relay.
 const PLUGGED: u32 = 100_000;
 const INNER: u32 = 200_000;
+
+/// Between two ports that move: moving one keeps the kernel's configuration lock for a dozen
+/// milliseconds, and labs beside this one get it in between.
+const BREATH: Duration = Duration::from_millis(2);
 
 /// Who is at the end of a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,10 +215,12 @@ impl Ground {
         let indexes: Vec<u32> = self.indexes(id).collect();
         let gateway = &mut self.gateways[place];
         if let Some(mut old) = gateway.next(&layout.name)? {
-            let carry = |index: &u32| links::carry(*index, &gateway.room.net);
-            let moves: Vec<Request> = indexes.iter().map(carry).collect();
             // Destroying a namespace destroys its wires: they must be out before the old one goes.
-            old.ask(&moves, "move the ports of a gateway")?;
+            for index in &indexes {
+                let carry = links::carry(*index, &gateway.room.net);
+                old.ask(&[carry], "move a port of a gateway")?;
+                thread::sleep(BREATH);
+            }
         }
         let mut requests = vec![links::enable(1, true)];
         for (port, index) in layout.ports.iter().zip(&indexes) {
