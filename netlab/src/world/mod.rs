@@ -225,8 +225,9 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
             if now >= self.plan.end() {
                 break;
             }
-            let due = self.lab.next_deadline();
-            if let Some(due) = due.into_iter().chain(self.schedule.next_deadline()).min() {
+            let boots = self.boots.iter().map(|(at, _)| *at);
+            let due = boots.chain(self.lab.next_deadline());
+            if let Some(due) = due.chain(self.schedule.next_deadline()).min() {
                 self.eyes.late(due, now);
             }
             self.switch_on(now)?;
