@@ -24,8 +24,11 @@ use crate::runs::{self, Run};
 
 /// The daemon's file name.
 const DAEMON: &str = "steadfastd";
-/// Runs side by side begin so much one after the other.
+/// Runs side by side begin so much one after the other, so that no two of one story strike at once;
+/// and closer if they are many, since none may begin when the first one ends.
 const STAGGER: Duration = Duration::from_millis(1_100);
+/// The last of them begins so long before the first ends: what watches a lab is opened by then.
+const BEFORE_END: Duration = Duration::from_secs(1);
 /// Runs side by side in a qualification.
 pub(crate) const RUNS_AT_ONCE: usize = 3;
 
@@ -83,6 +86,7 @@ impl Bench {
         &self,
         wanted: &[Wanted<'_>],
         at_once: usize,
+        goes_alone: fn(&Scenario) -> bool,
         mut take: impl FnMut(Played) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut playable = Vec::new();
@@ -108,11 +112,12 @@ impl Bench {
         let groups = side_by_side.chunks(at_once.max(1)).chain(alone.chunks(1));
         for group in groups {
             let company = Company::of(group.len());
+            let stagger = stagger(group.iter().map(|(place, _)| wanted[*place].scenario));
             let labs: Vec<_> = thread::scope(|scope| {
                 let start = |(at, (place, request)): (u32, &'_ (usize, Request))| {
                     let (company, wanted, place) = (&company, &wanted[*place], *place);
                     let mut request = request.clone();
-                    request.later = STAGGER * at;
+                    request.later = stagger * at;
                     request.beside = group.len() > 1;
                     scope.spawn(move || (place, played(wanted, &request, company)))
                 };
@@ -155,9 +160,18 @@ impl Bench {
     }
 }
 
+/// How much one after the other these begin.
+fn stagger<'a>(group: impl ExactSizeIterator<Item = &'a Scenario>) -> Duration {
+    let others = u32::try_from(group.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    let shortest = group.map(|scenario| scenario.plan().duration.0).min();
+    let room = shortest.unwrap_or_default().saturating_sub(BEFORE_END);
+    room.checked_div(others)
+        .map_or(STAGGER, |room| room.min(STAGGER))
+}
+
 /// Whether a story must have the machine for itself: one that reboots takes the kernel from the
 /// others, and one that allows two owners for some milliseconds is not to be excused by them.
-fn goes_alone(scenario: &Scenario) -> bool {
+pub(crate) fn goes_alone(scenario: &Scenario) -> bool {
     let bounds_two_owners = |expect: &Expectation| {
         matches!(expect.check, Check::AtMostOneActive { .. })
             && matches!(expect.allow, Some(Allow::UpTo(_)))

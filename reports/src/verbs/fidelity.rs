@@ -5,20 +5,23 @@
 //! nothing is said about the scenario. A scenario that the lab cannot play is not run.
 //! `--model FILE` has the simulators play another file than the lab: a wrong model must fail.
 
+mod in_lab;
+
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use steadfast_scenarios::{Scenario, Verdict, trace};
+use steadfast_scenarios::{Scenario, trace};
 use steadfast_sim::campaign;
 
+use self::in_lab::in_lab;
 use super::Streams;
 use crate::catalogue::{self, CATALOGUE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
-use crate::fidelity::{Against, Compared, Kept, compare, events, sightings};
-use crate::lab::{Bench, Lab, Played, Wanted};
+use crate::fidelity::{Against, Compared, compare, sightings};
+use crate::lab::Bench;
 use crate::pool;
 use crate::problem::Problem;
 use crate::runs::not_run;
@@ -159,65 +162,6 @@ fn row(args: &Args, scenario: &Scenario, model: &Scenario, bench: &Bench) -> Res
         });
     }
     Ok(row)
-}
-
-/// The runs of the lab that count; or what it needs to play this.
-fn in_lab(
-    args: &Args,
-    scenario: &Scenario,
-    bench: &Bench,
-) -> Result<Result<Against, String>, Problem> {
-    let folder = Folder::new(&scenario.plan().name)?;
-    let keep = args.keep.as_deref();
-    let kept = keep.map(|it| Kept::open(it, scenario)).transpose()?;
-    let mut against = Against::default();
-    let mut wanted = Vec::new();
-    for seed in 0..args.repeats {
-        let known = kept.as_ref().map(|it| it.load(seed)).transpose()?;
-        if let Some((verdict, events)) = known.flatten() {
-            against.verdicts.push(verdict);
-            against.runs.push(sightings(&events));
-            continue;
-        }
-        let passing = || folder.0.join(seed.to_string());
-        let evidence = kept.as_ref().map_or_else(passing, |it| it.evidence(seed));
-        fs::create_dir_all(&evidence).map_err(Problem::writing(&evidence))?;
-        wanted.push(Wanted {
-            scenario,
-            seed,
-            evidence: Some(evidence),
-        });
-    }
-    let mut needs = None;
-    bench.play_all(&wanted, args.jobs.get(), |Played { place, lab, .. }| {
-        let Wanted { seed, evidence, .. } = &wanted[place];
-        let Some(evidence) = evidence else {
-            return Ok(());
-        };
-        let run = match lab {
-            Lab::NotRun(why) => {
-                needs.get_or_insert(why);
-                // What an earlier run left there stays.
-                let _ = fs::remove_dir(evidence);
-                return Ok(());
-            }
-            Lab::Run(run) => run,
-        };
-        if run.verdict != Verdict::Unknown {
-            let events = events(&evidence.join("trace.jsonl"))?;
-            if let Some(kept) = &kept {
-                kept.store(*seed, run.verdict, &events)?;
-            }
-            against.verdicts.push(run.verdict);
-            against.runs.push(sightings(&events));
-        }
-        // Hours of frames and logs would fill a disk; those of a failure are wanted.
-        if kept.is_none() || run.verdict != Verdict::Fail {
-            let _ = fs::remove_dir_all(evidence);
-        }
-        Ok::<(), Problem>(())
-    })?;
-    Ok(needs.map_or(Ok(against), Err))
 }
 
 fn simulated(args: &Args, scenario: &Scenario, world: campaign::World) -> Result<Against, Problem> {
@@ -393,23 +337,4 @@ fn markdown(rows: &[Row], repeats: u64) -> String {
 fn milliseconds(nanos: u64) -> String {
     let tenths = nanos / 100_000;
     format!("{}.{} ms", tenths / 10, tenths % 10)
-}
-
-/// Where the lab's evidence lies meanwhile.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Result<Self, Problem> {
-        let name = format!("steadfast-fidelity-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).map_err(Problem::writing(&path))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed lies in the temporary folder.
-        let _ = fs::remove_dir_all(Path::new(&self.0));
-    }
 }

@@ -19,7 +19,7 @@ use super::Streams;
 use crate::catalogue::{self, CATALOGUE};
 use crate::cli::{self, World};
 use crate::ending::Ending;
-use crate::lab::{Bench, Lab, Played, Wanted};
+use crate::lab::{self, Bench, Lab, Played, Wanted};
 use crate::pool;
 use crate::problem::Problem;
 use crate::report::{self, Place};
@@ -158,13 +158,18 @@ fn in_lab(
         }
     }
     let at_once = args.jobs.map_or(1, NonZeroUsize::get);
-    bench.play_all(&wanted, at_once, |Played { place, lab, .. }| match lab {
-        Lab::Run(run) => report.take(&run, streams),
-        Lab::NotRun(reason) => {
-            let name = wanted[place].scenario.plan().name.clone();
-            report.set_aside(name, reason, streams)
-        }
-    })?;
+    bench.play_all(
+        &wanted,
+        at_once,
+        lab::goes_alone,
+        |Played { place, lab, .. }| match lab {
+            Lab::Run(run) => report.take(&run, streams),
+            Lab::NotRun(reason) => {
+                let name = wanted[place].scenario.plan().name.clone();
+                report.set_aside(name, reason, streams)
+            }
+        },
+    )?;
     report.finish(streams)
 }
 

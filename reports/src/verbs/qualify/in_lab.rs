@@ -105,7 +105,7 @@ impl Campaign {
             }
         }
         let mut again = Vec::new();
-        bench.play_all(&wanted, lab::RUNS_AT_ONCE, |played| {
+        bench.play_all(&wanted, lab::RUNS_AT_ONCE, lab::goes_alone, |played| {
             let wanted = &wanted[played.place];
             match SecondLook::at(&played) {
                 Some(look) => {
