@@ -2,6 +2,9 @@
 //!
 //! Text formats live elsewhere; this is the typed form they are parsed into. All durations are
 //! plain [`Duration`]s, all rules between fields are checked together and reported all at once.
+//! Where a configuration can start from, beside the defaults: the product profiles in [`profile`].
+
+pub mod profile;
 
 use core::net::IpAddr;
 use core::ops::Deref;

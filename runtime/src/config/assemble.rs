@@ -57,6 +57,7 @@ pub(super) fn assemble(
     parts.digests = digest::digests(&parts, facts);
     addresses::check(raw, &parts, interfaces.here(), findings);
     check_names(raw, findings);
+    choices::check_profile(raw, findings);
     advise(raw, &parts, findings);
     let known = parts.clone();
     match Config::new(parts) {

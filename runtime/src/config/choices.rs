@@ -1,13 +1,17 @@
 //! What an operator chose, and what stands where nothing was written.
 //!
 //! Times that are not written follow the interval: `dead_interval` is three of it (30 ms at least)
-//! and `lease` as long, or what D9 asks at least.
+//! and `lease` as long, or what D9 asks at least. With a product profile they are the product's,
+//! and a time that the product does not offer is a mistake (R2.1).
 
 use std::time::Duration;
 
+use steadfast_core::config::profile::{Profile, Refused};
 use steadfast_core::config::{Policy, Timing};
 
 use super::assemble::flag;
+use super::mistake::Findings;
+use super::quantity::show;
 use super::raw::{Raw, byte};
 
 /// Windows that nobody wrote fit into a dead interval of this length.
@@ -23,11 +27,19 @@ pub(super) fn timing(raw: &Raw) -> Timing {
             .or(raw.policy.times.written.get(name));
         times.map(|time| *time.get_ref())
     };
-    let house = Timing::default();
-    let interval = written("interval").unwrap_or(house.interval);
-    let slack = written("slack").unwrap_or(house.slack);
+    let profile = profile(raw);
+    let usual = profile.map_or(Timing::default().interval, Profile::interval);
+    let interval = written("interval").unwrap_or(usual);
     let three = interval.saturating_mul(3);
-    let dead_interval = written("dead_interval").unwrap_or(three.max(DEAD_INTERVAL_MIN));
+    let house = match profile {
+        Some(profile) => profile.timing(interval),
+        None => Timing {
+            dead_interval: three.max(DEAD_INTERVAL_MIN),
+            ..Timing::default()
+        },
+    };
+    let slack = written("slack").unwrap_or(house.slack);
+    let dead_interval = written("dead_interval").unwrap_or(house.dead_interval);
     let window = |name: &str, usual: Duration| written(name).unwrap_or(usual.min(dead_interval));
     Timing {
         interval,
@@ -57,7 +69,7 @@ pub(super) fn least_lease(interval: Duration, slack: Duration) -> Duration {
 
 /// Every choice.
 pub(super) fn policy(raw: &Raw) -> Policy {
-    let house = Policy::default();
+    let house = profile(raw).map_or_else(Policy::default, Profile::policy);
     let (node, policy) = (&raw.node, &raw.policy);
     let boot_window = policy
         .times
@@ -98,4 +110,33 @@ pub(super) fn policy(raw: &Raw) -> Policy {
         boot_limit: limit.unwrap_or(house.boot_limit),
         boot_window: boot_window.unwrap_or(house.boot_window),
     }
+}
+
+/// Tells of each time that is written and that the product of the profile cannot be set to.
+pub(super) fn check_profile(raw: &Raw, findings: &mut Findings) {
+    let Some(profile) = profile(raw) else {
+        return;
+    };
+    let refuses: [(&str, fn(Profile, Duration) -> Option<Refused>); 2] = [
+        ("interval", |profile, time| profile.refuses_interval(time)),
+        ("dead_interval", Profile::refuses_dead_interval),
+    ];
+    for (name, refuses) in refuses {
+        let Some(written) = raw.timing.written.get(name) else {
+            continue;
+        };
+        let Some(refused) = refuses(profile, *written.get_ref()) else {
+            continue;
+        };
+        let (time, product) = (show(*written.get_ref()), profile.product());
+        let message = format!("`{name}` is {time}; that of a {product} is {refused}");
+        let cure = format!("leave `{name}` out, or leave `profile` out");
+        let profile = raw.cluster.profile.as_ref().map(toml::Spanned::span);
+        let profile = profile.as_ref().map(|place| (place, "by this profile"));
+        findings.wrong_twice(&written.span(), profile, message, cure);
+    }
+}
+
+fn profile(raw: &Raw) -> Option<Profile> {
+    raw.cluster.profile.as_ref().map(|it| *it.get_ref())
 }

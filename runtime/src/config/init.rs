@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use steadfast_core::ClusterId;
+use steadfast_core::config::profile::Profile;
 use thiserror::Error;
 use toml::Spanned;
 use zeroize::Zeroizing;
@@ -41,6 +42,8 @@ pub struct InitOptions {
     pub cluster_name: String,
     /// Virtual router number of a new cluster; 11 to 255.
     pub virtual_router: u8,
+    /// A product whose times and choices a new cluster takes.
+    pub profile: Option<Profile>,
     /// This node's id; 1 to 254.
     pub node_id: u8,
     /// This node's name.
@@ -94,6 +97,7 @@ impl Default for InitOptions {
             force: false,
             cluster_name: "office".to_owned(),
             virtual_router: 51,
+            profile: None,
             node_id: 1,
             node_name: "gw1".to_owned(),
             peers: vec![InitPeer {

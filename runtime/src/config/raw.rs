@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use steadfast_core::ClusterId;
+use steadfast_core::config::profile::Profile;
 use steadfast_core::config::{AllPacified, Detection, Isolation, OnFailure, Preempt};
 use steadfast_core::role::ConfiguredRole;
 use toml::Spanned;
@@ -40,6 +41,7 @@ pub(super) struct Cluster {
     pub(super) place: Place,
     pub(super) id: Option<Spanned<ClusterId>>,
     pub(super) name: Option<Spanned<String>>,
+    pub(super) profile: Option<Spanned<Profile>>,
     pub(super) virtual_router: Option<Spanned<u64>>,
     pub(super) secret_file: Option<Spanned<String>>,
 }
@@ -121,7 +123,8 @@ pub(super) const POLICY_TIMES: [Key; 3] = [
     Key::new("boot_window", "\"5min\""),
 ];
 /// Keys that people look for under another header.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
+    ("profile", "[cluster]"),
     ("role", "[node]"),
     ("priority", "[node]"),
     ("preferred", "[node]"),
@@ -134,6 +137,20 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("dead_interval", "[timing]"),
     ("virtual", "[[port]]"),
     ("neighbour", "[[port]]"),
+];
+const PROFILES: [Word<Profile>; 8] = [
+    ("fortimail", Profile::Fortimail, None),
+    ("kemp", Profile::Kemp, None),
+    ("kerio", Profile::Kerio, None),
+    ("safe-at-office", Profile::SafeAtOffice, None),
+    ("seqrite", Profile::Seqrite, None),
+    ("loadmaster", Profile::Kemp, Some("kemp")),
+    ("safe@office", Profile::SafeAtOffice, Some("safe-at-office")),
+    (
+        "safe_at_office",
+        Profile::SafeAtOffice,
+        Some("safe-at-office"),
+    ),
 ];
 const ROLES: [Word<ConfiguredRole>; 12] = [
     ("any", ConfiguredRole::Any, None),
@@ -280,6 +297,7 @@ fn cluster(mut section: Section<'_>, findings: &mut Findings) -> Cluster {
         Some(Spanned::new(id.span(), known?))
     });
     let name = section.text(Key::new("name", "\"office\""), findings);
+    let profile = section.word(Key::new("profile", "\"kemp\""), &PROFILES, findings);
     let key = Key::new("virtual_router", "51").or(&["vrid", "virtual_router_id"]);
     let cure = "write a number between 1 and 255 that nobody else uses on these segments";
     section.demand_any(key, cure, findings);
@@ -290,6 +308,7 @@ fn cluster(mut section: Section<'_>, findings: &mut Findings) -> Cluster {
         place: section.finish(&ELSEWHERE, findings),
         id,
         name,
+        profile,
         virtual_router,
         secret_file,
     }

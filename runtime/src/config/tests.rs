@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod mistakes;
+mod profiles;
 mod sound;
 
 /// A folder of its own for a test, gone with it.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use steadfast_core::config::profile::Profile;
 
 use super::Verdict;
 use crate::config::init::{InitError, InitOptions, InitPeer, InitPort, init};
@@ -59,6 +60,9 @@ pub(super) struct Init {
     /// Nobody else on these segments may use it
     #[arg(long, conflicts_with = "join", value_parser = clap::value_parser!(u8).range(11..))]
     virtual_router: Option<u8>,
+    /// Times and choices of another product: fortimail, kemp, kerio, safe-at-office or seqrite
+    #[arg(long, value_name = "PRODUCT", conflicts_with = "join")]
+    profile: Option<Profile>,
     /// This node's id
     #[arg(long, value_name = "ID", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..=254))]
@@ -215,6 +219,7 @@ fn options(asked: Init) -> Result<InitOptions, String> {
         force: asked.force,
         cluster_name: asked.name.unwrap_or(usual.cluster_name),
         virtual_router: asked.virtual_router.unwrap_or(usual.virtual_router),
+        profile: asked.profile,
         node_id: asked.node,
         node_name: asked.node_name.unwrap_or_else(|| named(asked.node)),
         peers,

@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use steadfast_core::ClusterId;
+use steadfast_core::config::profile::Profile;
+use steadfast_core::config::{AllPacified, Detection, Preempt};
 use toml::Spanned;
 
 use super::{InitOptions, InitPeer, digits};
 use crate::config::assemble::port_number;
+use crate::config::quantity::show;
 use crate::config::raw::{self, Raw, byte};
 
 /// A configuration that is about to be written.
@@ -15,6 +18,7 @@ pub(super) struct Draft {
     pub(super) cluster: ClusterId,
     cluster_name: String,
     virtual_router: u8,
+    profile: Option<Profile>,
     secret: String,
     node_id: u8,
     node_name: String,
@@ -166,6 +170,7 @@ impl Draft {
             cluster,
             cluster_name: options.cluster_name.clone(),
             virtual_router: options.virtual_router,
+            profile: options.profile,
             secret: options.secret.display().to_string(),
             node_id: options.node_id,
             node_name: options.node_name.clone(),
@@ -206,6 +211,7 @@ impl Draft {
                 .map_or(ClusterId([0; 16]), |id| *id.get_ref()),
             cluster_name: name(raw.cluster.name.as_ref(), "steadfast".to_owned()),
             virtual_router: byte(raw.cluster.virtual_router.as_ref()).unwrap_or(0),
+            profile: raw.cluster.profile.as_ref().map(|it| *it.get_ref()),
             secret: options.secret.display().to_string(),
             node_id: options.node_id,
             node_name: options.node_name.clone(),
@@ -240,6 +246,14 @@ impl Draft {
             &mut out,
             &router,
             "1 to 255; used by nobody else on these segments",
+        );
+        let profile = self.profile.map_or("…", Profile::name);
+        let mark = if self.profile.is_some() { "" } else { "# " };
+        let names = Profile::ALL.map(Profile::name).join(", ");
+        put(
+            &mut out,
+            &format!("{mark}profile = \"{profile}\""),
+            &format!("times and choices of {names}"),
         );
         let secret = format!("secret_file = {}", quoted(&self.secret));
         put(&mut out, &secret, "readable by its owner alone");
@@ -341,13 +355,45 @@ impl Draft {
     ) {
         // Writing to a string cannot fail.
         let _ = write!(out, "# {title}\n[{section}]\n");
-        for (name, usual, meaning) in keys {
+        for (name, known, meaning) in keys {
             match self.kept.iter().find(|(kept, _)| kept == name) {
                 Some((_, value)) => put(out, &format!("{name} = {value}"), meaning),
-                None => put(out, &format!("# {name} = {usual}"), meaning),
+                None => {
+                    let usual = self.profile.and_then(|profile| usual_in(profile, name));
+                    let usual = usual.unwrap_or_else(|| (*known).to_owned());
+                    put(out, &format!("# {name} = {usual}"), meaning);
+                }
             }
         }
         out.push('\n');
+    }
+}
+
+/// What is usual with a profile, of what a profile changes.
+fn usual_in(profile: Profile, name: &str) -> Option<String> {
+    let (timing, policy) = (profile.timing(profile.interval()), profile.policy());
+    let time = |time| Some(quoted(&show(time)));
+    let word = |word: &str| Some(quoted(word));
+    match name {
+        "interval" => time(timing.interval),
+        "dead_interval" => time(timing.dead_interval),
+        "lease" => time(timing.lease),
+        "preempt_delay" => time(timing.preempt_delay),
+        "hold_down" => time(timing.hold_down),
+        "preempt" => word(match policy.preempt {
+            Preempt::Never => "never",
+            Preempt::Prefer => "prefer",
+            Preempt::Priority => "priority",
+        }),
+        "detection" => word(match policy.detection {
+            Detection::DeadInterval => "dead-interval",
+            Detection::Fast => "fast",
+        }),
+        "all_pacified" => word(match policy.all_pacified {
+            AllPacified::Never => "never",
+            AllPacified::Serve => "serve",
+        }),
+        _ => None,
     }
 }
 

@@ -161,3 +161,35 @@ fn init_join_refusals_write_nothing() {
     assert!(matches!(init(&second), Err(InitError::Join(_))));
     assert!(!folder.0.join("b").exists(), "nothing was written");
 }
+
+/// A file for another product's times shows what is usual there, and reads as it says.
+#[test]
+fn init_file_of_a_profile_shows_what_is_usual_with_it() {
+    let folder = Folder::new();
+    let asked = InitOptions {
+        profile: Some(Profile::Kemp),
+        ..options(&folder, "a")
+    };
+    let written = init(&asked).expect("new files");
+    let text = fs::read_to_string(&written.config).expect("a text");
+    for line in [
+        "\nprofile = \"kemp\" ",
+        "\n# interval = \"1s\" ",
+        "\n# dead_interval = \"9s\" ",
+        "\n# preempt = \"prefer\" ",
+        "\n# all_pacified = \"never\" ",
+    ] {
+        assert!(text.contains(line), "no{line}\n{text}");
+    }
+    let loaded = load(&written.config, &Gateway).expect("sound");
+    let kemp = Profile::Kemp;
+    assert_eq!(loaded.config.timing, kemp.timing(kemp.interval()));
+    let joined = InitOptions {
+        join: Some(written.config),
+        node_id: 2,
+        ..options(&folder, "b")
+    };
+    let second = init(&joined).expect("new files");
+    let text = fs::read_to_string(&second.config).expect("a text");
+    assert!(text.contains("\nprofile = \"kemp\" "), "{text}");
+}
