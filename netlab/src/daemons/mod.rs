@@ -191,4 +191,24 @@ mod tests {
             assert!(file.contains(line), "no `{line}` in\n{file}");
         }
     }
+
+    /// A profile is named to the daemon, which must know by itself what that means; only what the
+    /// plan says otherwise stands beside it.
+    #[test]
+    fn daemons_steadfast_file_names_the_profile() {
+        let text = "format = 1\nname = \"x\"\ntitle = \"x\"\nclaims = [\"R2.1\"]\n\
+                    duration = \"1s\"\n\
+                    [cluster]\nprofile = \"kemp\"\ndead_interval = \"3s\"\n\
+                    [[expect]]\noracle = \"no_flap\"\nmax_moves = 1\n";
+        let scenario = steadfast_scenarios::Scenario::parse("x", text).unwrap();
+        let plan: Plan = scenario.resolve(0).unwrap();
+        let setup = steadfast::setup(&plan, &plan.layout.gateways[0], "/x/steadfastd").unwrap();
+        let file = String::from_utf8_lossy(&setup.files["steadfast.toml"]);
+        assert!(file.contains("profile = \"kemp\""), "{file}");
+        assert!(
+            file.contains("[timing]\ndead_interval = \"3000ms\"\n\n"),
+            "{file}"
+        );
+        assert!(file.contains("[policy]\n\n"), "{file}");
+    }
 }

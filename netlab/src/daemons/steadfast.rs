@@ -54,11 +54,14 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
          secret_file = \"{FOLDER}/secret\"\n"
     );
     // Writing to memory cannot fail.
+    if let Some(profile) = plan.cluster.profile {
+        let _ = writeln!(text, "profile = \"{profile}\"");
+    }
     let _ = node(&mut text, gateway, &setup);
     let _ = peers(&mut text, &plan.layout, gateway);
     let _ = ports(&mut text, &plan.layout, gateway);
-    let _ = times(&mut text, &plan.cluster);
-    let _ = policy(&mut text, &plan.cluster);
+    let (times, policy) = (needed(&plan.cluster, times), needed(&plan.cluster, policy));
+    let _ = write!(text, "\n[timing]\n{times}\n[policy]\n{policy}");
     let _ = write!(
         text,
         "\n[daemon]\nstate_dir = \"{STATE}\"\nruntime_dir = \"{RUN}\"\n\
@@ -133,27 +136,42 @@ fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
     Ok(())
 }
 
-fn times(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
-    let times: [(&str, &Span); 10] = [
-        ("interval", &cluster.interval),
-        ("slack", &cluster.slack),
-        ("dead_interval", &cluster.dead_interval),
-        ("lease", &cluster.lease),
-        ("initial_wait", &cluster.initial_wait),
-        ("w_carrier", &cluster.w_carrier),
-        ("w_silence", &cluster.w_silence),
-        ("offer", &cluster.offer),
-        ("tail", &cluster.tail),
-        ("rtt_bound", &cluster.rtt_bound),
-    ];
-    writeln!(text, "\n[timing]")?;
-    for (key, span) in times {
-        writeln!(text, "{key} = \"{}\"", spelt(*span))?;
-    }
-    Ok(())
+/// The keys that the file needs: every one, or with a profile those that it would set otherwise.
+fn needed<const N: usize>(
+    cluster: &Cluster,
+    of: fn(&Cluster) -> [(&'static str, String); N],
+) -> String {
+    let usual = cluster
+        .profile
+        .map(|profile| of(&Cluster::following(Some(profile))));
+    let keys = of(cluster).into_iter().enumerate();
+    let needed = keys.filter(|(place, key)| {
+        let usual = usual.as_ref().map(|usual| &usual[*place]);
+        usual != Some(key)
+    });
+    needed
+        .map(|(_, (key, value))| format!("{key} = {value}\n"))
+        .collect()
 }
 
-fn policy(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
+fn times(cluster: &Cluster) -> [(&'static str, String); 10] {
+    [
+        ("interval", cluster.interval),
+        ("slack", cluster.slack),
+        ("dead_interval", cluster.dead_interval),
+        ("lease", cluster.lease),
+        ("initial_wait", cluster.initial_wait),
+        ("w_carrier", cluster.w_carrier),
+        ("w_silence", cluster.w_silence),
+        ("offer", cluster.offer),
+        ("tail", cluster.tail),
+        ("rtt_bound", cluster.rtt_bound),
+    ]
+    .map(|(key, span)| (key, spelt(span)))
+}
+
+fn policy(cluster: &Cluster) -> [(&'static str, String); 9] {
+    let word = |word: &str| format!("\"{word}\"");
     let preempt = match cluster.preempt {
         Preempt::Never => "never",
         Preempt::Prefer => "prefer",
@@ -176,25 +194,25 @@ fn policy(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
         AllPacified::Never => "never",
         AllPacified::Serve => "serve",
     };
-    write!(
-        text,
-        "\n[policy]\npreempt = \"{preempt}\"\non_failure = \"{on_failure}\"\n\
-         isolation = \"{isolation}\"\ndetection = \"{detection}\"\n\
-         all_pacified = \"{all_pacified}\"\nboot_limit = {}\nboot_window = \"{}\"\n\
-         preempt_delay = \"{}\"\nhold_down = \"{}\"\n",
-        cluster.boot_limit,
-        spelt(cluster.boot_window),
-        spelt(cluster.preempt_delay),
-        spelt(cluster.hold_down)
-    )
+    [
+        ("preempt", word(preempt)),
+        ("on_failure", word(on_failure)),
+        ("isolation", word(isolation)),
+        ("detection", word(detection)),
+        ("all_pacified", word(all_pacified)),
+        ("boot_limit", cluster.boot_limit.to_string()),
+        ("boot_window", spelt(cluster.boot_window)),
+        ("preempt_delay", spelt(cluster.preempt_delay)),
+        ("hold_down", spelt(cluster.hold_down)),
+    ]
 }
 
 /// A duration as the file writes it, in the largest unit that needs no fraction.
 fn spelt(span: Span) -> String {
     let nanos = span.0.as_nanos();
     if nanos.is_multiple_of(1_000_000) {
-        format!("{}ms", nanos / 1_000_000)
+        format!("\"{}ms\"", nanos / 1_000_000)
     } else {
-        format!("{}us", nanos / 1_000)
+        format!("\"{}us\"", nanos / 1_000)
     }
 }

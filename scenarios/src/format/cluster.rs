@@ -1,10 +1,13 @@
 //! What the gateways are configured with: shared settings, and each gateway's own.
 //!
-//! Every value has the product's default, so a file says only what its story needs. The words are
-//! the product's own configuration words; a world translates them for what it runs.
+//! Every value has the product's default, so a file says only what its story needs; with a profile
+//! the default is that of another product (R2.1). The words are the product's own configuration
+//! words; a world translates them for what it runs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use steadfast_core::config;
+use steadfast_core::config::profile::Profile;
 use steadfast_core::role::ConfiguredRole;
 
 use super::{Shift, Span};
@@ -41,6 +44,10 @@ pub struct Cluster {
     pub preempt: Preempt,
     /// Wait before doing so.
     pub preempt_delay: Span,
+    /// A product whose documented times and choices stand wherever the file says nothing (R2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Product>")]
+    pub profile: Option<Profile>,
     /// Longest round trip counted with in a hand-over (D10).
     pub rtt_bound: Span,
     /// An advertisement later than interval plus this is suspicious (D7).
@@ -70,11 +77,92 @@ impl Default for Cluster {
             on_failure: OnFailure::Standby,
             preempt: Preempt::Never,
             preempt_delay: Span::secs(10),
+            profile: None,
             rtt_bound: Span::millis(5),
             slack: Span::millis(5),
             tail: Span::millis(30),
             w_carrier: Span::millis(4),
             w_silence: Span::millis(20),
+        }
+    }
+}
+
+impl Cluster {
+    /// As it reads with this profile and nothing else.
+    #[must_use]
+    pub fn following(profile: Option<Profile>) -> Self {
+        let mut cluster = Self {
+            profile,
+            ..Self::default()
+        };
+        cluster.follow_profile(|_| false);
+        cluster
+    }
+
+    /// Puts what the profile says wherever the file says nothing, as the product's own reader does.
+    pub(super) fn follow_profile(&mut self, written: impl Fn(&str) -> bool) {
+        let Some(profile) = self.profile else {
+            return;
+        };
+        if !written("interval") {
+            self.interval = Span(profile.interval());
+        }
+        let (timing, policy) = (profile.timing(self.interval.0), profile.policy());
+        let times = [
+            (
+                "dead_interval",
+                &mut self.dead_interval,
+                timing.dead_interval,
+            ),
+            ("hold_down", &mut self.hold_down, timing.hold_down),
+            ("lease", &mut self.lease, timing.lease),
+            (
+                "preempt_delay",
+                &mut self.preempt_delay,
+                timing.preempt_delay,
+            ),
+        ];
+        for (key, time, usual) in times {
+            if !written(key) {
+                *time = Span(usual);
+            }
+        }
+        if !written("all_pacified") {
+            self.all_pacified = policy.all_pacified.into();
+        }
+        if !written("detection") {
+            self.detection = policy.detection.into();
+        }
+        if !written("preempt") {
+            self.preempt = policy.preempt.into();
+        }
+    }
+}
+
+impl From<config::AllPacified> for AllPacified {
+    fn from(policy: config::AllPacified) -> Self {
+        match policy {
+            config::AllPacified::Never => Self::Never,
+            config::AllPacified::Serve => Self::Serve,
+        }
+    }
+}
+
+impl From<config::Detection> for Detection {
+    fn from(policy: config::Detection) -> Self {
+        match policy {
+            config::Detection::DeadInterval => Self::DeadInterval,
+            config::Detection::Fast => Self::Fast,
+        }
+    }
+}
+
+impl From<config::Preempt> for Preempt {
+    fn from(policy: config::Preempt) -> Self {
+        match policy {
+            config::Preempt::Never => Self::Never,
+            config::Preempt::Prefer => Self::Prefer,
+            config::Preempt::Priority => Self::Priority,
         }
     }
 }
@@ -207,4 +295,16 @@ enum Configured {
     Any,
     Off,
     Standby,
+}
+
+/// The words of [`Profile`], for the schema.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "names the words in the JSON Schema; never built")]
+enum Product {
+    Fortimail,
+    Kemp,
+    Kerio,
+    SafeAtOffice,
+    Seqrite,
 }

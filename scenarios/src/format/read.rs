@@ -93,7 +93,9 @@ pub(super) fn plan(
     let steps = reader.tables(root.remove("step"), "step", STEPS_MAX)?;
     let expects = reader.tables(root.remove("expect"), "expect", EXPECTS_MAX)?;
     let whole = Spanned::new(0..text.len().min(1), DeValue::Table(root));
-    let head: Head = reader.typed(whole, &["params", "step", "expect"])?;
+    let mut head: Head = reader.typed(whole, &["params", "step", "expect"])?;
+    head.cluster
+        .follow_profile(|key| places.has(&format!("cluster.{key}")));
     let layout = Layout::new(&head.topology)
         .map_err(|message| reader.fail(places.of_key("topology"), &message))?;
     let mut plan = Plan {
@@ -167,6 +169,10 @@ impl Places {
             places.insert(name, key.span());
         }
         Self(places)
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     fn of_key(&self, key: &str) -> Place {

@@ -114,7 +114,13 @@ fn write(plan: &Plan) -> String {
         duration: plan.duration.to_string(),
         long: plan.long,
         topology: differing(&plan.topology, &Topology::default()),
-        cluster: differing(&plan.cluster, &Cluster::default()),
+        cluster: differing(
+            &plan.cluster,
+            &Cluster {
+                profile: None,
+                ..Cluster::following(plan.cluster.profile)
+            },
+        ),
         gateway: plan
             .gateways
             .iter()

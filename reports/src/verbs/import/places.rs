@@ -7,8 +7,7 @@
 use steadfast_core::config::{self, Timing};
 use steadfast_core::{NodeId, PortId};
 use steadfast_scenarios::format::{
-    AllPacified, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot, Preempt, Preset,
-    Span, Topology,
+    Cluster, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span, Topology,
 };
 use steadfast_shell::journal::{ConfigFacts, LifeFacts, PortFacts};
 
@@ -144,17 +143,11 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         ));
     }
     Cluster {
-        all_pacified: match policy.all_pacified {
-            config::AllPacified::Never => AllPacified::Never,
-            config::AllPacified::Serve => AllPacified::Serve,
-        },
+        all_pacified: policy.all_pacified.into(),
         boot_limit: u8::try_from(policy.boot_limit).unwrap_or(u8::MAX),
         boot_window: Span(policy.boot_window),
         dead_interval: Span(timing.dead_interval),
-        detection: match policy.detection {
-            config::Detection::DeadInterval => Detection::DeadInterval,
-            config::Detection::Fast => Detection::Fast,
-        },
+        detection: policy.detection.into(),
         hold_down: Span(timing.hold_down),
         initial_wait: Span(timing.initial_wait),
         interval: Span(timing.interval),
@@ -169,12 +162,9 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
             config::OnFailure::Off => OnFailure::Off,
             config::OnFailure::Standby => OnFailure::Standby,
         },
-        preempt: match policy.preempt {
-            config::Preempt::Never => Preempt::Never,
-            config::Preempt::Prefer => Preempt::Prefer,
-            config::Preempt::Priority => Preempt::Priority,
-        },
+        preempt: policy.preempt.into(),
         preempt_delay: Span(timing.preempt_delay),
+        profile: None,
         rtt_bound: Span(timing.rtt_bound),
         slack: Span(timing.slack),
         tail: Span(timing.tail),

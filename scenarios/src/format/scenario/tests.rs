@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::*;
 use crate::format::{
-    Allow, Capability, Check, CommandName, Destination, Moment, OnFrame, PastBoot, Preset, Rate,
-    Share, Span, Target, Verb, When, Who,
+    AllPacified, Allow, Capability, Check, CommandName, Destination, Detection, Moment, OnFrame,
+    PastBoot, Preempt, Preset, Rate, Share, Span, Target, Verb, When, Who,
 };
 use crate::ids::{HostId, SegmentId};
 use crate::trace::FrameKind;
@@ -304,4 +304,49 @@ fn scenario_arguments_do_not_hide_own_keys() {
             }
         }
     }
+}
+
+/// A profile stands where the file says nothing, follows what it says, and survives being written.
+#[test]
+fn scenario_profile_fills_in_what_the_file_leaves_out() {
+    let text = |cluster: &str| {
+        format!(
+            "format = 1\nname = \"x\"\ntitle = \"x\"\nclaims = [\"R2.1\"]\nduration = \"1s\"\n\
+             [cluster]\n{cluster}\n[[expect]]\noracle = \"no_flap\"\nmax_moves = 1\n"
+        )
+    };
+    let cluster = |lines: &str| {
+        let read = Scenario::parse("x.toml", &text(lines)).unwrap();
+        let written = Scenario::from_plan(read.plan()).unwrap();
+        assert_eq!(
+            written.plan().cluster,
+            read.plan().cluster,
+            "{}",
+            written.to_toml()
+        );
+        read.plan().cluster.clone()
+    };
+    let kemp = cluster("profile = \"kemp\"");
+    assert_eq!(kemp.interval, Span::secs(1));
+    assert_eq!(
+        (kemp.dead_interval, kemp.lease),
+        (Span::secs(9), Span::secs(3))
+    );
+    assert_eq!(
+        (kemp.preempt, kemp.detection),
+        (Preempt::Prefer, Detection::DeadInterval)
+    );
+    assert_eq!(kemp.all_pacified, AllPacified::Never);
+    let never = cluster("profile = \"kemp\"\npreempt = \"never\"\nlease = \"2s\"");
+    assert_eq!(
+        (never.preempt, never.lease),
+        (Preempt::Never, Span::secs(2))
+    );
+    let slow = cluster("profile = \"seqrite\"\ninterval = \"5s\"");
+    assert_eq!(
+        (slow.dead_interval, slow.lease),
+        (Span::secs(15), Span::secs(15))
+    );
+    let wrong = Scenario::parse("x.toml", &text("profile = \"kmep\"")).unwrap_err();
+    assert!(format!("{wrong:?}").contains("kmep"), "{wrong:?}");
 }
