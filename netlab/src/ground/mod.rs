@@ -21,6 +21,7 @@
 //! layouts are; a bridge keeps frames to 01:80:c2:00:00:0x to itself, also on a cable.
 
 mod links;
+mod plugs;
 pub(crate) mod settings;
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -29,7 +30,7 @@ use std::thread;
 use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
-use steadfast_core::{MacAddr, NodeId, PortId};
+use steadfast_core::NodeId;
 use steadfast_scenarios::format::{Layout, SegmentKind};
 use steadfast_scenarios::{HostId, SegmentId};
 
@@ -38,6 +39,8 @@ use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Request};
 use crate::sys;
 use links::End;
+use plugs::{INNER, plugs};
+pub use plugs::{Plug, Station};
 
 /// Prefix length of a layout's segments.
 pub const PREFIX: u8 = 16;
@@ -47,44 +50,10 @@ pub const HOST_PORT: &str = "eth0";
 const BRIDGES: u32 = 10;
 /// The parts of switches that were split off.
 const PARTS: u32 = 40;
-const GATEWAYS: u32 = 100;
-const HOSTS: u32 = 10_000;
-const SPARES: u32 = 20_000;
-/// Added to a wire's index where it is relayed: the end in the bridge, and that towards the relay.
-const PLUGGED: u32 = 100_000;
-const INNER: u32 = 200_000;
 
 /// Between two ports that move: moving one keeps the kernel's configuration lock for a dozen
 /// milliseconds, and labs beside this one get it in between.
 const BREATH: Duration = Duration::from_millis(2);
-
-/// Who is at the end of a wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Station {
-    /// A gateway's port.
-    Gateway(NodeId, PortId),
-    /// A host.
-    Host(HostId),
-    /// The free outlet of a switched segment: the observer's and strangers'.
-    Spare,
-}
-
-/// A wire, as the switch sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plug {
-    /// Who is at its other end.
-    pub station: Station,
-    /// What it is plugged into.
-    pub segment: SegmentId,
-    /// Its index, at both ends.
-    pub index: u32,
-    /// Its name at the switch.
-    pub name: String,
-    /// The index of what is plugged into the bridge: the same, unless the wire is relayed.
-    pub plugged: u32,
-    /// The MAC at its other end.
-    pub mac: MacAddr,
-}
 
 /// Everything that is not a process.
 #[derive(Debug)]
@@ -442,64 +411,4 @@ impl Room {
             Err(error).doing(|| format!("{doing} in {name} (request {place})"))
         })
     }
-}
-
-impl Plug {
-    /// The end at which a machine's frames show first, before any relay has touched them.
-    pub(crate) fn near(&self) -> String {
-        match self.plugged == self.index {
-            true => self.name.clone(),
-            false => self.outer(),
-        }
-    }
-
-    /// A relayed wire's end at the relay, towards the machine.
-    pub(crate) fn outer(&self) -> String {
-        format!("{}.r", self.name)
-    }
-
-    /// The index of [`Plug::inner`].
-    pub(crate) const fn inner_index(&self) -> u32 {
-        self.index + INNER
-    }
-
-    /// A relayed wire's end at the relay, towards the switch.
-    pub(crate) fn inner(&self) -> String {
-        format!("{}.i", self.name)
-    }
-}
-
-/// Every wire of a layout: gateways, hosts, then one spare outlet for each switch.
-fn plugs(layout: &Layout, relayed: bool) -> Vec<Plug> {
-    let segment = |id: SegmentId| &layout.segments[id.index()];
-    let mut plugs = Vec::new();
-    for gateway in &layout.gateways {
-        let index = |port: PortId| GATEWAYS * u32::from(gateway.id.0) + 10 + u32::from(port.0);
-        plugs.extend(gateway.ports.iter().map(|port| Plug {
-            station: Station::Gateway(gateway.id, port.id),
-            segment: port.segment,
-            index: index(port.id),
-            plugged: index(port.id) + if relayed { PLUGGED } else { 0 },
-            name: format!("{}-{}", segment(port.segment).name, gateway.name),
-            mac: port.mac,
-        }));
-    }
-    plugs.extend(layout.hosts.iter().map(|host| Plug {
-        station: Station::Host(host.id),
-        segment: host.segment,
-        index: HOSTS + u32::from(host.id.0),
-        plugged: HOSTS + u32::from(host.id.0),
-        name: format!("{}-h{}", segment(host.segment).name, host.id),
-        mac: host.mac,
-    }));
-    let served = layout.segments.iter().filter(|segment| segment.served());
-    plugs.extend(served.map(|segment| Plug {
-        station: Station::Spare,
-        segment: segment.id,
-        index: SPARES + u32::from(segment.id.0),
-        plugged: SPARES + u32::from(segment.id.0),
-        name: format!("{}-x", segment.name),
-        mac: segment.observer_mac(),
-    }));
-    plugs
 }
