@@ -3,7 +3,8 @@
 //!
 //! A killed daemon leaves its fence standing on purpose; the next one takes it over. This is for
 //! the case that none will come. A running daemon is never unfenced unasked: its lock is held
-//! meanwhile, so none can start either. The limit: a kernel before 5.18 forgets the tag, and then
+//! meanwhile, so none can start either. Forwarding that the daemon ruled goes off before its fence
+//! does. The limit: a kernel before 5.18 forgets the tag, and then
 //! only the addresses of the configuration are known to be ours.
 
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ use clap::Args;
 use super::{Verdict, config};
 use crate::config::routers::Routers;
 use crate::config::{File, Offline, open};
-use crate::daemon::{Lock, Machine};
+use crate::daemon::{Lock, Machine, stop_forwarding};
 use crate::linux::addresses::{AddressError, Addresses, ROUTERS_TAG, TAG};
 use crate::linux::fence::{self, FenceError, ROUTERS_TABLE, RouterFence};
 use crate::linux::macvlan;
@@ -70,6 +71,15 @@ pub(super) fn unfence(
             Err(why) => return locked(&why, err),
         }
     };
+    // A daemon that runs sets up its fence again, and forwarding only when it starts.
+    if let Some(File::Node(node)) = &loaded
+        && node.daemon.forward
+        && !asked.force
+    {
+        for advice in stop_forwarding(&node.config) {
+            writeln!(err, "warning: {advice}")?;
+        }
+    }
     let verdict = remove(&folder, loaded.as_ref(), out, err);
     drop(lock);
     verdict

@@ -45,7 +45,7 @@ use crate::linux::fence::{self, Fence, FenceSpec, ServedPort};
 use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::priority::{Granted, take_precedence};
-use crate::linux::sysctl::{Level, PortUse, Settings};
+use crate::linux::sysctl::{Advice, Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
 use report::Report;
 
@@ -70,9 +70,12 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     if loaded.daemon.forward {
         forward(&uses);
     }
-    let folder = loaded.daemon.runtime_dir.clone();
+    let (folder, forwards) = (loaded.daemon.runtime_dir.clone(), loaded.daemon.forward);
     let ended = sweep(&mut addresses).and_then(|()| drive(loaded, addresses, fence));
     if ended.is_err() {
+        if forwards {
+            told_advice(Settings::of_kernel().stop_forwarding(&uses));
+        }
         give_back(&folder);
     }
     drop(lock);
@@ -150,7 +153,17 @@ fn uses(config: &Config) -> Vec<PortUse> {
 
 /// Turns forwarding on behind the fence: now only an owner carries what comes.
 fn forward(uses: &[PortUse]) {
-    for advice in Settings::of_kernel().forward(uses) {
+    told_advice(Settings::of_kernel().forward(uses));
+}
+
+/// Turns it off again, before the fence goes: then nothing else would keep this host from carrying
+/// what clients still send to it (R1.6). What could not be set is returned.
+pub(crate) fn stop_forwarding(config: &Config) -> Vec<Advice> {
+    Settings::of_kernel().stop_forwarding(&uses(config))
+}
+
+fn told_advice(advice: Vec<Advice>) {
+    for advice in advice {
         warn!("{advice}");
     }
 }
@@ -215,7 +228,7 @@ fn fence_specs(keeper: PathBuf) -> impl Fn(&Config) -> FenceSpec + Send + 'stati
 
 /// Everything around the driver, and the driver.
 async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(), StartError> {
-    let config = loaded.config.clone();
+    let (config, forwards) = (loaded.config.clone(), loaded.daemon.forward);
     let time = Monotonic::start();
     let clock = MonotonicClock::new(time).map_err(StartError::refused("make a timer"))?;
     let state = loaded.daemon.state_dir.clone();
@@ -267,6 +280,11 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     };
     let outlets = Outlets { status, alerts };
     let ended = driver::run(node, parts, received, outlets).await;
+    if forwards {
+        // What is in flight after a hand-over has its tail first (D10).
+        tokio::time::sleep(config.timing.tail).await;
+        told_advice(stop_forwarding(&config));
+    }
     undo.all().await;
     if let Err(why) = control.stop() {
         error!("control ended early: {why}");

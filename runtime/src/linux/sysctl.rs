@@ -116,6 +116,13 @@ impl Settings {
         set.collect()
     }
 
+    /// Turns it off again. What could not be set is told.
+    pub fn stop_forwarding(&self, ports: &[PortUse]) -> Vec<Advice> {
+        let why = "nothing keeps this host from carrying what clients still send to it";
+        let set = |(key, _): (&str, _)| self.set(key.to_owned(), "0", why);
+        forwarding(ports).filter_map(set).collect()
+    }
+
     /// Sets what is safe to set for these ports. What could not be set is told.
     pub fn prepare(&self, ports: &[PortUse]) -> Vec<Advice> {
         let mut advice = Vec::new();

@@ -31,6 +31,36 @@ fn alone_killed_daemon_starts_again_and_sweeps() {
     assert!(said.contains("start, ended in order"), "the second: {said}");
 }
 
+/// Forwarding that the daemon rules is on behind its fence and off without it, however the fence
+/// goes: by the daemon's end in order, or by an operator after a kill (R1.6).
+#[test]
+fn alone_forwards_only_while_it_is_fenced() {
+    if !inside_own_namespace!("alone_forwards_only_while_it_is_fenced") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    gateway.configure(|text| text + "forward = true\n");
+    let forwards = || {
+        let mut command = gateway.home.command("cat");
+        let output = command.arg("/proc/sys/net/ipv4/ip_forward").output();
+        String::from_utf8_lossy(&output.expect("a setting").stdout).trim() == "1"
+    };
+    assert!(!forwards(), "a box that has just booted");
+    let mut first = gateway.start();
+    first.says("active:");
+    assert!(forwards());
+    first.stop();
+    gateway.is_clean();
+    assert!(!forwards(), "after an end in order");
+    let mut second = gateway.start();
+    second.says("active:");
+    second.kill();
+    assert!(forwards(), "behind the fence that a kill leaves");
+    let (code, said) = gateway.unfence();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!forwards(), "without the fence");
+}
+
 /// A state directory without room, or read-only: the daemon serves all the same, and says so in log
 /// and status.
 #[test]

@@ -57,6 +57,9 @@ fn settings_that_stop_a_gateway_are_named() {
     assert_eq!(settings.check_forwarding(&ports), []);
     assert_eq!(read("ipv4/ip_forward"), "1");
     assert_eq!(read("ipv6/conf/all/forwarding"), "1");
+    assert_eq!(settings.stop_forwarding(&ports), []);
+    assert_eq!(read("ipv4/ip_forward"), "0");
+    assert_eq!(read("ipv6/conf/all/forwarding"), "0");
 }
 
 /// What is set concerns our ports alone, and ARP announcements only where a virtual MAC stands.
