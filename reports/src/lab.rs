@@ -16,8 +16,8 @@ use std::{env, io};
 
 use steadfast_netlab::play::{self, Answer, Request, missing, play, survey};
 use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
-use steadfast_scenarios::Scenario;
 use steadfast_scenarios::format::{Allow, Capability, Check, Expectation, Verb};
+use steadfast_scenarios::{Scenario, Verdict};
 
 use crate::problem::Problem;
 use crate::runs::{self, Run};
@@ -29,6 +29,12 @@ const DAEMON: &str = "steadfastd";
 const STAGGER: Duration = Duration::from_millis(1_100);
 /// The last of them begins so long before the first ends: what watches a lab is opened by then.
 const BEFORE_END: Duration = Duration::from_secs(1);
+/// Oracles that no lack of time excuses.
+pub(crate) const SAFETY: [&str; 3] = [
+    "at_most_one_active",
+    "pacified_stays_out",
+    "standby_is_silent",
+];
 /// Runs side by side in a qualification.
 pub(crate) const RUNS_AT_ONCE: usize = 3;
 
@@ -189,6 +195,16 @@ fn reboots(scenario: &Scenario) -> bool {
             Verb::PowerOn | Verb::Reboot { .. } | Verb::RebootLoop { .. }
         )
     })
+}
+
+/// Which oracles failed a run for being late; none when it did not fail, or not for that alone.
+pub(crate) fn failed_late(lab: &Lab) -> Option<String> {
+    let Lab::Run(run) = lab else { return None };
+    let oracles = run.complaining();
+    let unsafe_too = oracles.iter().any(|oracle| SAFETY.contains(oracle));
+    // A run that could not be played complains of no oracle.
+    let late = run.verdict == Verdict::Fail && run.trace.is_some() && !unsafe_too;
+    late.then(|| oracles.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Plays it in a lab of its own, together with its company.

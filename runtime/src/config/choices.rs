@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use steadfast_core::config::profile::{Profile, Refused};
+use steadfast_core::config::profile::Profile;
 use steadfast_core::config::{Policy, Timing};
 
 use super::assemble::flag;
@@ -117,17 +117,16 @@ pub(super) fn check_profile(raw: &Raw, findings: &mut Findings) {
     let Some(profile) = profile(raw) else {
         return;
     };
-    let refuses: [(&str, fn(Profile, Duration) -> Option<Refused>); 2] = [
-        ("interval", |profile, time| profile.refuses_interval(time)),
-        ("dead_interval", Profile::refuses_dead_interval),
-    ];
-    for (name, refuses) in refuses {
-        let Some(written) = raw.timing.written.get(name) else {
-            continue;
-        };
-        let Some(refused) = refuses(profile, *written.get_ref()) else {
-            continue;
-        };
+    let timing = &raw.timing.written;
+    let interval = timing.get("interval").and_then(|written| {
+        let refused = profile.refuses_interval(*written.get_ref())?;
+        Some(("interval", written, refused))
+    });
+    let dead_interval = timing.get("dead_interval").and_then(|written| {
+        let refused = profile.refuses_dead_interval(*written.get_ref())?;
+        Some(("dead_interval", written, refused))
+    });
+    for (name, written, refused) in interval.into_iter().chain(dead_interval) {
         let (time, product) = (show(*written.get_ref()), profile.product());
         let message = format!("`{name}` is {time}; that of a {product} is {refused}");
         let cure = format!("leave `{name}` out, or leave `profile` out");

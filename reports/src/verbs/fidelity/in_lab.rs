@@ -1,10 +1,10 @@
 //! The lab's half of a comparison: a scenario, with many seeds, on real kernels.
 //!
-//! Hours of it, so runs go side by side, whatever they are: beside a box that boots again others may
-//! be late, and a run that was late has a hole in its evidence. A run in company that lets nothing
-//! be said is played again, in less company if there are many such; so is one that failed and that a
-//! qualification plays alone in any case, because its verdict stands on milliseconds that company
-//! takes. What had the machine for itself is what it is, and a run with a hole is left out.
+//! Hours of it, so runs go side by side, whatever they are: beside a box that boots again others
+//! may be late, and a run that was late has a hole in its evidence, or fails. What company may have
+//! made of a run is played again, in less company if there are many such, as in a qualification;
+//! who saw two owners or a speaking standby is not excused. What had the machine for itself is what
+//! it is, and a run with a hole is left out.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -83,16 +83,12 @@ fn in_company(
     Ok(())
 }
 
-/// Whether company may have made this of a run.
+/// Whether company may have made this of a run: its evidence has a hole, or it failed by being
+/// late. What no lateness excuses stays as it is.
 fn is_company_s(scenario: &Scenario, lab: &Lab) -> bool {
-    match lab {
-        Lab::NotRun(_) => false,
-        Lab::Run(run) => match run.verdict {
-            Verdict::Pass => false,
-            Verdict::Unknown => true,
-            Verdict::Fail => lab::goes_alone(scenario),
-        },
-    }
+    let has_hole = matches!(lab, Lab::Run(run) if run.verdict == Verdict::Unknown);
+    let failed = matches!(lab, Lab::Run(run) if run.verdict == Verdict::Fail);
+    has_hole || lab::failed_late(lab).is_some() || failed && lab::goes_alone(scenario)
 }
 
 /// What there is so far.

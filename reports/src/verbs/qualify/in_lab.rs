@@ -23,13 +23,6 @@ use crate::words::counted;
 /// How often a run whose evidence has a hole is looked at again.
 const LAB_SECOND_LOOKS: u64 = 2;
 
-/// Oracles that no lack of time excuses.
-const SAFETY: [&str; 3] = [
-    "at_most_one_active",
-    "pacified_stays_out",
-    "standby_is_silent",
-];
-
 /// A run that is looked at again, alone.
 struct SecondLook {
     place: usize,
@@ -42,7 +35,7 @@ struct SecondLook {
 impl SecondLook {
     /// Whether and why this run is looked at again.
     fn at(played: &Played) -> Option<Self> {
-        let (failed, why) = match failed_late(&played.lab).filter(|_| played.beside) {
+        let (failed, why) = match lab::failed_late(&played.lab).filter(|_| played.beside) {
             Some(oracles) => (true, format!("beside others it was late: {oracles}")),
             None => (saw_danger(&played.lab), hole(&played.lab)?),
         };
@@ -60,7 +53,7 @@ fn has_hole(lab: &Lab) -> bool {
 fn saw_danger(lab: &Lab) -> bool {
     let Lab::Run(run) = lab else { return false };
     let mut complaints = run.complaints.iter();
-    complaints.any(|it| it.seen && SAFETY.contains(&it.oracle.as_str()))
+    complaints.any(|it| it.seen && lab::SAFETY.contains(&it.oracle.as_str()))
 }
 
 /// What the hole in the evidence of a run is, if there is one.
@@ -68,16 +61,6 @@ fn hole(lab: &Lab) -> Option<String> {
     let Lab::Run(run) = lab else { return None };
     let seen = run.complaints.first().map(|it| it.text.as_str());
     has_hole(lab).then(|| seen.unwrap_or("nothing was proven").to_owned())
-}
-
-/// Which oracles failed a run for being late; none when it did not fail, or not for that alone.
-fn failed_late(lab: &Lab) -> Option<String> {
-    let Lab::Run(run) = lab else { return None };
-    let oracles = run.complaining();
-    let unsafe_too = oracles.iter().any(|oracle| SAFETY.contains(oracle));
-    // A run that could not be played complains of no oracle.
-    let late = run.verdict == Verdict::Fail && run.trace.is_some() && !unsafe_too;
-    late.then(|| oracles.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 impl Campaign {
@@ -213,9 +196,9 @@ mod tests {
     #[test]
     fn qualify_second_look_is_for_what_time_excuses() {
         let fail = |oracle: &str| Lab::Run(judged("a", 0, Verdict::Fail, oracle));
-        let late = failed_late;
+        let late = lab::failed_late;
         assert_eq!(late(&fail("outage")), Some("outage".to_owned()));
-        for oracle in SAFETY {
+        for oracle in lab::SAFETY {
             assert_eq!(late(&fail(oracle)), None, "{oracle}");
         }
         assert_eq!(late(&Lab::Run(outcome("a", 0).into())), None);
