@@ -298,6 +298,13 @@ impl Daemon {
         }
     }
 
+    /// The same, wherever among what it says.
+    pub(crate) fn has_said(&mut self, text: &str) {
+        if !self.said.iter().any(|line| line.contains(text)) {
+            self.says(text);
+        }
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);

@@ -79,8 +79,8 @@ fn refusing(gateway: &Gateway, option: &str) {
     let state = state.display();
     let script = format!("mount -t tmpfs -o {option} none {state} && exec \"$@\"");
     let mut daemon = gateway.start_by(&["unshare", "-m", "sh", "-c", &script, "sh"]);
-    daemon.says("alert: the node's record could not be stored");
     daemon.says("active:");
+    daemon.has_said("alert: the node's record could not be stored");
     assert!(gateway.holds());
     let told = gateway.status();
     let daemon_says = &told["daemon"];
