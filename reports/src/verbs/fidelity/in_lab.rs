@@ -71,6 +71,7 @@ fn in_company(
             let wanted = &group[played.place];
             if played.beside && is_company_s(wanted.scenario, &played.lab) {
                 spoilt += 1;
+                wanted.evidence.as_deref().map_or(Ok(()), empty)?;
                 waiting.push_back(wanted.clone());
                 return Ok(());
             }
@@ -81,6 +82,12 @@ fn in_company(
         }
     }
     Ok(())
+}
+
+/// What a run left in its folder is not the next one's.
+fn empty(folder: &Path) -> Result<(), Problem> {
+    let emptied = fs::remove_dir_all(folder).and_then(|()| fs::create_dir_all(folder));
+    emptied.map_err(Problem::writing(folder))
 }
 
 /// Whether company may have made this of a run: its evidence has a hole, or it failed by being
