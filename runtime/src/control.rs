@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! GET  /v1/status /v1/explain            whoever may connect
+//! GET  /v1/status?after=MARK&wait=MS     likewise, when it changes (`follow.rs`)
 //! GET  /v1/config                        root, the daemon's own user, the control group
 //! POST /v1/takeover /v1/release /v1/maintenance {"on":true} /v1/enable /v1/clear-pacified
 //!      /v1/reload /v1/shutdown           likewise
@@ -21,6 +22,7 @@
 
 mod diagnose;
 mod explain;
+mod follow;
 mod routers;
 mod routes;
 mod socket;
@@ -37,11 +39,12 @@ use steadfast_core::Instant;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::status::Status;
 use steadfast_shell::orders::{Orders, ReloadRefused};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use diagnose::{Trouble, diagnose};
 pub use explain::{Explanation, PeerExplanation, explain};
 pub(crate) use explain::{in_words, node_name, role_word};
+pub use follow::FOLLOW_WAIT_MAX;
 pub use routers::{RouterFacts, RoutersTold};
 pub use socket::{BindError, Bound};
 
@@ -152,6 +155,8 @@ struct Shared {
     daemon: Arc<dyn Daemon>,
     history: Arc<Mutex<VecDeque<Change>>>,
     answer_wait: Duration,
+    /// Places of those that wait for a change.
+    followers: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -203,6 +208,7 @@ impl Control {
             daemon,
             history: Arc::default(),
             answer_wait: bound.settings().answer_wait,
+            followers: Arc::new(Semaphore::new(follow::FOLLOWERS_MAX)),
         };
         let thread = thread::Builder::new()
             .name("control".to_owned())

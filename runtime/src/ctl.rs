@@ -14,7 +14,7 @@ mod unfence;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub const SOCKET: &str = "/run/steadfast/control.sock";
 /// The same of the daemon of virtual routers.
 pub const ROUTERS_SOCKET: &str = "/run/steadfast-vrrp/control.sock";
 
-/// Between two looks of `status --watch`.
+/// The longest time between two looks of `status --watch`; a change of role is shown at once.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the command found, as its exit code.
@@ -110,7 +110,7 @@ enum Verb {
         /// As JSON.
         #[arg(long)]
         json: bool,
-        /// Again each second, until interrupted.
+        /// Again each second, and when the role changes, until interrupted.
         #[arg(long)]
         watch: bool,
     },
@@ -245,8 +245,10 @@ fn status(
     watch: bool,
     out: &mut dyn Write,
 ) -> Result<Verdict, Trouble> {
+    let mut route = "/v1/status".to_owned();
     loop {
-        let answer = client.read("/v1/status")?;
+        let asked = Instant::now();
+        let answer = client.read(&route)?;
         if watch && !json && io::stdout().is_terminal() {
             // Home, and clear to the end: no flicker.
             write!(out, "\x1b[H\x1b[J")?;
@@ -260,7 +262,14 @@ fn status(
         if !watch {
             return Ok(Verdict::Done);
         }
-        std::thread::sleep(WATCH_INTERVAL);
+        match answer.get("mark").and_then(Value::as_str) {
+            Some(mark) => {
+                let wait = WATCH_INTERVAL.as_millis();
+                route = format!("/v1/status?after={mark}&wait={wait}");
+            }
+            // A daemon of before marks were given is asked each second.
+            None => std::thread::sleep(WATCH_INTERVAL.saturating_sub(asked.elapsed())),
+        }
     }
 }
 

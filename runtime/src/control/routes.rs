@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,6 +16,7 @@ use steadfast_shell::orders::Order;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::follow::{Asked, mark, wait_for_change};
 use super::socket::{Peer, Rights};
 use super::{BODY_BYTES_MAX, Shared, diagnose, explain};
 
@@ -88,13 +89,23 @@ pub(super) async fn permit(
     Fault::new(StatusCode::FORBIDDEN, error, cure).into_response()
 }
 
-async fn status(State(shared): State<Shared>) -> Answer {
+async fn status(State(shared): State<Shared>, uri: Uri) -> Answer {
+    let asked = Asked::of(&uri).map_err(|error| {
+        let cure = "ask with ?after=MARK of an earlier answer, and &wait=MILLISECONDS";
+        Fault::new(StatusCode::BAD_REQUEST, error, cure)
+    })?;
+    if let Some(asked) = asked {
+        wait_for_change(&shared, &asked).await;
+    }
     let status = shared.status.borrow().clone();
     let facts = shared.daemon.facts();
     let troubles = diagnose(&status, &facts);
-    Ok(Json(
-        json!({ "status": status, "daemon": facts, "troubles": troubles }),
-    ))
+    Ok(Json(json!({
+        "status": status,
+        "mark": mark(&status),
+        "daemon": facts,
+        "troubles": troubles,
+    })))
 }
 
 async fn explanation(State(shared): State<Shared>) -> Answer {

@@ -178,6 +178,50 @@ fn control_status_shows_node_and_daemon() {
     assert_eq!(config["text"], "format = 1\n");
 }
 
+/// Who knows the present mark is answered when the role changes and not before, and who knows
+/// another at once; so is everybody when the driver has ended.
+#[test]
+fn control_status_is_told_when_it_changes() {
+    let mut rig = Rig::new(|_| {});
+    let client = rig.client();
+    let asked = |mark: &str, wait: u32| {
+        let route = format!("/v1/status?after={mark}&wait={wait}");
+        client.read(&route).expect("an answer")
+    };
+    let mark = |answer: &Value| answer["mark"].as_str().expect("a mark").to_owned();
+    let first = mark(&client.read("/v1/status").expect("an answer"));
+    assert_eq!(mark(&asked("another", 5_000)), first);
+    assert_eq!(mark(&asked(&first, 1)), first, "nothing changed");
+    let (socket, known) = (rig.socket(), first.clone());
+    let waiting = thread::spawn(move || {
+        let client = Client::new(socket).expect("a client");
+        client.read(&format!("/v1/status?after={known}"))
+    });
+    let input = Input::CommandReceived {
+        request: RequestId(1),
+        command: Command::MaintenanceOn,
+    };
+    rig.node.handle(Instant::from_millis(60_000), input);
+    rig.status
+        .send_replace(rig.node.status(Instant::from_millis(60_000)));
+    let told = waiting
+        .join()
+        .expect("it ends")
+        .expect("an answer, well before the client gives up");
+    assert_eq!(told["status"]["role"], "off");
+    assert_ne!(mark(&told), first);
+    let last = mark(&told);
+    drop(rig.status);
+    assert_eq!(
+        mark(&asked(&last, 5_000)),
+        last,
+        "an ended driver says no more"
+    );
+    let (error, cure) = refusal(client.read("/v1/status?before=1"));
+    assert_eq!(error, "before=1 is not known here");
+    assert!(cure.contains("?after=MARK"), "{cure}");
+}
+
 /// An explanation tells the way that led here, newest first, and what would change the role.
 #[test]
 fn control_explain_tells_the_chain_of_causes() {
