@@ -94,12 +94,13 @@ impl Watcher {
         ring(&self.ends.news);
     }
 
-    /// Looks at every port whose time has come, and tells the driver what is new.
+    /// Looks at every port whose time has come, and tells the driver what is new. Those whose time
+    /// is near are looked at as well, and from then on in one go: waking costs more than looking.
     fn look_at_due(&mut self) {
+        let now = self.time.now();
         let mut news = false;
         for port in &mut self.ports {
-            let now = self.time.now();
-            if now >= port.due {
+            if now.after(port.every / 4) >= port.due {
                 port.due = now.after(port.every);
                 let (seen, again) = port.look(&self.request);
                 news |= self.board.write(port.id, seen, again);
