@@ -1,5 +1,8 @@
 //! The product as the daemon under test: configured by a file, asked over its control socket.
 //!
+//! A daemon is not asked again and again what it is: it answers when its role has changed, so that
+//! nothing is heard later than it was said, and two processors have better things to do.
+//!
 //! The socket is a file in a folder that the lab shares with the gateway, so it is reached from
 //! outside although the gateway has its own mounts and network. HTTP is spoken by hand: one
 //! request, one connection, read to its end. A daemon that is stopped or starved answers late, and
@@ -29,9 +32,11 @@ use crate::machine::Setup;
 use crate::sys::run_early;
 use crate::world::{Agent, Said};
 
-/// How often every daemon is asked for its status, unless it is slower.
-const STATUS_EVERY: Duration = Duration::from_millis(8);
-/// How long a status is waited for; one that is later is asked for again.
+/// How often a daemon that does not answer is asked again, and how often one that does at most.
+const ASK_EVERY: Duration = Duration::from_millis(4);
+/// How long a daemon may wait for a change before it answers all the same.
+const CHANGE_WAIT: Duration = Duration::from_secs(4);
+/// How long an answer is waited for beyond that; one that is later is asked for again.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 /// Statuses that wait for the world, of each gateway; what is said beyond them is asked for again.
 const STATUSES_MAX: usize = 64;
@@ -56,6 +61,8 @@ pub struct Steadfast {
 #[derive(Deserialize)]
 struct Answer {
     status: Status,
+    /// What to ask with for the next change; a daemon of before this was built gives none.
+    mark: Option<String>,
     daemon: Daemon,
 }
 
@@ -107,20 +114,30 @@ impl Steadfast {
     }
 }
 
-/// Asks one daemon for its status until nobody wants to know.
+/// Asks one daemon for its status, and then for each change of it, until nobody wants to know.
 fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<(Instant, Answer)>) {
     run_early();
+    let mut known = String::new();
     loop {
         let begun = clock.now();
-        let reply = ask(socket, "GET", "/v1/status", "", STATUS_PATIENCE).ok();
+        let route = format!("/v1/status{known}");
+        let patience = CHANGE_WAIT + STATUS_PATIENCE;
+        let reply = ask(socket, "GET", &route, "", patience).ok();
         // It was said when the answer was here, not when the question was put.
         let at = clock.now();
-        let answer = reply.and_then(|reply| serde_json::from_slice(&reply.body).ok());
-        let sent = answer.map(|answer| answers.try_send((at, answer)));
-        if matches!(sent, Some(Err(TrySendError::Disconnected(_)))) {
-            return;
+        let answer = reply.and_then(|reply| serde_json::from_slice::<Answer>(&reply.body).ok());
+        known = answer.as_ref().map_or_else(String::new, |it| {
+            let wait = CHANGE_WAIT.as_millis();
+            let mark = it.mark.as_deref();
+            mark.map_or_else(String::new, |mark| format!("?after={mark}&wait={wait}"))
+        });
+        match answer.map(|answer| answers.try_send((at, answer))) {
+            Some(Err(TrySendError::Disconnected(_))) => return,
+            // The world has not heard it: it is asked for again.
+            Some(Err(TrySendError::Full(_))) => known.clear(),
+            Some(Ok(())) | None => {}
         }
-        clock.sleep_until(begun.after(STATUS_EVERY));
+        clock.sleep_until(begun.after(ASK_EVERY));
     }
 }
 
@@ -134,7 +151,7 @@ impl Agent for Steadfast {
     }
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {
-        let (at, Answer { status, daemon }) = self.answer(gateway, run)?;
+        let (at, Answer { status, daemon, .. }) = self.answer(gateway, run)?;
         let known = self.said.iter().find(|(id, since, said)| {
             *id == gateway && *since == status.since && said.role == status.role
         });
