@@ -12,6 +12,7 @@
 //! effects) are the caller's, who knows the daemon.
 
 use core::time::Duration;
+use std::thread;
 
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::Subject;
@@ -29,6 +30,8 @@ pub const BOOT_TIME: Duration = Duration::from_millis(800);
 /// How long a rebooting box is dark, as in the simulated worlds.
 pub const DARK: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether all gateways are made.
+const READY_ROUND: Duration = Duration::from_millis(1);
 /// How long a daemon may take to end before an orderly reboot goes on without it.
 pub const LEAVING: Duration = Duration::from_secs(10);
 
@@ -116,21 +119,25 @@ impl Lab {
     ) -> Result<Self, LabError> {
         let ground = Ground::build(layout, wiring)?;
         let wires = Wires::new(&ground)?;
-        let machine = |gateway: &steadfast_scenarios::format::Gateway| {
-            Ok(Slot {
+        let mut machines = Vec::new();
+        for gateway in &layout.gateways {
+            let mut machine = Machine::new(&gateway.name, setup(&gateway.name))?;
+            if let Some(net) = ground.gateway(gateway.id) {
+                machine.ready(net)?;
+            }
+            machines.push(Slot {
                 id: gateway.id,
-                machine: Machine::new(&gateway.name, setup(&gateway.name))?,
+                machine,
                 power: Power::Off,
                 stopped: false,
                 leaving: None,
-            })
-        };
+            });
+        }
+        while !machines.iter().all(|it| it.machine.is_ready()) {
+            thread::sleep(READY_ROUND);
+        }
         Ok(Self {
-            machines: layout
-                .gateways
-                .iter()
-                .map(machine)
-                .collect::<Result<_, LabError>>()?,
+            machines,
             ground,
             wires,
             turns: Vec::new(),
@@ -333,6 +340,9 @@ impl Lab {
         }
         let id = self.machines[place].id;
         self.ground.renew(id)?;
+        if let Some(net) = self.ground.gateway(id) {
+            self.machines[place].machine.ready(net)?;
+        }
         self.machines[place].power = Power::Booting;
         self.told.push(Told::Booting(id));
         self.later(now.after(BOOT_TIME), Turn::Booted(place))

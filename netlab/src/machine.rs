@@ -2,6 +2,7 @@
 //!
 //! A boot is a first process ([`crate::enter`]) in a fresh network namespace, with its own boot id,
 //! an uptime that starts at zero, and the state directory that every boot of this gateway shares.
+//! That process is made beforehand, on a thread ([`Machine::ready`]), and a boot only wakes it.
 //! The daemon is whatever program the [`Setup`] names. Machines know nothing of wires: who takes
 //! the power away must first make everything stand still and the ports dark, or the dying sockets
 //! say goodbye ([`crate::lab`]).
@@ -13,10 +14,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -82,6 +83,8 @@ pub struct Machine {
     name: String,
     setup: Setup,
     boots: u32,
+    /// The first process of the next boot, as it is made.
+    next: Option<JoinHandle<Result<Running, LabError>>>,
     running: Option<Running>,
 }
 
@@ -107,6 +110,7 @@ impl Machine {
             name: name.to_owned(),
             setup,
             boots: 0,
+            next: None,
             running: None,
         };
         let make = || -> io::Result<()> {
@@ -156,6 +160,32 @@ impl Machine {
         self.running.is_some()
     }
 
+    /// Begins to make the first process of its next boot, in this namespace.
+    ///
+    /// # Errors
+    /// When no thread can be had; what goes wrong on it, [`Self::boot`] tells.
+    pub fn ready(&mut self, net: &Namespace) -> Result<(), LabError> {
+        if self.next.is_some() {
+            return Ok(());
+        }
+        self.boots += 1;
+        let (spec, run) = (self.spec(), self.place().join("run"));
+        let making = || format!("make gateway {} ready", spec.name);
+        let net = net.as_fd().try_clone_to_owned().doing(making)?;
+        let thread = thread::Builder::new().name("ready".to_owned());
+        let make = {
+            let spec = spec.clone();
+            move || first_process(&spec, &run, net.as_fd())
+        };
+        self.next = Some(thread.spawn(make).doing(making)?);
+        Ok(())
+    }
+
+    /// Whether the first process of its next boot is made, or cannot be.
+    pub fn is_ready(&self) -> bool {
+        self.next.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Boots in this namespace; the daemon is not started yet. Does nothing with power on.
     ///
     /// # Errors
@@ -164,46 +194,14 @@ impl Machine {
         if self.running.is_some() {
             return Ok(());
         }
-        self.boots += 1;
-        let run = self.place().join("run");
-        let emptied = fs::remove_dir_all(&run).and_then(|()| fs::create_dir(&run));
-        emptied.doing(|| format!("empty {}", run.display()))?;
-        let spec = serde_json::to_string(&self.spec()).map_err(io::Error::other);
-        let spec = spec.doing(|| "write a gateway's description".to_owned())?;
-        let (control, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .doing(|| "make a socket pair".to_owned())?;
-        let number = theirs.as_raw_fd().to_string();
-        let args = ["steadfast-lab", NODE_INIT, "{report}", &number, &spec];
-        let spawn = Spawn {
-            namespaces: libc::CLONE_NEWNS
-                | libc::CLONE_NEWPID
-                | libc::CLONE_NEWUTS
-                | libc::CLONE_NEWIPC,
-            map: None,
-            // The lab's own end takes everybody along, whichever thread booted this one.
-            dies_with_us: false,
-            net: Some(net.as_fd()),
-            program: c"/proc/self/exe",
-            args: args.into_iter().map(sys::text).collect(),
-            env: enter::environment(&[]),
-            stdio: [None, None, None],
-            keep: vec![theirs.as_fd()],
+        self.ready(net)?;
+        let next = self.next.take().map(JoinHandle::join);
+        self.running = match next {
+            Some(Ok(made)) => Some(made?),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => None,
         };
-        let first = sys::spawn(&spawn).map_err(|(stage, source)| LabError::Enter {
-            cure: format!("gateway {} could not boot", self.name),
-            stage,
-            source,
-        })?;
-        self.running = Some(Running {
-            first,
-            control,
-            frozen: BTreeSet::new(),
-        });
+        self.tell(NodeOrder::Boot);
         Ok(())
     }
 
@@ -211,25 +209,32 @@ impl Machine {
     /// milliseconds for that, and another box may lose its power at the same time. Freeze it and
     /// make its ports dark before.
     pub fn cut(&mut self) {
-        if let Some(running) = self.running.take() {
+        // What was made for a boot that does not come stands in a namespace that is left, too.
+        let (running, next) = (self.running.take(), self.next.take());
+        if let Some(running) = &running {
             running.kill();
+        }
+        if running.is_some() || next.is_some() {
             let burial = thread::Builder::new().name("burial".to_owned());
             // Without a thread it is buried here and now: dropping does it.
-            let _ = burial.spawn(move || drop(running));
+            let _ = burial.spawn(move || (running, next.map(JoinHandle::join)));
         }
     }
 
     /// Orders the daemon about. Without power nothing happens.
     pub fn order(&mut self, order: DaemonOrder) {
-        let Some(running) = &self.running else {
-            return;
-        };
-        let order = match order {
+        self.tell(match order {
             DaemonOrder::Cont => NodeOrder::Cont,
             DaemonOrder::Kill => NodeOrder::Kill,
             DaemonOrder::Quit => NodeOrder::Quit,
             DaemonOrder::Start => NodeOrder::Start,
             DaemonOrder::Stop => NodeOrder::Stop,
+        });
+    }
+
+    fn tell(&self, order: NodeOrder) {
+        let Some(running) = &self.running else {
+            return;
         };
         // A first process that is gone obeys nobody, which its end tells.
         let _ = send(&running.control, &[order as u8], SendFlags::empty());
@@ -314,6 +319,48 @@ impl Machine {
             part(20, 32)
         )
     }
+}
+
+/// Makes the first process of a gateway; its `/run/steadfast`, seen from outside, is emptied.
+fn first_process(spec: &NodeSpec, run: &Path, net: BorrowedFd<'_>) -> Result<Running, LabError> {
+    let emptied = fs::remove_dir_all(run).and_then(|()| fs::create_dir(run));
+    emptied.doing(|| format!("empty {}", run.display()))?;
+    let text = serde_json::to_string(spec).map_err(io::Error::other);
+    let text = text.doing(|| "write a gateway's description".to_owned())?;
+    let (control, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .doing(|| "make a socket pair".to_owned())?;
+    let number = theirs.as_raw_fd().to_string();
+    let args = ["steadfast-lab", NODE_INIT, "{report}", &number, &text];
+    let spawn = Spawn {
+        namespaces: libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC,
+        map: None,
+        // The lab's own end takes everybody along, whichever thread made this one.
+        dies_with_us: false,
+        net: Some(net),
+        program: c"/proc/self/exe",
+        args: args.into_iter().map(sys::text).collect(),
+        env: enter::environment(&[]),
+        stdio: [None, None, None],
+        keep: vec![theirs.as_fd()],
+    };
+    let first = sys::spawn(&spawn).map_err(|(stage, source)| LabError::Enter {
+        cure: format!("gateway {} could not boot", spec.name),
+        stage,
+        source,
+    })?;
+    Ok(Running {
+        first,
+        control,
+        frozen: BTreeSet::new(),
+    })
 }
 
 impl Running {

@@ -1,5 +1,7 @@
 //! `node-init`: the first process of a gateway. It gives the gateway its own mounts, name, boot id,
-//! uptime and state, then starts, stops and buries the daemon as it is ordered.
+//! uptime and state, waits until it has power, then starts, stops and buries the daemon as it is
+//! ordered. It is made before the power comes, because a kernel that makes mounts for labs side by
+//! side takes up to a second and more for each, and a boot takes as long as it always does.
 //!
 //! Inside, the gateway finds `/run/state` (kept from boot to boot), `/run/steadfast` (emptied at
 //! each boot; the world outside sees it too, for control sockets) and `/run/etc` (configuration).
@@ -64,6 +66,8 @@ pub(crate) struct Spec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Order {
+    /// Power has come: the clock since boot starts.
+    Boot = b'b',
     /// The stopped daemon goes on, with all its processes.
     Cont = b'c',
     /// Every process of the gateway is killed.
@@ -89,7 +93,14 @@ pub(crate) enum Event {
 
 impl Order {
     fn of(byte: u8) -> Option<Self> {
-        let all = [Self::Cont, Self::Kill, Self::Quit, Self::Start, Self::Stop];
+        let all = [
+            Self::Boot,
+            Self::Cont,
+            Self::Kill,
+            Self::Quit,
+            Self::Start,
+            Self::Stop,
+        ];
         all.into_iter().find(|order| *order as u8 == byte)
     }
 }
@@ -153,6 +164,8 @@ struct Node {
     control: OwnedFd,
     log: Log,
     daemon: Option<(Child, OwnedFd)>,
+    /// Why its clock could not be started: then no daemon is.
+    clockless: Option<io::Error>,
 }
 
 impl Node {
@@ -175,6 +188,7 @@ impl Node {
             control,
             log,
             daemon: None,
+            clockless: None,
         })
     }
 
@@ -220,6 +234,7 @@ impl Node {
         match Order::of(byte[0]) {
             _ if length == 0 => return false,
             None => {}
+            Some(Order::Boot) => self.clockless = start_clock(&self.spec).err(),
             Some(Order::Cont) => sys::signal_everybody(libc::SIGCONT),
             Some(Order::Kill) => sys::signal_everybody(libc::SIGKILL),
             Some(Order::Quit) => self.quit(),
@@ -242,6 +257,9 @@ impl Node {
     }
 
     fn spawn(&self) -> io::Result<(Child, OwnedFd)> {
+        if let Some(errno) = self.clockless.as_ref().map(io::Error::raw_os_error) {
+            return Err(io::Error::from_raw_os_error(errno.unwrap_or(libc::EIO)));
+        }
         let [program, args @ ..] = self.spec.argv.as_slice() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -306,10 +324,17 @@ fn show(kept: io::Result<File>, inside: &str) -> io::Result<()> {
     Ok(mount_bind(source, inside)?)
 }
 
-/// A boot id and an uptime of its own.
+/// A boot id of its own.
 fn identity(spec: &Spec) -> io::Result<()> {
     fs::write("/run/boot_id", format!("{}\n", spec.boot_id))?;
-    mount_bind("/run/boot_id", "/proc/sys/kernel/random/boot_id")?;
+    Ok(mount_bind(
+        "/run/boot_id",
+        "/proc/sys/kernel/random/boot_id",
+    )?)
+}
+
+/// An uptime of its own, for all that is started from now on.
+fn start_clock(spec: &Spec) -> io::Result<()> {
     if !spec.fresh_uptime {
         return Ok(());
     }
