@@ -22,7 +22,7 @@ use steadfast_scenarios::{Judge, Scenario, StreamId};
 use crate::agent::Steadfast;
 use crate::daemons::Daemon;
 use crate::error::LabError;
-use crate::eyes::{Sight, Wanted};
+use crate::eyes::{Opened, Wanted};
 use crate::ground::Wiring;
 use crate::instruments::{ConnectionLog, RunClock, observed_names};
 use crate::lab::Lab;
@@ -258,13 +258,14 @@ fn measure(plan: &Plan, watched: Duration, agent: &mut impl Begins) -> Result<La
         found.map(|(_, setup)| setup.clone()).unwrap_or_default()
     };
     let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup)?;
-    let clock = RunClock::start();
-    agent.begin(clock);
     let wanted = Wanted {
         connections: true,
         ..Wanted::default()
     };
-    let mut sight = Sight::open(plan, &lab, clock, &wanted)?;
+    let opened = Opened::new(plan, &lab, wanted)?;
+    let clock = RunClock::start();
+    agent.begin(clock);
+    let mut sight = opened.watch(plan, clock, None)?;
     let mut judge = Judge::new(plan);
     let mut events: Vec<Event> = Vec::new();
     let mut sink = |event: &Event| events.push(event.clone());

@@ -3,6 +3,9 @@
 //! Everything that is seen is seen from outside of the gateways: at the switches' ends of all
 //! wires, at the hosts, and from the observer's own outlets. So nothing of it ends with a gateway's
 //! power.
+//!
+//! Opening is one thing ([`Opened`]) and watching another ([`Sight`]): the kernel takes up to a second
+//! and more to open the sockets of labs side by side, and a run must not have begun by then.
 
 use core::time::Duration;
 use std::io;
@@ -35,10 +38,10 @@ pub struct Sight {
 }
 
 /// What is wanted beside what oracles need.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
-    /// Every frame at the gateways' ports goes here.
-    pub recording: Option<SharedRecording>,
+    /// Every frame at the gateways' ports is seen, for a recording.
+    pub recorded: bool,
     /// New connections are tried between the first host and the second.
     pub connections: bool,
     /// Other labs run on this machine.
@@ -47,47 +50,68 @@ pub struct Wanted {
     pub blind_after: Option<Duration>,
 }
 
-impl Sight {
-    /// Opens everything and starts to watch; the run's time starts with `clock`.
+/// Sockets at every place, open; nobody reads them yet.
+pub struct Opened {
+    wanted: Wanted,
+    taps: Vec<Tap>,
+    outlets: Vec<Outlet>,
+    eyes: Vec<Eye>,
+    stations: Vec<instruments::Station>,
+    connections: Option<Connections>,
+}
+
+impl Opened {
+    /// Opens everything.
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn open(
+    pub fn new(plan: &Plan, lab: &Lab, wanted: Wanted) -> Result<Self, LabError> {
+        let mut taps = gateway_taps(plan, lab, wanted.recorded)?;
+        taps.extend(host_taps(plan, lab)?);
+        let connections = wanted.connections.then(|| connect(plan, lab)).transpose()?;
+        let opening = || "open the instruments".to_owned();
+        Ok(Self {
+            wanted,
+            taps,
+            outlets: outlets(plan, lab)?,
+            eyes: eyes(plan, lab).doing(opening)?,
+            stations: stations(plan, lab).doing(opening)?,
+            connections,
+        })
+    }
+
+    /// Starts to watch; the run's time starts with `clock`, and every frame at the gateways' ports
+    /// goes to `recording`.
+    ///
+    /// # Errors
+    /// When no threads can be had, or nothing can be recorded.
+    pub fn watch(
+        self,
         plan: &Plan,
-        lab: &Lab,
         clock: RunClock,
-        wanted: &Wanted,
-    ) -> Result<Self, LabError> {
+        recording: Option<SharedRecording>,
+    ) -> Result<Sight, LabError> {
         let mut setup = instruments::Setup::new(clock);
-        if let Some(after) = wanted.blind_after {
+        if let Some(after) = self.wanted.blind_after {
             setup.blind_after = after;
         }
         let mut recorder = Recorder::new(setup);
-        let recording = wanted.recording.clone();
-        let mut taps = gateway_taps(plan, lab, recording.is_some())?;
-        taps.extend(host_taps(plan, lab)?);
-        let capture = Capture::new(plan, taps, recording);
+        let capture = Capture::new(plan, self.taps, recording);
         let capture = capture.doing(|| "set up the capture".to_owned())?;
-        let sender = ProbeSender::new(plan, outlets(plan, lab)?);
+        let sender = ProbeSender::new(plan, self.outlets);
         let pace = sender.pace();
-        let connections = if wanted.connections {
-            Some(connect(plan, lab)?)
-        } else {
-            None
-        };
-        let log = connections.as_ref().map(Connections::log);
+        let log = self.connections.as_ref().map(Connections::log);
+        let (eyes, stations, beside) = (self.eyes, self.stations, self.wanted.beside);
         let start = |recorder: &mut Recorder| -> io::Result<()> {
-            recorder.start(StallWatch {
-                beside: wanted.beside,
-            })?;
-            recorder.start(Observer::new(plan, eyes(plan, lab)?, None))?;
+            recorder.start(StallWatch { beside })?;
+            recorder.start(Observer::new(plan, eyes, None))?;
             recorder.start(capture)?;
-            recorder.start(Neighbours::new(plan, stations(plan, lab)?))?;
+            recorder.start(Neighbours::new(plan, stations))?;
             recorder.start(sender)?;
-            connections.map_or(Ok(()), |it| recorder.start(it))
+            self.connections.map_or(Ok(()), |it| recorder.start(it))
         };
         start(&mut recorder).doing(|| "start the instruments".to_owned())?;
-        Ok(Self {
+        Ok(Sight {
             clock,
             recorder: Some(recorder),
             pace,
@@ -95,7 +119,9 @@ impl Sight {
             finished: None,
         })
     }
+}
 
+impl Sight {
     /// New connections so far, if they were wanted.
     pub const fn connections(&self) -> Option<&ConnectionLog> {
         self.connections.as_ref()

@@ -27,11 +27,12 @@ use crate::agent::Steadfast;
 use crate::doctor;
 use crate::error::{Doing, LabError};
 use crate::evidence;
-use crate::eyes::{Sight, Wanted};
+use crate::eyes::{Opened, Wanted};
 use crate::ground::Wiring;
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
 use crate::machine::Setup;
+use crate::sys::run_early;
 use crate::visit::{self, Company, Gates, visit};
 use crate::wires::needs_relay;
 use crate::world;
@@ -150,8 +151,17 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
     }
     let pass = |gates: &mut Gates| gates.pass().doing(|| "keep step with others".to_owned());
     pass(gates)?;
+    let wanted = Wanted {
+        recorded: request.evidence.is_some(),
+        connections: false,
+        beside: request.beside,
+        blind_after: Some(tolerance(&seen)),
+    };
+    let opened = Opened::new(&seen, &lab, wanted)?;
+    // Opening takes long beside others that open: nobody plays before all are open.
+    pass(gates)?;
     thread::sleep(request.later);
-    let played = run(request, &seen, &mut lab, &mut agent)?;
+    let played = run(request, &seen, &mut lab, &mut agent, opened)?;
     pass(gates)?;
     Ok(Answer::Played(Box::new(played)))
 }
@@ -193,19 +203,15 @@ fn run(
     plan: &Plan,
     lab: &mut Lab,
     agent: &mut Steadfast,
+    opened: Opened,
 ) -> Result<Played, LabError> {
+    // What starts now is of real time, and must not start before what it is to wait for.
+    run_early();
     let clock = RunClock::start();
     agent.begin(clock);
-    let tolerance = tolerance(plan);
     let recording = recording(request, clock)?;
-    let wanted = Wanted {
-        recording: recording.clone(),
-        connections: false,
-        beside: request.beside,
-        blind_after: Some(tolerance),
-    };
-    let mut sight = Sight::open(plan, lab, clock, &wanted)?;
-    let mut judge = Judge::tolerating(plan, tolerance);
+    let mut sight = opened.watch(plan, clock, recording.clone())?;
+    let mut judge = Judge::tolerating(plan, tolerance(plan));
     let mut gaps = Gaps::default();
     let mut stall_count = 0;
     let mut writer = writer(request)?;
