@@ -4,8 +4,8 @@
 //! wires, at the hosts, and from the observer's own outlets. So nothing of it ends with a gateway's
 //! power.
 //!
-//! Opening is one thing ([`Opened`]) and watching another ([`Sight`]): the kernel takes up to a second
-//! and more to open the sockets of labs side by side, and a run must not have begun by then.
+//! Opening is one thing ([`Opened`]) and watching another ([`Sight`]): the kernel takes up to a
+//! second and more to open the sockets of labs side by side, and no run may have begun by then.
 
 use core::time::Duration;
 use std::io;

@@ -12,7 +12,6 @@
 //! effects) are the caller's, who knows the daemon.
 
 use core::time::Duration;
-use std::thread;
 
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::Subject;
@@ -29,9 +28,6 @@ use crate::wires::{CarrierChange, TURNS_MAX, Wires};
 pub const BOOT_TIME: Duration = Duration::from_millis(800);
 /// How long a rebooting box is dark, as in the simulated worlds.
 pub const DARK: Duration = Duration::from_millis(200);
-
-/// How often it is looked whether all gateways are made.
-const READY_ROUND: Duration = Duration::from_millis(1);
 /// How long a daemon may take to end before an orderly reboot goes on without it.
 pub const LEAVING: Duration = Duration::from_secs(10);
 
@@ -118,7 +114,6 @@ impl Lab {
         mut setup: impl FnMut(&str) -> Setup,
     ) -> Result<Self, LabError> {
         let ground = Ground::build(layout, wiring)?;
-        let wires = Wires::new(&ground)?;
         let mut machines = Vec::new();
         for gateway in &layout.gateways {
             let mut machine = Machine::new(&gateway.name, setup(&gateway.name))?;
@@ -133,13 +128,11 @@ impl Lab {
                 leaving: None,
             });
         }
-        while !machines.iter().all(|it| it.machine.is_ready()) {
-            thread::sleep(READY_ROUND);
-        }
+        machines.iter().for_each(|it| it.machine.await_ready());
         Ok(Self {
             machines,
+            wires: Wires::new(&ground)?,
             ground,
-            wires,
             turns: Vec::new(),
             told: Vec::new(),
         })

@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -31,6 +32,8 @@ use crate::sys::{self, Child, Spawn};
 
 /// Where the lab keeps what outlives a boot, one folder for each gateway.
 const PLACE: &str = "/run/lab";
+/// How often it is looked whether a first process is made.
+const READY_ROUND: Duration = Duration::from_millis(1);
 /// Most rounds of stopping processes; what starts others faster than that is not stopped whole, and
 /// [`Machine::freeze`] says so.
 const FREEZE_ROUNDS_MAX: usize = 100;
@@ -181,9 +184,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether the first process of its next boot is made, or cannot be.
-    pub fn is_ready(&self) -> bool {
-        self.next.as_ref().is_some_and(JoinHandle::is_finished)
+    /// Waits until the first process of its next boot is made, or cannot be.
+    pub fn await_ready(&self) {
+        while self.next.as_ref().is_some_and(|next| !next.is_finished()) {
+            thread::sleep(READY_ROUND);
+        }
     }
 
     /// Boots in this namespace; the daemon is not started yet. Does nothing with power on.
