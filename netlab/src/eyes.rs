@@ -9,16 +9,18 @@
 
 use core::time::Duration;
 use std::io;
+use std::thread::{self, JoinHandle};
 
 use steadfast_core::{Instant, NodeId};
-use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::SegmentId;
+use steadfast_scenarios::format::{Layout, Plan};
 use steadfast_scenarios::trace::{Event, EventKind};
 
 use crate::error::{Doing, LabError};
-use crate::ground::{HOST_PORT, Station};
+use crate::ground::{HOST_PORT, Plug, Station};
 use crate::instruments::{
     self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, Neighbours, Observer, Outlet,
-    Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall, StallWatch, Tap,
+    Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall, StallWatch, Tap, TapDoor,
 };
 use crate::lab::Lab;
 use crate::world::Eyes;
@@ -31,6 +33,12 @@ const LATE_MAX: Duration = Duration::from_millis(5);
 /// What a run is seen with.
 pub struct Sight {
     clock: RunClock,
+    layout: Layout,
+    /// Whether every frame is to be seen.
+    recorded: bool,
+    door: TapDoor,
+    /// Taps of ports that were laid anew.
+    opening: Vec<(NodeId, JoinHandle<io::Result<()>>)>,
     recorder: Option<Recorder>,
     pace: Pace,
     connections: Option<ConnectionLog>,
@@ -66,7 +74,10 @@ impl Opened {
     /// # Errors
     /// What the kernel refuses.
     pub fn new(plan: &Plan, lab: &Lab, wanted: Wanted) -> Result<Self, LabError> {
-        let mut taps = gateway_taps(plan, lab, wanted.recorded)?;
+        let posts = listening_posts(lab, None);
+        let listening = || listen(&plan.layout, &posts, wanted.recorded);
+        let taps = lab.ground().switch().run(listening)?;
+        let mut taps = taps.doing(|| "listen at the switches".to_owned())?;
         taps.extend(host_taps(plan, lab)?);
         let connections = wanted.connections.then(|| connect(plan, lab)).transpose()?;
         let opening = || "open the instruments".to_owned();
@@ -98,6 +109,7 @@ impl Opened {
         let mut recorder = Recorder::new(setup);
         let capture = Capture::new(plan, self.taps, recording);
         let capture = capture.doing(|| "set up the capture".to_owned())?;
+        let door = capture.door();
         let sender = ProbeSender::new(plan, self.outlets);
         let pace = sender.pace();
         let log = self.connections.as_ref().map(Connections::log);
@@ -113,6 +125,10 @@ impl Opened {
         start(&mut recorder).doing(|| "start the instruments".to_owned())?;
         Ok(Sight {
             clock,
+            layout: plan.layout.clone(),
+            recorded: self.wanted.recorded,
+            door,
+            opening: Vec::new(),
             recorder: Some(recorder),
             pace,
             connections: log,
@@ -130,6 +146,25 @@ impl Sight {
     /// What the instruments said at their end.
     pub const fn finished(&self) -> Option<&Finished> {
         self.finished.as_ref()
+    }
+
+    /// Opens the taps of a gateway's ports again, on a thread: the kernel takes some 50 ms.
+    fn open_again(&self, lab: &Lab, gateway: NodeId) -> io::Result<JoinHandle<io::Result<()>>> {
+        let posts = listening_posts(lab, Some(gateway));
+        let (layout, recorded, door) = (self.layout.clone(), self.recorded, self.door.clone());
+        let enter = lab.ground().switch().door()?;
+        let work = move || {
+            enter()?;
+            let taps = listen(&layout, &posts, recorded)?;
+            taps.into_iter().try_for_each(|tap| door.put(tap))
+        };
+        thread::Builder::new().name("taps".to_owned()).spawn(work)
+    }
+
+    fn deaf_to(&mut self, gateway: NodeId, why: &io::Error) {
+        let since = self.clock.now();
+        let why = format!("the ports of {gateway} are not heard: {why}");
+        self.tell(since, EventKind::Blind { since, why });
     }
 }
 
@@ -178,7 +213,29 @@ impl Eyes for Sight {
             .unwrap_or_default()
     }
 
-    fn renewed(&mut self, _: &Lab, _: NodeId) {}
+    fn laid_anew(&mut self, lab: &Lab, gateway: NodeId) {
+        let opening = self.open_again(lab, gateway);
+        match opening {
+            Ok(thread) => self.opening.push((gateway, thread)),
+            Err(why) => self.deaf_to(gateway, &why),
+        }
+    }
+
+    fn renewed(&mut self, _: &Lab, gateway: NodeId) {
+        let known = self.opening.iter().position(|(id, _)| *id == gateway);
+        let Some((_, thread)) = known.map(|place| self.opening.swap_remove(place)) else {
+            return;
+        };
+        // The box is about to speak: who is not open by now has not heard everything.
+        if !thread.is_finished() {
+            self.deaf_to(gateway, &io::ErrorKind::TimedOut.into());
+        }
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => self.deaf_to(gateway, &why),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
 
     fn steps(&mut self, ran: Option<Instant>, due: &[Instant]) {
         if let Some(at) = ran {
@@ -198,29 +255,30 @@ impl Eyes for Sight {
     }
 }
 
-fn gateway_taps(plan: &Plan, lab: &Lab, recorded: bool) -> Result<Vec<Tap>, LabError> {
-    let ground = lab.ground();
-    let layout = &plan.layout;
-    let open = || -> io::Result<Vec<Tap>> {
-        let mut taps = Vec::new();
-        for plug in ground.plugs() {
-            let Station::Gateway(gateway, _) = plug.station else {
-                continue;
-            };
-            if let Some(segment) = layout.segments.get(plug.segment.index()) {
-                taps.push(Tap::gateway(
-                    layout,
-                    segment,
-                    gateway,
-                    &plug.near(),
-                    recorded,
-                )?);
-            }
+/// Where the gateways' ports are listened to, or those of one.
+fn listening_posts(lab: &Lab, of: Option<NodeId>) -> Vec<(SegmentId, NodeId, String)> {
+    let post = |plug: &Plug| match plug.station {
+        Station::Gateway(gateway, _) if of.is_none_or(|of| of == gateway) => {
+            Some((plug.segment, gateway, plug.near()))
         }
-        Ok(taps)
+        Station::Gateway(..) | Station::Host(_) | Station::Spare => None,
     };
-    let taps = ground.switch().run(open)?;
-    taps.doing(|| "listen at the switches".to_owned())
+    lab.ground().plugs().iter().filter_map(post).collect()
+}
+
+/// Listens there; on a thread that stands at the switches.
+fn listen(
+    layout: &Layout,
+    posts: &[(SegmentId, NodeId, String)],
+    recorded: bool,
+) -> io::Result<Vec<Tap>> {
+    let mut taps = Vec::new();
+    for (segment, gateway, port) in posts {
+        if let Some(segment) = layout.segments.get(segment.index()) {
+            taps.push(Tap::gateway(layout, segment, *gateway, port, recorded)?);
+        }
+    }
+    Ok(taps)
 }
 
 fn host_taps(plan: &Plan, lab: &Lab) -> Result<Vec<Tap>, LabError> {

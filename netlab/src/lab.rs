@@ -18,11 +18,14 @@ use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Layout, Verb};
 use steadfast_scenarios::trace::FrameKind;
 
+mod turns;
+
 use crate::error::LabError;
 use crate::ground::{Ground, Wiring, settings};
 use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
 use crate::nft::Nft;
-use crate::wires::{CarrierChange, TURNS_MAX, Wires};
+use crate::wires::{CarrierChange, Wires};
+use turns::{LAID_AFTER, Turn};
 
 /// From power to a running daemon, as in the simulated worlds.
 pub const BOOT_TIME: Duration = Duration::from_millis(800);
@@ -63,6 +66,9 @@ pub enum Told {
     Booting(NodeId),
     /// The kernel is up.
     Booted(NodeId),
+    /// The wires of a box that boots were laid anew, dark still: who was bound to the switch's ends
+    /// must bind again.
+    Laid(NodeId),
 }
 
 #[derive(Debug)]
@@ -81,26 +87,6 @@ enum Power {
     Booting,
     Off,
     On,
-}
-
-/// What is left of a verb that takes time.
-#[derive(Clone, Copy, Debug)]
-enum Turn {
-    Booted(usize),
-    Cont(usize),
-    PowerOn(usize),
-    RebootLoop {
-        place: usize,
-        left: u32,
-        uptime: Duration,
-    },
-    Starve {
-        place: usize,
-        runs: Duration,
-        rests: Duration,
-        until: Instant,
-        running: bool,
-    },
 }
 
 impl Lab {
@@ -332,7 +318,10 @@ impl Lab {
             return Ok(());
         }
         let id = self.machines[place].id;
-        self.ground.renew(id)?;
+        self.ground.renew(id, self.wires.ports_may_be())?;
+        if self.ground.is_laying(id) {
+            self.later(now.after(LAID_AFTER), Turn::Laid(place))?;
+        }
         if let Some(net) = self.ground.gateway(id) {
             self.machines[place].machine.ready(net)?;
         }
@@ -429,72 +418,5 @@ impl Lab {
         self.told.push(Told::Frozen(id, false));
         self.stop(place, false);
         Ok(())
-    }
-
-    fn later(&mut self, at: Instant, turn: Turn) -> Result<(), LabError> {
-        if self.turns.len() >= TURNS_MAX {
-            return Err(LabError::Needs("fewer faults that take turns".to_owned()));
-        }
-        self.turns.push((at, turn));
-        Ok(())
-    }
-
-    fn take(&mut self, turn: Turn, now: Instant) -> Result<(), LabError> {
-        match turn {
-            Turn::Booted(place) => self.booted(place, now),
-            Turn::Cont(place) => {
-                self.stop(place, false);
-                Ok(())
-            }
-            Turn::PowerOn(place) => self.on(place, now),
-            Turn::RebootLoop {
-                place,
-                left,
-                uptime,
-            } => {
-                self.reboot(place, now)?;
-                let next = Turn::RebootLoop {
-                    place,
-                    left: left.saturating_sub(1),
-                    uptime,
-                };
-                if left <= 1 {
-                    return Ok(());
-                }
-                self.later(now.after(uptime + DARK + BOOT_TIME), next)
-            }
-            Turn::Starve {
-                place,
-                runs,
-                rests,
-                until,
-                running,
-            } => {
-                self.stop(place, running && now < until);
-                let next = Turn::Starve {
-                    place,
-                    runs,
-                    rests,
-                    until,
-                    running: !running,
-                };
-                if now >= until {
-                    return Ok(());
-                }
-                self.later(now.after(if running { rests } else { runs }), next)
-            }
-        }
-    }
-}
-
-impl Turn {
-    /// Whose boot this is part of: it does not survive a loss of power.
-    const fn boot(&self) -> Option<usize> {
-        match self {
-            Self::Booted(place) => Some(*place),
-            Self::Cont(_) | Self::PowerOn(_) | Self::RebootLoop { .. } | Self::Starve { .. } => {
-                None
-            }
-        }
     }
 }

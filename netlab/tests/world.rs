@@ -110,6 +110,8 @@ impl Eyes for Ear {
         core::mem::take(&mut self.told)
     }
 
+    fn laid_anew(&mut self, _: &Lab, _: NodeId) {}
+
     fn renewed(&mut self, lab: &Lab, gateway: NodeId) {
         assert!(lab.ground().gateway(gateway).is_some());
         self.renewed += 1;

@@ -26,7 +26,7 @@ use crate::runs::{self, Run};
 const DAEMON: &str = "steadfastd";
 /// Runs side by side begin so much one after the other, so that no two of one story strike at once;
 /// and closer if they are many, since none may begin when the first one ends.
-const STAGGER: Duration = Duration::from_millis(1_100);
+const STAGGER: Duration = Duration::from_millis(600);
 /// The last of them begins so long before the first ends: what watches a lab is opened by then.
 const BEFORE_END: Duration = Duration::from_secs(1);
 /// Oracles that no lack of time excuses.

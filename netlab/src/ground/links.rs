@@ -19,6 +19,7 @@ use crate::namespace::Namespace;
 use crate::netlink::{CREATE, EXCL, Request};
 
 const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
 const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
@@ -66,6 +67,11 @@ pub(super) fn wire(
         .extend(bridge.map(LinkAttribute::Controller));
     message.attributes.push(pair(peer));
     link(NEW_LINK, CREATE | EXCL, &message)
+}
+
+/// Takes an interface away, and with one end of a wire the other.
+pub(super) fn remove(index: u32) -> Request {
+    link(DELETE_LINK, 0, &numbered(index))
 }
 
 /// Makes a short wire between a bridge and an end that lies beside it.

@@ -16,18 +16,17 @@
 //! A scenario that slows frames down has its gateways' wires relayed ([`Wiring`]): then the end in
 //! the bridge is another pair's, and a thread carries frames between the two.
 //!
-//! The hard case is a reboot: the gateway gets a fresh namespace and its ports move there, because
-//! nothing else forgets addresses, filters, neighbours and settings as a boot does. Limit: IPv4, as
-//! layouts are; a bridge keeps frames to 01:80:c2:00:00:0x to itself, also on a cable.
+//! The hard case is a reboot ([`boots`]). Limit: IPv4, as layouts are; a bridge keeps frames to
+//! 01:80:c2:00:00:0x to itself, also on a cable.
 
+mod boots;
 mod links;
 mod plugs;
 pub(crate) mod settings;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
-use std::thread;
-use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use steadfast_core::NodeId;
@@ -38,6 +37,8 @@ use crate::error::{Doing, LabError};
 use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Request};
 use crate::sys;
+use boots::Gateway;
+pub(crate) use boots::Ports;
 use links::End;
 use plugs::{INNER, plugs};
 pub use plugs::{Plug, Station};
@@ -51,10 +52,6 @@ const BRIDGES: u32 = 10;
 /// The parts of switches that were split off.
 const PARTS: u32 = 40;
 
-/// Between two ports that move: moving one keeps the kernel's configuration lock for a dozen
-/// milliseconds, and labs beside this one get it in between.
-const BREATH: Duration = Duration::from_millis(2);
-
 /// Everything that is not a process.
 #[derive(Debug)]
 pub struct Ground {
@@ -67,6 +64,8 @@ pub struct Ground {
     hosts: Vec<Room>,
     observer: Room,
     relayed: Option<u64>,
+    /// What is plugged into the split-off part of its switch.
+    apart: BTreeSet<u32>,
 }
 
 /// Whether the gateways' wires go through a relay, which can do to frames what no filter can.
@@ -83,13 +82,6 @@ pub enum Wiring {
 struct Room {
     net: Namespace,
     links: Netlink,
-}
-
-#[derive(Debug)]
-struct Gateway {
-    room: Room,
-    /// How often it has booted.
-    boots: u32,
 }
 
 impl Ground {
@@ -111,6 +103,7 @@ impl Ground {
         let mut ground = Self {
             plugs: plugs(layout, relayed.is_some()),
             relayed,
+            apart: BTreeSet::new(),
             switch,
             at_switch: at_switch.doing(|| "open a socket at the switch".to_owned())?,
             gateways: gateways
@@ -171,34 +164,6 @@ impl Ground {
         &self.observer.net
     }
 
-    /// Gives a gateway a namespace as after a boot, with its ports and addresses, and drops the one
-    /// it had. Its ports keep their state at the switch, their indexes and their MACs.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub fn renew(&mut self, id: NodeId) -> Result<(), LabError> {
-        let Some(place) = self.place(id) else {
-            return Err(LabError::Needs(format!("a gateway {}", id.0)));
-        };
-        let layout = &self.layout.gateways[place];
-        let indexes: Vec<u32> = self.indexes(id).collect();
-        let gateway = &mut self.gateways[place];
-        if let Some(mut old) = gateway.next(&layout.name)? {
-            // Destroying a namespace destroys its wires: they must be out before the old one goes.
-            for index in &indexes {
-                let carry = links::carry(*index, &gateway.room.net);
-                old.ask(&[carry], "move a port of a gateway")?;
-                thread::sleep(BREATH);
-            }
-        }
-        let mut requests = vec![links::enable(1, true)];
-        for (port, index) in layout.ports.iter().zip(&indexes) {
-            requests.extend(port.unit.map(|unit| links::address(*index, unit, PREFIX)));
-            requests.push(links::enable(*index, true));
-        }
-        gateway.room.ask(&requests, "set up the ports of a gateway")
-    }
-
     /// Gives these wires carrier, or takes it, all in one batch.
     ///
     /// # Errors
@@ -222,7 +187,6 @@ impl Ground {
     /// # Errors
     /// What the kernel refuses.
     pub(crate) fn split(&mut self, segment: SegmentId, apart: &[u32]) -> Result<(), LabError> {
-        let whole = BRIDGES + u32::from(segment.0);
         let part = PARTS + u32::from(segment.0);
         let name = format!("{}-part", self.layout.segments[segment.index()].name);
         if !apart.is_empty() {
@@ -234,15 +198,15 @@ impl Ground {
             }
         }
         let plugs = self.plugs.iter().filter(|plug| plug.segment == segment);
-        let target = |plug: &Plug| {
-            if apart.contains(&plug.plugged) {
-                part
+        for plugged in plugs.clone().map(|plug| plug.plugged) {
+            if apart.contains(&plugged) {
+                self.apart.insert(plugged);
             } else {
-                whole
+                self.apart.remove(&plugged);
             }
-        };
+        }
         let requests: Vec<Request> = plugs
-            .map(|plug| links::plug(plug.plugged, target(plug)))
+            .map(|plug| links::plug(plug.plugged, self.bridge_of(plug)))
             .collect();
         self.switch.ask(&requests, "split a switch")
     }
@@ -302,42 +266,50 @@ impl Ground {
     }
 
     fn wire_up(&mut self) -> Result<(), LabError> {
-        let bridge = |segment: &SegmentId| BRIDGES + u32::from(segment.0);
         let segments = self.layout.segments.iter();
         let mut requests: Vec<Request> = segments
-            .map(|segment| links::bridge(bridge(&segment.id), &segment.name))
+            .map(|segment| links::bridge(BRIDGES + u32::from(segment.id.0), &segment.name))
             .collect();
         for plug in &self.plugs {
-            let (there, name) = self.far_end(plug);
-            let end = End {
-                name,
-                mac: plug.mac,
-            };
-            let bridge = bridge(&plug.segment);
-            if plug.plugged == plug.index {
-                requests.push(links::wire(
-                    plug.index,
-                    &plug.name,
-                    Some(bridge),
-                    there,
-                    &end,
-                ));
-            } else {
-                requests.push(links::wire(plug.index, &plug.outer(), None, there, &end));
-                let inner = (plug.index + INNER, plug.inner());
-                let inner = (inner.0, inner.1.as_str());
-                requests.push(links::patch(plug.plugged, &plug.name, bridge, inner));
-                requests.push(links::enable(plug.plugged, true));
-            }
-            let segment = &self.layout.segments[plug.segment.index()];
-            if segment.kind == SegmentKind::Cable {
-                requests.push(links::learn(plug.plugged, false));
-            }
+            requests.extend(self.lay(plug));
             if !matches!(plug.station, Station::Gateway(..)) {
                 requests.push(links::enable(plug.index, true));
             }
         }
         self.switch.ask(&requests, "make bridges and wires")
+    }
+
+    /// What lays a wire: dark, plugged in where it belongs.
+    fn lay(&self, plug: &Plug) -> Vec<Request> {
+        let (there, name) = self.far_end(plug);
+        let mac = plug.mac;
+        let (end, bridge) = (End { name, mac }, self.bridge_of(plug));
+        let mut requests = Vec::new();
+        if plug.plugged == plug.index {
+            let wire = links::wire(plug.index, &plug.name, Some(bridge), there, &end);
+            requests.push(wire);
+        } else {
+            requests.push(links::wire(plug.index, &plug.outer(), None, there, &end));
+            let inner = (plug.index + INNER, plug.inner());
+            let inner = (inner.0, inner.1.as_str());
+            requests.push(links::patch(plug.plugged, &plug.name, bridge, inner));
+            requests.push(links::enable(plug.plugged, true));
+        }
+        let segment = &self.layout.segments[plug.segment.index()];
+        if segment.kind == SegmentKind::Cable {
+            requests.push(links::learn(plug.plugged, false));
+        }
+        requests
+    }
+
+    /// What a wire is plugged into: its switch, or the part that was split off.
+    fn bridge_of(&self, plug: &Plug) -> u32 {
+        let first = if self.apart.contains(&plug.plugged) {
+            PARTS
+        } else {
+            BRIDGES
+        };
+        first + u32::from(plug.segment.0)
     }
 
     fn far_end(&self, plug: &Plug) -> (&Namespace, &str) {
@@ -377,25 +349,6 @@ impl Ground {
     }
 }
 
-impl Gateway {
-    fn new(name: &str) -> Result<Self, LabError> {
-        Ok(Self {
-            room: Room::new(&format!("{name}-0"), settings::GATEWAY)?,
-            boots: 0,
-        })
-    }
-
-    /// Takes a fresh room and gives back the old one; the very first was never used.
-    fn next(&mut self, name: &str) -> Result<Option<Room>, LabError> {
-        self.boots += 1;
-        if self.boots == 1 {
-            return Ok(None);
-        }
-        let fresh = Room::new(&format!("{name}-{}", self.boots), settings::GATEWAY)?;
-        Ok(Some(core::mem::replace(&mut self.room, fresh)))
-    }
-}
-
 impl Room {
     fn new(name: &str, settings: &[(&str, &str)]) -> Result<Self, LabError> {
         let net = Namespace::create(name)?;
@@ -403,6 +356,12 @@ impl Room {
         let links = Netlink::open(&net, NETLINK_ROUTE);
         let links = links.doing(|| format!("open a route socket in {name}"))?;
         Ok(Self { net, links })
+    }
+
+    /// Another way to change its interfaces, for a thread.
+    fn another(&self) -> Result<Netlink, LabError> {
+        let links = Netlink::open(&self.net, NETLINK_ROUTE);
+        links.doing(|| format!("open a route socket in {}", self.net.name()))
     }
 
     fn ask(&mut self, requests: &[Request], doing: &str) -> Result<(), LabError> {

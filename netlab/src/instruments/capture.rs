@@ -130,6 +130,8 @@ pub struct Capture {
     /// By stream: the host at which it arrives.
     ends: Vec<Option<HostId>>,
     taps: Vec<Tap>,
+    /// Taps of ports that are gone: three for each boot of a box.
+    retired: Vec<Tap>,
     recording: Option<SharedRecording>,
     batch: Batch,
     sender: SyncSender<Tap>,
@@ -165,6 +167,7 @@ impl Capture {
             layout: plan.layout.clone(),
             ends: plan.traffic.iter().map(end).collect(),
             taps,
+            retired: Vec::new(),
             recording,
             batch: Batch::new(),
         })
@@ -182,7 +185,9 @@ impl Capture {
         for mut tap in self.receiver.try_iter().take(WAITING_MAX) {
             let old = self.taps.iter().position(|it| it.place == tap.place);
             let old = old.map(|old| self.taps.swap_remove(old));
-            tap.port = old.and_then(|old| old.port);
+            tap.port = old.as_ref().and_then(|old| old.port);
+            // To close it takes the kernel tens of milliseconds, in which nothing would be read.
+            self.retired.extend(old);
             let gateway = matches!(tap.place, Place::Gateway(..));
             if let (true, None, Some(recording)) = (gateway, tap.port, &self.recording) {
                 let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);

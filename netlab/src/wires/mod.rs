@@ -26,7 +26,7 @@ use steadfast_scenarios::format::{Layout, SegmentKind, Share, Verb, Way};
 use steadfast_scenarios::{SegmentId, Subject};
 
 use crate::error::LabError;
-use crate::ground::{Ground, Plug, Station};
+use crate::ground::{Ground, Plug, Ports, Station};
 use crate::nft::{Hook, Nft, Rule, Test, Then};
 pub use relay::Relay;
 use snare::Snare;
@@ -157,6 +157,15 @@ impl Wires {
     pub fn freeze(&mut self, gateway: NodeId, frozen: bool) {
         for place in self.of_gateway(gateway) {
             self.ends[place].frozen = frozen;
+        }
+    }
+
+    /// How ports may come to a boot: laid anew, unless a rule, a snare or a relay hangs on any end.
+    pub(crate) fn ports_may_be(&self) -> Ports {
+        let ruled = !self.written.is_empty() || !self.filters.is_empty();
+        match ruled || !self.snares.is_empty() || self.relay.is_some() {
+            true => Ports::Moved,
+            false => Ports::Laid,
         }
     }
 

@@ -120,7 +120,10 @@ pub trait Eyes {
     fn poll(&mut self) -> Vec<Event>;
 
     /// A gateway stands in a new network namespace: whoever listened in the old one is deaf.
-    fn renewed(&mut self, lab: &Lab, gateway: NodeId);
+    fn renewed(&mut self, _lab: &Lab, _gateway: NodeId) {}
+
+    /// A gateway's wires are others, and dark still: whoever listened at the switch's ends is deaf.
+    fn laid_anew(&mut self, lab: &Lab, gateway: NodeId);
 
     /// These steps are due then, and one may have run just now: for bursts of probes.
     fn steps(&mut self, ran: Option<Instant>, due: &[Instant]);
@@ -352,6 +355,10 @@ impl<A: Agent, E: Eyes> World<'_, A, E> {
                         self.eyes.tell(now, process(gateway, ProcessState::Killed));
                     }
                     power(gateway, PowerState::Off)
+                }
+                Told::Laid(gateway) => {
+                    self.eyes.laid_anew(self.lab, gateway);
+                    continue;
                 }
                 Told::Booting(gateway) => power(gateway, PowerState::Booting),
                 Told::Booted(gateway) => {
