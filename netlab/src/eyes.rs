@@ -214,8 +214,9 @@ impl Eyes for Sight {
     }
 
     fn laid_anew(&mut self, lab: &Lab, gateway: NodeId) {
-        let opening = self.open_again(lab, gateway);
-        match opening {
+        // Power may have left an earlier boot before it was over.
+        self.opening.retain(|(id, _)| *id != gateway);
+        match self.open_again(lab, gateway) {
             Ok(thread) => self.opening.push((gateway, thread)),
             Err(why) => self.deaf_to(gateway, &why),
         }

@@ -24,7 +24,7 @@ use crate::error::LabError;
 use crate::ground::{Ground, Wiring, settings};
 use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
 use crate::nft::Nft;
-use crate::wires::{CarrierChange, Wires};
+use crate::wires::{CarrierChange, Wires, is_wires};
 use turns::{LAID_AFTER, Turn};
 
 /// From power to a running daemon, as in the simulated worlds.
@@ -145,6 +145,9 @@ impl Lab {
         verb: &Verb,
         now: Instant,
     ) -> Result<(), LabError> {
+        if is_wires(verb) {
+            self.await_wires()?;
+        }
         self.wires.carry_out(&mut self.ground, subject, verb, now)?;
         if let Subject::Gateway(id) = subject
             && let Some(place) = self.place(id)
@@ -166,6 +169,7 @@ impl Lab {
         verb: &Verb,
         kind: FrameKind,
     ) -> Result<bool, LabError> {
+        self.await_wires()?;
         self.wires.lay(step, subject, verb, kind)
     }
 
@@ -318,7 +322,9 @@ impl Lab {
             return Ok(());
         }
         let id = self.machines[place].id;
-        self.ground.renew(id, self.wires.ports_may_be())?;
+        if self.ground.renew(id, self.wires.ports_may_be())? {
+            self.told.push(Told::Laid(id));
+        }
         if self.ground.is_laying(id) {
             self.later(now.after(LAID_AFTER), Turn::Laid(place))?;
         }

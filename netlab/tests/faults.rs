@@ -19,7 +19,7 @@ use std::time::{Duration, Instant as Clock};
 
 use steadfast_core::PortId;
 use steadfast_netlab::ground::{Ground, Wiring};
-use steadfast_netlab::lab::{BOOT_TIME, DARK, Told};
+use steadfast_netlab::lab::{BOOT_TIME, DARK, Lab, Told};
 use steadfast_netlab::machine::DaemonEvent;
 use steadfast_scenarios::format::{Preset, Span, Verb, Way};
 use steadfast_scenarios::{SegmentId, Subject};
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
             ("wires_mac_filter_knows_its_ports", mac_filter),
             ("wires_flap_ends_with_carrier", flap),
             ("machine_reboot_keeps_state_and_changes_identity", reboot),
+            ("machine_rebooting_finds_faults_as_they_were", meanwhile),
             ("machine_orderly_reboot_waits_for_the_daemon", orderly),
             ("machine_power_loss_is_dark_before_death", power_loss),
             ("machine_frozen_box_stands_still_with_carrier", freeze),
@@ -298,6 +299,47 @@ fn reboot() {
     }
     let (client, gateway) = pair(&lab);
     assert_eq!(heard(&client, &gateway, 2), [0, 1], "its ports work again");
+}
+
+/// A box that boots gets new wires. A switch that was split is split for them, too; what strikes
+/// while they are laid strikes the new ones; and a fault that hangs on a wire outlives the boot.
+fn meanwhile() {
+    let mut lab = booted("exec sleep 1000");
+    let lan = Subject::Segment(SegmentId(0));
+    let off = |lab: &mut Lab| {
+        let box_a = Subject::Gateway(A);
+        lab.carry_out(box_a, &Verb::PowerOff, ZERO).unwrap();
+        lab.power_on(A, ZERO).unwrap();
+    };
+    let wires = |told: &[Told]| told.iter().filter(|it| **it == Told::Laid(A)).count();
+    let apart = Verb::SegmentSplit {
+        apart: vec!["a".to_owned()],
+    };
+    // From here on the client need not ask where it is.
+    let (client, gateway) = pair(&lab);
+    assert_eq!(heard(&client, &gateway, 1), [0]);
+    lab.carry_out(lan, &apart, ZERO).unwrap();
+    off(&mut lab);
+    lab.settle(ZERO.after(BOOT_TIME)).unwrap();
+    assert_eq!(wires(&lab.poll_told()), 1);
+    let (client, gateway) = pair(&lab);
+    assert_eq!(heard(&client, &gateway, 2), NONE, "still split");
+    lab.carry_out(lan, &Verb::SegmentHeal, ZERO).unwrap();
+    assert_eq!(heard(&client, &gateway, 2), [0, 1]);
+    off(&mut lab);
+    let silence = Verb::Silence { way: Way::From };
+    lab.carry_out(A_LAN, &silence, ZERO).unwrap();
+    lab.settle(ZERO.after(BOOT_TIME)).unwrap();
+    assert_eq!(wires(&lab.poll_told()), 1, "told once");
+    let (client, gateway) = pair(&lab);
+    assert_eq!(heard(&gateway, &client, 2), NONE);
+    assert_eq!(heard(&client, &gateway, 2), [0, 1]);
+    off(&mut lab);
+    lab.settle(ZERO.after(BOOT_TIME)).unwrap();
+    assert_eq!(wires(&lab.poll_told()), 0, "the silent wire is the same");
+    let (client, gateway) = pair(&lab);
+    assert_eq!(heard(&gateway, &client, 2), NONE, "still silent");
+    assert_eq!(heard(&client, &gateway, 2), [0, 1]);
 }
 
 /// An orderly reboot lets the daemon end first; one that does not end does not hold it up for ever.

@@ -44,16 +44,16 @@ pub(super) struct Gateway {
 impl Ground {
     /// Gives a gateway a namespace as after a boot, with its ports and addresses, and drops the one
     /// it had. Its ports keep their state at the switch, their indexes and their MACs; they have no
-    /// carrier, for the box has no power. Wires that are laid anew come later: [`Self::laid`].
+    /// carrier, for the box has no power. Wires that are laid anew come later: [`Self::laid`]; says
+    /// whether those of an earlier boot came only now, because power left it early.
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub(crate) fn renew(&mut self, id: NodeId, ports: Ports) -> Result<(), LabError> {
+    pub(crate) fn renew(&mut self, id: NodeId, ports: Ports) -> Result<bool, LabError> {
         let Some(place) = self.place(id) else {
             return Err(LabError::Needs(format!("a gateway {}", id.0)));
         };
-        // A boot that power left early may still be at it.
-        self.gateways[place].join()?;
+        let came = self.await_wires(id)?;
         let indexes: Vec<u32> = self.indexes(id).collect();
         let old = self.gateways[place].next(&self.layout.gateways[place].name)?;
         let mut requests = vec![links::enable(1, true)];
@@ -63,12 +63,16 @@ impl Ground {
             requests.push(links::enable(*index, true));
         }
         match (old, ports) {
-            (Some(old), Ports::Laid) => return self.lay_anew(place, old, requests),
+            (Some(old), Ports::Laid) => {
+                self.lay_anew(place, old, requests)?;
+                return Ok(came);
+            }
             (Some(old), Ports::Moved) => self.gateways[place].take_ports(old, &indexes)?,
             (None, _) => {}
         }
         let room = &mut self.gateways[place].room;
-        room.ask(&requests, "set up the ports of a gateway")
+        room.ask(&requests, "set up the ports of a gateway")?;
+        Ok(came)
     }
 
     /// Whether wires that are laid anew for this gateway are not known to be there yet.

@@ -44,14 +44,24 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits for wires that are laid anew: what is done to a wire must find it.
+    pub(super) fn await_wires(&mut self) -> Result<(), LabError> {
+        (0..self.machines.len()).try_for_each(|place| self.await_wires_of(place))
+    }
+
+    fn await_wires_of(&mut self, place: usize) -> Result<(), LabError> {
+        let id = self.machines[place].id;
+        if self.ground.await_wires(id)? {
+            self.told.push(Told::Laid(id));
+        }
+        Ok(())
+    }
+
     pub(super) fn take(&mut self, turn: Turn, now: Instant) -> Result<(), LabError> {
         match turn {
             Turn::Booted(place) => {
                 // Usually they were there long ago; who listens to them hears too late if not.
-                let id = self.machines[place].id;
-                if self.ground.await_wires(id)? {
-                    self.told.push(Told::Laid(id));
-                }
+                self.await_wires_of(place)?;
                 self.booted(place, now)
             }
             Turn::Laid(place) => {

@@ -31,7 +31,7 @@ use crate::nft::{Hook, Nft, Rule, Test, Then};
 pub use relay::Relay;
 use snare::Snare;
 use verbs::{MACS_AT, hooks, matching, unobserved};
-pub use verbs::{mends, needs_relay, refuses};
+pub use verbs::{is_wires, mends, needs_relay, refuses};
 
 /// Most filters of one run; a scenario with more is refused.
 pub const FILTERS_MAX: usize = 64;

@@ -78,6 +78,28 @@ pub fn needs_relay(verb: &Verb) -> bool {
     }
 }
 
+/// Whether a verb does something to a wire's end or a switch, which then must be there.
+pub const fn is_wires(verb: &Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::Command { .. }
+            | Verb::Cont
+            | Verb::FlushRuleset
+            | Verb::Kill
+            | Verb::LoadRuleset { .. }
+            | Verb::PowerOff
+            | Verb::PowerOn
+            | Verb::Quit
+            | Verb::Reboot { .. }
+            | Verb::RebootLoop { .. }
+            | Verb::Reload(_)
+            | Verb::Stall { .. }
+            | Verb::Start
+            | Verb::Starve { .. }
+            | Verb::Stop
+    )
+}
+
 /// Whether a verb gives back what a wire or a switch had lost: it works when the kernel has done
 /// it, and what was lost before that was lost to the fault.
 pub const fn mends(verb: &Verb) -> bool {
