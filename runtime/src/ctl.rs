@@ -245,7 +245,7 @@ fn status(
     watch: bool,
     out: &mut dyn Write,
 ) -> Result<Verdict, Trouble> {
-    let mut route = "/v1/status".to_owned();
+    let (mut route, mut known) = ("/v1/status".to_owned(), String::new());
     loop {
         let asked = Instant::now();
         let answer = client.read(&route)?;
@@ -262,13 +262,18 @@ fn status(
         if !watch {
             return Ok(Verdict::Done);
         }
-        match answer.get("mark").and_then(Value::as_str) {
-            Some(mark) => {
-                let wait = WATCH_INTERVAL.as_millis();
-                route = format!("/v1/status?after={mark}&wait={wait}");
-            }
-            // A daemon of before marks were given is asked each second.
-            None => std::thread::sleep(WATCH_INTERVAL.saturating_sub(asked.elapsed())),
+        let mark = answer
+            .get("mark")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if mark == known {
+            // Nothing changed, yet it answered early: many wait, or it knows of no marks.
+            std::thread::sleep(WATCH_INTERVAL.saturating_sub(asked.elapsed()));
+        }
+        mark.clone_into(&mut known);
+        let wait = WATCH_INTERVAL.as_millis();
+        if !known.is_empty() {
+            route = format!("/v1/status?after={known}&wait={wait}");
         }
     }
 }

@@ -8,16 +8,16 @@
 //! The hard case is a daemon that was started again: its marks are others, so a client that knows
 //! one of before is answered at once. The limit: of changes that follow one another faster than
 //! control's thread is woken, the last is told; the journal has them all. Of more than
-//! [`FOLLOWERS_MAX`] the rest are answered at once, for connections are few.
+//! [`FOLLOWERS_MAX`] the rest are answered at once, for connections are few: a client that gets
+//! the mark it knows pauses before it asks again.
 
 use std::time::Duration;
 
 use axum::http::Uri;
 use serde_json::json;
 use steadfast_core::status::Status;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
-
-use super::Shared;
 
 /// Clients that may wait at a time.
 pub(super) const FOLLOWERS_MAX: usize = 16;
@@ -59,12 +59,15 @@ pub(super) fn mark(status: &Status) -> String {
 }
 
 /// Returns when the status has another mark than the client knows, or the client has waited long
-/// enough.
-pub(super) async fn wait_for_change(shared: &Shared, asked: &Asked) {
-    let Ok(_place) = shared.followers.try_acquire() else {
+/// enough; at once without a place to wait, or when the driver has ended.
+pub(super) async fn wait_for_change(
+    mut statuses: watch::Receiver<Status>,
+    places: &Semaphore,
+    asked: &Asked,
+) {
+    let Ok(_place) = places.try_acquire() else {
         return;
     };
-    let mut statuses = shared.status.clone();
     // An ended driver changes nothing any more: what it said last is answered at once.
     let changed = statuses.wait_for(|status| mark(status) != asked.after);
     let _ = timeout(asked.wait, changed).await;
@@ -72,7 +75,49 @@ pub(super) async fn wait_for_change(shared: &Shared, asked: &Asked) {
 
 #[cfg(test)]
 mod tests {
+    use core::future::{Future, poll_fn};
+    use core::pin::{Pin, pin};
+    use core::task::Poll;
+
+    use crate::journal::tests::pair;
+    use steadfast_core::{Instant, Node};
+
     use super::*;
+
+    /// Whether it is over when it is looked at.
+    async fn is_over(mut it: Pin<&mut impl Future<Output = ()>>) -> bool {
+        poll_fn(|cx| Poll::Ready(it.as_mut().poll(cx).is_ready())).await
+    }
+
+    /// It waits while nothing changes, is over when something does, and never waits without a
+    /// place or a driver.
+    #[test]
+    fn control_follower_waits_for_a_change_and_no_longer() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(async {
+            let node = Node::new(pair::config(0), pair::origin_boot(1));
+            let status = node.status(Instant::ORIGIN);
+            let (after, wait) = (mark(&status), FOLLOW_WAIT_MAX);
+            let (sender, statuses) = watch::channel(status.clone());
+            let (asked, places) = (Asked { after, wait }, Semaphore::new(1));
+            let mut waiting = pin!(wait_for_change(statuses.clone(), &places, &asked));
+            assert!(!is_over(waiting.as_mut()).await);
+            sender.send_replace(status.clone());
+            assert!(!is_over(waiting.as_mut()).await, "it says the same");
+            let crowded = pin!(wait_for_change(statuses.clone(), &places, &asked));
+            assert!(is_over(crowded).await, "no place is left");
+            let mut other = status.clone();
+            other.why_text.push('!');
+            sender.send_replace(other);
+            assert!(is_over(waiting).await);
+            sender.send_replace(status);
+            drop(sender);
+            let ended = pin!(wait_for_change(statuses, &places, &asked));
+            assert!(is_over(ended).await, "the driver has ended");
+        });
+    }
 
     fn asked(query: &str) -> Result<Option<Asked>, String> {
         Asked::of(&format!("/v1/status{query}").parse().unwrap())

@@ -95,7 +95,7 @@ async fn status(State(shared): State<Shared>, uri: Uri) -> Answer {
         Fault::new(StatusCode::BAD_REQUEST, error, cure)
     })?;
     if let Some(asked) = asked {
-        wait_for_change(&shared, &asked).await;
+        wait_for_change(shared.status.clone(), &shared.followers, &asked).await;
     }
     let status = shared.status.borrow().clone();
     let facts = shared.daemon.facts();
