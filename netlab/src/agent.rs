@@ -91,11 +91,6 @@ impl Steadfast {
         }
     }
 
-    /// The run begins: its time is this clock's.
-    pub fn begin(&mut self, clock: RunClock) {
-        self.clock = clock;
-    }
-
     /// The next answer of a gateway, if there is one; the first call starts the asking.
     fn answer(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Answer)> {
         let known = self.answers.iter().find(|(id, _)| *id == gateway);
@@ -142,6 +137,10 @@ fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<(Instant, An
 }
 
 impl Agent for Steadfast {
+    fn begin(&mut self, clock: RunClock) {
+        self.clock = clock;
+    }
+
     fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String> {
         steadfast::setup(plan, gateway, &self.daemon.to_string_lossy())
     }

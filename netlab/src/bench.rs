@@ -6,8 +6,7 @@
 //! and measures what clients felt.
 //!
 //! A planned move is what each daemon's handbook names: the product is asked for it, the others are
-//! told to end in order. Limit: a daemon that answers with a virtual MAC of its own device is asked
-//! at the wrong address by the observer, so its laps find no active and do not count.
+//! told to end in order.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -23,6 +22,7 @@ use crate::agent::Steadfast;
 use crate::daemons::Daemon;
 use crate::error::LabError;
 use crate::eyes::{Opened, Wanted};
+use crate::foreign::Foreign;
 use crate::ground::Wiring;
 use crate::instruments::{ConnectionLog, RunClock, observed_names};
 use crate::lab::Lab;
@@ -178,7 +178,7 @@ pub(crate) fn main() -> std::process::ExitCode {
 fn felt(lap: &Lap) -> Result<Lapped, LabError> {
     let needs = |what: &str| LabError::Needs(what.to_owned());
     let daemon = Daemon::named(&lap.daemon).ok_or_else(|| needs("a known daemon"))?;
-    if let Some(missing) = daemon.needs().iter().find(|path| !Path::new(path).exists()) {
+    if let Some(missing) = Foreign::new(daemon, "").uninstalled() {
         return Err(needs(missing));
     }
     let text = story(lap, daemon);
@@ -189,12 +189,8 @@ fn felt(lap: &Lap) -> Result<Lapped, LabError> {
     match daemon {
         Daemon::Steadfast => measure(&plan, watched, &mut Ours(Steadfast::new(&lap.program))),
         Daemon::Frr | Daemon::Keepalived | Daemon::Ucarp | Daemon::Vrrp => {
-            let theirs = Theirs {
-                daemon,
-                interval: lap.interval,
-                program: lap.program.display().to_string(),
-            };
-            measure(&plan, watched, &mut { theirs })
+            let program = lap.program.display().to_string();
+            measure(&plan, watched, &mut Foreign::new(daemon, program))
         }
     }
 }
@@ -251,7 +247,7 @@ fn story(lap: &Lap, daemon: Daemon) -> String {
     text
 }
 
-fn measure(plan: &Plan, watched: Duration, agent: &mut impl Begins) -> Result<Lapped, LabError> {
+fn measure(plan: &Plan, watched: Duration, agent: &mut impl Agent) -> Result<Lapped, LabError> {
     let setups = world::setups(plan, agent).map_err(LabError::Needs)?;
     let setup = |name: &str| -> Setup {
         let found = setups.iter().find(|(known, _)| known == name);
@@ -262,7 +258,7 @@ fn measure(plan: &Plan, watched: Duration, agent: &mut impl Begins) -> Result<La
         connections: true,
         ..Wanted::default()
     };
-    let opened = Opened::new(plan, &lab, wanted)?;
+    let opened = Opened::new(plan, &lab, wanted, &world::virtual_macs(plan, agent))?;
     let clock = RunClock::start();
     agent.begin(clock);
     let mut sight = opened.watch(plan, clock, None)?;
@@ -331,21 +327,14 @@ fn lost_of(cost: &Cost, streams: [u8; 2]) -> u32 {
     streams.map(lost).into_iter().sum()
 }
 
-/// An agent that learns when the run begins.
-trait Begins: Agent {
-    fn begin(&mut self, clock: RunClock);
-}
-
 /// The product.
 struct Ours(Steadfast);
 
-impl Begins for Ours {
+impl Agent for Ours {
     fn begin(&mut self, clock: RunClock) {
         self.0.begin(clock);
     }
-}
 
-impl Agent for Ours {
     fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String> {
         self.0.setup(plan, gateway)
     }
@@ -365,36 +354,5 @@ impl Agent for Ours {
 
     fn unheard(&mut self) -> Option<String> {
         self.0.unheard()
-    }
-}
-
-/// Another daemon.
-struct Theirs {
-    daemon: Daemon,
-    interval: Duration,
-    /// The product's.
-    program: String,
-}
-
-impl Begins for Theirs {
-    fn begin(&mut self, _: RunClock) {}
-}
-
-impl Agent for Theirs {
-    fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String> {
-        let (layout, program) = (&plan.layout, &self.program);
-        self.daemon.foreign(layout, gateway, self.interval, program)
-    }
-
-    fn offers(&self) -> BTreeSet<Capability> {
-        BTreeSet::new()
-    }
-
-    fn status(&mut self, _: NodeId, _: &Path) -> Option<(Instant, Said)> {
-        None
-    }
-
-    fn command(&mut self, _: NodeId, _: &Path, _: CommandName) -> Result<(), String> {
-        Err("it takes no commands".to_owned())
     }
 }

@@ -11,9 +11,9 @@ use core::time::Duration;
 use std::io;
 use std::thread::{self, JoinHandle};
 
-use steadfast_core::{Instant, NodeId};
+use steadfast_core::{Instant, MacAddr, NodeId};
 use steadfast_scenarios::SegmentId;
-use steadfast_scenarios::format::{Layout, Plan};
+use steadfast_scenarios::format::{Layout, Plan, Segment};
 use steadfast_scenarios::trace::{Event, EventKind};
 
 use crate::error::{Doing, LabError};
@@ -21,6 +21,7 @@ use crate::ground::{HOST_PORT, Plug, Station};
 use crate::instruments::{
     self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, Neighbours, Observer, Outlet,
     Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall, StallWatch, Tap, TapDoor,
+    VirtualMacs,
 };
 use crate::lab::Lab;
 use crate::world::Eyes;
@@ -73,7 +74,12 @@ impl Opened {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn new(plan: &Plan, lab: &Lab, wanted: Wanted) -> Result<Self, LabError> {
+    pub fn new(
+        plan: &Plan,
+        lab: &Lab,
+        wanted: Wanted,
+        virtual_macs: &VirtualMacs,
+    ) -> Result<Self, LabError> {
         let posts = listening_posts(lab, None);
         let listening = || listen(&plan.layout, &posts, wanted.recorded);
         let taps = lab.ground().switch().run(listening)?;
@@ -85,8 +91,8 @@ impl Opened {
             wanted,
             taps,
             outlets: outlets(plan, lab)?,
-            eyes: eyes(plan, lab).doing(opening)?,
-            stations: stations(plan, lab).doing(opening)?,
+            eyes: eyes(plan, lab, virtual_macs).doing(opening)?,
+            stations: stations(plan, lab, virtual_macs).doing(opening)?,
             connections,
         })
     }
@@ -116,7 +122,7 @@ impl Opened {
         let (eyes, stations, beside) = (self.eyes, self.stations, self.wanted.beside);
         let start = |recorder: &mut Recorder| -> io::Result<()> {
             recorder.start(StallWatch { beside })?;
-            recorder.start(Observer::new(plan, eyes, None))?;
+            recorder.start(Observer::new(plan, eyes))?;
             recorder.start(capture)?;
             recorder.start(Neighbours::new(plan, stations))?;
             recorder.start(sender)?;
@@ -290,9 +296,32 @@ fn outlets(plan: &Plan, lab: &Lab) -> Result<Vec<Outlet>, LabError> {
     at_hosts(plan, lab, |host| Outlet::open(host.id, host.address))
 }
 
-fn stations(plan: &Plan, lab: &Lab) -> io::Result<Vec<instruments::Station>> {
-    let open = |host: &steadfast_scenarios::format::Host| instruments::Station::host(host.id);
-    at_hosts(plan, lab, open).map_err(io::Error::other)
+fn stations(
+    plan: &Plan,
+    lab: &Lab,
+    virtual_macs: &VirtualMacs,
+) -> io::Result<Vec<instruments::Station>> {
+    let open = |host: &steadfast_scenarios::format::Host| {
+        instruments::Station::host(host.id, virtual_macs.get(&host.segment).copied())
+    };
+    let mut stations = at_hosts(plan, lab, open).map_err(io::Error::other)?;
+    let posts = listening_posts(lab, None);
+    let switches = || -> io::Result<Vec<_>> {
+        let switch = |(segment, mac): (&SegmentId, &MacAddr)| {
+            instruments::Station::switch(*segment, *mac, &ports_of(&posts, *segment))
+        };
+        virtual_macs.iter().map(switch).collect()
+    };
+    let switches = lab.ground().switch().run(switches);
+    stations.extend(switches.map_err(io::Error::other)??);
+    Ok(stations)
+}
+
+/// A segment's posts: whose port, and the switch's end of it.
+fn ports_of(posts: &[(SegmentId, NodeId, String)], segment: SegmentId) -> Vec<(NodeId, String)> {
+    let of = posts.iter().filter(|(it, ..)| *it == segment);
+    of.map(|(_, gateway, port)| (*gateway, port.clone()))
+        .collect()
 }
 
 /// Does something in the namespace of each host.
@@ -312,26 +341,40 @@ fn at_hosts<T: Send>(
     Ok(done)
 }
 
-fn eyes(plan: &Plan, lab: &Lab) -> io::Result<Vec<Eye>> {
+fn eyes(plan: &Plan, lab: &Lab, virtual_macs: &VirtualMacs) -> io::Result<Vec<Eye>> {
     let open = || -> io::Result<Vec<Eye>> {
         let served = plan
             .layout
             .segments
             .iter()
             .filter(|segment| segment.served());
-        let eye = |segment: &steadfast_scenarios::format::Segment| {
+        let eye = |segment: &Segment| {
             Ok(Eye {
                 segment: segment.id,
                 outlet: Observer::outlet(segment, &segment.name)?,
+                virtual_mac: virtual_macs.get(&segment.id).copied(),
                 ports: Vec::new(),
             })
         };
         served.map(eye).collect()
     };
-    lab.ground()
-        .observer()
-        .run(open)
-        .map_err(io::Error::other)?
+    let eyes = lab.ground().observer().run(open);
+    let mut eyes = eyes.map_err(io::Error::other)??;
+    let posts = listening_posts(lab, None);
+    let at_ports = || -> io::Result<()> {
+        for eye in eyes.iter_mut().filter(|eye| eye.virtual_mac.is_some()) {
+            let Some(segment) = plan.layout.segments.get(eye.segment.index()) else {
+                continue;
+            };
+            for (gateway, port) in ports_of(&posts, eye.segment) {
+                eye.ports.push((gateway, Observer::outlet(segment, &port)?));
+            }
+        }
+        Ok(())
+    };
+    let opened = lab.ground().switch().run(at_ports);
+    opened.map_err(io::Error::other)??;
+    Ok(eyes)
 }
 
 /// New connections go from the first host to the second.

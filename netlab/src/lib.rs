@@ -8,6 +8,7 @@ pub mod enter;
 mod error;
 mod evidence;
 pub mod eyes;
+pub mod foreign;
 pub mod ground;
 pub mod instruments;
 pub mod lab;

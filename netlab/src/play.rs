@@ -24,10 +24,12 @@ use steadfast_scenarios::trace::{Event, EventKind, TraceHash, TraceWriter};
 use steadfast_scenarios::{Finding, Gaps, Judge, Scenario, Verdict};
 
 use crate::agent::Steadfast;
+use crate::daemons::Daemon;
 use crate::doctor;
 use crate::error::{Doing, LabError};
 use crate::evidence;
 use crate::eyes::{Opened, Wanted};
+use crate::foreign::{Foreign, judged};
 use crate::ground::Wiring;
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
@@ -35,7 +37,7 @@ use crate::machine::Setup;
 use crate::sys::run_early;
 use crate::visit::{self, Company, Gates, visit};
 use crate::wires::needs_relay;
-use crate::world;
+use crate::world::{self, Agent};
 
 /// The hidden first argument of a worker that plays one run.
 pub(crate) const LAB_PLAY: &str = "lab-play";
@@ -57,6 +59,8 @@ pub struct Request {
     pub seed: u64,
     /// The `steadfastd` under test.
     pub daemon: PathBuf,
+    /// Or another daemon, which is told what it can be told.
+    pub rival: Option<Daemon>,
     /// Where `trace.jsonl`, `run.pcapng`, the daemons' logs and journals go, if they are wanted; an
     /// existing folder.
     pub evidence: Option<PathBuf>,
@@ -139,7 +143,7 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
         Ok(prepared) => prepared,
         Err(answer) => return Ok(answer),
     };
-    let setups = world::setups(&plan, &agent).map_err(LabError::Needs)?;
+    let setups = world::setups(&plan, &*agent).map_err(LabError::Needs)?;
     let setup = |name: &str| -> Setup {
         let found = setups.iter().find(|(known, _)| known == name);
         found.map(|(_, setup)| setup.clone()).unwrap_or_default()
@@ -157,11 +161,11 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
         beside: request.beside,
         blind_after: Some(tolerance(&seen)),
     };
-    let opened = Opened::new(&seen, &lab, wanted)?;
+    let opened = Opened::new(&seen, &lab, wanted, &world::virtual_macs(&seen, &*agent))?;
     // Opening takes long beside others that open: nobody plays before all are open.
     pass(gates)?;
     thread::sleep(request.later);
-    let played = run(request, &seen, &mut lab, &mut agent, opened)?;
+    let played = run(request, &seen, &mut lab, &mut *agent, opened)?;
     pass(gates)?;
     Ok(Answer::Played(Box::new(played)))
 }
@@ -175,16 +179,26 @@ fn wiring(plan: &Plan) -> Wiring {
 }
 
 /// The plan to play and the daemon to play it with, or why not.
-fn prepared(request: &Request) -> Result<(Plan, Steadfast), Answer> {
+fn prepared(request: &Request) -> Result<(Plan, Box<dyn Agent>), Answer> {
     let refused = |why: String| Answer::Refused(why);
     let scenario = Scenario::parse(&request.file, &request.text);
     let scenario = scenario.map_err(|why| refused(why.to_string()))?;
     let plan = scenario.resolve(request.seed);
     let plan = scaled(plan.map_err(|why| refused(why.to_string()))?);
-    let agent = Steadfast::new(&request.daemon);
-    match world::missing(&plan, &request.offers, &agent) {
+    let agent: Box<dyn Agent> = match request.rival {
+        None | Some(Daemon::Steadfast) => Box::new(Steadfast::new(&request.daemon)),
+        Some(rival) => {
+            let foreign = Foreign::new(rival, request.daemon.to_string_lossy());
+            if let Some(missing) = foreign.uninstalled() {
+                return Err(Answer::NotRun(missing.to_owned()));
+            }
+            Box::new(foreign)
+        }
+    };
+    match world::missing(&plan, &request.offers, &*agent) {
         Some(LabError::Needs(what)) => Err(Answer::NotRun(what)),
         Some(why) => Err(refused(why.to_string())),
+        None if request.rival.is_some() => Ok((judged(plan), agent)),
         None => Ok((plan, agent)),
     }
 }
@@ -202,7 +216,7 @@ fn run(
     request: &Request,
     plan: &Plan,
     lab: &mut Lab,
-    agent: &mut Steadfast,
+    agent: &mut dyn Agent,
     opened: Opened,
 ) -> Result<Played, LabError> {
     // What starts now is of real time, and must not start before what it is to wait for.

@@ -1,11 +1,15 @@
 //! FRR: zebra and vrrpd, with the macvlan that vrrpd expects on each served port.
 //!
-//! vrrpd has no groups and tracks nothing; each port elects for itself. It says "Refusing to
-//! start" once and then serves. zebra stays in the foreground, vrrpd beside it.
+//! vrrpd has no groups and tracks nothing; each port elects for itself. It says "Refusing to start"
+//! once and then serves. zebra stays in the foreground, vrrpd beside it, who comes when zebra
+//! listens. Both insist on a group of theirs and on folders, which a gateway's own mounts give
+//! them. Without `arp_ignore` a kernel answers for a macvlan's address on the link below it, too.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use steadfast_core::MacAddr;
+use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Gateway, Layout};
 
 use super::{FOLDER, RUN, comes_first, served};
@@ -13,6 +17,32 @@ use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
 const VIRTUAL_ROUTER: u8 = 71;
+
+/// Their group, and the folders they insist on; once in a boot.
+const PREPARE: &str = "\
+if mkdir frr 2>/dev/null; then\n\
+sed 's/^frrvty:.*/frrvty:x:0:root/' /etc/group >frr/group\n\
+mount --bind frr/group /etc/group\n\
+mkdir frr/etc\ntouch frr/etc/vtysh.conf\n\
+mount --bind frr/etc /etc/frr\nmount -t tmpfs none /var/tmp\n\
+fi\n";
+
+/// The MAC of the virtual router on a segment, if a gateway serves it: VRRP's, with its id.
+pub(super) fn virtual_mac(layout: &Layout, segment: SegmentId) -> Option<MacAddr> {
+    let gateway = layout.gateways.first()?;
+    let place = served(layout, gateway).position(|(port, _)| port.segment == segment)?;
+    Some(router_mac(router(place)?))
+}
+
+/// The id of the virtual router on a gateway's served port of this place.
+fn router(place: usize) -> Option<u8> {
+    VIRTUAL_ROUTER.checked_add(u8::try_from(place).ok()?)
+}
+
+/// RFC 5798, section 7.3.
+const fn router_mac(router: u8) -> MacAddr {
+    MacAddr([0, 0, 0x5e, 0, 1, router])
+}
 
 /// Its files and command line.
 ///
@@ -37,16 +67,18 @@ pub(super) fn setup(
     let mut before = String::new();
     let mut vrrp = String::new();
     for (number, (port, address)) in served(layout, gateway).enumerate() {
-        let router = usize::from(VIRTUAL_ROUTER) + number;
+        let router = router(number).ok_or("VRRP has ids up to 255")?;
         let device = format!("vr{router}");
-        let mac = format!("00:00:5e:00:01:{router:02x}");
+        let mac = router_mac(router);
         // Writing to memory cannot fail.
         let _ = write!(
             before,
-            "ip link add {device} link {} addrgenmode none type macvlan mode bridge\n\
+            "if ip link add {device} link {port} type macvlan mode bridge; then\n\
              ip link set {device} address {mac}\nip addr add {address}/16 dev {device}\n\
-             ip link set {device} up\n",
-            port.name
+             echo 1 >/proc/sys/net/ipv4/conf/{port}/arp_ignore\n\
+             ip link set {device} protodown on\n\
+             ip link set {device} up\nfi\n",
+            port = port.name
         );
         // Writing to memory cannot fail.
         let _ = write!(
@@ -58,11 +90,14 @@ pub(super) fn setup(
         );
     }
     let start = format!(
-        "#!/bin/sh\ntrap 'kill 0' TERM INT\ncd {RUN}\n{before}\
-         /usr/lib/frr/zebra -u root -g root --vty_socket {RUN} -z {RUN}/zserv.api \
-         -i {RUN}/zebra.pid -f /dev/null --log stdout &\n\
-         /usr/lib/frr/vrrpd -u root -g root --vty_socket {RUN} -z {RUN}/zserv.api \
-         -i {RUN}/vrrpd.pid -f {FOLDER}/vrrpd.conf --log stdout &\nwait\n"
+        "#!/bin/sh\ntrap 'kill 0' TERM INT\ncd {RUN}\n{PREPARE}{before}\
+         rm -f zserv.api\n\
+         for name in zebra vrrpd; do\n\
+         file=/dev/null\n[ $name = zebra ] || file={FOLDER}/vrrpd.conf\n\
+         /usr/lib/frr/$name -u root -g root --vty_socket {RUN} -z {RUN}/zserv.api \
+         -i {RUN}/$name.pid -f $file --log stdout &\n\
+         until [ -S zserv.api ]; do sleep 0.02; done\n\
+         done\nwait\n"
     );
     let files = [("vrrpd.conf", vrrp), ("daemons", start)];
     Ok(super::foreign(files, vec![format!("{FOLDER}/daemons")]))

@@ -13,6 +13,9 @@ mod vrrp;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use steadfast_core::MacAddr;
+use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Gateway, Layout};
 
 use crate::machine::Setup;
@@ -43,7 +46,8 @@ fn foreign<const N: usize>(files: [(&str, String); N], argv: Vec<String>) -> Set
 }
 
 /// Which daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Daemon {
     /// FRR's zebra and vrrpd.
     Frr,
@@ -88,6 +92,14 @@ impl Daemon {
             Self::Keepalived => &["/usr/sbin/keepalived"],
             Self::Steadfast | Self::Vrrp => &[],
             Self::Ucarp => &["/usr/sbin/ucarp", "/usr/sbin/ip"],
+        }
+    }
+
+    /// The MAC that a segment's virtual addresses answer with, if that is no gateway's own.
+    pub fn virtual_mac(self, layout: &Layout, segment: SegmentId) -> Option<MacAddr> {
+        match self {
+            Self::Frr => frr::virtual_mac(layout, segment),
+            Self::Keepalived | Self::Steadfast | Self::Ucarp | Self::Vrrp => None,
         }
     }
 
@@ -156,6 +168,25 @@ mod tests {
                 assert!(all.contains(&port.name), "{}: {all}", daemon.name());
                 assert!(all.contains(&address), "{}: {all}", daemon.name());
             }
+        }
+    }
+
+    /// FRR answers with a MAC of its own on each segment, and its files give it that one.
+    #[test]
+    fn daemons_frr_has_the_mac_it_is_asked_at() {
+        let layout = layout();
+        let gateway = &layout.gateways[0];
+        let interval = Duration::from_secs(1);
+        let setup = Daemon::Frr.foreign(&layout, gateway, interval, "").unwrap();
+        let script = String::from_utf8_lossy(&setup.files["daemons"]);
+        for (port, _) in served(&layout, gateway) {
+            let mac = Daemon::Frr.virtual_mac(&layout, port.segment).unwrap();
+            assert!(
+                script.contains(&format!("address {mac}")),
+                "{mac}: {script}"
+            );
+            let own = Daemon::Keepalived.virtual_mac(&layout, port.segment);
+            assert_eq!(own, None);
         }
     }
 

@@ -34,6 +34,8 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use steadfast_core::{MacAddr, NodeId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Layout, Plan};
@@ -60,6 +62,9 @@ pub const PROBE_PORT: u16 = 30_777;
 /// The TCP port that connections of the race go to.
 pub const CONNECTION_PORT: u16 = 30_778;
 
+/// The MACs that a segment's virtual addresses answer with where that is no gateway's own.
+pub type VirtualMacs = BTreeMap<SegmentId, MacAddr>;
+
 /// The names of a plan's things as the lab's trace must give them: with no more addresses on a
 /// segment than are asked for, since an address nobody asks for would count as owned by nobody.
 pub fn observed_names(plan: &Plan) -> Names {
@@ -79,9 +84,14 @@ fn gateway_of(layout: &Layout, segment: SegmentId, mac: MacAddr) -> Option<NodeI
     owners.next().map(|gateway| gateway.id)
 }
 
-/// Where an entry with this MAC points.
-fn holder_of(layout: &Layout, segment: SegmentId, mac: Option<MacAddr>) -> Holder {
-    let Some(mac) = mac else {
+/// Where an entry with this MAC points; a virtual MAC points at nobody, its switch does.
+fn holder_of(
+    layout: &Layout,
+    segment: SegmentId,
+    mac: Option<MacAddr>,
+    virtual_mac: Option<MacAddr>,
+) -> Holder {
+    let Some(mac) = mac.filter(|_| mac != virtual_mac) else {
         return Holder::Nobody;
     };
     gateway_of(layout, segment, mac).map_or(Holder::Other, Holder::Gateway)

@@ -53,7 +53,10 @@ pub struct Station {
 
 #[derive(Clone, Debug)]
 enum Whose {
-    Host(HostId),
+    Host {
+        host: HostId,
+        virtual_mac: Option<MacAddr>,
+    },
     Switch {
         segment: SegmentId,
         mac: MacAddr,
@@ -62,12 +65,13 @@ enum Whose {
 }
 
 impl Station {
-    /// A host, in the calling thread's namespace.
+    /// A host, in the calling thread's namespace. `virtual_mac` is the MAC that virtual addresses
+    /// answer with there, if not the gateways' own.
     ///
     /// # Errors
     /// When the kernel gives no netlink socket.
-    pub fn host(host: HostId) -> io::Result<Self> {
-        Self::open(Whose::Host(host))
+    pub fn host(host: HostId, virtual_mac: Option<MacAddr>) -> io::Result<Self> {
+        Self::open(Whose::Host { host, virtual_mac })
     }
 
     /// A switch, in the calling thread's namespace: where it sends frames for the virtual MAC.
@@ -78,7 +82,7 @@ impl Station {
     pub fn switch(
         segment: SegmentId,
         virtual_mac: MacAddr,
-        ports: &[(NodeId, &str)],
+        ports: &[(NodeId, String)],
     ) -> io::Result<Self> {
         let (family, kind) = (
             rustix::net::AddressFamily::INET,
@@ -128,8 +132,8 @@ impl Station {
     fn look(&mut self, layout: &Layout, desk: &Desk) -> io::Result<()> {
         let at = desk.clock().now();
         match &self.whose {
-            Whose::Host(host) => {
-                let host = *host;
+            Whose::Host { host, virtual_mac } => {
+                let (host, virtual_mac) = (*host, *virtual_mac);
                 let Some(it) = layout.hosts.get(host.index()) else {
                     return Ok(());
                 };
@@ -145,7 +149,7 @@ impl Station {
                             .contains(&NeighbourAttribute::Destination(ip))
                     };
                     let mac = entries.iter().find(about).and_then(mac_of);
-                    let holder = holder_of(layout, segment.id, mac);
+                    let holder = holder_of(layout, segment.id, mac, virtual_mac);
                     if self.news_of(usize::from(address), holder) {
                         let kind = EventKind::Neighbour {
                             host,

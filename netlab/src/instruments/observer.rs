@@ -47,6 +47,8 @@ pub struct Eye {
     pub segment: SegmentId,
     /// At its outlet of the switch: from [`Observer::outlet`].
     pub outlet: PacketSocket,
+    /// The MAC that virtual addresses answer with, if not the gateways' own.
+    pub virtual_mac: Option<MacAddr>,
     /// With a virtual MAC only, from [`Observer::outlet`] too: at the switch's end of each
     /// gateway's port.
     pub ports: Vec<(NodeId, PacketSocket)>,
@@ -99,12 +101,11 @@ impl Observer {
         PacketSocket::open(interface, &wanted, false)
     }
 
-    /// Asks on these segments each [`ROUND`]. `virtual_mac` is the MAC that virtual addresses
-    /// answer with, if not the gateways' own.
-    pub fn new(plan: &Plan, eyes: Vec<Eye>, virtual_mac: Option<MacAddr>) -> Self {
+    /// Asks on these segments each [`ROUND`].
+    pub fn new(plan: &Plan, eyes: Vec<Eye>) -> Self {
         let sights = eyes.into_iter().filter_map(|eye| {
             let segment = plan.layout.segments.get(eye.segment.index())?;
-            Some(Sight::new(plan, segment, eye, virtual_mac))
+            Some(Sight::new(plan, segment, eye))
         });
         Self {
             sights: sights.collect(),
@@ -150,7 +151,8 @@ impl Instrument for Observer {
 }
 
 impl Sight {
-    fn new(plan: &Plan, segment: &Segment, eye: Eye, virtual_mac: Option<MacAddr>) -> Self {
+    fn new(plan: &Plan, segment: &Segment, eye: Eye) -> Self {
+        let virtual_mac = eye.virtual_mac;
         let virtuals = (0..ASKED_MAX).zip(&segment.virtuals);
         let mut questions = Vec::new();
         for gateway in &plan.layout.gateways {

@@ -43,9 +43,7 @@ impl Run {
         let capture = Capture::new(plan, taps, recording).unwrap();
         let door = capture.door();
         recorder.start(capture).unwrap();
-        recorder
-            .start(Observer::new(plan, ground.eyes(), None))
-            .unwrap();
+        recorder.start(Observer::new(plan, ground.eyes())).unwrap();
         recorder
             .start(Neighbours::new(plan, ground.stations()))
             .unwrap();

@@ -18,7 +18,7 @@ use crate::error::LabError;
 /// packet filter, some milliseconds on a busy machine.
 const LAID_BEFORE: Duration = Duration::from_millis(50);
 
-impl<A: Agent, E: Eyes> World<'_, A, E> {
+impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
     /// Lays a snare for each step whose frame may come soon.
     pub(super) fn lay_snares(&mut self, now: Instant) -> Result<(), LabError> {
         let soon = now.after(LAID_BEFORE);

@@ -11,6 +11,7 @@
 //! kernel strikes in the frame's instant ([`frames`]). Limit: what eyes hold back to put events in
 //! order (some 20 ms) the picture lags behind; a step's `active` is who was it then.
 
+mod agent;
 mod frames;
 mod operator;
 mod reckon;
@@ -18,22 +19,20 @@ mod reckon;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::thread;
 
-use steadfast_core::role::EffectiveRole;
-use steadfast_core::{Epoch, Instant, NodeId};
-use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, When};
+use steadfast_core::{Instant, NodeId};
+use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind, Names, PowerState, ProcessState};
 use steadfast_scenarios::{Judge, Random, Schedule, Subject};
 
 use crate::error::{Doing, LabError};
 use crate::instruments::RunClock;
 use crate::lab::{Lab, Told};
-use crate::machine::{DaemonEvent, Setup};
+use crate::machine::DaemonEvent;
 use crate::sys::run_early;
-use crate::wires::{mends, refuses};
-use frames::told_of;
+use crate::wires::mends;
+pub use agent::{Agent, Said, missing, setups, virtual_macs};
 use reckon::Reckonings;
 
 /// Boots of one plan differ by up to this much, as in the simulated worlds.
@@ -46,57 +45,8 @@ const ROUND_AWAITING: Duration = Duration::from_micros(100);
 /// What happened to a daemon is told as of then, if that is no longer ago: half of what events are
 /// held back.
 const AGE_MAX: Duration = Duration::from_millis(10);
-/// The daemon under test, as the world knows it.
-pub trait Agent {
-    /// What this gateway runs in this plan: program, environment, files.
-    ///
-    /// # Errors
-    /// A plan whose configuration the daemon cannot express, in words.
-    fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String>;
-
-    /// What can be asked of it besides what every lab offers: commands, boots on record.
-    fn offers(&self) -> BTreeSet<Capability>;
-
-    /// The next thing its status said, and when it was heard; never waits. `run` is the gateway's
-    /// `/run/steadfast`.
-    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)>;
-
-    /// Passes an operator's command on; `run` as above.
-    ///
-    /// # Errors
-    /// What it answered, or that it did not.
-    fn command(&mut self, gateway: NodeId, run: &Path, command: CommandName) -> Result<(), String>;
-
-    /// Has it read its changed files again; `run` as above.
-    ///
-    /// # Errors
-    /// It cannot be told, or takes no changes while it runs.
-    fn reload(&mut self, _gateway: NodeId, _run: &Path) -> Result<(), String> {
-        Err("a daemon that reads its files again".to_owned())
-    }
-
-    /// A command that was denied before any node heard of it, if there was one: then the story that
-    /// was to be played was not. One that takes no commands has none.
-    fn unheard(&mut self) -> Option<String> {
-        None
-    }
-}
-
 /// How a process ends that was killed: 128 and the signal.
 const KILLED: i32 = 128 + 9;
-
-/// What a daemon says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its role.
-    pub role: EffectiveRole,
-    /// Since when, in the run's time.
-    pub since: Instant,
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// Why.
-    pub why: String,
-}
 
 /// What sees: instruments and the order of what they tell.
 pub trait Eyes {
@@ -132,27 +82,6 @@ pub trait Eyes {
     fn finish(&mut self) -> Vec<Event>;
 }
 
-/// Why this plan cannot be run in a lab that offers this, with this daemon: `not run: needs ...`.
-pub fn missing(plan: &Plan, offers: &BTreeSet<Capability>, agent: &impl Agent) -> Option<LabError> {
-    let given = agent.offers();
-    let known = |need: &Capability| offers.contains(need) || given.contains(need);
-    if let Some(need) = plan.needs().into_iter().find(|need| !known(need)) {
-        let word = serde_json::to_value(need).unwrap_or_default();
-        return Some(LabError::Needs(
-            word.as_str().unwrap_or("more").replace('_', " "),
-        ));
-    }
-    let refused = plan.steps.iter().find_map(|step| refuses(&step.verb));
-    if let Some(what) = refused {
-        return Some(LabError::Needs(what.to_owned()));
-    }
-    let unseen = plan.steps.iter().find_map(|step| match &step.when {
-        When::On(on) if !told_of(on.frame) => Some(on.frame),
-        When::On(_) | When::At(_) => None,
-    });
-    unseen.map(|kind| LabError::Needs(format!("instruments that tell of every {kind:?} frame")))
-}
-
 /// Plays a plan to its end; every event goes to `sink`, in order.
 ///
 /// # Errors
@@ -160,7 +89,7 @@ pub fn missing(plan: &Plan, offers: &BTreeSet<Capability>, agent: &impl Agent) -
 pub fn run(
     plan: &Plan,
     lab: &mut Lab,
-    agent: &mut impl Agent,
+    agent: &mut (impl Agent + ?Sized),
     eyes: &mut impl Eyes,
     judge: &mut Judge,
     sink: &mut dyn FnMut(&Event),
@@ -184,17 +113,7 @@ pub fn run(
     world.play()
 }
 
-/// What the agent's daemons run, by gateway: for [`Lab::build`].
-///
-/// # Errors
-/// The first gateway that cannot be configured, in words.
-pub fn setups(plan: &Plan, agent: &impl Agent) -> Result<Vec<(String, Setup)>, String> {
-    let gateways = plan.layout.gateways.iter();
-    let setup = |gateway: &Gateway| Ok((gateway.name.clone(), agent.setup(plan, gateway)?));
-    gateways.map(setup).collect()
-}
-
-struct World<'a, A, E> {
+struct World<'a, A: ?Sized, E> {
     plan: &'a Plan,
     lab: &'a mut Lab,
     agent: &'a mut A,
@@ -216,7 +135,7 @@ struct World<'a, A, E> {
     ended_in_order: Vec<bool>,
 }
 
-impl<A: Agent, E: Eyes> World<'_, A, E> {
+impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
     fn play(&mut self) -> Result<(), LabError> {
         run_early();
         self.eyes

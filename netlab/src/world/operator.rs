@@ -7,7 +7,7 @@ use steadfast_scenarios::format::{CommandName, Verb};
 use super::{Agent, Eyes, World};
 use crate::error::LabError;
 
-impl<A: Agent, E: Eyes> World<'_, A, E> {
+impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
     pub(super) fn command(&mut self, subject: Subject, verb: &Verb, now: Instant) {
         let (Subject::Gateway(id), Verb::Command { command }) = (subject, verb) else {
             return;

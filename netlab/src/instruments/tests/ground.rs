@@ -214,6 +214,7 @@ impl Ground {
             Eye {
                 segment: segment.id,
                 outlet: within("observer", open).unwrap(),
+                virtual_mac: None,
                 ports: Vec::new(),
             }
         };
@@ -223,7 +224,7 @@ impl Ground {
     pub(super) fn stations(&self) -> Vec<Station> {
         let hosts = self.plan.layout.hosts.iter();
         hosts
-            .map(|host| within(&host.name, || Station::host(host.id)).unwrap())
+            .map(|host| within(&host.name, || Station::host(host.id, None)).unwrap())
             .collect()
     }
 

@@ -1,0 +1,119 @@
+//! The daemon under test, as the world knows it: what it runs, what it can be told and asked.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use steadfast_core::role::EffectiveRole;
+use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
+use steadfast_scenarios::SegmentId;
+use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Segment, When};
+
+use super::frames::told_of;
+use crate::error::LabError;
+use crate::instruments::{RunClock, VirtualMacs};
+use crate::machine::Setup;
+use crate::wires::refuses;
+
+/// The daemon under test, as the world knows it.
+pub trait Agent {
+    /// What this gateway runs in this plan: program, environment, files.
+    ///
+    /// # Errors
+    /// A plan whose configuration the daemon cannot express, in words.
+    fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String>;
+
+    /// The run begins: its time is this clock's.
+    fn begin(&mut self, _clock: RunClock) {}
+
+    /// What can be asked of it besides what every lab offers: commands, boots on record.
+    fn offers(&self) -> BTreeSet<Capability>;
+
+    /// What else this plan demands and it cannot be told, in words.
+    fn lacks(&self, _plan: &Plan) -> Option<String> {
+        None
+    }
+
+    /// The MAC that a segment's virtual addresses answer with, if it is no gateway's own.
+    fn virtual_mac(&self, _plan: &Plan, _segment: SegmentId) -> Option<MacAddr> {
+        None
+    }
+
+    /// The next thing its status said, and when it was heard; never waits. `run` is the gateway's
+    /// `/run/steadfast`.
+    fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)>;
+
+    /// Passes an operator's command on; `run` as above.
+    ///
+    /// # Errors
+    /// What it answered, or that it did not.
+    fn command(&mut self, gateway: NodeId, run: &Path, command: CommandName) -> Result<(), String>;
+
+    /// Has it read its changed files again; `run` as above.
+    ///
+    /// # Errors
+    /// It cannot be told, or takes no changes while it runs.
+    fn reload(&mut self, _gateway: NodeId, _run: &Path) -> Result<(), String> {
+        Err("a daemon that reads its files again".to_owned())
+    }
+
+    /// A command that was denied before any node heard of it, if there was one: then the story that
+    /// was to be played was not. One that takes no commands has none.
+    fn unheard(&mut self) -> Option<String> {
+        None
+    }
+}
+
+/// What a daemon says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its role.
+    pub role: EffectiveRole,
+    /// Since when, in the run's time.
+    pub since: Instant,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: String,
+}
+
+/// Why this plan cannot be run in a lab that offers this, with this daemon: `not run: needs ...`.
+pub fn missing(
+    plan: &Plan,
+    offers: &BTreeSet<Capability>,
+    agent: &(impl Agent + ?Sized),
+) -> Option<LabError> {
+    let given = agent.offers();
+    let known = |need: &Capability| offers.contains(need) || given.contains(need);
+    if let Some(need) = plan.needs().into_iter().find(|need| !known(need)) {
+        let word = serde_json::to_value(need).unwrap_or_default();
+        return Some(LabError::Needs(
+            word.as_str().unwrap_or("more").replace('_', " "),
+        ));
+    }
+    let refused = plan.steps.iter().find_map(|step| refuses(&step.verb));
+    if let Some(what) = refused {
+        return Some(LabError::Needs(what.to_owned()));
+    }
+    let unseen = plan.steps.iter().find_map(|step| match &step.when {
+        When::On(on) if !told_of(on.frame) => Some(on.frame),
+        When::On(_) | When::At(_) => None,
+    });
+    let unseen = unseen.map(|kind| format!("instruments that tell of every {kind:?} frame"));
+    unseen.or_else(|| agent.lacks(plan)).map(LabError::Needs)
+}
+
+/// What each segment's virtual addresses answer with, where that is no gateway's own.
+pub fn virtual_macs(plan: &Plan, agent: &(impl Agent + ?Sized)) -> VirtualMacs {
+    let of = |segment: &Segment| Some((segment.id, agent.virtual_mac(plan, segment.id)?));
+    plan.layout.segments.iter().filter_map(of).collect()
+}
+
+/// What the agent's daemons run, by gateway: for [`Lab::build`].
+///
+/// # Errors
+/// The first gateway that cannot be configured, in words.
+pub fn setups(plan: &Plan, agent: &(impl Agent + ?Sized)) -> Result<Vec<(String, Setup)>, String> {
+    let gateways = plan.layout.gateways.iter();
+    let setup = |gateway: &Gateway| Ok((gateway.name.clone(), agent.setup(plan, gateway)?));
+    gateways.map(setup).collect()
+}
