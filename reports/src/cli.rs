@@ -9,7 +9,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
 use crate::verbs::{
-    audit, bench, check, doctor, explore, fidelity, import, qualify, replay, report, run, sweep,
+    audit, bench, check, compare, doctor, explore, fidelity, import, qualify, replay, report, run,
+    sweep,
 };
 
 const EXIT_CODES: &str = "\
@@ -40,6 +41,8 @@ pub(crate) enum Verb {
     Bench(bench::Args),
     /// Read scenario files and say what is wrong with them
     Check(check::Args),
+    /// Put other daemons into the same lab under the same stories, and tell what each holds
+    Compare(compare::Args),
     /// Say what this machine can run in the lab, and what helps where it cannot
     Doctor(doctor::Args),
     /// Try every interleaving of a few faults on the production core

@@ -4,6 +4,8 @@
 //! same sources, or built now through the Cargo that started us. A daemon of other sources is never
 //! taken unseen; another one is named with `--daemon`.
 
+pub(crate) mod company;
+
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,6 +16,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 use std::{env, io};
 
+use steadfast_netlab::daemons::Daemon;
 use steadfast_netlab::play::{self, Answer, Request, missing, play, survey};
 use steadfast_netlab::{Company, DAEMON_SOURCES, LabError};
 use steadfast_scenarios::format::{Allow, Capability, Check, Expectation, Verb};
@@ -45,6 +48,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) scenario: &'a Scenario,
     /// With this seed.
     pub(crate) seed: u64,
+    /// With another daemon than the product, if one is named.
+    pub(crate) rival: Option<Daemon>,
     /// Where its evidence goes, if it is wanted; an existing folder.
     pub(crate) evidence: Option<PathBuf>,
 }
@@ -154,6 +159,7 @@ impl Bench {
             text: wanted.scenario.to_toml().to_owned(),
             seed: wanted.seed,
             daemon: self.daemon.clone(),
+            rival: wanted.rival,
             evidence: wanted.evidence.clone(),
             offers: self.offers.clone()?,
             beside: false,
@@ -233,6 +239,7 @@ fn told(scenario: String, seed: u64, played: &play::Played) -> Run {
         trace: Some(played.trace),
         outage: played.outage,
         simulated: played.lasted,
+        blind: played.stall_count > 0,
     }
 }
 

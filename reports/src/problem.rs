@@ -55,6 +55,23 @@ pub(crate) enum Problem {
         /// How many there are.
         count: usize,
     },
+    /// A daemon to compare with is not there.
+    #[error("failed to compare with {daemon}: {path} is not installed")]
+    #[diagnostic(help("install it, or leave it out of --daemons"))]
+    NotInstalled {
+        /// Which.
+        daemon: String,
+        /// Its program.
+        path: &'static str,
+    },
+    /// Simulators run the product's own code.
+    #[error("failed to put another daemon under test: simulators run the product alone")]
+    #[diagnostic(help("say --world lab, which runs daemons on real kernels"))]
+    RivalOutsideLab,
+    /// No such daemon is known.
+    #[error("failed to find the daemon `{0}`")]
+    #[diagnostic(help("there are steadfast, keepalived, frr, ucarp and steadfast-vrrp"))]
+    UnknownDaemon(String),
     /// The text cannot be written.
     #[error("failed to print")]
     Print(#[source] io::Error),
@@ -157,13 +174,16 @@ impl Problem {
             | Self::Player(_)
             | Self::NoLife { .. }
             | Self::NoSuchLife { .. }
+            | Self::NotInstalled { .. }
             | Self::Read { .. }
+            | Self::RivalOutsideLab
             | Self::Scenario(_)
             | Self::Secret { .. }
             | Self::SweepOfLab
             | Self::TooMuch { .. }
             | Self::Trace { .. }
             | Self::TraceOfNothing { .. }
+            | Self::UnknownDaemon(_)
             | Self::UnknownName { .. }
             | Self::Write { .. } => false,
         }

@@ -48,6 +48,8 @@ pub(crate) struct Run {
     pub(crate) outage: Option<Duration>,
     /// Simulated time; in the lab, real time.
     pub(crate) simulated: Duration,
+    /// Whether the host stalled, so that not everything was seen.
+    pub(crate) blind: bool,
 }
 
 /// Something that an oracle holds against a run.
@@ -59,6 +61,8 @@ pub(crate) struct Complaint {
     pub(crate) text: String,
     /// Something wrong was seen; else evidence is missing.
     pub(crate) seen: bool,
+    /// The longest time that something was wrong.
+    pub(crate) longest: Duration,
 }
 
 impl Run {
@@ -119,11 +123,13 @@ impl Run {
                 oracle: UNPLAYED.to_owned(),
                 text: reason,
                 seen: false,
+                longest: Duration::ZERO,
             }],
             armed: BTreeMap::new(),
             trace: None,
             outage: None,
             simulated: Duration::ZERO,
+            blind: false,
         }
     }
 
@@ -148,6 +154,7 @@ impl From<Outcome> for Run {
                     oracle: OVERFLOWED.to_owned(),
                     text,
                     seen: false,
+                    longest: Duration::ZERO,
                 },
             );
         }
@@ -160,6 +167,7 @@ impl From<Outcome> for Run {
             trace: Some(outcome.trace),
             outage: outcome.outage,
             simulated: outcome.cost.simulated,
+            blind: false,
         }
     }
 }
@@ -180,7 +188,7 @@ pub(crate) fn complaints(findings: &[Finding], verdict: Verdict) -> Vec<Complain
 }
 
 /// Why a run did not pass, and the one command that repeats it; nothing if it did.
-pub(crate) fn why(run: &Run, what: &str, world: World) -> Vec<String> {
+pub(crate) fn why(run: &Run, repeat: &str) -> Vec<String> {
     if run.verdict == Verdict::Pass {
         return Vec::new();
     }
@@ -192,7 +200,7 @@ pub(crate) fn why(run: &Run, what: &str, world: World) -> Vec<String> {
     if hidden > 0 {
         lines.push(format!("and {hidden} more"));
     }
-    lines.push(format!("repeat: {}", words::repeat(what, world, run.seed)));
+    lines.push(format!("repeat: {repeat}"));
     lines
 }
 
@@ -264,6 +272,7 @@ fn complaint(finding: &Finding) -> Complaint {
         oracle: finding.oracle.clone(),
         text,
         seen: finding.first_violation.is_some(),
+        longest: Duration::from_nanos(finding.longest_ns),
     }
 }
 
@@ -375,7 +384,7 @@ mod tests {
         let mut played = outcome("a", 1);
         played.verdict = Verdict::Fail;
         played.findings = vec![finding("outage", Verdict::Fail); 16];
-        let lines = why(&Run::from(played), "a", World::Fast);
+        let lines = why(&Run::from(played), "a");
         assert_eq!(lines.len(), COMPLAINTS_SHOWN + 2);
         assert_eq!(lines[COMPLAINTS_SHOWN], "and 11 more");
     }

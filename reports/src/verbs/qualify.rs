@@ -295,7 +295,7 @@ fn line(name: &str, width: usize, runs: &[Run], world: World) -> String {
         "{word:14}  {name:width$}  {count:>8}  worst outage {worst:>11}{note}"
     )];
     for run in bad.iter().take(FAILURES_SHOWN) {
-        let why = runs::why(run, &run.scenario, world);
+        let why = runs::why(run, &words::repeat(&run.scenario, world, run.seed));
         lines.extend(
             why.into_iter()
                 .map(|line| format!("  seed {}: {line}", run.seed)),
@@ -305,7 +305,8 @@ fn line(name: &str, width: usize, runs: &[Run], world: World) -> String {
 }
 
 fn result(run: &Run, world: World) -> CaseResult {
-    let text = runs::why(run, &run.scenario, world).join("\n");
+    let repeat = words::repeat(&run.scenario, world, run.seed);
+    let text = runs::why(run, &repeat).join("\n");
     let oracles: Vec<_> = run.complaining().into_iter().collect();
     let message = oracles.join(", ");
     match run.verdict {

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::value_parser;
+use steadfast_netlab::daemons::Daemon;
 use steadfast_scenarios::{Scenario, Verdict};
 use steadfast_sim::campaign;
 
@@ -69,8 +70,61 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// The daemon under test [default: the one built from the same sources]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "under_test")]
     daemon: Option<PathBuf>,
+    /// Another daemon than the product, in the lab: keepalived, frr, ucarp or steadfast-vrrp (the
+    /// product as a router of VRRP); or the product's file, as with --daemon
+    #[arg(long, value_name = "NAME|FILE", value_parser = UnderTest::parse)]
+    under_test: Option<UnderTest>,
+}
+
+/// Whom the lab puts under test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum UnderTest {
+    /// The product, as this file.
+    Product(PathBuf),
+    /// Another daemon.
+    Rival(Daemon),
+}
+
+impl UnderTest {
+    /// Reads a name, or else a path, which has a `/`.
+    fn parse(text: &str) -> Result<Self, String> {
+        match Daemon::named(text).filter(|it| *it != Daemon::Steadfast) {
+            Some(daemon) => Ok(Self::Rival(daemon)),
+            None if text.contains('/') => Ok(Self::Product(text.into())),
+            None => Err(
+                "expected keepalived, frr, ucarp, steadfast-vrrp, or a path with a `/`".to_owned(),
+            ),
+        }
+    }
+}
+
+impl Args {
+    /// The product's file, if one is named.
+    fn product(&self) -> Option<&Path> {
+        match &self.under_test {
+            Some(UnderTest::Product(file)) => Some(file),
+            Some(UnderTest::Rival(_)) | None => self.daemon.as_deref(),
+        }
+    }
+
+    /// The one command that repeats a run.
+    fn repeat(&self, what: &str, seed: u64) -> String {
+        let repeat = words::repeat(what, self.world, seed);
+        match self.rival() {
+            Some(rival) => format!("{repeat} --under-test {}", rival.name()),
+            None => repeat,
+        }
+    }
+
+    /// Another daemon, if one is under test.
+    const fn rival(&self) -> Option<Daemon> {
+        match self.under_test {
+            Some(UnderTest::Rival(daemon)) => Some(daemon),
+            Some(UnderTest::Product(_)) | None => None,
+        }
+    }
 }
 
 /// Runs them in the order of scenarios, then seeds.
@@ -95,6 +149,9 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
             what: format!("{count} runs"),
             max: RUNS_MAX,
         });
+    }
+    if args.under_test.is_some() && args.world != World::Lab {
+        return Err(Problem::RivalOutsideLab);
     }
     let Some(world) = args.world.simulated() else {
         return in_lab(args, &scenarios, &seeds, report, streams);
@@ -141,7 +198,7 @@ fn in_lab(
     mut report: Printed<'_>,
     streams: &mut Streams<'_>,
 ) -> Result<Ending, Problem> {
-    let bench = Bench::set_up(args.daemon.as_deref())?;
+    let bench = Bench::set_up(args.product())?;
     let mut wanted = Vec::new();
     for scenario in scenarios {
         for seed in seeds.clone() {
@@ -153,6 +210,7 @@ fn in_lab(
             wanted.push(Wanted {
                 scenario,
                 seed,
+                rival: args.rival(),
                 evidence,
             });
         }
@@ -253,7 +311,7 @@ impl<'a> Printed<'a> {
             return Ok(());
         }
         let what = self.args.what.as_deref().unwrap_or(&run.scenario);
-        streams.print(&told(run, what, self.args.world))
+        streams.print(&told(run, what, self.args))
     }
 
     /// Writes the pages of a run, if they are wanted and it has a trace.
@@ -310,7 +368,7 @@ impl<'a> Printed<'a> {
 }
 
 /// A run in one line; if it did not pass, why, and the one command that repeats it.
-fn told(run: &Run, what: &str, world: World) -> String {
+fn told(run: &Run, what: &str, args: &Args) -> String {
     let Run { scenario, seed, .. } = run;
     let verdict = words::verdict(run.verdict);
     let outage = words::outage(run.outage);
@@ -322,7 +380,7 @@ fn told(run: &Run, what: &str, world: World) -> String {
         "{verdict:7}  {scenario}  seed {seed}  outage {outage}  trace {trace}"
     )];
     lines.extend(
-        runs::why(run, what, world)
+        runs::why(run, &args.repeat(what, *seed))
             .into_iter()
             .map(|line| format!("         {line}")),
     );
@@ -331,8 +389,32 @@ fn told(run: &Run, what: &str, world: World) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
     use crate::testing::{judged, outcome};
+
+    fn args(words: &[&str]) -> Args {
+        let words = ["steadfast", "run"].iter().chain(words).map(OsString::from);
+        match cli::parse(words).unwrap().verb {
+            Some(cli::Verb::Run(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A name is another daemon, a path the product's; who repeats a run repeats it with the same.
+    #[test]
+    fn run_takes_another_daemon_by_name() {
+        let rival = args(&["x", "--world", "lab", "--under-test", "keepalived"]);
+        assert_eq!(rival.rival(), Some(Daemon::Keepalived));
+        assert_eq!(
+            rival.repeat("x", 7),
+            "steadfast run x --world lab --seed 7 --under-test keepalived"
+        );
+        let product = args(&["x", "--under-test", "./steadfastd"]);
+        assert_eq!(product.product(), Some(Path::new("./steadfastd")));
+        assert!(UnderTest::parse("keepalivd").is_err());
+    }
 
     /// A run that passed is one line; one that did not says why and how to see it again.
     #[test]
@@ -344,7 +426,7 @@ mod tests {
         let runs = [passed, failed, unknown, unplayed];
         let text: String = runs
             .iter()
-            .map(|run| told(run, &run.scenario, World::Fast))
+            .map(|run| told(run, &run.scenario, &args(&["--all"])))
             .collect();
         insta::assert_snapshot!(text, @r"
         pass     active-loses-power  seed 0  outage 11.3 ms  trace 0000000000000000

@@ -6,7 +6,6 @@
 //! who saw two owners or a speaking standby is not excused. What had the machine for itself is what
 //! it is, and a run with a hole is left out.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use steadfast_scenarios::{Scenario, Verdict};
 
 use super::Args;
 use crate::fidelity::{Against, Kept, events, sightings};
+use crate::lab::company::in_company;
 use crate::lab::{self, Bench, Lab, Wanted};
 use crate::problem::Problem;
 
@@ -43,59 +43,22 @@ pub(super) fn in_lab(
         wanted.push(Wanted {
             scenario,
             seed,
+            rival: None,
             evidence: Some(evidence),
         });
     }
-    in_company(bench, args.jobs.get(), wanted, |wanted, lab| {
-        taken.take(wanted, lab)
-    })?;
+    let take = |wanted: &Wanted<'_>, lab| taken.take(wanted, lab);
+    in_company(bench, args.jobs.get(), wanted, is_company_s, take)?;
     let Taken { against, needs, .. } = taken;
     Ok(needs.map_or(Ok(against), Err))
 }
 
-/// Plays them side by side. What company may have spoilt is played again, and where that is one of
-/// three the company is halved: how much a story leaves to others, only playing it tells.
-fn in_company(
-    bench: &Bench,
-    at_once: usize,
-    wanted: Vec<Wanted<'_>>,
-    mut take: impl FnMut(&Wanted<'_>, Lab) -> Result<(), Problem>,
-) -> Result<(), Problem> {
-    let mut company = at_once;
-    let mut waiting = VecDeque::from(wanted);
-    while !waiting.is_empty() {
-        let group: Vec<_> = waiting.drain(..company.min(waiting.len())).collect();
-        let mut spoilt = 0;
-        let side_by_side = |_: &Scenario| false;
-        bench.play_all(&group, group.len(), side_by_side, |played| {
-            let wanted = &group[played.place];
-            if played.beside && is_company_s(wanted.scenario, &played.lab) {
-                spoilt += 1;
-                wanted.evidence.as_deref().map_or(Ok(()), empty)?;
-                waiting.push_back(wanted.clone());
-                return Ok(());
-            }
-            take(wanted, played.lab)
-        })?;
-        if spoilt * 3 >= group.len() {
-            company = (company / 2).max(1);
-        }
-    }
-    Ok(())
-}
-
-/// What a run left in its folder is not the next one's.
-fn empty(folder: &Path) -> Result<(), Problem> {
-    let emptied = fs::remove_dir_all(folder).and_then(|()| fs::create_dir_all(folder));
-    emptied.map_err(Problem::writing(folder))
-}
-
 /// Whether company may have made this of a run: its evidence has a hole, or it failed by being
 /// late. What no lateness excuses stays as it is.
-fn is_company_s(scenario: &Scenario, lab: &Lab) -> bool {
+fn is_company_s(wanted: &Wanted<'_>, lab: &Lab) -> bool {
     let has_hole = matches!(lab, Lab::Run(run) if run.verdict == Verdict::Unknown);
     let failed = matches!(lab, Lab::Run(run) if run.verdict == Verdict::Fail);
-    has_hole || lab::failed_late(lab).is_some() || failed && lab::goes_alone(scenario)
+    has_hole || lab::failed_late(lab).is_some() || failed && lab::goes_alone(wanted.scenario)
 }
 
 /// What there is so far.

@@ -83,6 +83,7 @@ impl Campaign {
                 None => wanted.push(Wanted {
                     scenario,
                     seed: 0,
+                    rival: None,
                     evidence: Some(self.bundle.evidence(scenario, "lab")?),
                 }),
             }
