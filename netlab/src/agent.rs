@@ -9,6 +9,10 @@
 //! the world does not wait for it: every daemon is asked by a thread of its own, and so is every
 //! command given.
 //!
+//! A role is told as of its own date, in the daemon's clock, whose beginning nobody knows. Each answer
+//! shows it, late by the time the answer took; so after a change the daemon is asked a few times
+//! more, and the earliest beginning counts ([`Beginning`]).
+//!
 //! A node may refuse a command, and a daemon may die over it: both are part of a story. A daemon
 //! that does not know the request or denies the right to it has never put it to its node; a run in
 //! which that happened proves nothing, and says so.
@@ -36,6 +40,10 @@ use crate::world::{Agent, Said};
 const ASK_EVERY: Duration = Duration::from_millis(4);
 /// How long a daemon may wait for a change before it answers all the same.
 const CHANGE_WAIT: Duration = Duration::from_secs(4);
+/// How often a daemon is asked again, at once, to know its clock better.
+const LOOKS: usize = 3;
+/// How long such an answer is waited for: who is slow tells nothing of its clock.
+const LOOK_PATIENCE: Duration = Duration::from_millis(10);
 /// How long an answer is waited for beyond that; one that is later is asked for again.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 /// Statuses that wait for the world, of each gateway; what is said beyond them is asked for again.
@@ -51,10 +59,39 @@ pub struct Steadfast {
     clock: RunClock,
     /// What each gateway last said, and the time it gave in its own clock.
     said: Vec<(NodeId, Instant, Said)>,
-    /// What each gateway answered, and when.
-    answers: Vec<(NodeId, Receiver<(Instant, Answer)>)>,
+    /// What each gateway answered.
+    answers: Vec<(NodeId, Receiver<Heard>)>,
     /// Commands that never reached a node: at most one for each that was given.
     unheard: (Sender<String>, Receiver<String>),
+}
+
+/// An answer, when it was here, and when its daemon's clock began.
+struct Heard {
+    at: Instant,
+    began: Instant,
+    answer: Answer,
+}
+
+/// When a daemon's clock began, in the run's time: no later than any answer that is given shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Beginning {
+    began: Option<Instant>,
+    /// What its clock showed last; a clock that shows less is another daemon's.
+    shown: Instant,
+}
+
+impl Beginning {
+    /// An answer was here at `at`, and gave `shown`.
+    fn look(&mut self, at: Instant, shown: Instant) -> Instant {
+        let began = at.before(shown.since(Instant::ORIGIN));
+        let known = self.began.filter(|_| shown >= self.shown);
+        let began = known.map_or(began, |known| known.min(began));
+        *self = Self {
+            began: Some(began),
+            shown,
+        };
+        began
+    }
 }
 
 /// The part of a status that the world needs.
@@ -92,7 +129,7 @@ impl Steadfast {
     }
 
     /// The next answer of a gateway, if there is one; the first call starts the asking.
-    fn answer(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Answer)> {
+    fn answer(&mut self, gateway: NodeId, run: &Path) -> Option<Heard> {
         let known = self.answers.iter().find(|(id, _)| *id == gateway);
         if let Some((_, answers)) = known {
             return answers.try_recv().ok();
@@ -110,23 +147,28 @@ impl Steadfast {
 }
 
 /// Asks one daemon for its status, and then for each change of it, until nobody wants to know.
-fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<(Instant, Answer)>) {
+fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<Heard>) {
     run_early();
     let mut known = String::new();
+    let mut beginning = Beginning::default();
     loop {
         let begun = clock.now();
         let route = format!("/v1/status{known}");
         let patience = CHANGE_WAIT + STATUS_PATIENCE;
-        let reply = ask(socket, "GET", &route, "", patience).ok();
         // It was said when the answer was here, not when the question was put.
-        let at = clock.now();
-        let answer = reply.and_then(|reply| serde_json::from_slice::<Answer>(&reply.body).ok());
-        known = answer.as_ref().map_or_else(String::new, |it| {
+        let answer = hear(socket, &route, patience, clock, &mut beginning);
+        let mut look = || hear(socket, "/v1/status", LOOK_PATIENCE, clock, &mut beginning);
+        // The first that is slow is the last.
+        let _ = answer.is_some() && (0..LOOKS).all(|_| look().is_some());
+        known = answer.as_ref().map_or_else(String::new, |(_, it)| {
             let wait = CHANGE_WAIT.as_millis();
             let mark = it.mark.as_deref();
             mark.map_or_else(String::new, |mark| format!("?after={mark}&wait={wait}"))
         });
-        match answer.map(|answer| answers.try_send((at, answer))) {
+        let heard = answer
+            .zip(beginning.began)
+            .map(|((at, answer), began)| answers.try_send(Heard { at, began, answer }));
+        match heard {
             Some(Err(TrySendError::Disconnected(_))) => return,
             // The world has not heard it: it is asked for again.
             Some(Err(TrySendError::Full(_))) => known.clear(),
@@ -134,6 +176,21 @@ fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<(Instant, An
         }
         clock.sleep_until(begun.after(ASK_EVERY));
     }
+}
+
+/// One status, when it was here, and what it shows of the daemon's clock.
+fn hear(
+    socket: &Path,
+    route: &str,
+    patience: Duration,
+    clock: RunClock,
+    beginning: &mut Beginning,
+) -> Option<(Instant, Answer)> {
+    let reply = ask(socket, "GET", route, "", patience).ok()?;
+    let at = clock.now();
+    let answer: Answer = serde_json::from_slice(&reply.body).ok()?;
+    beginning.look(at, answer.daemon.now);
+    Some((at, answer))
 }
 
 impl Agent for Steadfast {
@@ -150,13 +207,14 @@ impl Agent for Steadfast {
     }
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {
-        let (at, Answer { status, daemon, .. }) = self.answer(gateway, run)?;
+        let Heard { at, began, answer } = self.answer(gateway, run)?;
+        let status = answer.status;
         let known = self.said.iter().find(|(id, since, said)| {
             *id == gateway && *since == status.since && said.role == status.role
         });
         // Each answer gives the same moment a little differently; the first one counts.
         let since = known.map_or_else(
-            || at.before(daemon.now.since(status.since)),
+            || began.after(status.since.since(Instant::ORIGIN)).min(at),
             |(_, _, said)| said.since,
         );
         let said = Said {
@@ -248,4 +306,21 @@ fn ask(
     let code = code.and_then(|code| str::from_utf8(code).ok()?.parse().ok());
     let code = code.ok_or_else(cut)?;
     Ok(Reply { code, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of several answers the one that took least tells when a clock began; one that shows less is
+    /// of another daemon.
+    #[test]
+    fn agent_knows_a_daemons_clock_by_its_fastest_answer() {
+        let millis = Instant::from_millis;
+        let mut beginning = Beginning::default();
+        assert_eq!(beginning.look(millis(1_009), millis(100)), millis(909));
+        assert_eq!(beginning.look(millis(1_021), millis(120)), millis(901));
+        assert_eq!(beginning.look(millis(1_050), millis(140)), millis(901));
+        assert_eq!(beginning.look(millis(4_002), millis(2)), millis(4_000));
+    }
 }
