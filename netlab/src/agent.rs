@@ -9,9 +9,9 @@
 //! the world does not wait for it: every daemon is asked by a thread of its own, and so is every
 //! command given.
 //!
-//! A role is told as of its own date, in the daemon's clock, whose beginning nobody knows. Each answer
-//! shows it, late by the time the answer took; so after a change the daemon is asked a few times
-//! more, and the earliest beginning counts ([`Beginning`]).
+//! A role is told as of its own date, in the daemon's clock, whose beginning nobody knows. Each
+//! answer shows it, late by the time the answer took; so after a change the daemon is asked a few
+//! times more, and the earliest beginning counts ([`Beginning`]).
 //!
 //! A node may refuse a command, and a daemon may die over it: both are part of a story. A daemon
 //! that does not know the request or denies the right to it has never put it to its node; a run in

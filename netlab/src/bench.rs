@@ -203,18 +203,12 @@ fn watched(interval: Duration) -> Duration {
     WATCHED + interval * INTERVALS
 }
 
-/// The lap as a scenario: probes at 1 kHz in four streams all the time.
-fn story(lap: &Lap, daemon: Daemon) -> String {
-    let millis = lap.interval.as_millis().max(1);
-    let mut random = steadfast_scenarios::Random::new(lap.seed, "lap");
-    let at = settled(lap.interval).as_millis() + u128::from(random.between(0, SPREAD_MS));
-    let end = at + watched(lap.interval).as_millis() + 100;
-    let mut text = format!(
-        "format = 1\nname = \"lap\"\ntitle = \"race: one lap\"\nclaims = [\"R1.1\"]\n\
-         duration = \"{end}ms\"\n[cluster]\ninterval = \"{millis}ms\"\n"
-    );
+/// The product's times at this interval, as keys of `[cluster]`: what the defaults are for 100 ms,
+/// in proportion, with the least the rules allow.
+pub(crate) fn timing(interval: Duration) -> String {
+    let millis = interval.as_millis().max(1);
+    let mut text = format!("interval = \"{millis}ms\"\n");
     if millis < 50 {
-        // What the defaults are for 100 ms, in proportion, with the least the rules allow.
         text.push_str(&format!(
             "slack = \"2ms\"\nw_silence = \"5ms\"\ndead_interval = \"{}ms\"\nlease = \"{}ms\"\n\
              offer = \"10ms\"\ntail = \"10ms\"\n",
@@ -227,6 +221,19 @@ fn story(lap: &Lap, daemon: Daemon) -> String {
             3 * millis
         ));
     }
+    text
+}
+
+/// The lap as a scenario: probes at 1 kHz in four streams all the time.
+fn story(lap: &Lap, daemon: Daemon) -> String {
+    let mut random = steadfast_scenarios::Random::new(lap.seed, "lap");
+    let at = settled(lap.interval).as_millis() + u128::from(random.between(0, SPREAD_MS));
+    let end = at + watched(lap.interval).as_millis() + 100;
+    let mut text = format!(
+        "format = 1\nname = \"lap\"\ntitle = \"race: one lap\"\nclaims = [\"R1.1\"]\n\
+         duration = \"{end}ms\"\n[cluster]\n{}",
+        timing(lap.interval)
+    );
     let streams = [
         ("out", "client", "server"),
         ("back", "server", "client"),

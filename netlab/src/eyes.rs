@@ -19,9 +19,9 @@ use steadfast_scenarios::trace::{Event, EventKind};
 use crate::error::{Doing, LabError};
 use crate::ground::{HOST_PORT, Plug, Station};
 use crate::instruments::{
-    self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, Neighbours, Observer, Outlet,
-    Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall, StallWatch, Tap, TapDoor,
-    VirtualMacs,
+    self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, HeraldLog, Heralds,
+    Neighbours, Observer, Outlet, Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall,
+    StallWatch, Tap, TapDoor, VirtualMacs,
 };
 use crate::lab::Lab;
 use crate::world::Eyes;
@@ -43,6 +43,7 @@ pub struct Sight {
     recorder: Option<Recorder>,
     pace: Pace,
     connections: Option<ConnectionLog>,
+    heralds: Option<HeraldLog>,
     finished: Option<Finished>,
 }
 
@@ -53,6 +54,10 @@ pub struct Wanted {
     pub recorded: bool,
     /// New connections are tried between the first host and the second.
     pub connections: bool,
+    /// The observer asks seldom: what is measured is what nobody asks for.
+    pub calm: bool,
+    /// It is followed who announces which address.
+    pub heralds: bool,
     /// Other labs run on this machine.
     pub beside: bool,
     /// From which length on a stall blinds; none is the usual.
@@ -67,6 +72,7 @@ pub struct Opened {
     eyes: Vec<Eye>,
     stations: Vec<instruments::Station>,
     connections: Option<Connections>,
+    heralds: Option<Heralds>,
 }
 
 impl Opened {
@@ -86,6 +92,7 @@ impl Opened {
         let mut taps = taps.doing(|| "listen at the switches".to_owned())?;
         taps.extend(host_taps(plan, lab)?);
         let connections = wanted.connections.then(|| connect(plan, lab)).transpose()?;
+        let heralds = wanted.heralds.then(|| heralds(lab, &posts)).transpose()?;
         let opening = || "open the instruments".to_owned();
         Ok(Self {
             wanted,
@@ -94,6 +101,7 @@ impl Opened {
             eyes: eyes(plan, lab, virtual_macs).doing(opening)?,
             stations: stations(plan, lab, virtual_macs).doing(opening)?,
             connections,
+            heralds,
         })
     }
 
@@ -119,13 +127,17 @@ impl Opened {
         let sender = ProbeSender::new(plan, self.outlets);
         let pace = sender.pace();
         let log = self.connections.as_ref().map(Connections::log);
+        let heard = self.heralds.as_ref().map(Heralds::log);
         let (eyes, stations, beside) = (self.eyes, self.stations, self.wanted.beside);
+        let calm = self.wanted.calm;
         let start = |recorder: &mut Recorder| -> io::Result<()> {
             recorder.start(StallWatch { beside })?;
-            recorder.start(Observer::new(plan, eyes))?;
+            let observer = Observer::new(plan, eyes);
+            recorder.start(if calm { observer.calm() } else { observer })?;
             recorder.start(capture)?;
             recorder.start(Neighbours::new(plan, stations))?;
             recorder.start(sender)?;
+            self.heralds.map_or(Ok(()), |it| recorder.start(it))?;
             self.connections.map_or(Ok(()), |it| recorder.start(it))
         };
         start(&mut recorder).doing(|| "start the instruments".to_owned())?;
@@ -138,6 +150,7 @@ impl Opened {
             recorder: Some(recorder),
             pace,
             connections: log,
+            heralds: heard,
             finished: None,
         })
     }
@@ -147,6 +160,11 @@ impl Sight {
     /// New connections so far, if they were wanted.
     pub const fn connections(&self) -> Option<&ConnectionLog> {
         self.connections.as_ref()
+    }
+
+    /// Who announced what, if that was wanted.
+    pub const fn heralds(&self) -> Option<&HeraldLog> {
+        self.heralds.as_ref()
     }
 
     /// What the instruments said at their end.
@@ -286,6 +304,17 @@ fn listen(
         }
     }
     Ok(taps)
+}
+
+fn heralds(lab: &Lab, posts: &[(SegmentId, NodeId, String)]) -> Result<Heralds, LabError> {
+    let open = || -> io::Result<Vec<_>> {
+        let open = |(_, gateway, port): &(_, NodeId, String)| Ok((*gateway, Heralds::post(port)?));
+        posts.iter().map(open).collect()
+    };
+    let opened = lab.ground().switch().run(open)?;
+    Ok(Heralds::new(
+        opened.doing(|| "listen for announcements".to_owned())?,
+    ))
 }
 
 fn host_taps(plan: &Plan, lab: &Lab) -> Result<Vec<Tap>, LabError> {

@@ -37,13 +37,26 @@ pub struct Foreign {
     daemon: Daemon,
     /// The product's.
     program: String,
+    /// Each address is a router of its own.
+    routers: bool,
 }
 
 impl Foreign {
     /// This one; `program` is the product's `steadfastd`, which as a router of VRRP is another.
     pub fn new(daemon: Daemon, program: impl Into<String>) -> Self {
-        let program = program.into();
-        Self { daemon, program }
+        Self {
+            daemon,
+            program: program.into(),
+            routers: false,
+        }
+    }
+
+    /// The same, with each address of the first served segment a router of its own.
+    pub fn routers(daemon: Daemon, program: impl Into<String>) -> Self {
+        Self {
+            routers: true,
+            ..Self::new(daemon, program)
+        }
     }
 
     /// Whether what it needs is not installed: the first that is missing.
@@ -55,9 +68,13 @@ impl Foreign {
 
 impl Agent for Foreign {
     fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String> {
-        let interval = plan.cluster.interval.0;
-        self.daemon
-            .foreign(&plan.layout, gateway, interval, &self.program)
+        let (layout, interval) = (&plan.layout, plan.cluster.interval.0);
+        match self.routers {
+            true => self.daemon.routers(layout, gateway, interval),
+            false => self
+                .daemon
+                .foreign(layout, gateway, interval, &self.program),
+        }
     }
 
     fn offers(&self) -> BTreeSet<Capability> {
@@ -83,7 +100,6 @@ impl Agent for Foreign {
             .or_else(|| plan.steps.iter().find_map(step))
             .or_else(|| unjudged(plan))
             .map(lacks)
-            .or_else(|| many_addresses(plan))
             .or_else(|| self.setup(plan, plan.layout.gateways.first()?).err())
     }
 
@@ -181,12 +197,6 @@ const fn is_ours(kind: FrameKind) -> bool {
     !matches!(kind, FrameKind::Arp | FrameKind::Ndisc | FrameKind::Vrrp)
 }
 
-/// Each is configured with the first address of a segment.
-fn many_addresses(plan: &Plan) -> Option<String> {
-    let many = plan.layout.segments.iter().any(|it| it.virtuals.len() > 1);
-    many.then(|| "one virtual address for each segment".to_owned())
-}
-
 const fn boots(verb: &Verb) -> bool {
     matches!(
         verb,
@@ -233,7 +243,6 @@ mod tests {
             }
         }
         let reasons = [
-            ("active-loses-power-many-addresses", "one virtual address"),
             ("all-heartbeats-lost-isolation-yield", "`isolation`"),
             ("boot-loop-active", "a count of boots"),
             ("giver-dies-when-offering", "protocol"),
@@ -248,6 +257,10 @@ mod tests {
         }
         let tenth = lacks(Daemon::Ucarp, "active-loses-power").unwrap();
         assert!(tenth.contains("whole seconds"), "{tenth}");
+        let many = "active-loses-power-many-addresses";
+        assert_eq!(lacks(Daemon::Keepalived, many), None);
+        let told = lacks(Daemon::Frr, many).unwrap();
+        assert!(told.contains("at most 255"), "{told}");
         let boots = lacks(Daemon::Frr, "standby-reboots").unwrap();
         assert!(boots.contains("virtual MAC"), "{boots}");
         assert_eq!(lacks(Daemon::Keepalived, "standby-reboots"), None);

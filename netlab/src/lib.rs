@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod cost;
 pub mod daemons;
 pub mod doctor;
 pub mod enter;

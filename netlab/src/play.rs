@@ -158,6 +158,8 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
     let wanted = Wanted {
         recorded: request.evidence.is_some(),
         connections: false,
+        calm: false,
+        heralds: false,
         beside: request.beside,
         blind_after: Some(tolerance(&seen)),
     };

@@ -66,7 +66,9 @@ pub(super) fn setup(
     };
     let mut before = String::new();
     let mut vrrp = String::new();
-    for (number, (port, address)) in served(layout, gateway).enumerate() {
+    let ports: Vec<_> = served(layout, gateway).collect();
+    super::few("frr", &ports)?;
+    for (number, (port, addresses)) in ports.into_iter().enumerate() {
         let router = router(number).ok_or("VRRP has ids up to 255")?;
         let device = format!("vr{router}");
         let mac = router_mac(router);
@@ -74,20 +76,25 @@ pub(super) fn setup(
         let _ = write!(
             before,
             "if ip link add {device} link {port} type macvlan mode bridge; then\n\
-             ip link set {device} address {mac}\nip addr add {address}/16 dev {device}\n\
+             ip link set {device} address {mac}\n\
+             for address in {}; do ip addr add $address/16 dev {device}; done\n\
              echo 1 >/proc/sys/net/ipv4/conf/{port}/arp_ignore\n\
              ip link set {device} protodown on\n\
              ip link set {device} up\nfi\n",
+            super::spelt(addresses).join(" "),
             port = port.name
         );
         // Writing to memory cannot fail.
         let _ = write!(
             vrrp,
             "interface {}\n vrrp {router} version 3\n vrrp {router} priority {priority}\n \
-             vrrp {router} advertisement-interval {millis}\n no vrrp {router} preempt\n \
-             vrrp {router} ip {address}\n!\n",
+             vrrp {router} advertisement-interval {millis}\n no vrrp {router} preempt\n",
             port.name
         );
+        for address in addresses {
+            let _ = writeln!(vrrp, " vrrp {router} ip {address}");
+        }
+        vrrp.push_str("!\n");
     }
     let start = format!(
         "#!/bin/sh\ntrap 'kill 0' TERM INT\ncd {RUN}\n{PREPARE}{before}\

@@ -11,12 +11,13 @@ pub mod steadfast;
 pub mod ucarp;
 mod vrrp;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::MacAddr;
 use steadfast_scenarios::SegmentId;
-use steadfast_scenarios::format::{Gateway, Layout};
+use steadfast_scenarios::format::{Gateway, Layout, Port};
 
 use crate::machine::Setup;
 
@@ -103,6 +104,25 @@ impl Daemon {
         }
     }
 
+    /// The same with each address of the first served segment a virtual router of its own.
+    ///
+    /// # Errors
+    /// In words: what that daemon cannot do.
+    pub fn routers(
+        self,
+        layout: &Layout,
+        gateway: &Gateway,
+        interval: Duration,
+    ) -> Result<Setup, String> {
+        match self {
+            Self::Keepalived => keepalived::routers(layout, gateway, interval),
+            Self::Frr | Self::Steadfast | Self::Ucarp | Self::Vrrp => Err(format!(
+                "{} with a router for each address is not built",
+                self.name()
+            )),
+        }
+    }
+
     /// What another daemon runs on a gateway of a layout, or why it cannot do the job. `program` is
     /// the product's, which is another daemon as a router of VRRP; as itself it takes a whole plan
     /// ([`steadfast::setup`]).
@@ -126,16 +146,51 @@ impl Daemon {
     }
 }
 
-/// Served ports of a gateway with their segments' virtual addresses.
+/// Served ports of a gateway with their segments' virtual addresses, at least one each.
 fn served<'a>(
     layout: &'a Layout,
     gateway: &'a Gateway,
-) -> impl Iterator<Item = (&'a steadfast_scenarios::format::Port, String)> + 'a {
+) -> impl Iterator<Item = (&'a Port, &'a [Ipv4Addr])> + 'a {
     gateway.ports.iter().filter_map(|port| {
         let segment = layout.segments.get(port.segment.index())?;
-        let first = segment.virtuals.first()?;
-        Some((port, first.to_string()))
+        (!segment.virtuals.is_empty()).then_some((port, segment.virtuals.as_slice()))
     })
+}
+
+/// The most addresses that a router of VRRP can name in an advertisement.
+const ADDRESSES_MAX: usize = 255;
+
+/// # Errors
+/// A port with more virtual addresses than `daemon` can name for one router.
+fn few(daemon: &str, ports: &[(&Port, &[Ipv4Addr])]) -> Result<(), String> {
+    let many = ports.iter().find(|(_, it)| it.len() > ADDRESSES_MAX);
+    many.map_or(Ok(()), |(port, it)| {
+        Err(format!(
+            "{daemon} has at most {ADDRESSES_MAX} virtual addresses on {}, and {} are wanted",
+            port.name,
+            it.len()
+        ))
+    })
+}
+
+/// Addresses as text.
+fn spelt(addresses: &[Ipv4Addr]) -> Vec<String> {
+    addresses.iter().map(Ipv4Addr::to_string).collect()
+}
+
+/// The only virtual address of a port.
+///
+/// # Errors
+/// There are more, which `daemon` cannot have there.
+fn only<'a>(daemon: &str, port: &Port, virtuals: &'a [Ipv4Addr]) -> Result<&'a Ipv4Addr, String> {
+    match virtuals {
+        [only] => Ok(only),
+        _ => Err(format!(
+            "{daemon} has one virtual address on {}, and {} are wanted",
+            port.name,
+            virtuals.len()
+        )),
+    }
 }
 
 /// Whether this gateway shall win a first election: the one with the lowest id.
@@ -164,9 +219,15 @@ mod tests {
                 .unwrap();
             let texts = setup.files.values();
             let all: String = texts.map(|text| String::from_utf8_lossy(text)).collect();
-            for (port, address) in served(&layout, gateway) {
+            for (port, addresses) in served(&layout, gateway) {
                 assert!(all.contains(&port.name), "{}: {all}", daemon.name());
-                assert!(all.contains(&address), "{}: {all}", daemon.name());
+                for address in addresses {
+                    assert!(
+                        all.contains(&address.to_string()),
+                        "{}: {all}",
+                        daemon.name()
+                    );
+                }
             }
         }
     }

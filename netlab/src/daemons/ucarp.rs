@@ -35,7 +35,8 @@ pub(super) fn setup(
     let up = "#!/bin/sh\nexec ip addr add \"$2/16\" dev \"$1\"\n";
     let down = "#!/bin/sh\nexec ip addr del \"$2/16\" dev \"$1\"\n";
     let mut start = String::from("#!/bin/sh\ntrap 'kill 0' TERM INT\n");
-    for (number, (port, address)) in served(layout, gateway).enumerate() {
+    for (number, (port, addresses)) in served(layout, gateway).enumerate() {
+        let address = super::only("ucarp", port, addresses)?;
         let own = port
             .unit
             .ok_or_else(|| format!("{} has no address of its own", port.name))?;

@@ -36,8 +36,10 @@ pub(super) fn setup(
         100
     };
     let ports: Vec<_> = served(layout, gateway).collect();
+    super::few("steadfast-vrrp", &ports)?;
     let mut text = "format = 1\n".to_owned();
-    for (number, (port, address)) in ports.iter().enumerate() {
+    for (number, (port, addresses)) in ports.iter().enumerate() {
+        let addresses = super::spelt(addresses).join("\", \"");
         let others = ports.iter().filter(|(other, _)| other.name != port.name);
         let others: Vec<String> = others
             .map(|(other, _)| format!("\"{}\"", other.name))
@@ -46,7 +48,7 @@ pub(super) fn setup(
         let _ = write!(
             text,
             "\n[[vrrp]]\ninterface = \"{}\"\nvirtual_router = {}\npriority = {priority}\n\
-             interval = \"{millis}ms\"\npreempt = false\nvirtual = [\"{address}\"]\n\
+             interval = \"{millis}ms\"\npreempt = false\nvirtual = [\"{addresses}\"]\n\
              track = [{}]\n",
             port.name,
             VIRTUAL_ROUTER + number,

@@ -34,6 +34,7 @@ use rustix::process::{Pid, Signal, WaitIdOptions, getegid, geteuid, getpid, wait
 use rustix::thread::gettid;
 
 use crate::bench::LAB_LAP;
+use crate::cost::LAB_COST;
 use crate::doctor::LAB_DOCTOR;
 use crate::error::LabError;
 use crate::play::LAB_PLAY;
@@ -66,6 +67,9 @@ pub fn entry<I: IntoIterator<Item = OsString>>(args: I) -> Option<ExitCode> {
     }
     if first == LAB_LAP {
         return Some(crate::bench::main());
+    }
+    if first == LAB_COST {
+        return Some(crate::cost::main());
     }
     (first == NODE_INIT).then(|| node::main(&rest))
 }

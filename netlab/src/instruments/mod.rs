@@ -8,7 +8,8 @@
 //!   leaves every gateway's port;
 //! * [`Neighbours`] reads what hosts and switches believe;
 //! * [`StallWatch`] notices when the machine stood still and nothing of this can be trusted;
-//! * [`Connections`] opens a new TCP connection every 10 ms, for the race.
+//! * [`Connections`] opens a new TCP connection every 10 ms, for the race;
+//! * [`Heralds`] hears who announces which address, for the costs of a claim.
 //!
 //! Sockets are opened inside a namespace and used anywhere: every `open` below must run on a thread
 //! that stands in the namespace it is for, all else may run on any. Threads ask for real-time
@@ -22,6 +23,7 @@ mod capture;
 mod clock;
 mod connections;
 mod filter;
+mod heralds;
 mod neighbours;
 mod observer;
 mod probes;
@@ -44,6 +46,7 @@ use steadfast_scenarios::trace::{Holder, Names};
 pub use capture::{Capture, SharedRecording, Tap, TapDoor, WAITING_MAX};
 pub use clock::RunClock;
 pub use connections::{Connection, ConnectionLog, Connections, Enter};
+pub use heralds::{Claim, Heard, HeraldLog, Heralds};
 pub use neighbours::{Neighbours, Station};
 pub use observer::{Eye, Observer};
 pub use probes::{Outlet, Pace, ProbeSender};

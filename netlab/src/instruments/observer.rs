@@ -33,6 +33,8 @@ use super::{ASKED_MAX, filter};
 
 /// From round to round.
 const ROUND: Duration = Duration::from_millis(1);
+/// The same where costs are measured and nobody asks when.
+const CALM_ROUND: Duration = Duration::from_millis(200);
 /// Rounds whose answers can be told apart.
 const TAGS: u8 = 16;
 /// Batches of answers read from a socket in one round; more wait for the next.
@@ -112,6 +114,16 @@ impl Observer {
             batch: Batch::new(),
             round: ROUND,
         }
+    }
+}
+
+impl Observer {
+    /// The same, asking a few times a second only: it is still seen who is active, but when that
+    /// changed is not. Daemons that hear every question of a segment are left in peace.
+    #[must_use]
+    pub fn calm(mut self) -> Self {
+        self.round = CALM_ROUND;
+        self
     }
 }
 

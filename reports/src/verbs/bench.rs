@@ -6,6 +6,7 @@ use super::Streams;
 use crate::ending::Ending;
 use crate::problem::Problem;
 
+mod cost;
 mod failover;
 mod sim;
 
@@ -19,6 +20,9 @@ pub(crate) struct Args {
 /// The benches.
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// What daemons take while nothing happens, and what claims of many addresses are like, in
+    /// namespaces
+    Cost(cost::Args),
     /// Failover against other daemons, in namespaces: outage, losses, two owners, fault by fault
     Failover(failover::Args),
     /// The speed of the world `fast`: simulated seconds and frame hops for a second of processor
@@ -28,6 +32,7 @@ enum What {
 /// Measures and tells.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
     match &args.what {
+        What::Cost(args) => cost::run(args, streams),
         What::Failover(args) => failover::run(args, streams),
         What::Sim(args) => sim::run(args, streams),
     }

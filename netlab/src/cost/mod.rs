@@ -1,0 +1,294 @@
+//! One lap of the costs: what a daemon takes while nothing happens, or what its claim is like.
+//!
+//! The same lab for every daemon, told apart as in the race, and watched as little as can be: the
+//! product hears all ARP of its segments, and an observer that asks a thousand times a second costs
+//! it more than all else. A quiet lap lets the pair settle and then meters both gateways for
+//! [`METERED`]. A claiming lap takes the active's power away and follows the other's claim of all
+//! its addresses on the wire.
+
+mod meter;
+
+use core::time::Duration;
+use std::path::PathBuf;
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+use steadfast_core::{Instant, NodeId};
+use steadfast_scenarios::format::Plan;
+use steadfast_scenarios::trace::{Event, EventKind};
+use steadfast_scenarios::{Judge, Scenario};
+
+pub use self::meter::Usage;
+use crate::agent::Steadfast;
+use crate::daemons::Daemon;
+use crate::error::{Doing, LabError};
+use crate::eyes::{Opened, Wanted};
+use crate::foreign::Foreign;
+use crate::ground::Wiring;
+use crate::instruments::{ASKED_MAX, RunClock};
+use crate::lab::Lab;
+use crate::machine::Setup;
+use crate::namespace::Namespace;
+use crate::visit::{self, Company, visit};
+use crate::world::{self, Agent};
+
+/// The hidden first argument of a worker that runs one lap.
+pub(crate) const LAB_COST: &str = "lab-cost";
+/// By then daemons have elected, and all that follows a start is over.
+const SETTLED: Duration = Duration::from_secs(4);
+/// How long a quiet pair is metered.
+pub const METERED: Duration = Duration::from_secs(10);
+/// How long a claim is followed.
+const FOLLOWED: Duration = Duration::from_secs(4);
+
+/// What a lap is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A quiet pair.
+    Quiet,
+    /// A claim after a power loss.
+    Claim,
+}
+
+/// A lap that is wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lap {
+    /// Which daemon.
+    pub daemon: Daemon,
+    /// The product's binary.
+    pub program: PathBuf,
+    /// What it is about.
+    pub subject: Subject,
+    /// Time between advertisements.
+    pub interval: Duration,
+    /// Virtual addresses on each of two segments.
+    pub addresses: u16,
+    /// Whether each address of the first segment is a virtual router of its own, where the daemon
+    /// has such; the product has one stream for all.
+    pub routers: bool,
+    /// Draws when gateways boot.
+    pub seed: u64,
+}
+
+/// What a lap found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Found {
+    /// Of a quiet pair, while it was metered.
+    Quiet {
+        /// The active's.
+        active: Usage,
+        /// The standby's.
+        standby: Usage,
+    },
+    /// Of a claim.
+    Claim {
+        /// Addresses that were announced.
+        count: usize,
+        /// From the claim to the first announcement of the last of them.
+        lasted: Duration,
+        /// The longest time without a heartbeat from the claim on.
+        silence: Duration,
+    },
+}
+
+/// Runs a lap in a lab of its own; what it found, or why it proves nothing or cannot be run.
+///
+/// # Errors
+/// When no lab can be entered, or its worker ended without an answer.
+pub fn run(lap: &Lap) -> Result<Result<Found, String>, LabError> {
+    visit(LAB_COST, lap, &Company::of(1))
+}
+
+/// The worker.
+pub(crate) fn main() -> std::process::ExitCode {
+    visit::answer(|lap: &Lap, _| match found(lap) {
+        Ok(found) => Ok(found),
+        Err(LabError::Needs(why)) => Err(why),
+        Err(why) => Err(why.to_string()),
+    })
+}
+
+fn found(lap: &Lap) -> Result<Found, LabError> {
+    let plan = Scenario::parse("lap.toml", &story(lap))
+        .and_then(|scenario| scenario.resolve(lap.seed))
+        .map_err(|why| LabError::Needs(why.to_string()))?;
+    let program = lap.program.display().to_string();
+    match lap.daemon {
+        Daemon::Steadfast => watch(lap, &plan, &mut Steadfast::new(&lap.program)),
+        daemon if lap.routers => watch(lap, &plan, &mut Foreign::routers(daemon, program)),
+        daemon => watch(lap, &plan, &mut Foreign::new(daemon, program)),
+    }
+}
+
+/// The lap as a scenario.
+fn story(lap: &Lap) -> String {
+    let at = SETTLED.as_millis();
+    let end = at + METERED.max(FOLLOWED).as_millis() + 200;
+    let step = match lap.subject {
+        Subject::Quiet => String::new(),
+        Subject::Claim => format!(
+            "[[step]]\nname = \"fault\"\nat = \"{at}ms\"\ndo = \"power_off\"\n\
+             target = \"active\"\n"
+        ),
+    };
+    format!(
+        "format = 1\nname = \"lap\"\ntitle = \"cost: one lap\"\nclaims = [\"R5.1\"]\n\
+         duration = \"{end}ms\"\n[cluster]\n{}\
+         [topology]\nvirtual_addresses = {}\n\
+         [[traffic]]\nname = \"out\"\nfrom = \"client\"\nto = \"server\"\nrate = \"10 Hz\"\n\
+         {step}[[expect]]\noracle = \"no_flap\"\nmax_moves = 9\n",
+        crate::bench::timing(lap.interval),
+        lap.addresses
+    )
+}
+
+fn watch(lap: &Lap, plan: &Plan, agent: &mut impl Agent) -> Result<Found, LabError> {
+    let setups = world::setups(plan, agent).map_err(LabError::Needs)?;
+    let setup = |name: &str| -> Setup {
+        let found = setups.iter().find(|(known, _)| known == name);
+        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
+    };
+    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup)?;
+    let seen = seen(plan);
+    let wanted = Wanted {
+        calm: true,
+        heralds: lap.subject == Subject::Claim,
+        ..Wanted::default()
+    };
+    let opened = Opened::new(&seen, &lab, wanted, &world::virtual_macs(&seen, agent))?;
+    let nets = nets(plan, &lab)?;
+    let clock = RunClock::start();
+    agent.begin(clock);
+    let mut sight = opened.watch(&seen, clock, None)?;
+    let metering = thread::spawn(move || metered(&nets, clock));
+    let mut judge = Judge::new(&seen);
+    let mut events: Vec<Event> = Vec::new();
+    let mut sink = |event: &Event| events.push(event.clone());
+    world::run(&seen, &mut lab, agent, &mut sight, &mut judge, &mut sink)?;
+    let usages = match metering.join() {
+        Ok(usages) => usages.doing(|| "meter the gateways".to_owned())?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    match lap.subject {
+        Subject::Quiet => quiet(&events, &usages),
+        Subject::Claim => {
+            let (from, other) = struck(&events, plan)?;
+            let until = from.after(FOLLOWED);
+            let heard = sight.heralds().and_then(|log| log.of(other));
+            let heard = heard.ok_or_else(|| void("frames were missed"))?;
+            let claim = heard.claim(from, until);
+            let claim = claim.ok_or_else(|| void("nobody claimed"))?;
+            let due = 2 * usize::from(lap.addresses);
+            if claim.count < due {
+                let text = format!("{} of {due} addresses were announced", claim.count);
+                return Err(void(&text));
+            }
+            Ok(Found::Claim {
+                count: claim.count,
+                lasted: claim.lasted,
+                silence: claim.silence,
+            })
+        }
+    }
+}
+
+fn void(why: &str) -> LabError {
+    LabError::Needs(why.to_owned())
+}
+
+/// The plan as it can be watched, see [`ASKED_MAX`].
+fn seen(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    for segment in &mut plan.layout.segments {
+        segment.virtuals.truncate(usize::from(ASKED_MAX));
+    }
+    plan
+}
+
+/// Every gateway's namespace, open.
+fn nets(plan: &Plan, lab: &Lab) -> Result<Vec<(NodeId, std::os::fd::OwnedFd)>, LabError> {
+    let open = |id: NodeId| {
+        let net: &Namespace = lab
+            .ground()
+            .gateway(id)
+            .ok_or_else(|| void(&format!("a gateway {}", id.0)))?;
+        let fd = std::os::fd::AsFd::as_fd(net).try_clone_to_owned();
+        Ok((id, fd.doing(|| "open a namespace".to_owned())?))
+    };
+    plan.layout.gateways.iter().map(|it| open(it.id)).collect()
+}
+
+/// What each gateway took while it was metered.
+fn metered(
+    nets: &[(NodeId, std::os::fd::OwnedFd)],
+    clock: RunClock,
+) -> std::io::Result<Vec<(NodeId, Usage)>> {
+    let look = || -> std::io::Result<Vec<(NodeId, Usage, Instant)>> {
+        let of = |(id, net): &(NodeId, _)| Ok((*id, meter::usage(net)?, clock.now()));
+        nets.iter().map(of).collect()
+    };
+    let from = Instant::ORIGIN.after(SETTLED);
+    clock.sleep_until(from);
+    let before = look()?;
+    clock.sleep_until(from.after(METERED));
+    let after = look()?;
+    let took = before.into_iter().zip(after).map(|(before, after)| {
+        let passed = after.2.since(before.2).as_secs_f64();
+        let took = after.1.processor.saturating_sub(before.1.processor);
+        // As much as in the time that was planned.
+        let scale = METERED.as_secs_f64() / passed.max(f64::MIN_POSITIVE);
+        let usage = Usage {
+            resident: after.1.resident,
+            processor: took.mul_f64(scale),
+        };
+        (after.0, usage)
+    });
+    Ok(took.collect())
+}
+
+/// Who was active all the time while it was metered, and the other.
+fn quiet(events: &[Event], usages: &[(NodeId, Usage)]) -> Result<Found, LabError> {
+    let settled = Instant::ORIGIN.after(SETTLED);
+    let mut active = None;
+    for event in events {
+        match event.kind {
+            EventKind::Owner { answered, .. } if event.at > settled => {
+                let word = if answered { "began" } else { "ceased" };
+                return Err(void(&format!("a gateway {word} to answer while metered")));
+            }
+            EventKind::Owner {
+                gateway,
+                answered: true,
+                ..
+            } => active = Some(gateway),
+            EventKind::Blind { .. } if event.at > settled => {
+                return Err(void("the host stalled"));
+            }
+            _ => {}
+        }
+    }
+    let active = active.ok_or_else(|| void("nobody became active"))?;
+    let of = |is: bool| {
+        let mut usages = usages.iter().filter(|(id, _)| (*id == active) == is);
+        usages.next().map(|(_, usage)| *usage).unwrap_or_default()
+    };
+    Ok(Found::Quiet {
+        active: of(true),
+        standby: of(false),
+    })
+}
+
+/// When power went, and who is left.
+fn struck(events: &[Event], plan: &Plan) -> Result<(Instant, NodeId), LabError> {
+    let cut = events.iter().find_map(|event| match &event.kind {
+        EventKind::Step {
+            target, done: true, ..
+        } => Some((event.at, target.clone())),
+        _ => None,
+    });
+    let (at, target) = cut.ok_or_else(|| void("nobody was active when the fault was due"))?;
+    let mut others = plan.layout.gateways.iter().filter(|it| it.name != target);
+    let other = others.next().ok_or_else(|| void("a second gateway"))?;
+    Ok((at, other.id))
+}
