@@ -19,6 +19,7 @@ mod netlink;
 mod nft;
 pub mod play;
 pub mod race;
+pub mod soak;
 mod sys;
 mod visit;
 pub mod wires;

@@ -38,6 +38,7 @@ use crate::cost::LAB_COST;
 use crate::doctor::LAB_DOCTOR;
 use crate::error::LabError;
 use crate::play::LAB_PLAY;
+use crate::soak::LAB_SOAK;
 use crate::sys::{self, Child, Spawn};
 pub(crate) use node::{Event as NodeEvent, Order as NodeOrder, Spec as NodeSpec};
 
@@ -67,6 +68,9 @@ pub fn entry<I: IntoIterator<Item = OsString>>(args: I) -> Option<ExitCode> {
     }
     if first == LAB_LAP {
         return Some(crate::bench::main());
+    }
+    if first == LAB_SOAK {
+        return Some(crate::soak::main());
     }
     if first == LAB_COST {
         return Some(crate::cost::main());

@@ -9,6 +9,7 @@ use crate::problem::Problem;
 mod cost;
 mod failover;
 mod sim;
+mod soak;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,8 @@ enum What {
     Cost(cost::Args),
     /// Failover against other daemons, in namespaces: outage, losses, two owners, fault by fault
     Failover(failover::Args),
+    /// False takeovers in a long quiet run with all processors busy, in namespaces
+    Soak(soak::Args),
     /// The speed of the world `fast`: simulated seconds and frame hops for a second of processor
     Sim(sim::Args),
 }
@@ -34,6 +37,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     match &args.what {
         What::Cost(args) => cost::run(args, streams),
         What::Failover(args) => failover::run(args, streams),
+        What::Soak(args) => soak::run(args, streams),
         What::Sim(args) => sim::run(args, streams),
     }
 }
