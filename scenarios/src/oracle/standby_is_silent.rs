@@ -42,6 +42,8 @@ struct Doubt {
     /// The wire; none for a forwarded probe.
     segment: Option<SegmentId>,
     what: &'static str,
+    /// Its sender had claimed a moment ago; who claims again has not claimed later for that.
+    claimed: bool,
 }
 
 impl StandbyIsSilent {
@@ -130,6 +132,7 @@ impl Oracle for StandbyIsSilent {
                 gateway,
                 segment: Some(segment),
                 what,
+                claimed: self.claimed(gateway, at, scene.picture),
             };
             self.doubt(doubt, lag, scene);
         }
@@ -142,6 +145,7 @@ impl Oracle for StandbyIsSilent {
                 gateway,
                 segment: None,
                 what: "somebody's datagram",
+                claimed: self.claimed(gateway, at, scene.picture),
             };
             self.doubt(doubt, self.forwarding(), scene);
         }
@@ -160,16 +164,19 @@ impl StandbyIsSilent {
         self.within.saturating_add(self.drain)
     }
 
+    /// Whether it claimed so shortly before this that nobody could ask it since.
+    fn claimed(&self, gateway: NodeId, at: Instant, picture: &Picture) -> bool {
+        let claimed = picture.gateway(gateway).and_then(|view| view.claimed_at);
+        claimed.is_some_and(|claimed| claimed <= at && at <= claimed.after(self.within))
+    }
+
     /// Whether it sent this after its claim and lost its power before it could be asked.
     fn died_active(&self, doubt: &Doubt, picture: &Picture) -> bool {
         picture.gateway(doubt.gateway).is_some_and(|view| {
-            let claimed = view.claimed_at.is_some_and(|claimed| {
-                claimed <= doubt.at && doubt.at <= claimed.after(self.within)
-            });
             let died = view
                 .down_since
                 .is_some_and(|down| down <= doubt.at.after(self.within));
-            claimed && died && view.power == PowerState::Off
+            doubt.claimed && died && view.power == PowerState::Off
         })
     }
 }
@@ -288,20 +295,29 @@ mod tests {
     /// did so without a claim, or long after it, was not.
     #[test]
     fn standby_is_silent_dead_claimer_passes() {
-        let dies = |claims: Option<u64>, dies_at: u64| {
+        let dies_claiming = |claims: &[u64], dies_at: u64| {
             let mut tape = Tape::running(A);
-            tape.at(1000).frame(FrameKind::Offer, A);
-            if let Some(at) = claims {
-                tape.at(at).frame(FrameKind::Claim, B);
+            tape.at(900).frame(FrameKind::Offer, A);
+            for at in claims.iter().filter(|at| **at <= 1002) {
+                tape.at(*at).frame(FrameKind::Claim, B);
             }
             let off = EventKind::Power {
                 gateway: B,
                 state: PowerState::Off,
             };
             tape.at(1002).event(sends(B, SourceKind::Announcement));
+            for at in claims.iter().filter(|at| **at > 1002) {
+                tape.at(*at).frame(FrameKind::Claim, B);
+            }
             tape.at(dies_at).event(off).at(1100);
             judged(&tape).verdict
         };
+        let dies = |claims: Option<u64>, dies_at| dies_claiming(claims.as_slice(), dies_at);
+        assert_eq!(
+            dies_claiming(&[1001, 1004], 1006),
+            Verdict::Pass,
+            "claims again"
+        );
         assert_eq!(dies(Some(1001), 1003), Verdict::Pass);
         assert_eq!(dies(None, 1003), Verdict::Fail);
         assert_eq!(dies(Some(1001), 1090), Verdict::Fail, "asked in vain first");
