@@ -6,9 +6,12 @@
 //! [`METERED`]. A claiming lap takes the active's power away and follows the other's claim of all
 //! its addresses on the wire.
 
+mod flood;
 mod meter;
 
 use core::time::Duration;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::thread;
 
@@ -18,6 +21,7 @@ use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind};
 use steadfast_scenarios::{Judge, Scenario};
 
+use self::flood::Flood;
 pub use self::meter::Usage;
 use crate::agent::Steadfast;
 use crate::daemons::Daemon;
@@ -25,7 +29,7 @@ use crate::error::{Doing, LabError};
 use crate::eyes::{Opened, Wanted};
 use crate::foreign::Foreign;
 use crate::ground::Wiring;
-use crate::instruments::{ASKED_MAX, RunClock};
+use crate::instruments::{ASKED_MAX, Heard, RunClock};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::namespace::Namespace;
@@ -49,6 +53,8 @@ pub enum Subject {
     Quiet,
     /// A claim after a power loss.
     Claim,
+    /// Packets through a quiet pair.
+    Forward,
 }
 
 /// A lap that is wanted.
@@ -90,6 +96,11 @@ pub enum Found {
         /// The longest time without a heartbeat from the claim on.
         silence: Duration,
     },
+    /// Of packets through a quiet pair.
+    Forward {
+        /// Nanoseconds for each, the whole way.
+        nanos: f64,
+    },
 }
 
 /// Runs a lap in a lab of its own; what it found, or why it proves nothing or cannot be run.
@@ -126,7 +137,7 @@ fn story(lap: &Lap) -> String {
     let at = SETTLED.as_millis();
     let end = at + METERED.max(FOLLOWED).as_millis() + 200;
     let step = match lap.subject {
-        Subject::Quiet => String::new(),
+        Subject::Quiet | Subject::Forward => String::new(),
         Subject::Claim => format!(
             "[[step]]\nname = \"fault\"\nat = \"{at}ms\"\ndo = \"power_off\"\n\
              target = \"active\"\n"
@@ -157,38 +168,78 @@ fn watch(lap: &Lap, plan: &Plan, agent: &mut impl Agent) -> Result<Found, LabErr
         ..Wanted::default()
     };
     let opened = Opened::new(&seen, &lab, wanted, &world::virtual_macs(&seen, agent))?;
-    let nets = nets(plan, &lab)?;
+    let instrument = Instrument::of(lap.subject, plan, &lab)?;
     let clock = RunClock::start();
     agent.begin(clock);
     let mut sight = opened.watch(&seen, clock, None)?;
-    let metering = thread::spawn(move || metered(&nets, clock));
+    let measuring = thread::spawn(move || instrument.measure(clock));
     let mut judge = Judge::new(&seen);
     let mut events: Vec<Event> = Vec::new();
     let mut sink = |event: &Event| events.push(event.clone());
     world::run(&seen, &mut lab, agent, &mut sight, &mut judge, &mut sink)?;
-    let usages = match metering.join() {
-        Ok(usages) => usages.doing(|| "meter the gateways".to_owned())?,
+    let measured = match measuring.join() {
+        Ok(measured) => measured.doing(|| "measure".to_owned())?,
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    match lap.subject {
-        Subject::Quiet => quiet(&events, &usages),
-        Subject::Claim => {
+    match measured {
+        Measured::Usages(usages) => quiet(&events, &usages),
+        Measured::Nanos(nanos) => {
+            who_stayed_active(&events)?;
+            Ok(Found::Forward { nanos })
+        }
+        Measured::Nothing => {
             let (from, other) = struck(&events, plan)?;
-            let until = from.after(FOLLOWED);
             let heard = sight.heralds().and_then(|log| log.of(other));
             let heard = heard.ok_or_else(|| void("frames were missed"))?;
-            let claim = heard.claim(from, until);
-            let claim = claim.ok_or_else(|| void("nobody claimed"))?;
-            let due = 2 * usize::from(lap.addresses);
-            if claim.count < due {
-                let text = format!("{} of {due} addresses were announced", claim.count);
-                return Err(void(&text));
-            }
-            Ok(Found::Claim {
-                count: claim.count,
-                lasted: claim.lasted,
-                silence: claim.silence,
-            })
+            claimed(&heard, from, 2 * usize::from(lap.addresses))
+        }
+    }
+}
+
+/// What the one that is left made of its claim of so many addresses.
+fn claimed(heard: &Heard, from: Instant, due: usize) -> Result<Found, LabError> {
+    let claim = heard.claim(from, from.after(FOLLOWED));
+    let claim = claim.ok_or_else(|| void("nobody claimed"))?;
+    if claim.count < due {
+        let text = format!("{} of {due} addresses were announced", claim.count);
+        return Err(void(&text));
+    }
+    Ok(Found::Claim {
+        count: claim.count,
+        lasted: claim.lasted,
+        silence: claim.silence,
+    })
+}
+
+/// What measures on a thread of its own, beside the run.
+enum Instrument {
+    Meter(Vec<(NodeId, OwnedFd)>),
+    Flood(Flood),
+    /// A claim is read from the wire.
+    None,
+}
+
+enum Measured {
+    Usages(Vec<(NodeId, Usage)>),
+    Nanos(f64),
+    Nothing,
+}
+
+impl Instrument {
+    fn of(subject: Subject, plan: &Plan, lab: &Lab) -> Result<Self, LabError> {
+        match subject {
+            Subject::Quiet => Ok(Self::Meter(nets(plan, lab)?)),
+            Subject::Forward => Ok(Self::Flood(Flood::open(plan, lab)?)),
+            Subject::Claim => Ok(Self::None),
+        }
+    }
+
+    fn measure(self, clock: RunClock) -> io::Result<Measured> {
+        clock.sleep_until(Instant::ORIGIN.after(SETTLED));
+        match self {
+            Self::Meter(nets) => metered(&nets, clock).map(Measured::Usages),
+            Self::Flood(flood) => flood.run().map(Measured::Nanos),
+            Self::None => Ok(Measured::Nothing),
         }
     }
 }
@@ -207,31 +258,26 @@ fn seen(plan: &Plan) -> Plan {
 }
 
 /// Every gateway's namespace, open.
-fn nets(plan: &Plan, lab: &Lab) -> Result<Vec<(NodeId, std::os::fd::OwnedFd)>, LabError> {
+fn nets(plan: &Plan, lab: &Lab) -> Result<Vec<(NodeId, OwnedFd)>, LabError> {
     let open = |id: NodeId| {
         let net: &Namespace = lab
             .ground()
             .gateway(id)
             .ok_or_else(|| void(&format!("a gateway {}", id.0)))?;
-        let fd = std::os::fd::AsFd::as_fd(net).try_clone_to_owned();
+        let fd = net.as_fd().try_clone_to_owned();
         Ok((id, fd.doing(|| "open a namespace".to_owned())?))
     };
     plan.layout.gateways.iter().map(|it| open(it.id)).collect()
 }
 
 /// What each gateway took while it was metered.
-fn metered(
-    nets: &[(NodeId, std::os::fd::OwnedFd)],
-    clock: RunClock,
-) -> std::io::Result<Vec<(NodeId, Usage)>> {
-    let look = || -> std::io::Result<Vec<(NodeId, Usage, Instant)>> {
+fn metered(nets: &[(NodeId, OwnedFd)], clock: RunClock) -> io::Result<Vec<(NodeId, Usage)>> {
+    let look = || -> io::Result<Vec<(NodeId, Usage, Instant)>> {
         let of = |(id, net): &(NodeId, _)| Ok((*id, meter::usage(net)?, clock.now()));
         nets.iter().map(of).collect()
     };
-    let from = Instant::ORIGIN.after(SETTLED);
-    clock.sleep_until(from);
     let before = look()?;
-    clock.sleep_until(from.after(METERED));
+    clock.sleep_until(Instant::ORIGIN.after(SETTLED + METERED));
     let after = look()?;
     let took = before.into_iter().zip(after).map(|(before, after)| {
         let passed = after.2.since(before.2).as_secs_f64();
@@ -247,8 +293,21 @@ fn metered(
     Ok(took.collect())
 }
 
-/// Who was active all the time while it was metered, and the other.
+/// What the one took that was active all the time while it was metered, and the other.
 fn quiet(events: &[Event], usages: &[(NodeId, Usage)]) -> Result<Found, LabError> {
+    let active = who_stayed_active(events)?;
+    let of = |is: bool| {
+        let mut usages = usages.iter().filter(|(id, _)| (*id == active) == is);
+        usages.next().map(|(_, usage)| *usage).unwrap_or_default()
+    };
+    Ok(Found::Quiet {
+        active: of(true),
+        standby: of(false),
+    })
+}
+
+/// Who was active when the pair had settled, and remained so.
+fn who_stayed_active(events: &[Event]) -> Result<NodeId, LabError> {
     let settled = Instant::ORIGIN.after(SETTLED);
     let mut active = None;
     for event in events {
@@ -268,15 +327,7 @@ fn quiet(events: &[Event], usages: &[(NodeId, Usage)]) -> Result<Found, LabError
             _ => {}
         }
     }
-    let active = active.ok_or_else(|| void("nobody became active"))?;
-    let of = |is: bool| {
-        let mut usages = usages.iter().filter(|(id, _)| (*id == active) == is);
-        usages.next().map(|(_, usage)| *usage).unwrap_or_default()
-    };
-    Ok(Found::Quiet {
-        active: of(true),
-        standby: of(false),
-    })
+    active.ok_or_else(|| void("nobody became active"))
 }
 
 /// When power went, and who is left.

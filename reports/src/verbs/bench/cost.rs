@@ -3,9 +3,10 @@
 //! Laps take turns, daemon by daemon, so that a machine that slows down slows all of them. A lap
 //! that proves nothing is told and does not count. Memory is what stands in `VmRSS`, summed over a
 //! daemon's processes; time is the scheduler's, of the daemon's processes alone: what the kernel
-//! does for them is not in it. A claim lasts from the frame that claims to the first announcement
-//! of the last address, as the wire has it. Limit: figures of namespaces; the ratio to the best
-//! peer of the same run counts, with its bootstrap interval.
+//! does for them is not in it. A packet's way is timed at its sender, so what another daemon's
+//! takes less is what the product's fence and sockets take. A claim lasts from the frame that
+//! claims to the first announcement of the last address, as the wire has it. Limit: figures of
+//! namespaces; the ratio to the best peer of the same run counts, with its bootstrap interval.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "5")]
     runs: NonZeroU32,
     /// The figures [default: all]: quiet, fast, routers, claim-2, claim-100, claim-1000,
-    /// claim-4000, silence
+    /// claim-4000, forward, silence
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     figures: Vec<String>,
     /// Write the figures as JSON here
@@ -67,7 +68,7 @@ const TENTH: Duration = Duration::from_millis(100);
 const HUNDREDTH: Duration = Duration::from_millis(10);
 
 /// Everything that is measured.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind {
         read: &[
             Figure {
@@ -96,6 +97,18 @@ const KINDS: [Kind; 8] = [
     Kind::claim("claim-100", TENTH, 50),
     Kind::claim("claim-1000", TENTH, 500),
     Kind::claim("claim-4000", TENTH, 2_000),
+    Kind {
+        subject: Subject::Forward,
+        read: &[Figure {
+            text: "a packet's way through, fence included",
+            unit: "ns",
+            of: |found| match *found {
+                Found::Forward { nanos } => Some(nanos),
+                Found::Quiet { .. } | Found::Claim { .. } => None,
+            },
+        }],
+        ..Kind::quiet("forward", TENTH, 1)
+    },
     Kind {
         read: &[Figure {
             text: "longest silence while claiming 4000, 10 ms",
@@ -152,7 +165,7 @@ impl Kind {
 fn quiet(found: &Found) -> Option<(cost::Usage, cost::Usage)> {
     match *found {
         Found::Quiet { active, standby } => Some((active, standby)),
-        Found::Claim { .. } => None,
+        Found::Claim { .. } | Found::Forward { .. } => None,
     }
 }
 
@@ -162,7 +175,7 @@ fn claim(found: &Found) -> Option<(f64, f64)> {
         Found::Claim {
             lasted, silence, ..
         } => Some((millis(lasted), millis(silence))),
-        Found::Quiet { .. } => None,
+        Found::Quiet { .. } | Found::Forward { .. } => None,
     }
 }
 
