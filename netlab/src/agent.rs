@@ -42,8 +42,9 @@ const ASK_EVERY: Duration = Duration::from_millis(4);
 const CHANGE_WAIT: Duration = Duration::from_secs(4);
 /// How often a daemon is asked again, at once, to know its clock better.
 const LOOKS: usize = 3;
-/// How long such an answer is waited for: who is slow tells nothing of its clock.
-const LOOK_PATIENCE: Duration = Duration::from_millis(10);
+/// How long these answers may take together: who is slow tells nothing of its clock, and what was
+/// answered first must not come to the world when its place in the order is gone.
+const LOOKS_TOGETHER: Duration = Duration::from_millis(6);
 /// How long an answer is waited for beyond that; one that is later is asked for again.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 /// Statuses that wait for the world, of each gateway; what is said beyond them is asked for again.
@@ -157,9 +158,11 @@ fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<Heard>) {
         let patience = CHANGE_WAIT + STATUS_PATIENCE;
         // It was said when the answer was here, not when the question was put.
         let answer = hear(socket, &route, patience, clock, &mut beginning);
-        let mut look = || hear(socket, "/v1/status", LOOK_PATIENCE, clock, &mut beginning);
-        // The first that is slow is the last.
-        let _ = answer.is_some() && (0..LOOKS).all(|_| look().is_some());
+        match &answer {
+            Some((at, _)) => look_again(socket, at.after(LOOKS_TOGETHER), clock, &mut beginning),
+            // The next that answers may be another daemon, whatever its clock shows.
+            None => beginning = Beginning::default(),
+        }
         known = answer.as_ref().map_or_else(String::new, |(_, it)| {
             let wait = CHANGE_WAIT.as_millis();
             let mark = it.mark.as_deref();
@@ -175,6 +178,17 @@ fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<Heard>) {
             Some(Ok(())) | None => {}
         }
         clock.sleep_until(begun.after(ASK_EVERY));
+    }
+}
+
+/// Asks a few times more for the daemon's clock, at most until then.
+fn look_again(socket: &Path, until: Instant, clock: RunClock, beginning: &mut Beginning) {
+    for _ in 0..LOOKS {
+        let left = until.since(clock.now());
+        // The kernel takes no wait at all for a wait without end.
+        if left.is_zero() || hear(socket, "/v1/status", left, clock, beginning).is_none() {
+            return;
+        }
     }
 }
 
