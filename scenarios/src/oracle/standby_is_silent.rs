@@ -42,7 +42,8 @@ struct Doubt {
     /// The wire; none for a forwarded probe.
     segment: Option<SegmentId>,
     what: &'static str,
-    /// Its sender had claimed a moment ago; who claims again has not claimed later for that.
+    /// Its sender had claimed a moment ago, as far as was known then: who claims again has done so
+    /// all the same.
     claimed: bool,
 }
 
@@ -176,7 +177,8 @@ impl StandbyIsSilent {
             let died = view
                 .down_since
                 .is_some_and(|down| down <= doubt.at.after(self.within));
-            doubt.claimed && died && view.power == PowerState::Off
+            let claimed = doubt.claimed || self.claimed(doubt.gateway, doubt.at, picture);
+            claimed && died && view.power == PowerState::Off
         })
     }
 }
