@@ -172,6 +172,8 @@ pub struct Finished {
     pub late_count: u64,
     /// Instruments that did not end in time; their threads go on.
     pub unfinished: Vec<&'static str>,
+    /// Instruments that broke down: what they saw is not whole.
+    pub broken: Vec<&'static str>,
 }
 
 impl Recorder {
@@ -274,11 +276,12 @@ impl Recorder {
             self.setup.clock.sleep_until(now.after(JOIN_STEP));
         }
         self.take_reports();
-        let mut unfinished = Vec::new();
+        let (mut unfinished, mut broken) = (Vec::new(), Vec::new());
         for (name, thread) in core::mem::take(&mut self.threads) {
             if !thread.is_finished() {
                 unfinished.push(name);
             } else if thread.join().is_err() {
+                broken.push(name);
                 let since = self.released;
                 let why = format!("{name} broke down");
                 self.hold(self.setup.clock.now(), EventKind::Blind { since, why });
@@ -291,6 +294,7 @@ impl Recorder {
             lost_count: self.lost_told,
             late_count: self.late_count,
             unfinished,
+            broken,
         }
     }
 

@@ -66,6 +66,7 @@ struct Row {
     stalled_s: f64,
     longest_stall_ms: f64,
     wrong: Vec<String>,
+    unproven: Vec<String>,
     verdict: &'static str,
 }
 
@@ -125,11 +126,14 @@ fn soaked(request: &Request, streams: &mut Streams<'_>) -> Result<Result<Soaked,
     })
 }
 
-/// A takeover that nothing excuses fails, whatever else there was.
+/// A takeover that nothing excuses fails, whatever else was or was not seen.
 fn ending(soaked: &Soaked) -> Ending {
     if soaked.takeovers > 0 {
         Ending::Fail
-    } else if soaked.stalled * STALLED_PART > soaked.watched || soaked.excused > 0 {
+    } else if !soaked.unproven.is_empty()
+        || soaked.stalled * STALLED_PART > soaked.watched
+        || soaked.excused > 0
+    {
         Ending::Unknown
     } else if soaked.wrong.is_empty() {
         Ending::Pass
@@ -154,6 +158,7 @@ impl Row {
             stalled_s: soaked.stalled.as_secs_f64(),
             longest_stall_ms: words::milliseconds(soaked.longest_stall),
             wrong: soaked.wrong.clone(),
+            unproven: soaked.unproven.clone(),
             verdict: match ending {
                 Ending::Pass | Ending::NotRun => "pass",
                 Ending::Unknown => "unknown",
@@ -178,10 +183,12 @@ impl Row {
         let first = self.first_at_s.map_or_else(String::new, |at| {
             format!(", the first {at:.3} s after the start")
         });
-        let wrong = match self.wrong.as_slice() {
+        let listed = |what: &str, list: &[String]| match list {
             [] => String::new(),
-            wrong => format!("\n         complaining: {}", wrong.join(", ")),
+            list => format!("\n         {what}: {}", list.join(", ")),
         };
+        let wrong = listed("complaining", &self.wrong);
+        let wrong = wrong + &listed("not proven", &self.unproven);
         format!(
             "{verdict:7}  {interval_ms} ms, {minutes:.0} min, {burners} busy: {false_takeovers} \
              false takeovers{first}; {excused_takeovers} more in or after stalls of the host\n\
@@ -220,6 +227,11 @@ mod tests {
             wrong: vec!["no_flap".to_owned()],
             ..quiet.clone()
         };
+        let unproven = Soaked {
+            unproven: vec!["a daemon ended".to_owned()],
+            ..quiet.clone()
+        };
+        assert_eq!(ending(&unproven), Ending::Unknown);
         assert_eq!(ending(&quiet), Ending::Pass);
         assert_eq!(ending(&takeover), Ending::Fail);
         assert_eq!(ending(&excused), Ending::Unknown);
