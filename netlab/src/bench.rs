@@ -335,7 +335,7 @@ fn lost_of(cost: &Cost, streams: [u8; 2]) -> u32 {
 }
 
 /// The product.
-struct Ours(Steadfast);
+pub(crate) struct Ours(pub(crate) Steadfast);
 
 impl Agent for Ours {
     fn begin(&mut self, clock: RunClock) {

@@ -19,7 +19,7 @@ use crate::enter::NODE_INIT;
 /// What processes have taken so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Bytes in memory, shared pages with each process that has them.
+    /// Bytes in memory: each process's own pages, and of shared ones the most that one has.
     pub resident: u64,
     /// Time of processors.
     pub processor: Duration,
@@ -31,15 +31,18 @@ pub struct Usage {
 /// When the namespace cannot be asked for its number.
 pub(super) fn usage(net: impl AsFd) -> io::Result<Usage> {
     let wanted = format!("net:[{}]", fstat(net)?.st_ino);
-    let mut usage = Usage::default();
+    let (mut usage, mut shared) = (Usage::default(), 0);
     for entry in fs::read_dir("/proc")?.flatten() {
         let process = entry.path();
         let inside = fs::read_link(process.join("ns/net"));
         if inside.is_ok_and(|it| it.as_os_str() == wanted.as_str()) && !is_ours(&process) {
-            usage.resident += resident(&process).unwrap_or(0);
+            let (own, common) = resident(&process).unwrap_or_default();
+            usage.resident += own;
+            shared = shared.max(common);
             usage.processor += processor(&process);
         }
     }
+    usage.resident += shared;
     Ok(usage)
 }
 
@@ -50,11 +53,15 @@ fn is_ours(process: &Path) -> bool {
     words.nth(1) == Some(NODE_INIT.as_bytes())
 }
 
-fn resident(process: &Path) -> Option<u64> {
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes * 1_024)
+/// Bytes of memory that a process has for itself, and that it shares.
+fn resident(process: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(process.join("smaps_rollup")).ok()?;
+    let sum = |prefix: &str| -> u64 {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+        let kilobytes = lines.filter_map(|rest| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+        kilobytes.fold(0, |sum, it: u64| sum + it * 1_024)
+    };
+    Some((sum("Private_"), sum("Shared_")))
 }
 
 fn processor(process: &Path) -> Duration {

@@ -19,17 +19,18 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind};
-use steadfast_scenarios::{Judge, Scenario};
+use steadfast_scenarios::{Judge, Picture, Scenario};
 
 use self::flood::Flood;
 pub use self::meter::Usage;
 use crate::agent::Steadfast;
+use crate::bench::Ours;
 use crate::daemons::Daemon;
 use crate::error::{Doing, LabError};
 use crate::eyes::{Opened, Wanted};
 use crate::foreign::Foreign;
 use crate::ground::Wiring;
-use crate::instruments::{ASKED_MAX, Heard, RunClock};
+use crate::instruments::{ASKED_MAX, Heard, RunClock, Stall, observed_names};
 use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::namespace::Namespace;
@@ -42,6 +43,8 @@ pub(crate) const LAB_COST: &str = "lab-cost";
 const SETTLED: Duration = Duration::from_secs(4);
 /// How long a quiet pair is metered.
 pub const METERED: Duration = Duration::from_secs(10);
+/// A longer stall of the host while a daemon claims makes the lap void.
+const STALL_MAX: Duration = Duration::from_millis(5);
 /// How long a claim is followed.
 const FOLLOWED: Duration = Duration::from_secs(4);
 
@@ -93,7 +96,9 @@ pub enum Found {
         count: usize,
         /// From the claim to the first announcement of the last of them.
         lasted: Duration,
-        /// The longest time without a heartbeat from the claim on.
+        /// From the fault to that, detection included.
+        since_fault: Duration,
+        /// The longest time without a heartbeat, from the last one before the claim on.
         silence: Duration,
     },
     /// Of packets through a quiet pair.
@@ -125,8 +130,11 @@ fn found(lap: &Lap) -> Result<Found, LabError> {
         .and_then(|scenario| scenario.resolve(lap.seed))
         .map_err(|why| LabError::Needs(why.to_string()))?;
     let program = lap.program.display().to_string();
+    if let Some(missing) = Foreign::new(lap.daemon, "").uninstalled() {
+        return Err(LabError::Needs(missing.to_owned()));
+    }
     match lap.daemon {
-        Daemon::Steadfast => watch(lap, &plan, &mut Steadfast::new(&lap.program)),
+        Daemon::Steadfast => watch(lap, &plan, &mut Ours(Steadfast::new(&lap.program))),
         daemon if lap.routers => watch(lap, &plan, &mut Foreign::routers(daemon, program)),
         daemon => watch(lap, &plan, &mut Foreign::new(daemon, program)),
     }
@@ -182,16 +190,19 @@ fn watch(lap: &Lap, plan: &Plan, agent: &mut impl Agent) -> Result<Found, LabErr
         Err(panic) => std::panic::resume_unwind(panic),
     };
     match measured {
-        Measured::Usages(usages) => quiet(&events, &usages),
+        Measured::Usages(usages) => quiet(&seen, &events, &usages),
         Measured::Nanos(nanos) => {
-            who_stayed_active(&events)?;
+            who_stayed_active(&seen, &events)?;
             Ok(Found::Forward { nanos })
         }
         Measured::Nothing => {
             let (from, other) = struck(&events, plan)?;
             let heard = sight.heralds().and_then(|log| log.of(other));
             let heard = heard.ok_or_else(|| void("frames were missed"))?;
-            claimed(&heard, from, 2 * usize::from(lap.addresses))
+            let claimed = claimed(&heard, from, 2 * usize::from(lap.addresses))?;
+            let stalls = sight.finished().map(|it| it.stalls.as_slice());
+            not_stalled(stalls.unwrap_or_default(), from, &claimed)?;
+            Ok(claimed)
         }
     }
 }
@@ -207,6 +218,7 @@ fn claimed(heard: &Heard, from: Instant, due: usize) -> Result<Found, LabError> 
     Ok(Found::Claim {
         count: claim.count,
         lasted: claim.lasted,
+        since_fault: claim.since_fault,
         silence: claim.silence,
     })
 }
@@ -293,9 +305,26 @@ fn metered(nets: &[(NodeId, OwnedFd)], clock: RunClock) -> io::Result<Vec<(NodeI
     Ok(took.collect())
 }
 
+/// A stall of the host within the claim is not the daemon's.
+fn not_stalled(stalls: &[Stall], from: Instant, claimed: &Found) -> Result<(), LabError> {
+    let Found::Claim { since_fault, .. } = claimed else {
+        return Ok(());
+    };
+    let until = from.after(*since_fault);
+    let within =
+        |it: &&Stall| it.since < until && from < it.until && it.until.since(it.since) > STALL_MAX;
+    let stalled = stalls.iter().find(within);
+    stalled.map_or(Ok(()), |it| {
+        Err(void(&format!("the host stalled: {}", it.why)))
+    })
+}
+
 /// What the one took that was active all the time while it was metered, and the other.
-fn quiet(events: &[Event], usages: &[(NodeId, Usage)]) -> Result<Found, LabError> {
-    let active = who_stayed_active(events)?;
+fn quiet(plan: &Plan, events: &[Event], usages: &[(NodeId, Usage)]) -> Result<Found, LabError> {
+    let active = who_stayed_active(plan, events)?;
+    if usages.iter().any(|(_, usage)| usage.resident == 0) {
+        return Err(void("a gateway ran no daemon"));
+    }
     let of = |is: bool| {
         let mut usages = usages.iter().filter(|(id, _)| (*id == active) == is);
         usages.next().map(|(_, usage)| *usage).unwrap_or_default()
@@ -306,28 +335,32 @@ fn quiet(events: &[Event], usages: &[(NodeId, Usage)]) -> Result<Found, LabError
     })
 }
 
-/// Who was active when the pair had settled, and remained so.
-fn who_stayed_active(events: &[Event]) -> Result<NodeId, LabError> {
+/// Who had everything when the pair had settled, and had it to the end.
+fn who_stayed_active(plan: &Plan, events: &[Event]) -> Result<NodeId, LabError> {
     let settled = Instant::ORIGIN.after(SETTLED);
+    let mut picture = Picture::new(&observed_names(plan));
     let mut active = None;
     for event in events {
-        match event.kind {
-            EventKind::Owner { answered, .. } if event.at > settled => {
-                let word = if answered { "began" } else { "ceased" };
-                return Err(void(&format!("a gateway {word} to answer while metered")));
+        if event.at > settled {
+            active = active.or_else(|| sole_owner(&picture));
+            match event.kind {
+                EventKind::Owner { .. } => {
+                    return Err(void("a gateway began or ceased to answer meanwhile"));
+                }
+                EventKind::Blind { .. } => return Err(void("the host stalled")),
+                _ => {}
             }
-            EventKind::Owner {
-                gateway,
-                answered: true,
-                ..
-            } => active = Some(gateway),
-            EventKind::Blind { .. } if event.at > settled => {
-                return Err(void("the host stalled"));
-            }
-            _ => {}
         }
+        picture.observe(event);
     }
-    active.ok_or_else(|| void("nobody became active"))
+    active.ok_or_else(|| void("nobody was active alone when the pair had settled"))
+}
+
+/// Who alone owns everything.
+fn sole_owner(picture: &Picture) -> Option<NodeId> {
+    let mut owners = picture.served().map(|segment| picture.sole_owner(segment));
+    let first = owners.next()??;
+    owners.all(|owner| owner == Some(first)).then_some(first)
 }
 
 /// When power went, and who is left.
@@ -342,4 +375,83 @@ fn struck(events: &[Event], plan: &Plan) -> Result<(Instant, NodeId), LabError> 
     let mut others = plan.layout.gateways.iter().filter(|it| it.name != target);
     let other = others.next().ok_or_else(|| void("a second gateway"))?;
     Ok((at, other.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_scenarios::SegmentId;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let lap = Lap {
+            daemon: Daemon::Steadfast,
+            program: PathBuf::new(),
+            subject: Subject::Quiet,
+            interval: Duration::from_millis(100),
+            addresses: 1,
+            routers: false,
+            seed: 0,
+        };
+        let scenario = Scenario::parse("lap.toml", &story(&lap)).unwrap();
+        scenario.resolve(0).unwrap()
+    }
+
+    fn owner(millis: u64, segment: u8, gateway: u8, answered: bool) -> Event {
+        let kind = EventKind::Owner {
+            segment: SegmentId(segment),
+            gateway: NodeId(gateway),
+            address: 0,
+            answered,
+        };
+        Event::new(Instant::from_millis(millis), kind)
+    }
+
+    fn end() -> Event {
+        Event::new(Instant::from_millis(14_000), EventKind::End)
+    }
+
+    /// Only who has everything alone is metered as the active, whoever had something before.
+    #[test]
+    fn cost_meters_the_one_that_stayed_active() {
+        let elected = |rest: &[Event]| {
+            let mut events = vec![
+                owner(1_000, 0, 2, true),
+                owner(1_100, 0, 1, true),
+                owner(1_100, 1, 1, true),
+                owner(1_300, 0, 2, false),
+            ];
+            events.extend_from_slice(rest);
+            who_stayed_active(&plan(), &events)
+        };
+        assert_eq!(elected(&[end()]).unwrap(), NodeId(1));
+        assert!(elected(&[owner(8_000, 0, 1, false), end()]).is_err());
+        assert!(
+            elected(&[owner(3_000, 1, 1, false), end()]).is_err(),
+            "one of two"
+        );
+        assert!(who_stayed_active(&plan(), &[end()]).is_err(), "nobody");
+    }
+
+    /// A claim of all addresses counts, one of some does not, nor one while the host stood still.
+    #[test]
+    fn cost_counts_whole_claims_alone() {
+        let at = Instant::from_millis;
+        let mut heard = Heard {
+            claims: vec![at(5_005)],
+            ..Heard::default()
+        };
+        heard.announced.insert([10, 77, 0, 1].into(), at(5_006));
+        assert!(claimed(&heard, at(5_000), 2).is_err());
+        heard.announced.insert([10, 78, 0, 1].into(), at(5_009));
+        let found = claimed(&heard, at(5_000), 2).unwrap();
+        let stall = |since, until| Stall {
+            since: at(since),
+            until: at(until),
+            why: String::new(),
+        };
+        assert!(not_stalled(&[stall(5_020, 5_090)], at(5_000), &found).is_ok());
+        assert!(not_stalled(&[stall(5_007, 5_008)], at(5_000), &found).is_ok());
+        assert!(not_stalled(&[stall(5_007, 5_060)], at(5_000), &found).is_err());
+    }
 }

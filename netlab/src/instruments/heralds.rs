@@ -5,7 +5,7 @@
 //! switches' ends of all ports, in the kernel's stamps: the product's frames and those of VRRP and
 //! CARP are heartbeats, and ARP in an address's name towards everybody announces it.
 //!
-//! Limit: frames that a full queue drops are counted and make the log worthless, which it says.
+//! Limit: frames that a full queue drops make the log worthless, and it gives none then.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,6 +24,10 @@ use super::recorder::{Desk, Instrument};
 use super::sys::{BATCH, Batch, PacketSocket};
 use super::{RunClock, filter};
 
+/// Batches read from a socket in a row; more wait for the next round.
+const BATCHES_MAX: usize = 64;
+/// What is kept of all gateways; beyond it the log ends, and is not whole.
+const HEARD_MAX: usize = 1 << 20;
 /// How often sockets are read; stamps say when each frame came.
 const ROUND: Duration = Duration::from_millis(1);
 /// The protocol of VRRP and CARP in IPv4.
@@ -42,17 +46,22 @@ pub struct Heard {
 
 /// What all gateways let be heard so far, to read when the run is over.
 #[derive(Clone, Debug, Default)]
-pub struct HeraldLog {
-    heard: Arc<Mutex<BTreeMap<NodeId, Heard>>>,
-    dropped: Arc<Mutex<u64>>,
+pub struct HeraldLog(Arc<Mutex<Log>>);
+
+#[derive(Debug, Default)]
+struct Log {
+    heard: BTreeMap<NodeId, Heard>,
+    dropped: u64,
+    /// All was heard to the end of the run.
+    whole: bool,
 }
 
 impl HeraldLog {
     /// What this gateway let be heard; none if frames were missed.
     pub fn of(&self, gateway: NodeId) -> Option<Heard> {
-        let dropped = *self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        (dropped == 0).then(|| heard.get(&gateway).cloned().unwrap_or_default())
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = log.whole && log.dropped == 0;
+        known.then(|| log.heard.get(&gateway).cloned().unwrap_or_default())
     }
 }
 
@@ -88,16 +97,12 @@ impl Heralds {
     }
 
     fn read(&mut self, clock: RunClock) -> io::Result<()> {
-        let mut heard = self
-            .log
-            .heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (gateway, socket) in &self.posts {
-            loop {
+            for _ in 0..BATCHES_MAX {
                 let count = socket.receive(&mut self.batch).or_else(dark)?;
                 let reading = clock.read();
-                let heard = heard.entry(*gateway).or_default();
+                let heard = log.heard.entry(*gateway).or_default();
                 for caught in self.batch.frames() {
                     heard.take(reading.time_of(caught.stamp), caught.bytes);
                 }
@@ -105,12 +110,11 @@ impl Heralds {
                     break;
                 }
             }
-            let mut dropped = self
-                .log
-                .dropped
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *dropped += u64::from(socket.dropped()?);
+            log.dropped += u64::from(socket.dropped()?);
+        }
+        let kept: usize = log.heard.values().map(Heard::len).sum();
+        if kept > HEARD_MAX {
+            return Err(io::Error::other("more was heard than is kept"));
         }
         Ok(())
     }
@@ -127,19 +131,28 @@ impl Instrument for Heralds {
             self.read(clock)?;
             clock.sleep_until(clock.now().after(ROUND));
         }
-        self.read(clock)
+        self.read(clock)?;
+        let mut log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.whole = true;
+        Ok(())
     }
 }
 
 impl Heard {
+    fn len(&self) -> usize {
+        self.heartbeats.len() + self.claims.len() + self.announced.len()
+    }
+
     fn take(&mut self, at: Instant, bytes: &[u8]) {
         let Some(frame) = Frame::parse(bytes) else {
             return;
         };
         match frame.ethertype {
             ethertype::STEADFAST => {
-                self.heartbeats.push(at);
                 let kind = frame.payload.get(2).and_then(|byte| Kind::from_byte(*byte));
+                if matches!(kind, Some(Kind::Advert | Kind::Claim)) {
+                    self.heartbeats.push(at);
+                }
                 if kind == Some(Kind::Claim) {
                     self.claims.push(at);
                 }
@@ -159,23 +172,26 @@ impl Heard {
         }
     }
 
-    /// From the claim after `since` to the last first announcement of an address, how many there
-    /// were by `until`, and the longest silence from the claim until then. The product claims with
-    /// a CLAIM; others by speaking at all.
-    pub fn claim(&self, since: Instant, until: Instant) -> Option<Claim> {
-        let after = |times: &[Instant]| times.iter().copied().find(|at| *at >= since);
+    /// What the claim after a fault was like, watched until then; none if there was none. The
+    /// product claims with a CLAIM, when its kernel has taken the addresses; others by speaking at
+    /// all, before theirs has.
+    pub fn claim(&self, fault: Instant, until: Instant) -> Option<Claim> {
+        let after = |times: &[Instant]| times.iter().copied().find(|at| *at >= fault);
         let begun = after(&self.claims).or_else(|| after(&self.heartbeats))?;
-        let within = |at: &Instant| *at >= since && *at <= until;
+        let within = |at: &Instant| *at >= fault && *at <= until;
         let announced = || self.announced.values().copied().filter(within);
-        let mut spoke: Vec<Instant> = self.heartbeats.iter().copied().filter(within).collect();
-        spoke.retain(|at| *at > begun);
-        spoke.insert(0, begun);
-        spoke.push(until);
+        let last = announced().max()?;
+        // Who spoke before it claimed must not fall silent over it either.
+        let before = self.heartbeats.iter().copied().filter(|at| *at < begun);
+        let mut spoke: Vec<Instant> = before.max().into_iter().chain([begun, until]).collect();
+        let later = self.heartbeats.iter().copied().filter(|at| *at > begun);
+        spoke.extend(later.filter(within));
         spoke.sort();
         let silences = spoke.windows(2).map(|pair| pair[1].since(pair[0]));
         Some(Claim {
             count: announced().count(),
-            lasted: announced().max()?.since(begun),
+            lasted: last.since(begun),
+            since_fault: last.since(fault),
             silence: silences.max().unwrap_or_default(),
         })
     }
@@ -188,7 +204,9 @@ pub struct Claim {
     pub count: usize,
     /// From the claim to the first announcement of the last one.
     pub lasted: Duration,
-    /// The longest time without a heartbeat from the claim on.
+    /// From the fault to that.
+    pub since_fault: Duration,
+    /// The longest time without a heartbeat on any path, from the last one before the claim on.
     pub silence: Duration,
 }
 
@@ -232,6 +250,8 @@ mod tests {
         let mut heard = Heard::default();
         for (millis, frame) in [
             (900, ours(Kind::Advert)),
+            (1_002, ours(Kind::Advert)),
+            (1_005, ours(Kind::Probe)),
             (1_010, ours(Kind::Claim)),
             (1_011, announcement(1)),
             (1_014, announcement(2)),
@@ -244,7 +264,11 @@ mod tests {
         let claim = heard.claim(at(1_000), at(1_040)).unwrap();
         assert_eq!(claim.count, 2);
         assert_eq!(claim.lasted, Duration::from_millis(4));
-        assert_eq!(claim.silence, Duration::from_millis(15));
+        assert_eq!(claim.since_fault, Duration::from_millis(14));
+        assert_eq!(claim.silence, Duration::from_millis(15), "from 1015 on");
+        let until_the_next = heard.claim(at(1_000), at(1_016)).unwrap();
+        let before_the_claim = Duration::from_millis(8);
+        assert_eq!(until_the_next.silence, before_the_claim, "a probe is none");
         assert_eq!(heard.claim(at(1_050), at(1_090)), None);
     }
 }

@@ -33,6 +33,8 @@ use super::{ASKED_MAX, filter};
 
 /// From round to round.
 const ROUND: Duration = Duration::from_millis(1);
+/// How long it sleeps before it looks whether the run is over.
+const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// The same where costs are measured and nobody asks when.
 const CALM_ROUND: Duration = Duration::from_millis(200);
 /// Rounds whose answers can be told apart.
@@ -118,11 +120,14 @@ impl Observer {
 }
 
 impl Observer {
-    /// The same, asking a few times a second only: it is still seen who is active, but when that
-    /// changed is not. Daemons that hear every question of a segment are left in peace.
+    /// The same, asking a few times a second only: it is seen who is active, and that it changed
+    /// within a second. Daemons that hear every question of a segment are left in peace.
     #[must_use]
     pub fn calm(mut self) -> Self {
         self.round = CALM_ROUND;
+        for sight in &mut self.sights {
+            sight.ledger.rounds_apart(CALM_ROUND);
+        }
         self
     }
 }
@@ -137,7 +142,11 @@ impl Instrument for Observer {
         let mut due = clock.now();
         let mut tag = 0;
         while !desk.stopped() {
-            clock.sleep_until(due);
+            let next = due.min(clock.now().after(SLEEP_MAX));
+            clock.sleep_until(next);
+            if next < due {
+                continue;
+            }
             let now = clock.now();
             if now.since(due) > LATE_MAX {
                 let late = now.since(due).as_micros();

@@ -45,6 +45,8 @@ pub(super) struct Ledger {
     topics: Vec<Option<u16>>,
     states: Vec<State>,
     open: VecDeque<Round>,
+    /// Rounds further apart than this are not in a row.
+    gap: Duration,
     /// The round that was judged last.
     judged_at: Instant,
 }
@@ -72,8 +74,14 @@ impl Ledger {
             states: vec![State::default(); topics.len()],
             topics,
             open: VecDeque::with_capacity(OPEN_MAX + 1),
+            gap: GRACE,
             judged_at: Instant::ORIGIN,
         }
+    }
+
+    /// The same with rounds so far from each other.
+    pub(super) fn rounds_apart(&mut self, round: Duration) {
+        self.gap = GRACE.max(round * 2);
     }
 
     /// A round was asked at this time, under this tag.
@@ -104,7 +112,7 @@ impl Ledger {
                 break;
             }
             // Nobody was asked for a while: what was missed before is not "in a row" with now.
-            if round.at.since(self.judged_at) > GRACE {
+            if round.at.since(self.judged_at) > self.gap {
                 self.states.iter_mut().for_each(|it| it.missed_count = 0);
             }
             self.judged_at = round.at;
