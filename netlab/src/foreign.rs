@@ -17,8 +17,8 @@ use std::path::Path;
 use steadfast_core::{Instant, MacAddr, NodeId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{
-    Allow, Capability, Check, Cluster, CommandName, Expectation, Gateway, GatewaySetup, Plan, Verb,
-    When,
+    Allow, Capability, Check, Cluster, CommandName, Expectation, Gateway, GatewaySetup, Plan,
+    SegmentKind, Step, Target, Verb, When,
 };
 use steadfast_scenarios::trace::FrameKind;
 
@@ -98,6 +98,7 @@ impl Agent for Foreign {
         setting(&plan.cluster)
             .or_else(|| own_setting(plan))
             .or_else(|| plan.steps.iter().find_map(step))
+            .or_else(|| cables_alone(plan))
             .or_else(|| unjudged(plan))
             .map(lacks)
             .or_else(|| self.setup(plan, plan.layout.gateways.first()?).err())
@@ -180,7 +181,7 @@ fn own_setting(plan: &Plan) -> Option<String> {
 }
 
 /// What of a step only the product knows.
-fn step(step: &steadfast_scenarios::format::Step) -> Option<String> {
+fn step(step: &Step) -> Option<String> {
     let frames = || "frames of the cluster's own protocol".to_owned();
     if matches!(step.when, When::On(_)) {
         return Some(frames());
@@ -191,6 +192,21 @@ fn step(step: &steadfast_scenarios::format::Step) -> Option<String> {
         } => (ethertype == Some(STEADFAST) || kind.is_some_and(is_ours)).then(frames),
         _ => None,
     }
+}
+
+/// A story of nothing but a direct cable, over which no other daemon speaks: it would hold whatever
+/// the daemon does.
+fn cables_alone(plan: &Plan) -> Option<String> {
+    let is_cable = |name: &str| {
+        let mut segments = plan.layout.segments.iter();
+        segments.any(|it| it.name == name && it.kind == SegmentKind::Cable)
+    };
+    let about_cable = |step: &Step| match &step.target {
+        Target::Port(_, name) | Target::Segment(name) => is_cable(name),
+        Target::Gateway(_) => false,
+    };
+    let alone = !plan.steps.is_empty() && plan.steps.iter().all(about_cable);
+    alone.then(|| "heartbeats over a cable".to_owned())
 }
 
 const fn is_ours(kind: FrameKind) -> bool {
@@ -245,6 +261,8 @@ mod tests {
         let reasons = [
             ("all-heartbeats-lost-isolation-yield", "`isolation`"),
             ("boot-loop-active", "a count of boots"),
+            ("both-cables-pulled", "over a cable"),
+            ("cable-flaps", "over a cable"),
             ("giver-dies-when-offering", "protocol"),
             ("heartbeats-lost-all-paths", "protocol"),
             ("preferred-returns-prefer", "`preempt`"),

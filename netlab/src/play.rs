@@ -101,6 +101,8 @@ pub struct Played {
     pub lasted: Duration,
     /// Stalls of the host that blinded the run.
     pub stall_count: usize,
+    /// Steps that were due and struck nobody: the story was not played as it is told.
+    pub struck_nobody: usize,
 }
 
 /// What scenarios can ask of a lab on this machine; each feature is tried once, in a lab.
@@ -200,9 +202,16 @@ fn prepared(request: &Request) -> Result<(Plan, Box<dyn Agent>), Answer> {
     match world::missing(&plan, &request.offers, &*agent) {
         Some(LabError::Needs(what)) => Err(Answer::NotRun(what)),
         Some(why) => Err(refused(why.to_string())),
-        None if request.rival.is_some() => Ok((judged(plan), agent)),
+        None if is_foreign(request) => Ok((judged(plan), agent)),
         None => Ok((plan, agent)),
     }
+}
+
+/// Whether it is another daemon than the product that is under test.
+fn is_foreign(request: &Request) -> bool {
+    request
+        .rival
+        .is_some_and(|rival| rival != Daemon::Steadfast)
 }
 
 /// The plan as it can be watched: of many virtual addresses on a segment only some are asked for,
@@ -229,10 +238,11 @@ fn run(
     let mut sight = opened.watch(plan, clock, recording.clone())?;
     let mut judge = Judge::tolerating(plan, tolerance(plan));
     let mut gaps = Gaps::default();
-    let mut stall_count = 0;
+    let (mut stall_count, mut struck_nobody) = (0, 0);
     let mut writer = writer(request)?;
     let mut sink = |event: &Event| {
         stall_count += usize::from(matches!(event.kind, EventKind::Blind { .. }));
+        struck_nobody += usize::from(matches!(event.kind, EventKind::Step { done: false, .. }));
         note(recording.as_ref(), |it| it.tell(event));
         writer.write(event);
         gaps.observe(event);
@@ -256,6 +266,7 @@ fn run(
         outage: gaps.longest(plan.end()),
         lasted: clock.now().since(steadfast_core::Instant::ORIGIN),
         stall_count,
+        struck_nobody,
     })
 }
 

@@ -240,6 +240,7 @@ fn told(scenario: String, seed: u64, played: &play::Played) -> Run {
         outage: played.outage,
         simulated: played.lasted,
         blind: played.stall_count > 0,
+        struck_nobody: played.struck_nobody > 0,
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::{panic, process};
 
+use steadfast_core::Instant;
 use steadfast_scenarios::trace::TraceHash;
 use steadfast_scenarios::{Finding, Scenario, Verdict};
 use steadfast_sim::campaign::{self, Outcome};
@@ -50,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) simulated: Duration,
     /// Whether the host stalled, so that not everything was seen.
     pub(crate) blind: bool,
+    /// Whether a step of a run in the lab was due and found nobody to strike.
+    pub(crate) struck_nobody: bool,
 }
 
 /// Something that an oracle holds against a run.
@@ -63,6 +66,8 @@ pub(crate) struct Complaint {
     pub(crate) seen: bool,
     /// The longest time that something was wrong.
     pub(crate) longest: Duration,
+    /// Since when something was wrong, if it was.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Run {
@@ -124,12 +129,14 @@ impl Run {
                 text: reason,
                 seen: false,
                 longest: Duration::ZERO,
+                since: None,
             }],
             armed: BTreeMap::new(),
             trace: None,
             outage: None,
             simulated: Duration::ZERO,
             blind: false,
+            struck_nobody: false,
         }
     }
 
@@ -155,6 +162,7 @@ impl From<Outcome> for Run {
                     text,
                     seen: false,
                     longest: Duration::ZERO,
+                    since: None,
                 },
             );
         }
@@ -168,6 +176,7 @@ impl From<Outcome> for Run {
             outage: outcome.outage,
             simulated: outcome.cost.simulated,
             blind: false,
+            struck_nobody: false,
         }
     }
 }
@@ -273,6 +282,7 @@ fn complaint(finding: &Finding) -> Complaint {
         text,
         seen: finding.first_violation.is_some(),
         longest: Duration::from_nanos(finding.longest_ns),
+        since: finding.first_violation.as_ref().map(|it| it.from),
     }
 }
 

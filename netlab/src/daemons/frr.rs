@@ -18,6 +18,8 @@ use crate::machine::Setup;
 /// The virtual router of the first served port; the next ones count on.
 const VIRTUAL_ROUTER: u8 = 71;
 
+/// How often it is looked whether zebra listens, each 20 ms, before all is given up.
+const LOOKS: u32 = 250;
 /// Their group, and the folders they insist on; once in a boot.
 const PREPARE: &str = "\
 if mkdir frr 2>/dev/null; then\n\
@@ -103,7 +105,11 @@ pub(super) fn setup(
          file=/dev/null\n[ $name = zebra ] || file={FOLDER}/vrrpd.conf\n\
          /usr/lib/frr/$name -u root -g root --vty_socket {RUN} -z {RUN}/zserv.api \
          -i {RUN}/$name.pid -f $file --log stdout &\n\
-         until [ -S zserv.api ]; do sleep 0.02; done\n\
+         left={LOOKS}\n\
+         until [ -S zserv.api ]; do\n\
+         left=$((left - 1))\n[ $left -gt 0 ] || {{ echo 'zebra does not listen'; exit 1; }}\n\
+         sleep 0.02\n\
+         done\n\
          done\nwait\n"
     );
     let files = [("vrrpd.conf", vrrp), ("daemons", start)];

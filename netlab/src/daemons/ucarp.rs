@@ -43,7 +43,7 @@ pub(super) fn setup(
         let router = usize::from(VIRTUAL_HOST) + number;
         start.push_str(&format!(
             "/usr/sbin/ucarp -i {} -s {own} -v {router} -p steadfast-lab -a {address} -b {} \
-             -k {skew} -u {FOLDER}/up -d {FOLDER}/down &\n",
+             -k {skew} -z -u {FOLDER}/up -d {FOLDER}/down &\n",
             port.name,
             interval.as_secs()
         ));

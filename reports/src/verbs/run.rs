@@ -83,19 +83,20 @@ pub(crate) struct Args {
 enum UnderTest {
     /// The product, as this file.
     Product(PathBuf),
-    /// Another daemon.
-    Rival(Daemon),
+    /// This daemon; the product is the one built from the same sources.
+    Daemon(Daemon),
 }
 
 impl UnderTest {
     /// Reads a name, or else a path, which has a `/`.
     fn parse(text: &str) -> Result<Self, String> {
-        match Daemon::named(text).filter(|it| *it != Daemon::Steadfast) {
-            Some(daemon) => Ok(Self::Rival(daemon)),
+        match Daemon::named(text) {
+            Some(daemon) => Ok(Self::Daemon(daemon)),
             None if text.contains('/') => Ok(Self::Product(text.into())),
-            None => Err(
-                "expected keepalived, frr, ucarp, steadfast-vrrp, or a path with a `/`".to_owned(),
-            ),
+            None => {
+                let names = "steadfast, keepalived, frr, ucarp, steadfast-vrrp";
+                Err(format!("expected {names}, or a path with a `/`"))
+            }
         }
     }
 }
@@ -105,7 +106,7 @@ impl Args {
     fn product(&self) -> Option<&Path> {
         match &self.under_test {
             Some(UnderTest::Product(file)) => Some(file),
-            Some(UnderTest::Rival(_)) | None => self.daemon.as_deref(),
+            Some(UnderTest::Daemon(_)) | None => self.daemon.as_deref(),
         }
     }
 
@@ -118,10 +119,10 @@ impl Args {
         }
     }
 
-    /// Another daemon, if one is under test.
+    /// The daemon under test, if one is named.
     const fn rival(&self) -> Option<Daemon> {
         match self.under_test {
-            Some(UnderTest::Rival(daemon)) => Some(daemon),
+            Some(UnderTest::Daemon(daemon)) => Some(daemon),
             Some(UnderTest::Product(_)) | None => None,
         }
     }
@@ -413,6 +414,8 @@ mod tests {
         );
         let product = args(&["x", "--under-test", "./steadfastd"]);
         assert_eq!(product.product(), Some(Path::new("./steadfastd")));
+        let own = args(&["x", "--world", "lab", "--under-test", "steadfast"]);
+        assert_eq!(own.rival(), Some(Daemon::Steadfast));
         assert!(UnderTest::parse("keepalivd").is_err());
     }
 

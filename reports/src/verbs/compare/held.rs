@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use steadfast_core::Instant;
 use steadfast_scenarios::Verdict;
 
 use crate::ending::Ending;
 use crate::lab::SAFETY;
-use crate::runs::Run;
+use crate::runs::{Complaint, Run};
 
 /// Oracles that are about nothing but time: how long traffic, or the address, was without anybody.
 const TIME: [&str; 2] = ["exactly_one_active", "outage"];
+
+/// What is wrong so shortly before the end of a story is wrong to the end.
+const NEARLY: Duration = Duration::from_millis(200);
 
 /// What one run showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,29 +30,42 @@ pub(super) enum Held {
 }
 
 impl Held {
-    /// Of a run that was judged.
-    pub(super) fn of(run: &Run) -> Self {
+    /// Of a run that was judged; its story ends then.
+    pub(super) fn of(run: &Run, end: Instant) -> Self {
         let first = || run.complaints.first().map(|it| it.text.clone());
+        if run.trace.is_none() {
+            // Whatever the lab could not do is no daemon's fault.
+            return Self::Unknown(first().unwrap_or_default());
+        }
+        if run.struck_nobody {
+            let why = "nobody was there for a fault to strike".to_owned();
+            return Self::Unknown(why);
+        }
         match run.verdict {
             Verdict::Pass => Self::Holds,
             Verdict::Unknown => Self::Unknown(first().unwrap_or_default()),
-            Verdict::Fail => Self::failed(run),
+            Verdict::Fail => Self::failed(run, end),
         }
     }
 
-    fn failed(run: &Run) -> Self {
+    fn failed(run: &Run, end: Instant) -> Self {
         let about_time = |oracle: &str| TIME.contains(&oracle);
         let mut wrong: Vec<_> = run.complaints.iter().collect();
         wrong.retain(|it| !about_time(&it.oracle));
         // What is dangerous explains the rest.
         wrong.sort_by_key(|it| !SAFETY.contains(&it.oracle.as_str()));
-        match wrong.first() {
-            Some(worst) => Self::Fails(words(&worst.oracle, &worst.text, worst.longest)),
-            None => {
-                let longest = run.complaints.iter().map(|it| it.longest).max();
-                Self::Interrupts(longest.max(run.outage).unwrap_or_default())
-            }
+        if let Some(worst) = wrong.first() {
+            return Self::Fails(words(&worst.oracle, &worst.text, worst.longest));
         }
+        let lasting = |it: &&Complaint| {
+            let since = it.since.map(|since| since.after(it.longest));
+            since.is_some_and(|over| over.after(NEARLY) >= end)
+        };
+        if run.complaints.iter().any(|it| lasting(&it)) {
+            return Self::Fails("interrupted to the end".to_owned());
+        }
+        let longest = run.complaints.iter().map(|it| it.longest).max();
+        Self::Interrupts(longest.unwrap_or_default())
     }
 }
 
@@ -108,8 +125,22 @@ impl Cell {
         }
     }
 
+    /// A run that could not be; if others could, it is one that proves nothing.
+    pub(super) fn could_not_run(&mut self, why: String, seed: u64) {
+        if self.runs.is_empty() {
+            self.not_run = Some(why);
+        } else {
+            self.take(Held::Unknown(why), seed);
+        }
+    }
+
     /// Another run.
     pub(super) fn take(&mut self, held: Held, seed: u64) {
+        if let Some(why) = self.not_run.take() {
+            let seed = 0;
+            let held = Held::Unknown(why);
+            self.runs.push(Ran { seed, held });
+        }
         self.runs.push(Ran { seed, held });
     }
 
@@ -162,9 +193,11 @@ impl Cell {
         }
     }
 
-    /// What the product's own cell means for the command.
+    /// What the product's own cell means for the command: a run that proves nothing is missing.
     pub(super) fn ending(&self) -> Ending {
+        let unknown = |it: &Ran| matches!(it.held, Held::Unknown(_));
         match self.told().held {
+            "holds" if self.runs.iter().any(unknown) => Ending::Unknown,
             "holds" => Ending::Pass,
             "not run" => Ending::NotRun,
             "unknown" => Ending::Unknown,
@@ -194,6 +227,7 @@ impl Told {
             ("not run", ..) => "-".to_owned(),
             ("interrupts", Some(millis), _) => format!("interrupts {millis:.0} ms{share}"),
             ("fails", _, Some(why)) => format!("FAILS: {why}{share}"),
+            ("unknown", _, Some(why)) => format!("unknown: {why}{share}"),
             (word, ..) => format!("{word}{share}"),
         }
     }
@@ -215,15 +249,26 @@ mod tests {
     /// Two owners are a failure, lateness alone is none, and two owners explain lateness.
     #[test]
     fn compare_tells_danger_from_lateness() {
+        let of = |run: &Run| Held::of(run, Instant::from_millis(6_000));
         let late = judged("x", 0, Verdict::Fail, "outage");
         let interrupts = Held::Interrupts(Duration::from_millis(22));
-        assert_eq!(Held::of(&late), interrupts);
+        assert_eq!(of(&late), interrupts);
+        let to_the_end = Held::of(&late, Instant::from_millis(3_100));
+        assert_eq!(to_the_end, Held::Fails("interrupted to the end".to_owned()));
         let mut two = judged("x", 0, Verdict::Fail, "at_most_one_active");
         two.complaints.insert(0, late.complaints[0].clone());
         let fails = Held::Fails("two owners for 22 ms".to_owned());
-        assert_eq!(Held::of(&two), fails);
+        assert_eq!(of(&two), fails);
         let unproven = judged("x", 0, Verdict::Unknown, "converges");
-        assert!(matches!(Held::of(&unproven), Held::Unknown(_)));
+        assert!(matches!(of(&unproven), Held::Unknown(_)));
+        let unplayed = Run::unplayed("x", 0, "the kernel refused".to_owned());
+        assert_eq!(
+            of(&unplayed),
+            Held::Unknown("the kernel refused".to_owned())
+        );
+        let mut vain = judged("x", 0, Verdict::Fail, "converges");
+        vain.struck_nobody = true;
+        assert!(matches!(of(&vain), Held::Unknown(_)));
     }
 
     /// The worst run is what is told, with how often and which seed shows it; holes in more than
@@ -236,7 +281,10 @@ mod tests {
         let text = |held: Vec<Held>| cell(held).told().text();
         assert_eq!(text(vec![Held::Holds, Held::Holds]), "holds");
         assert_eq!(text(vec![Held::Holds, hole()]), "holds (1 of 2)");
-        assert_eq!(text(vec![Held::Holds, hole(), hole()]), "unknown (2 of 3)");
+        assert_eq!(
+            text(vec![Held::Holds, hole(), hole()]),
+            "unknown: blind (2 of 3)"
+        );
         assert_eq!(text(vec![late(3), late(9)]), "interrupts 9 ms");
         assert_eq!(
             text(vec![late(3), two(), Held::Holds]),
@@ -244,7 +292,16 @@ mod tests {
         );
         assert_eq!(text(vec![]), "unknown");
         assert_eq!(cell([late(3), two()]).told().seed, Some(1));
-        assert_eq!(cell([Held::Holds, hole()]).ending(), Ending::Pass);
+        assert_eq!(cell([Held::Holds, Held::Holds]).ending(), Ending::Pass);
+        assert_eq!(cell([Held::Holds, hole()]).ending(), Ending::Unknown);
+        let mut refused = cell([two()]);
+        refused.could_not_run("no lab".to_owned(), 1);
+        assert_eq!(refused.told().text(), "FAILS: two owners (1 of 2)");
+        let mut refused = Cell::default();
+        refused.could_not_run("no lab".to_owned(), 0);
+        assert_eq!(refused.told().text(), "-");
+        refused.take(Held::Holds, 1);
+        assert_eq!(refused.told().text(), "holds (1 of 2)");
         assert_eq!(cell([late(3)]).ending(), Ending::Fail);
         assert_eq!(Cell::not_run("x".to_owned()).told().text(), "-");
     }

@@ -164,13 +164,14 @@ fn row(
             });
         }
     }
+    let end = scenario.plan().end();
     let stalled = |_: &Wanted<'_>, lab: &Lab| matches!(lab, Lab::Run(run) if run.blind);
     in_company(bench, args.jobs.get(), wanted, stalled, |wanted, lab| {
         let mut cells = cells.iter_mut();
         let known = cells.find(|(daemon, _)| wanted.rival == Some(*daemon));
         match (known, lab) {
-            (Some((_, cell)), Lab::NotRun(why)) => *cell = Cell::not_run(why),
-            (Some((_, cell)), Lab::Run(run)) => cell.take(Held::of(&run), wanted.seed),
+            (Some((_, cell)), Lab::NotRun(why)) => cell.could_not_run(why, wanted.seed),
+            (Some((_, cell)), Lab::Run(run)) => cell.take(Held::of(&run, end), wanted.seed),
             (None, _) => {}
         }
         Ok(())
