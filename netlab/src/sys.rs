@@ -131,16 +131,36 @@ pub(crate) fn borrowed<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
 }
 
-/// Asks whether an interface has carrier, in the namespace of this socket. Asking also makes the
-/// kernel carry out at once what it has put off for this interface.
-pub(crate) fn has_carrier(socket: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
-    let mut value: [u32; 2] = [ETHTOOL_GLINK, 0];
+/// A request about an interface.
+fn request(name: &str) -> libc::ifreq {
     // SAFETY: all zero bytes are a valid request.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let room = request.ifr_name.len() - 1;
     for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
         *to = from.cast_signed();
     }
+    request
+}
+
+/// Asks whether an interface is set up, in the namespace of this socket; unlike asking for carrier
+/// this waits for no lock.
+pub(crate) fn is_set_up(socket: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    let mut request = request(name);
+    // SAFETY: the kernel writes flags into the request, which lives on.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: of the union the kernel has just filled in the flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(libc::c_int::from(flags) & libc::IFF_UP != 0)
+}
+
+/// Asks whether an interface has carrier, in the namespace of this socket. Asking also makes the
+/// kernel carry out at once what it has put off for this interface.
+pub(crate) fn has_carrier(socket: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    let mut value: [u32; 2] = [ETHTOOL_GLINK, 0];
+    let mut request = request(name);
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
     // SAFETY: the request names a buffer of the size that ETHTOOL_GLINK fills, and both live on.
     let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };

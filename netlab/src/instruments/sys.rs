@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use core::time::Duration;
 
 use super::filter::{self, Instruction};
-use crate::sys::has_carrier;
+use crate::sys::{has_carrier, is_set_up};
 
 /// Frames of one batch; more wait for the next.
 pub(super) const BATCH: usize = 64;
@@ -161,7 +161,10 @@ impl PacketSocket {
 
     /// Whether its interface has no carrier: nothing that is sent arrives anywhere.
     pub(super) fn is_dark(&self) -> bool {
-        has_carrier(self.fd.as_fd(), &self.interface).is_ok_and(|carrier| !carrier)
+        let (socket, name) = (self.fd.as_fd(), &self.interface);
+        // Asking for carrier waits for the kernel's configuration lock.
+        is_set_up(socket, name).is_ok_and(|up| !up)
+            || has_carrier(socket, name).is_ok_and(|carrier| !carrier)
     }
 
     /// Fills the batch with what waits, without waiting itself, and says how many frames it got.
