@@ -12,7 +12,7 @@ use steadfast_core::MacAddr;
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, RUN, comes_first, served};
+use super::{FOLDER, RUN, priority, served};
 use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
@@ -61,11 +61,7 @@ pub(super) fn setup(
             "VRRPv3 cannot advertise each {interval:?}: 10 ms to 40.95 s"
         ));
     }
-    let priority = if comes_first(&layout.gateways, gateway) {
-        110
-    } else {
-        100
-    };
+    let priority = priority(&layout.gateways, gateway);
     let mut before = String::new();
     let mut vrrp = String::new();
     let ports: Vec<_> = served(layout, gateway).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, RUN, comes_first, served};
+use super::{FOLDER, RUN, priority, served};
 use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
@@ -31,7 +31,7 @@ pub(super) fn setup(
     gateway: &Gateway,
     interval: Duration,
 ) -> Result<Setup, String> {
-    let (seconds, priority) = (seconds(interval)?, priority(layout, gateway));
+    let (seconds, priority) = (seconds(interval)?, priority(&layout.gateways, gateway));
     let mut text = String::from(GLOBAL);
     let mut group = String::from("vrrp_sync_group BOTH {\n  group {\n");
     for (number, (port, addresses)) in served(layout, gateway).enumerate() {
@@ -71,7 +71,7 @@ pub(super) fn routers(
     gateway: &Gateway,
     interval: Duration,
 ) -> Result<Setup, String> {
-    let (seconds, priority) = (seconds(interval)?, priority(layout, gateway));
+    let (seconds, priority) = (seconds(interval)?, priority(&layout.gateways, gateway));
     let mut text = String::from(GLOBAL);
     if let Some((port, addresses)) = served(layout, gateway).next() {
         if addresses.len() > usize::from(u8::MAX) {
@@ -101,14 +101,6 @@ fn seconds(interval: Duration) -> Result<String, String> {
         ));
     }
     Ok(format!("{}.{:02}", centis / 100, centis % 100))
-}
-
-fn priority(layout: &Layout, gateway: &Gateway) -> u8 {
-    if comes_first(&layout.gateways, gateway) {
-        110
-    } else {
-        100
-    }
 }
 
 fn list(text: &mut String, key: &str, addresses: &[Ipv4Addr], device: &str) {

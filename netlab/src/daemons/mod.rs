@@ -193,10 +193,24 @@ fn only<'a>(daemon: &str, port: &Port, virtuals: &'a [Ipv4Addr]) -> Result<&'a I
     }
 }
 
-/// Whether this gateway shall win a first election: the one with the lowest id.
-fn comes_first(plan_gateways: &[Gateway], gateway: &Gateway) -> bool {
-    plan_gateways.iter().all(|other| other.id >= gateway.id)
+/// A gateway's place in a first election: how many have a lower id. No two have the same, or both
+/// would claim when a third dies.
+fn place(gateways: &[Gateway], gateway: &Gateway) -> u8 {
+    let before = gateways
+        .iter()
+        .filter(|other| other.id < gateway.id)
+        .count();
+    u8::try_from(before).unwrap_or(u8::MAX)
 }
+
+/// A gateway's priority in VRRP.
+fn priority(gateways: &[Gateway], gateway: &Gateway) -> u8 {
+    PRIORITY_FIRST.saturating_sub(place(gateways, gateway).saturating_mul(PRIORITY_STEP))
+}
+
+/// The priority of the first, and how far the next ones are from each other.
+const PRIORITY_FIRST: u8 = 250;
+const PRIORITY_STEP: u8 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -230,6 +244,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// No two of three have one priority: they would claim together.
+    #[test]
+    fn daemons_priorities_differ() {
+        let topology = Topology {
+            preset: steadfast_scenarios::format::Preset::Trio,
+            ..Topology::default()
+        };
+        let gateways = Layout::new(&topology).unwrap().gateways;
+        let all: Vec<u8> = gateways.iter().map(|it| priority(&gateways, it)).collect();
+        assert_eq!(all, [250, 240, 230]);
     }
 
     /// FRR answers with a MAC of its own on each segment, and its files give it that one.

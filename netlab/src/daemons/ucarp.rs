@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, comes_first, served};
+use super::{FOLDER, place, served};
 use crate::machine::Setup;
 
 /// The virtual host id of the first served port; the next ones count on.
 const VIRTUAL_HOST: u8 = 81;
+
+/// How far advertisements of gateways are skewed from each other, in parts of 256 of a second.
+const SKEW_STEP: u8 = 50;
 
 /// Its files and command line.
 ///
@@ -27,11 +30,7 @@ pub(super) fn setup(
             "ucarp cannot advertise each {interval:?}: whole seconds only"
         ));
     }
-    let skew = if comes_first(&layout.gateways, gateway) {
-        0
-    } else {
-        50
-    };
+    let skew = place(&layout.gateways, gateway).saturating_mul(SKEW_STEP);
     let up = "#!/bin/sh\nexec ip addr add \"$2/16\" dev \"$1\"\n";
     let down = "#!/bin/sh\nexec ip addr del \"$2/16\" dev \"$1\"\n";
     let mut start = String::from("#!/bin/sh\ntrap 'kill 0' TERM INT\n");

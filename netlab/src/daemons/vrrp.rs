@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, RUN, comes_first, served};
+use super::{FOLDER, RUN, priority, served};
 use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
@@ -30,11 +30,7 @@ pub(super) fn setup(
             "VRRPv3 cannot advertise each {interval:?}: 10 ms to 40.95 s"
         ));
     }
-    let priority = if comes_first(&layout.gateways, gateway) {
-        110
-    } else {
-        100
-    };
+    let priority = priority(&layout.gateways, gateway);
     let ports: Vec<_> = served(layout, gateway).collect();
     super::few("steadfast-vrrp", &ports)?;
     let mut text = "format = 1\n".to_owned();
