@@ -40,8 +40,8 @@ const NONE: [u16; 0] = [];
 /// The subject of faults on the active's port.
 const A_LAN: Subject = Subject::Port(A, LAN);
 
-/// Tells each life: boot id and uptime.
-const DIARY: &str = "trap 'exit 7' TERM; \
+/// Tells each life: boot id and uptime; ends with a signal to its whole process group.
+const DIARY: &str = "trap 'trap \"\" TERM; kill 0; exit 7' TERM; \
                      cat /proc/sys/kernel/random/boot_id /proc/uptime >> /run/state/diary; \
                      while :; do sleep 1000 & wait; done";
 /// Counts as fast as it can.

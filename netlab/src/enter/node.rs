@@ -17,7 +17,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -270,6 +270,8 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(self.log.write.try_clone()?)
             .stderr(self.log.write.try_clone()?)
+            // One that signals its process group must not meet whoever started the lab.
+            .process_group(0)
             .spawn()?;
         let pid = Pid::from_child(&child);
         Ok((child, pidfd_open(pid, PidfdFlags::empty())?))
