@@ -225,6 +225,8 @@ impl Told {
         };
         match (self.held, self.interrupted_ms, &self.why) {
             ("not run", ..) => "-".to_owned(),
+            // Nobody was without an answer for long, and more was lost than may be.
+            ("interrupts", Some(millis), _) if millis < 0.5 => format!("loses packets{share}"),
             ("interrupts", Some(millis), _) => format!("interrupts {millis:.0} ms{share}"),
             ("fails", _, Some(why)) => format!("FAILS: {why}{share}"),
             ("unknown", _, Some(why)) => format!("unknown: {why}{share}"),
@@ -286,6 +288,7 @@ mod tests {
             "unknown: blind (2 of 3)"
         );
         assert_eq!(text(vec![late(3), late(9)]), "interrupts 9 ms");
+        assert_eq!(text(vec![late(0)]), "loses packets");
         assert_eq!(
             text(vec![late(3), two(), Held::Holds]),
             "FAILS: two owners (1 of 3)"
