@@ -25,7 +25,6 @@ use crate::eyes::{Opened, Wanted};
 use crate::foreign::Foreign;
 use crate::ground::Wiring;
 use crate::instruments::{ConnectionLog, RunClock, observed_names};
-use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::race::{Cost, Window};
 use crate::visit::{self, Company, visit};
@@ -255,12 +254,7 @@ fn story(lap: &Lap, daemon: Daemon) -> String {
 }
 
 fn measure(plan: &Plan, watched: Duration, agent: &mut impl Agent) -> Result<Lapped, LabError> {
-    let setups = world::setups(plan, agent).map_err(LabError::Needs)?;
-    let setup = |name: &str| -> Setup {
-        let found = setups.iter().find(|(known, _)| known == name);
-        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
-    };
-    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup)?;
+    let mut lab = world::build(plan, agent, Wiring::Plain)?;
     let wanted = Wanted {
         connections: true,
         ..Wanted::default()

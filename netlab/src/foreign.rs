@@ -95,12 +95,15 @@ impl Agent for Foreign {
                 "eyes that follow a virtual MAC through a boot, as {name} has one"
             ));
         }
+        let preempts = plan.cluster.preempt != Cluster::default().preempt;
+        let untold = || format!("`preempt` told to {name}, which is not built");
         setting(&plan.cluster)
-            .or_else(|| own_setting(plan))
-            .or_else(|| plan.steps.iter().find_map(step))
-            .or_else(|| cables_alone(plan))
-            .or_else(|| unjudged(plan))
             .map(lacks)
+            .or_else(|| preempts.then(untold))
+            .or_else(|| own_setting(plan).map(lacks))
+            .or_else(|| plan.steps.iter().find_map(step).map(lacks))
+            .or_else(|| cables_alone(plan).map(lacks))
+            .or_else(|| unjudged(plan).map(lacks))
             .or_else(|| self.setup(plan, plan.layout.gateways.first()?).err())
     }
 
@@ -161,7 +164,6 @@ fn setting(cluster: &Cluster) -> Option<String> {
         ("boot_window", cluster.boot_window != usual.boot_window),
         ("isolation", cluster.isolation != usual.isolation),
         ("on_failure", cluster.on_failure != usual.on_failure),
-        ("preempt", cluster.preempt != usual.preempt),
         ("dead_interval", cluster.dead_interval.0 != dead),
     ];
     let found = differing.iter().find(|(_, differs)| *differs);

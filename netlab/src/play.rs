@@ -33,7 +33,6 @@ use crate::foreign::{Foreign, judged};
 use crate::ground::Wiring;
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
-use crate::machine::Setup;
 use crate::sys::run_early;
 use crate::visit::{self, Company, Gates, visit};
 use crate::wires::needs_relay;
@@ -145,12 +144,7 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
         Ok(prepared) => prepared,
         Err(answer) => return Ok(answer),
     };
-    let setups = world::setups(&plan, &*agent).map_err(LabError::Needs)?;
-    let setup = |name: &str| -> Setup {
-        let found = setups.iter().find(|(known, _)| known == name);
-        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
-    };
-    let mut lab = Lab::build(&plan.layout, wiring(&plan), setup)?;
+    let mut lab = world::build(&plan, &*agent, wiring(&plan))?;
     let seen = seen(plan);
     if request.beside {
         await_quiet(RunClock::start()).doing(|| "wait for the kernel".to_owned())?;
@@ -216,7 +210,7 @@ fn is_foreign(request: &Request) -> bool {
 
 /// The plan as it can be watched: of many virtual addresses on a segment only some are asked for,
 /// and one that nobody asks for would count as owned by nobody.
-fn seen(mut plan: Plan) -> Plan {
+pub(crate) fn seen(mut plan: Plan) -> Plan {
     for segment in &mut plan.layout.segments {
         segment.virtuals.truncate(usize::from(ASKED_MAX));
     }

@@ -24,8 +24,6 @@ use crate::error::LabError;
 use crate::eyes::{Opened, Wanted};
 use crate::ground::Wiring;
 use crate::instruments::RunClock;
-use crate::lab::Lab;
-use crate::machine::Setup;
 use crate::visit::{self, Company, visit};
 use crate::world::{self, Agent};
 
@@ -117,12 +115,7 @@ fn soaked(request: &Request) -> Result<Soaked, LabError> {
         .and_then(|scenario| scenario.resolve(request.seed))
         .map_err(|why| needs(why.to_string()))?;
     let mut agent = Steadfast::new(&request.program);
-    let setups = world::setups(&plan, &agent).map_err(needs)?;
-    let setup = |name: &str| -> Setup {
-        let found = setups.iter().find(|(known, _)| known == name);
-        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
-    };
-    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup)?;
+    let mut lab = world::build(&plan, &agent, Wiring::Plain)?;
     let macs = world::virtual_macs(&plan, &agent);
     let opened = Opened::new(&plan, &lab, Wanted::default(), &macs)?;
     let clock = RunClock::start();

@@ -18,7 +18,7 @@ use steadfast_netlab::LabError;
 use steadfast_netlab::ground::Wiring;
 use steadfast_netlab::lab::{BOOT_TIME, Lab};
 use steadfast_netlab::machine::Setup;
-use steadfast_netlab::world::{Agent, Eyes, Said, missing, run, setups};
+use steadfast_netlab::world::{Agent, Eyes, Said, build, missing, run};
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 use steadfast_scenarios::trace::{Event, EventKind, PowerState, ProcessState};
 use steadfast_scenarios::{Judge, Scenario};
@@ -140,16 +140,7 @@ fn plays() {
 fn played() -> (Vec<Event>, Judge) {
     let scenario = Scenario::parse("short.toml", SHORT).unwrap();
     let plan = scenario.resolve(0).unwrap();
-    let setups = setups(&plan, &Sleeper).unwrap();
-    let setup = |name: &str| {
-        setups
-            .iter()
-            .find(|(known, _)| known == name)
-            .unwrap()
-            .1
-            .clone()
-    };
-    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup).unwrap();
+    let mut lab = build(&plan, &Sleeper, Wiring::Plain).unwrap();
     let mut eyes = Ear {
         start: Clock::now(),
         told: Vec::new(),

@@ -31,6 +31,14 @@ pub(crate) fn read(files: &[Stored]) -> Result<Vec<Scenario>, Problem> {
     files.iter().map(parse).collect()
 }
 
+/// The scenarios that are named, or the whole catalogue.
+pub(crate) fn chosen(named: &[String]) -> Result<Vec<Scenario>, Problem> {
+    match named {
+        [] => read(CATALOGUE),
+        named => named.iter().map(|it| open(it)).collect(),
+    }
+}
+
 /// A scenario by its name, or by the path of its file.
 pub(crate) fn open(what: &str) -> Result<Scenario, Problem> {
     if is_path(what) {

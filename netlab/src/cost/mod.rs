@@ -30,10 +30,10 @@ use crate::error::{Doing, LabError};
 use crate::eyes::{Opened, Wanted};
 use crate::foreign::Foreign;
 use crate::ground::Wiring;
-use crate::instruments::{ASKED_MAX, Heard, RunClock, Stall, observed_names};
+use crate::instruments::{Heard, RunClock, Stall, observed_names};
 use crate::lab::Lab;
-use crate::machine::Setup;
 use crate::namespace::Namespace;
+use crate::play::seen;
 use crate::visit::{self, Company, visit};
 use crate::world::{self, Agent};
 
@@ -163,13 +163,8 @@ fn story(lap: &Lap) -> String {
 }
 
 fn watch(lap: &Lap, plan: &Plan, agent: &mut impl Agent) -> Result<Found, LabError> {
-    let setups = world::setups(plan, agent).map_err(LabError::Needs)?;
-    let setup = |name: &str| -> Setup {
-        let found = setups.iter().find(|(known, _)| known == name);
-        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
-    };
-    let mut lab = Lab::build(&plan.layout, Wiring::Plain, setup)?;
-    let seen = seen(plan);
+    let mut lab = world::build(plan, agent, Wiring::Plain)?;
+    let seen = seen(plan.clone());
     let wanted = Wanted {
         calm: true,
         heralds: lap.subject == Subject::Claim,
@@ -258,15 +253,6 @@ impl Instrument {
 
 fn void(why: &str) -> LabError {
     LabError::Needs(why.to_owned())
-}
-
-/// The plan as it can be watched, see [`ASKED_MAX`].
-fn seen(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    for segment in &mut plan.layout.segments {
-        segment.virtuals.truncate(usize::from(ASKED_MAX));
-    }
-    plan
 }
 
 /// Every gateway's namespace, open.

@@ -10,7 +10,9 @@ use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Segmen
 
 use super::frames::told_of;
 use crate::error::LabError;
+use crate::ground::Wiring;
 use crate::instruments::{RunClock, VirtualMacs};
+use crate::lab::Lab;
 use crate::machine::Setup;
 use crate::wires::refuses;
 
@@ -108,11 +110,24 @@ pub fn virtual_macs(plan: &Plan, agent: &(impl Agent + ?Sized)) -> VirtualMacs {
     plan.layout.segments.iter().filter_map(of).collect()
 }
 
-/// What the agent's daemons run, by gateway: for [`Lab::build`].
+/// A lab for this plan in which every gateway runs the agent's daemon.
+///
+/// # Errors
+/// [`LabError::Needs`] for the first gateway that cannot be configured; else what the kernel
+/// refuses.
+pub fn build(plan: &Plan, agent: &(impl Agent + ?Sized), wiring: Wiring) -> Result<Lab, LabError> {
+    let setups = setups(plan, agent).map_err(LabError::Needs)?;
+    Lab::build(&plan.layout, wiring, |name| {
+        let found = setups.iter().find(|(known, _)| known == name);
+        found.map(|(_, setup)| setup.clone()).unwrap_or_default()
+    })
+}
+
+/// What the agent's daemons run, by gateway.
 ///
 /// # Errors
 /// The first gateway that cannot be configured, in words.
-pub fn setups(plan: &Plan, agent: &(impl Agent + ?Sized)) -> Result<Vec<(String, Setup)>, String> {
+fn setups(plan: &Plan, agent: &(impl Agent + ?Sized)) -> Result<Vec<(String, Setup)>, String> {
     let gateways = plan.layout.gateways.iter();
     let setup = |gateway: &Gateway| Ok((gateway.name.clone(), agent.setup(plan, gateway)?));
     gateways.map(setup).collect()

@@ -17,7 +17,7 @@ use steadfast_sim::campaign;
 
 use self::in_lab::in_lab;
 use super::Streams;
-use crate::catalogue::{self, CATALOGUE};
+use crate::catalogue;
 use crate::cli::{self, World};
 use crate::ending::Ending;
 use crate::fidelity::{Against, Compared, compare, sightings};
@@ -92,13 +92,7 @@ struct Held {
 
 /// Plays everything and prints a line for each scenario.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
-    let scenarios = match args.what.as_slice() {
-        [] => catalogue::read(CATALOGUE)?,
-        named => named
-            .iter()
-            .map(|it| catalogue::open(it))
-            .collect::<Result<_, _>>()?,
-    };
+    let scenarios = catalogue::chosen(&args.what)?;
     let model = args.model.as_deref().map(catalogue::open).transpose()?;
     let bench = Bench::set_up(args.daemon.as_deref())?;
     let mut rows = Vec::new();

@@ -30,7 +30,7 @@ use steadfast_scenarios::Scenario;
 use self::held::{Cell, Held};
 use self::table::Row;
 use super::Streams;
-use crate::catalogue::{self, CATALOGUE};
+use crate::catalogue;
 use crate::cli::World;
 use crate::ending::Ending;
 use crate::lab::company::in_company;
@@ -83,13 +83,7 @@ pub(crate) struct Args {
 
 /// Plays everything and prints a row for each story.
 pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Problem> {
-    let scenarios = match args.what.as_slice() {
-        [] => catalogue::read(CATALOGUE)?,
-        named => named
-            .iter()
-            .map(|it| catalogue::open(it))
-            .collect::<Result<_, _>>()?,
-    };
+    let scenarios = catalogue::chosen(&args.what)?;
     let daemons = daemons(args)?;
     let bench = Bench::set_up(args.daemon.as_deref())?;
     if !args.json {
@@ -134,7 +128,7 @@ fn daemons(args: &Args) -> Result<Vec<Daemon>, Problem> {
     args.daemons.iter().map(named).collect()
 }
 
-/// One story, by everybody: with each seed they play side by side, so that none has a better hour.
+/// One story, by everybody: with each seed they take turns, so that none has a better hour.
 fn row(
     args: &Args,
     scenario: &Scenario,
