@@ -2,11 +2,11 @@
 //!
 //! The kernel may hold back the news of a lost carrier for a second: it does so on interfaces whose
 //! index equals their link's, as network cards have it. Asking for the link state (ETHTOOL_GLINK)
-//! looks at the driver and flushes what was held back; so every port is asked in turn, cables to a
-//! peer each [`POLL_DIRECT`], the others each [`POLL`]. Events only make it faster: whatever one
-//! says, the port is looked at, so a lost event, or a flood of them, costs a look and no truth.
-//! Asking may wait for the kernel's configuration lock, hence the thread; what it sees goes over a
-//! [`CarrierBoard`], and an event descriptor wakes the driver.
+//! looks at the driver and flushes what was held back; so every port is asked in turn, as often as
+//! [`pace`] says. Events only make it faster: whatever one says, the port is looked at, so a lost
+//! event, or a flood of them, costs a look and no truth. Asking may wait for the kernel's
+//! configuration lock, hence the thread; what it sees goes over a [`CarrierBoard`], and an event
+//! descriptor wakes the driver.
 //!
 //! "Up" means that the interface is there, is set up and has carrier. One that is missing is down,
 //! and found again by its name, whatever index it then has.
@@ -14,6 +14,7 @@
 //! The limit: a driver without link state (some virtual ones) is taken to be up while the interface
 //! is set up and running, as the kernel itself does.
 
+mod pace;
 mod watcher;
 
 use std::io;
@@ -21,7 +22,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use steadfast_core::PortId;
@@ -33,12 +33,6 @@ use super::carrier::CarrierBoard;
 use super::priority::take_share;
 use super::raw;
 use watcher::Watcher;
-
-/// How often a cable to a peer is looked at (D18: 2 to 10 ms).
-pub const POLL_DIRECT: Duration = Duration::from_millis(2);
-/// How often any other port is looked at. A port of the active that goes dark costs its clients
-/// this long and the hand-over, where the event comes late; D18 allows up to 20 ms.
-pub const POLL: Duration = Duration::from_millis(2);
 
 /// A port whose carrier is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]

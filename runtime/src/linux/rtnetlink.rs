@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use steadfast_core::MacAddr;
 
-use super::netlink::{Answer, find, u32_of};
+use super::netlink::{Answer, Batch, find, u32_of};
 
 pub(super) const NETLINK_ROUTE: i32 = 0;
 pub(super) const RTM_GETLINK: u16 = 18;
@@ -39,6 +39,9 @@ pub(super) const NUD_FAILED: u16 = 0x20;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
+const IFLA_EXT_MASK: u16 = 29;
+/// No counters: reading them may cost a driver much.
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFF_UP: u32 = 0x1;
 const IFF_LOWER_UP: u32 = 0x1_0000;
 
@@ -101,6 +104,17 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
 
 pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { AF_INET } else { AF_INET6 }
+}
+
+/// The question for the link of a name.
+pub(super) fn link_of(name: &str) -> Batch {
+    let mut question = Batch::new();
+    let terminated = [name.as_bytes(), &[0]].concat();
+    question
+        .message("look at a link", RTM_GETLINK, 0, &[0; 16])
+        .put(IFLA_IFNAME, &terminated)
+        .put(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    question
 }
 
 pub(super) fn link(answer: &Answer) -> Option<LinkFact> {

@@ -8,16 +8,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::netdevice::name_to_index;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use rustix::time::Timespec;
 use steadfast_core::{Instant, MacAddr, PortId};
 
-use super::{Ends, LinkSpec, POLL, POLL_DIRECT, ring};
+use super::pace::{ALARM, IDENTIFY, pace};
+use super::{Ends, LinkSpec, ring};
 use crate::linux::carrier::{CarrierBoard, Seen};
 use crate::linux::clock::Monotonic;
+use crate::linux::netlink::Netlink;
 use crate::linux::raw;
+use crate::linux::rtnetlink::{self, LinkFact, NETLINK_ROUTE};
 
 /// Group "links" of rtnetlink, as a bit.
 const GROUP_LINKS: u32 = 1;
@@ -33,20 +35,33 @@ pub(super) struct Watcher {
     ports: Vec<Watched>,
     board: CarrierBoard,
     ends: Arc<Ends>,
-    /// Asks about interfaces.
-    request: OwnedFd,
+    kernel: Kernel,
     /// Tells of changes; none if the kernel refused it, then the poll has to do.
     events: Option<OwnedFd>,
+    /// A link changed a short while ago, so the kernel may hold back what it knows until then.
+    alarmed_until: Instant,
     time: Monotonic,
+}
+
+/// Whom interfaces are asked of.
+struct Kernel {
+    /// Which interface has a name, and what it is.
+    links: Netlink,
+    /// Carrier: quick, and without an answer to be read.
+    request: OwnedFd,
 }
 
 struct Watched {
     id: PortId,
     name: String,
-    every: Duration,
+    direct: bool,
     due: Instant,
+    /// When to ask again which interface has the name.
+    identify_at: Instant,
     index: u32,
     mac: Option<MacAddr>,
+    /// The kernel may hold back the event of its lost carrier.
+    may_be_late: bool,
 }
 
 impl Watcher {
@@ -58,10 +73,12 @@ impl Watcher {
         let watched = |spec: &LinkSpec| Watched {
             id: spec.id,
             name: spec.name.clone(),
-            every: if spec.direct { POLL_DIRECT } else { POLL },
+            direct: spec.direct,
             due: Instant::ORIGIN,
+            identify_at: Instant::ORIGIN,
             index: 0,
             mac: None,
+            may_be_late: true,
         };
         let events = link_events();
         if let Err(error) = &events {
@@ -71,8 +88,12 @@ impl Watcher {
             ports: specs.iter().map(watched).collect(),
             board,
             ends,
-            request: raw::request_socket()?,
+            kernel: Kernel {
+                links: Netlink::open(NETLINK_ROUTE)?,
+                request: raw::request_socket()?,
+            },
             events: events.ok(),
+            alarmed_until: Instant::ORIGIN,
             time: Monotonic::start(),
         })
     }
@@ -98,11 +119,12 @@ impl Watcher {
     /// is near are looked at as well, and from then on in one go: waking costs more than looking.
     fn look_at_due(&mut self) {
         let now = self.time.now();
+        let is_alarmed = now < self.alarmed_until;
         let mut news = false;
         for port in &mut self.ports {
-            if now.after(port.every / 4) >= port.due {
-                port.due = now.after(port.every);
-                let (seen, again) = port.look(&self.request);
+            if now.after(port.pace(is_alarmed) / 4) >= port.due {
+                let (seen, again) = port.look(&mut self.kernel, now);
+                port.due = now.after(port.pace(is_alarmed));
                 news |= self.board.write(port.id, seen, again);
             }
         }
@@ -134,11 +156,16 @@ impl Watcher {
         Ok(true)
     }
 
-    /// Reads what waits, and makes the ports it is about due.
+    /// Reads what waits, and makes the ports it is about due; and those whose own news the kernel
+    /// may hold back now.
     fn read_events(&mut self) {
         let Some(events) = &self.events else {
             return;
         };
+        self.alarmed_until = self.time.now().after(ALARM);
+        let late = |port: &&mut Watched| port.may_be_late;
+        let at_once = |port: &mut Watched| port.due = Instant::ORIGIN;
+        self.ports.iter_mut().filter(late).for_each(at_once);
         for _ in 0..EVENTS_MAX {
             let mut event = [0; EVENT_LEN];
             match recv(events, &mut event, RecvFlags::DONTWAIT) {
@@ -163,39 +190,85 @@ impl Watcher {
     }
 }
 
+impl Kernel {
+    /// The interface of a name, if there is one.
+    fn link(&mut self, name: &str) -> io::Result<Option<LinkFact>> {
+        match self.links.ask(rtnetlink::link_of(name)) {
+            Ok(answers) => Ok(answers.iter().find_map(rtnetlink::link)),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Carrier of an interface that is set up; none if there is no such interface any more.
+    fn is_up(&self, name: &str) -> Option<bool> {
+        let request = self.request.as_fd();
+        match raw::link_detected(request, name) {
+            Ok(up) => Some(up),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENODEV) => None,
+                Some(libc::EOPNOTSUPP) => Some(raw::is_running(request, name).unwrap_or(false)),
+                _ => Some(false),
+            },
+        }
+    }
+}
+
 impl Watched {
     /// What the port is like now, and whether the driver is to be told even if that is no news.
-    fn look(&mut self, request: &OwnedFd) -> (Seen, bool) {
-        let index = name_to_index(request, &self.name).unwrap_or(0);
-        let up = index != 0 && is_up(request, &self.name);
-        let mac = raw::hardware(request.as_fd(), &self.name).ok();
-        let mac = mac.map(|(_, mac)| mac);
-        let changed = index != self.index;
+    fn look(&mut self, kernel: &mut Kernel, now: Instant) -> (Seen, bool) {
+        let before = self.index;
+        if now >= self.identify_at {
+            self.identify(kernel, now);
+        }
+        let mut up = self.carrier(kernel);
+        if up.is_none() && self.index != 0 {
+            self.identify(kernel, now);
+            up = self.carrier(kernel);
+        }
+        let changed = self.index != before;
         if changed {
-            log::info!("port {}: {}", self.name, existence(index));
-        } else if let (Some(before), Some(now)) = (self.mac, mac)
+            log::info!("port {}: {}", self.name, existence(self.index));
+        }
+        let (up, index) = (up.unwrap_or(false), self.index);
+        (Seen { up, index }, changed)
+    }
+
+    fn carrier(&self, kernel: &Kernel) -> Option<bool> {
+        (self.index != 0).then(|| kernel.is_up(&self.name))?
+    }
+
+    /// Asks which interface has the port's name, and what it is like. Without an answer it is what
+    /// it was, until asked again.
+    fn identify(&mut self, kernel: &mut Kernel, now: Instant) {
+        self.identify_at = now.after(IDENTIFY);
+        let found = match kernel.link(&self.name) {
+            Ok(found) => found,
+            Err(error) => return log::warn!("port {}: cannot be asked for: {error}", self.name),
+        };
+        let Some(link) = found else {
+            self.index = 0;
+            return;
+        };
+        if link.index == self.index
+            && let (Some(before), Some(now)) = (self.mac, link.mac)
             && before != now
         {
             let name = &self.name;
             log::warn!("port {name}: its address was {before} and is now {now}");
         }
-        self.index = index;
-        self.mac = mac.or(self.mac);
-        (Seen { up, index }, changed)
+        self.index = link.index;
+        self.mac = link.mac.or(self.mac);
+        self.may_be_late = link.iflink == link.index;
     }
 
     fn hurry(&mut self) {
         self.due = Instant::ORIGIN;
+        self.identify_at = Instant::ORIGIN;
     }
-}
 
-fn is_up(request: &OwnedFd, name: &str) -> bool {
-    match raw::link_detected(request.as_fd(), name) {
-        Ok(up) => up,
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-            raw::is_running(request.as_fd(), name).unwrap_or(false)
-        }
-        Err(_) => false,
+    fn pace(&self, is_alarmed: bool) -> Duration {
+        pace(self.direct, self.may_be_late, is_alarmed)
     }
 }
 
