@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use steadfast_core::Instant;
@@ -39,8 +39,13 @@ pub use steadfast_shell::journal::{
 pub const MAILBOX_ENTRIES_MAX: usize = 8_192;
 /// Bytes waiting for the disk, likewise: a minute and more of ordinary traffic.
 pub const MAILBOX_BYTES_MAX: usize = 1024 * 1024;
+/// From so many bytes on the disk's thread is woken at once. The smallest entries take nine bytes,
+/// so that the mailbox holds twice as many of them.
+const HURRY_BYTES: usize = MAILBOX_ENTRIES_MAX * 9 / 2;
 /// Bytes of configuration text that are kept; the rest is cut off. A replay does not need it.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// How long [`Rescue::now`] waits for the disk.
+pub const RESCUE_WAIT: Duration = Duration::from_millis(100);
 /// How long [`Recorder::close`] waits for the disk.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -128,6 +133,8 @@ pub struct Recorder {
     mailbox: Option<SyncSender<Message>>,
     counters: Arc<Counters>,
     done: Receiver<()>,
+    /// The disk's thread, which lets entries gather.
+    writer: Thread,
 }
 
 impl Recorder {
@@ -141,7 +148,7 @@ impl Recorder {
         let (finish, done) = sync_channel(1);
         let counters = Arc::new(Counters::default());
         let writer = writer::Writer::new(settings, life_facts(origin), Arc::clone(&counters));
-        thread::Builder::new()
+        let writing = thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || {
                 writer.run(&waiting);
@@ -152,12 +159,21 @@ impl Recorder {
             mailbox: Some(mailbox),
             counters,
             done,
+            writer: writing.thread().clone(),
         })
     }
 
     /// The counters; they outlive the recorder.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// For a panic, which no value outlives.
+    pub fn rescue(&self) -> Rescue {
+        Rescue {
+            counters: self.counters(),
+            writer: self.writer.clone(),
+        }
     }
 
     /// Writes what waits and marks the life as ended in order. False if the disk did not manage
@@ -172,6 +188,7 @@ impl Recorder {
         };
         // The writer ends when it has read everything and nobody can add to it.
         drop(mailbox);
+        self.writer.unpark();
         self.done.recv_timeout(CLOSE_WAIT).is_ok()
     }
 
@@ -194,6 +211,35 @@ impl Recorder {
                 .fetch_add(lost_before.saturating_add(1), Ordering::AcqRel);
             counters.lose(1);
         }
+        if important || waiting.saturating_add(length) > HURRY_BYTES {
+            self.writer.unpark();
+        }
+    }
+}
+
+/// Lets the disk have what waits when the program is about to abort: a panic is what a flight
+/// recorder is for.
+#[derive(Clone, Debug)]
+pub struct Rescue {
+    counters: Arc<Counters>,
+    writer: Thread,
+}
+
+impl Rescue {
+    /// Wakes the disk's thread, and returns when it took everything, or after [`RESCUE_WAIT`].
+    pub fn now(&self) {
+        if thread::current().id() == self.writer.id() {
+            return;
+        }
+        self.writer.unpark();
+        for _ in 0..RESCUE_WAIT.as_millis() {
+            if self.counters.waiting_bytes.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        // What was taken last is being written.
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -330,7 +330,14 @@ fn record(loaded: &Loaded, boot: &Boot) -> Result<Recorder, StartError> {
         text: &loaded.text,
         boot,
     };
-    Recorder::start(settings, origin).map_err(StartError::refused("start the journal"))
+    let recorder = Recorder::start(settings, origin);
+    let recorder = recorder.map_err(StartError::refused("start the journal"))?;
+    let (rescue, hook) = (recorder.rescue(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        hook(panic);
+        rescue.now();
+    }));
+    Ok(recorder)
 }
 
 fn link_specs(config: &Config) -> Vec<LinkSpec> {

@@ -145,6 +145,26 @@ fn journal_torn_tail_is_read_up_to_the_tear() {
     assert!(matches!(outcome, Outcome::Equal { .. }), "{outcome:?}");
 }
 
+/// A program that is about to abort has its last entries on the disk, though nothing closed the
+/// recorder and no spacing is over.
+#[test]
+fn journal_rescue_has_everything_on_the_disk() {
+    let scratch = Scratch::new("journal");
+    let mut pair = pair::Pair::new(Settings::new(scratch.0.clone()));
+    let counters = pair.counters();
+    for round in 1..=5 {
+        pair.run_until(Instant::from_millis(500 + 20 * round));
+        pair.rescue().now();
+        assert_eq!(counters.waiting_bytes.load(Ordering::Acquire), 0);
+        let entries = only_life(&scratch.0).entries.len() as u64;
+        assert_eq!(
+            (counters.written_count(), counters.lost_count()),
+            (entries, 0)
+        );
+        assert!(entries > 20, "{entries} entries");
+    }
+}
+
 /// More than the mailbox holds, at once: the loss is counted, stands in the stream as a gap, and a
 /// replay ends there without a verdict on the node.
 #[test]
@@ -158,6 +178,7 @@ fn journal_overflow_is_counted_and_stands_as_a_gap() {
         mailbox: Some(mailbox),
         counters: Arc::clone(&counters),
         done,
+        writer: thread::current(),
     };
     let frame = vec![0_u8; 9_000];
     let note = |recorder: &mut Recorder, number: u64| {

@@ -1,9 +1,12 @@
 //! The recorder's thread: entries into files, files into a ring.
 //!
-//! Entries that wait are written together. A write that fails is undone (the file is cut back to
-//! its last whole entry), its entries are lost and counted, and a gap says so as soon as the disk
-//! takes something again. Role changes and finished files are synced, other entries are the page
-//! cache's: a killed daemon loses nothing, a power cut the last half minute or so.
+//! Entries that wait are written together, and the thread lets them gather for [`WRITE_SPACING`]:
+//! with ten milliseconds between advertisements waking for each of them would cost as much as the
+//! advertisements. What is important, and a mailbox that fills, does not wait. A write that fails
+//! is undone (the file is cut back to its last whole entry), its entries are lost and counted, and
+//! a gap says so as soon as the disk takes something again. Role changes and finished files are
+//! synced, other entries are the page cache's: a killed daemon loses the last [`WRITE_SPACING`] at
+//! most, a power cut the last half minute or so.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -11,6 +14,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
 
 use steadfast_core::Instant;
 use steadfast_shell::journal::codec::{self, MAGIC, Opening};
@@ -19,6 +24,8 @@ use super::{Counters, LifeFacts, Message, Settings, file_name, files};
 
 /// Entries written at once; more wait for the next turn.
 const BATCH_MAX: usize = 256;
+/// How long entries gather before they are written.
+const WRITE_SPACING: Duration = Duration::from_millis(50);
 
 pub(super) struct Writer {
     settings: Settings,
@@ -61,15 +68,13 @@ impl Writer {
     /// Writes until the recorder is closed and the mailbox is empty.
     pub(super) fn run(mut self, waiting: &Receiver<Message>) {
         while let Ok(first) = waiting.recv() {
-            let mut important = false;
-            let rest = waiting.try_iter().take(BATCH_MAX - 1);
-            for message in std::iter::once(first).chain(rest) {
-                important |= message.important;
-                self.take(message);
+            if !first.important {
+                // Until then, or until the recorder says that it cannot wait.
+                thread::park_timeout(WRITE_SPACING);
             }
-            self.flush();
-            if important {
-                self.sync();
+            let mut messages = std::iter::once(first).chain(waiting.try_iter()).peekable();
+            while messages.peek().is_some() {
+                self.write_some(messages.by_ref().take(BATCH_MAX));
             }
         }
         self.untold += self.counters.unsaid.swap(0, Ordering::AcqRel);
@@ -77,6 +82,18 @@ impl Writer {
         self.add(&end);
         self.flush();
         self.sync();
+    }
+
+    fn write_some(&mut self, messages: impl Iterator<Item = Message>) {
+        let mut important = false;
+        for message in messages {
+            important |= message.important;
+            self.take(message);
+        }
+        self.flush();
+        if important {
+            self.sync();
+        }
     }
 
     fn take(&mut self, message: Message) {

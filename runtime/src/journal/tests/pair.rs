@@ -12,7 +12,7 @@ use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, OpId, PortId};
 use steadfast_shell::env::{Entry, Journal as _};
 
-use super::super::{Counters, Origin, Recorder, Settings};
+use super::super::{Counters, Origin, Recorder, Rescue, Settings};
 
 pub(super) const SECRET: &[u8] = b"correct horse battery staple";
 const CLUSTER: ClusterId = ClusterId([0x5f; 16]);
@@ -148,6 +148,10 @@ impl Pair {
 
     pub(super) fn counters(&self) -> Arc<Counters> {
         self.recorder.as_ref().expect("recording").counters()
+    }
+
+    pub(super) fn rescue(&self) -> Rescue {
+        self.recorder.as_ref().expect("recording").rescue()
     }
 
     pub(super) fn close(mut self) -> bool {
