@@ -7,7 +7,9 @@
 //!
 //! Waiting is done by timer descriptors: the wheel of the runtime turns once a millisecond, a
 //! timer descriptor is late by some ten microseconds and knows no slack. A timer is used again
-//! after it was waited for, so a wait costs two system calls.
+//! after it was waited for. A wait that is given up leaves its timer running: whoever waits next,
+//! for the same moment or a later one, uses it as it is, so a driver that is woken by frames before
+//! its deadline does not set it anew for each of them. At worst a timer fires for nobody once.
 //!
 //! Without a descriptor left the runtime's wheel has to do, so the runtime needs its time driver.
 //!
@@ -70,7 +72,14 @@ impl Monotonic {
 #[derive(Clone, Debug)]
 pub struct MonotonicClock {
     time: Monotonic,
-    idle: Rc<RefCell<Vec<AsyncFd<OwnedFd>>>>,
+    idle: Rc<RefCell<Vec<Timer>>>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    fd: AsyncFd<OwnedFd>,
+    /// When it fires; none if it did, or was never set.
+    set_to: Option<Instant>,
 }
 
 impl MonotonicClock {
@@ -110,7 +119,7 @@ impl Clock for MonotonicClock {
     async fn sleep_until(&self, deadline: Instant) {
         while self.now() < deadline {
             let waited = match self.timer() {
-                Ok(timer) => timer.wait(self.time.on_kernel_clock(deadline)).await,
+                Ok(mut timer) => timer.wait(self.time, deadline).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = waited {
@@ -125,46 +134,54 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A timer that goes back to the others when the wait ends or is dropped.
 struct Lent<'a> {
-    timer: Option<AsyncFd<OwnedFd>>,
-    idle: &'a RefCell<Vec<AsyncFd<OwnedFd>>>,
+    timer: Option<Timer>,
+    idle: &'a RefCell<Vec<Timer>>,
 }
 
 impl Lent<'_> {
-    async fn wait(&self, until: Timespec) -> io::Result<()> {
-        let Some(timer) = &self.timer else {
+    /// Waits until then, or until an earlier moment for which the timer still ran.
+    async fn wait(&mut self, time: Monotonic, until: Instant) -> io::Result<()> {
+        let Some(timer) = &mut self.timer else {
             return Ok(());
         };
-        let setting = Itimerspec {
-            it_interval: ZERO,
-            it_value: until,
-        };
-        timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &setting)?;
+        if timer.set_to.is_none_or(|set_to| set_to > until) {
+            timer.set(time, until)?;
+        }
         loop {
+            let mut ready = timer.fd.readable().await?;
             // A timer that was used before may still look readable: the read tells.
-            let mut ready = timer.readable().await?;
-            let read = ready.try_io(|timer| {
+            let read = ready.try_io(|fd| {
                 let mut expirations = [0; 8];
-                Ok(rustix::io::read(timer, &mut expirations)?)
+                Ok(rustix::io::read(fd, &mut expirations)?)
             });
             if let Ok(read) = read {
+                // It fires once: until it is set again there is nothing to be read.
+                ready.clear_ready();
+                timer.set_to = None;
                 return read.map(drop);
             }
         }
     }
 }
 
+impl Timer {
+    fn set(&mut self, time: Monotonic, until: Instant) -> io::Result<()> {
+        let setting = Itimerspec {
+            it_interval: ZERO,
+            it_value: time.on_kernel_clock(until),
+        };
+        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &setting)?;
+        self.set_to = Some(until);
+        Ok(())
+    }
+}
+
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let disarmed = Itimerspec {
-            it_interval: ZERO,
-            it_value: ZERO,
-        };
-        let Some(timer) = self.timer.take() else {
-            return;
-        };
-        let quiet = timerfd_settime(&timer, TimerfdTimerFlags::empty(), &disarmed).is_ok();
         let mut idle = self.idle.borrow_mut();
-        if quiet && idle.len() < IDLE_TIMERS_MAX {
+        if let Some(timer) = self.timer.take()
+            && idle.len() < IDLE_TIMERS_MAX
+        {
             idle.push(timer);
         }
     }
@@ -175,10 +192,13 @@ const ZERO: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-fn new_timer() -> io::Result<AsyncFd<OwnedFd>> {
+fn new_timer() -> io::Result<Timer> {
     let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
     let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
-    raw::register(timer, Interest::READABLE)
+    Ok(Timer {
+        fd: raw::register(timer, Interest::READABLE)?,
+        set_to: None,
+    })
 }
 
 fn boottime_nanos() -> u64 {
