@@ -13,6 +13,10 @@
 //! name, at most each [`REOPEN_SPACING`], when frames are taken or sent. The watcher of links wakes
 //! the driver when the interface is back, so nobody has to wait for that here.
 //!
+//! One question to the kernel says which sockets have something; those are read once, and the
+//! question is asked again. Its last answer, "none", is what a judgement of silence rests on (D6),
+//! and costs the same however many ports there are.
+//!
 //! What is sent on a port that just came up, before the kernel gave it a queue, is dropped without
 //! an error; looking at the link, as the watcher does, makes the kernel give it one.
 //!
@@ -52,6 +56,8 @@ pub const FRAME_MAX: usize = 2048;
 /// Most frames that are thrown away in one search for the next good one. Beyond it the search says
 /// "none"; what is left is found at the next.
 const DISCARDS_MAX: usize = 1024;
+/// Ports that are found to have frames at one look; the others are found at the next.
+const EVENTS_MAX: usize = 16;
 /// Between two times at which counters are told to other threads; asking the kernel for its own
 /// costs a system call for each port.
 pub const PUBLISH_SPACING: Duration = Duration::from_millis(500);
@@ -73,16 +79,21 @@ pub struct PortSpec {
 
 /// The sockets of all ports.
 pub struct PacketPorts {
-    ports: Vec<Port>,
+    sockets: Sockets,
     /// An epoll descriptor that watches every socket.
     watch: AsyncFd<OwnedFd>,
-    time: Monotonic,
     board: CarrierBoard,
     published: Arc<CounterBoard>,
     publish_at: Instant,
-    /// The port that is looked at next: each gets its turn, however much one of them hears.
-    cursor: usize,
     buffer: Box<[u8; FRAME_MAX]>,
+}
+
+struct Sockets {
+    ports: Vec<Port>,
+    /// The ports, by place, that have something waiting and were not read since that was found,
+    /// the next one last: each gets its turn, however much one of them hears.
+    waiting: Vec<usize>,
+    time: Monotonic,
 }
 
 impl PacketPorts {
@@ -94,8 +105,8 @@ impl PacketPorts {
     pub fn open(specs: &[PortSpec], time: Monotonic, board: &CarrierBoard) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut ports = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let mut port = Port::new(spec.clone(), time.now());
+        for (place, spec) in specs.iter().enumerate() {
+            let mut port = Port::new(spec.clone(), place, time.now());
             match port.open(&epoll) {
                 Ok(()) => {}
                 Err(error) if port::is_absent(&error) => {
@@ -106,13 +117,15 @@ impl PacketPorts {
             ports.push(port);
         }
         Ok(Self {
-            ports,
+            sockets: Sockets {
+                ports,
+                waiting: Vec::with_capacity(specs.len()),
+                time,
+            },
             watch: raw::register(epoll, Interest::READABLE)?,
-            time,
             board: board.clone(),
             published: Arc::new(CounterBoard::new(specs.iter().map(|spec| spec.id))),
             publish_at: Instant::ORIGIN,
-            cursor: 0,
             buffer: Box::new([0; FRAME_MAX]),
         })
     }
@@ -120,7 +133,7 @@ impl PacketPorts {
     /// What was counted, port by port in the order of [`PacketPorts::open`].
     pub fn counters(&mut self) -> Vec<(PortId, PortCounters)> {
         let counted = |port: &mut Port| (port.spec.id, port.counters());
-        self.ports.iter_mut().map(counted).collect()
+        self.sockets.ports.iter_mut().map(counted).collect()
     }
 
     /// The same for other threads, at most [`PUBLISH_SPACING`] old while frames are taken.
@@ -128,8 +141,19 @@ impl PacketPorts {
         Arc::clone(&self.published)
     }
 
+    /// Looks again. If the kernel cannot say what waits, every port is asked.
+    fn finds_more(&mut self) -> bool {
+        self.sockets
+            .look(self.watch.get_ref())
+            .unwrap_or_else(|error| {
+                log::warn!("failed to ask which ports have frames: {error}");
+                self.sockets.waiting.extend(0..self.sockets.ports.len());
+                true
+            })
+    }
+
     fn publish(&mut self) {
-        let now = self.time.now();
+        let now = self.sockets.time.now();
         if now < self.publish_at {
             return;
         }
@@ -139,31 +163,54 @@ impl PacketPorts {
         }
     }
 
-    /// Whether some socket has a frame, or an error, waiting.
-    fn something_waits(&self) -> io::Result<bool> {
-        let mut events = [epoll::Event {
+    /// Opens what is closed and may be there again.
+    fn mend(&mut self) {
+        let Sockets { ports, time, .. } = &mut self.sockets;
+        for port in ports {
+            port.mend(self.watch.get_ref(), *time, &self.board);
+        }
+    }
+}
+
+impl Sockets {
+    /// Reads the next port that has something waiting.
+    fn take(&mut self, buffer: &mut [u8]) -> Option<(PortId, Taken)> {
+        let port = self.ports.get_mut(self.waiting.pop()?)?;
+        Some((port.spec.id, port.take(buffer, self.time)))
+    }
+
+    /// Finds the ports that have a frame, or an error, waiting. The others were empty just now.
+    fn look(&mut self, watch: &OwnedFd) -> io::Result<bool> {
+        const EVENT: epoll::Event = epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(0),
-        }];
-        let now = Timespec {
+        };
+        let mut events = [EVENT; EVENTS_MAX];
+        let at_once = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        Ok(epoll::wait(self.watch.get_ref(), &mut events[..], Some(&now))? > 0)
-    }
-
-    /// Opens what is closed and may be there again.
-    fn mend(&mut self) {
-        for port in &mut self.ports {
-            port.mend(self.watch.get_ref(), self.time, &self.board);
+        let asked_at = self.time.now();
+        let found = epoll::wait(watch, &mut events[..], Some(&at_once))?;
+        let places = events.iter().take(found).map(|event| event.data.u64());
+        self.waiting.clear();
+        self.waiting
+            .extend(places.rev().map(|place| place as usize));
+        if found < EVENTS_MAX {
+            let waiting = &self.waiting;
+            let others = self.ports.iter_mut().enumerate();
+            let others = others.filter(|(place, _)| !waiting.contains(place));
+            others.for_each(|(_, port)| port.was_empty(asked_at));
         }
+        Ok(found > 0)
     }
 }
 
 impl fmt::Debug for PacketPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut all = f.debug_struct("PacketPorts");
-        all.field("ports", &self.ports).finish_non_exhaustive()
+        all.field("ports", &self.sockets.ports)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +219,7 @@ impl Frames for PacketPorts {
         loop {
             let mut guard = self.watch.readable().await?;
             // Looked at before the readiness is cleared: what comes in between wakes again.
-            if self.something_waits()? {
+            if self.sockets.look(guard.get_inner())? {
                 return Ok(());
             }
             guard.clear_ready();
@@ -182,21 +229,16 @@ impl Frames for PacketPorts {
     fn take(&mut self, frame: &mut Vec<u8>) -> Option<(PortId, Instant)> {
         frame.clear();
         self.mend();
-        let count = self.ports.len();
-        let (mut empty, mut discards) = (0, 0);
-        while empty < count && discards < DISCARDS_MAX {
-            let port = &mut self.ports[self.cursor];
-            self.cursor = (self.cursor + 1) % count;
-            match port.take(&mut self.buffer[..], self.time) {
-                Taken::Discarded => {
-                    discards += 1;
-                    empty = 0;
-                }
-                Taken::Frame { len, at } => {
+        for _ in 0..DISCARDS_MAX {
+            if self.sockets.waiting.is_empty() && !self.finds_more() {
+                break;
+            }
+            match self.sockets.take(&mut self.buffer[..]) {
+                Some((port, Taken::Frame { len, at })) => {
                     frame.extend_from_slice(&self.buffer[..len]);
-                    return Some((port.spec.id, at));
+                    return Some((port, at));
                 }
-                Taken::None => empty += 1,
+                Some((_, Taken::Discarded | Taken::None)) | None => {}
             }
         }
         self.publish();
@@ -204,10 +246,11 @@ impl Frames for PacketPorts {
     }
 
     async fn send(&mut self, port: PortId, frame: &[u8]) -> Sent {
-        let Some(port) = self.ports.iter_mut().find(|own| own.spec.id == port) else {
+        let Sockets { ports, time, .. } = &mut self.sockets;
+        let Some(port) = ports.iter_mut().find(|own| own.spec.id == port) else {
             return Sent::Dropped;
         };
-        port.mend(self.watch.get_ref(), self.time, &self.board);
+        port.mend(self.watch.get_ref(), *time, &self.board);
         port.send(frame, self.board.seen(port.spec.id))
     }
 }

@@ -43,6 +43,8 @@ const MARK_OFFERING: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) spec: PortSpec,
+    /// Its number among the ports, by which it is found when its socket has something.
+    place: usize,
     socket: Option<Socket>,
     /// No attempt to open it before this.
     retry_at: Instant,
@@ -73,9 +75,10 @@ pub(super) enum Taken {
 }
 
 impl Port {
-    pub(super) fn new(spec: PortSpec, now: Instant) -> Self {
+    pub(super) fn new(spec: PortSpec, place: usize, now: Instant) -> Self {
         Self {
             spec,
+            place,
             socket: None,
             retry_at: Instant::ORIGIN,
             empty_at: now,
@@ -104,7 +107,7 @@ impl Port {
                 log::warn!("port {}: failed to join {group}: {error}", self.spec.name);
             }
         }
-        let data = epoll::EventData::new_u64(0);
+        let data = epoll::EventData::new_u64(self.place as u64);
         epoll::add(epoll, &fd, data, epoll::EventFlags::IN)?;
         self.socket = Some(Socket { fd, index });
         Ok(())
@@ -164,6 +167,11 @@ impl Port {
             len: received.len,
             at: at.max(self.empty_at),
         }
+    }
+
+    /// Nothing waited then.
+    pub(super) fn was_empty(&mut self, at: Instant) {
+        self.empty_at = at;
     }
 
     pub(super) fn send(&mut self, frame: &[u8], seen: Option<Seen>) -> Sent {
