@@ -2,21 +2,26 @@
 //!
 //! One burst can be lost, or overtaken by the loser's burst (F02), so there are several; and a
 //! switch that polices ARP drops what comes too fast (F06), so a burst is spread: at most
-//! [`CHUNK`] addresses, then a pause. Heartbeats never wait for it: the caller sends one chunk per
-//! deadline. Clients wait for the first burst and for no other, so repetitions go slower: with a
-//! thousand addresses they would keep a processor of every gateway on the segment busy, just when
-//! it is needed. The limit: a segment that ignores gratuitous ARP altogether needs a virtual MAC.
+//! [`CHUNK`] frames, then a pause. Heartbeats never wait for it: the caller sends one chunk per
+//! deadline. Each address is announced in two forms ([`FORMS`]), and the first of every address
+//! comes before the second of any, so the last address waits for half of the burst alone. Clients
+//! wait for the first burst and for no other, so repetitions go slower: with a thousand addresses
+//! they would keep a processor of every gateway on the segment busy, just when it is needed.
+//!
+//! The limit: a segment that ignores gratuitous ARP altogether needs a virtual MAC.
 
 use core::time::Duration;
 
 use crate::Instant;
 
-/// Addresses announced at one go; the rest follows after [`PAUSE`].
+/// Frames that announce one address, each in its own form.
+pub(crate) const FORMS: usize = 2;
+/// Frames sent at one go; the rest follows after [`PAUSE`].
 pub(crate) const CHUNK: usize = 256;
 /// The same in a repetition: some 16,000 frames a second. A burst that is not over when the next
 /// one is due delays it.
-pub(crate) const REPEAT_CHUNK: usize = 8;
-/// Between two chunks of a burst.
+pub(crate) const REPEAT_CHUNK: usize = 16;
+/// Between the beginnings of two chunks of a burst.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 
 const fn ms(millis: u64) -> Duration {
@@ -64,8 +69,17 @@ impl Announcer {
         self.due
     }
 
-    /// Takes the next chunk: which of `count` addresses to announce now.
-    pub(crate) fn chunk(&mut self, now: Instant, count: usize) -> core::ops::Range<usize> {
+    /// Takes the next chunk: which of `count` addresses to announce now, each in which form.
+    pub(crate) fn chunk(
+        &mut self,
+        now: Instant,
+        count: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let frames = self.frames(now, FORMS * count);
+        frames.map(move |frame| (frame % count, frame / count))
+    }
+
+    fn frames(&mut self, now: Instant, count: usize) -> core::ops::Range<usize> {
         let Some((started, schedule)) = self.schedule else {
             return 0..0;
         };
@@ -105,7 +119,10 @@ mod tests {
     fn run(announcer: &mut Announcer, count: usize) -> Vec<(u64, core::ops::Range<usize>)> {
         let mut chunks = Vec::new();
         while let Some(due) = announcer.due() {
-            chunks.push((due.as_nanos() / 1_000_000, announcer.chunk(due, count)));
+            chunks.push((
+                due.as_nanos() / 1_000_000,
+                announcer.frames(due, FORMS * count),
+            ));
         }
         chunks
     }
@@ -126,13 +143,33 @@ mod tests {
         let mut announcer = Announcer::default();
         announcer.after_rival(Instant::ORIGIN);
         let chunks = run(&mut announcer, 600);
-        assert_eq!(chunks[..3], [(0, 0..256), (1, 256..512), (2, 512..600)]);
+        assert_eq!(chunks[..2], [(0, 0..256), (1, 256..512)]);
+        assert_eq!(chunks[4], (4, 1_024..1_200));
         assert_eq!(
-            chunks[3..5],
-            [(1_000, 0..8), (1_001, 8..16)],
+            chunks[5..7],
+            [(1_000, 0..16), (1_001, 16..32)],
             "the second burst starts at the first address, and takes its time"
         );
-        assert_eq!(chunks.len(), 3 + 600 / 8);
+        assert_eq!(chunks.len(), 5 + 1_200 / 16);
+    }
+
+    /// No address waits for another's second form.
+    #[test]
+    fn announcements_come_in_their_first_form_before_any_second() {
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        let chunk: Vec<_> = announcer.chunk(Instant::ORIGIN, 3).collect();
+        assert_eq!(chunk, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn announcements_of_no_address_end() {
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        for _ in AFTER_CLAIM {
+            assert_eq!(announcer.chunk(Instant::ORIGIN, 0).count(), 0);
+        }
+        assert_eq!(announcer.due(), None);
     }
 
     /// The last burst after a claim comes 5 s later; a rival seen before must not wait for it.
@@ -145,7 +182,7 @@ mod tests {
             .is_some_and(|due| due <= Instant::from_millis(1_000))
         {
             let due = announcer.due().unwrap();
-            let _ = announcer.chunk(due, 1);
+            let _ = announcer.frames(due, 1);
         }
         announcer.after_rival(Instant::from_millis(2_000));
         let again: Vec<u64> = run(&mut announcer, 1)
@@ -168,6 +205,6 @@ mod tests {
         announcer.after_claim(Instant::ORIGIN);
         announcer.stop();
         assert_eq!(announcer.due(), None);
-        assert_eq!(announcer.chunk(Instant::ORIGIN, 5), 0..0);
+        assert_eq!(announcer.chunk(Instant::ORIGIN, 5).count(), 0);
     }
 }

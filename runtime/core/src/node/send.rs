@@ -157,34 +157,26 @@ impl Node {
             return;
         }
         let all: Vec<(usize, IpAddr)> = self.virtuals();
-        let chunk = self.announcer.chunk(self.now, all.len());
-        for (index, address) in all.get(chunk).unwrap_or_default() {
-            if self.ports[*index].up {
-                self.announce(*index, *address);
+        for (place, form) in self.announcer.chunk(self.now, all.len()) {
+            let (index, address) = all[place];
+            if self.ports[index].up {
+                self.announce(index, address, form);
             }
         }
         self.arm_announcer();
     }
 
-    fn announce(&mut self, index: usize, address: IpAddr) {
+    /// The form that hosts listen to comes first: what opens a snooping switch for later
+    /// questions, and what the few understand that ignore the first, comes second.
+    fn announce(&mut self, index: usize, address: IpAddr, form: usize) {
         let (port, mac) = (self.config.ports[index].id, self.config.ports[index].mac);
-        match address {
-            IpAddr::V4(ip) => {
-                for frame in announce::gratuitous_arp(mac, ip) {
-                    self.emit(Effect::Transmit { port, frame });
-                }
-            }
-            IpAddr::V6(ip) => {
-                self.emit(Effect::Transmit {
-                    port,
-                    frame: announce::mld_report(mac, ip),
-                });
-                self.emit(Effect::Transmit {
-                    port,
-                    frame: announce::unsolicited_na(mac, ip),
-                });
-            }
-        }
+        let frame = match (address, form) {
+            (IpAddr::V4(ip), 0) => announce::gratuitous_request(mac, ip),
+            (IpAddr::V4(ip), _) => announce::gratuitous_reply(mac, ip),
+            (IpAddr::V6(ip), 0) => announce::unsolicited_na(mac, ip),
+            (IpAddr::V6(ip), _) => announce::mld_report(mac, ip),
+        };
+        self.emit(Effect::Transmit { port, frame });
     }
 
     /// Every virtual address, with the place of its port; the first of every port first, so that

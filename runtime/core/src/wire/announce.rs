@@ -10,23 +10,32 @@ use super::arp::{Arp, Operation};
 use super::ndisc::{self, NeighbourAdvert, NeighbourSolicit};
 use crate::MacAddr;
 
-/// Announces `ip` at `mac` to everybody: as a request, which RFC 5227 §3 prefers since every stack
-/// updates its cache on it, and as a reply, for the few that ignore the first form (RFC 5944 §4.6).
+/// Announces `ip` at `mac` to everybody in both forms of ARP.
 pub fn gratuitous_arp(mac: MacAddr, ip: Ipv4Addr) -> [Vec<u8>; 2] {
-    let form = |operation, target_mac| {
-        let arp = Arp {
-            operation,
-            sender_mac: mac,
-            sender_ip: ip,
-            target_mac,
-            target_ip: ip,
-        };
-        arp.frame(MacAddr::BROADCAST, mac)
+    [gratuitous_request(mac, ip), gratuitous_reply(mac, ip)]
+}
+
+/// Announces `ip` at `mac` to everybody as a request, which RFC 5227 §3 prefers since every stack
+/// updates its cache on it.
+pub fn gratuitous_request(mac: MacAddr, ip: Ipv4Addr) -> Vec<u8> {
+    gratuitous(Operation::Request, mac, ip, MacAddr::ZERO)
+}
+
+/// Announces `ip` at `mac` to everybody as a reply, for the few that ignore the request (RFC 5944
+/// §4.6).
+pub fn gratuitous_reply(mac: MacAddr, ip: Ipv4Addr) -> Vec<u8> {
+    gratuitous(Operation::Reply, mac, ip, mac)
+}
+
+fn gratuitous(operation: Operation, mac: MacAddr, ip: Ipv4Addr, target_mac: MacAddr) -> Vec<u8> {
+    let arp = Arp {
+        operation,
+        sender_mac: mac,
+        sender_ip: ip,
+        target_mac,
+        target_ip: ip,
     };
-    [
-        form(Operation::Request, MacAddr::ZERO),
-        form(Operation::Reply, mac),
-    ]
+    arp.frame(MacAddr::BROADCAST, mac)
 }
 
 /// Announces `ip` at `mac` to everybody, as a router and replacing what they knew (RFC 4861
