@@ -231,6 +231,9 @@ impl Plane {
             Forwarding::Standby => {
                 self.serving = false;
                 let fenced = self.fence.close();
+                // What was taken in before the fence closed may wait for a neighbour's answer, and
+                // would leave when a port comes back seconds later.
+                self.forget_unresolved();
                 let withdrawn = self.withdraw();
                 let outcome = fenced.map_err(|why| why.to_string());
                 outcome.and(withdrawn).map_err(|why| {
@@ -264,12 +267,7 @@ impl Plane {
             .arm()
             .map_err(|why| refused("arm the lease", why.to_string()))?;
         self.serving = true;
-        let mut indexes: Vec<u32> = self.places.iter().map(|place| place.index).collect();
-        indexes.dedup();
-        if let Err(why) = self.neighbours.forget_unresolved(&indexes) {
-            // They cost a client a second at worst; the role does not wait for them.
-            warn!("failed to forget dead neighbours: {why}");
-        }
+        self.forget_unresolved();
         // Staged ones are there, and looked at as soon as the role is taken.
         if !self.is_staged()
             && let Err(why) = self.hold()
@@ -282,6 +280,17 @@ impl Plane {
             return Err(failure);
         }
         Ok(())
+    }
+
+    /// Neighbours of the served segments that are being asked for, or did not answer, and whatever
+    /// waits for them.
+    fn forget_unresolved(&mut self) {
+        let mut indexes: Vec<u32> = self.places.iter().map(|place| place.index).collect();
+        indexes.dedup();
+        if let Err(why) = self.neighbours.forget_unresolved(&indexes) {
+            // They cost a client a second at worst; the role does not wait for them.
+            warn!("failed to forget dead neighbours: {why}");
+        }
     }
 
     fn is_staged(&self) -> bool {
