@@ -18,8 +18,8 @@
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
-use steadfast_core::Instant;
 use steadfast_core::wire::ethernet;
+use steadfast_core::{Instant, MacAddr};
 
 /// How much later a reordered frame arrives than it otherwise would: longer than a probe round
 /// (1 ms, D8), so that the next round overtakes it.
@@ -36,6 +36,8 @@ pub const RULES_MAX: usize = 16;
 
 /// Where the kind of a Steadfast frame stands (`wire::advert`).
 const KIND_AT: usize = 16;
+/// Where a frame's source stands.
+const SOURCE_AT: usize = 6;
 
 /// One direction of a wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -233,6 +235,8 @@ pub struct Filter {
 pub struct Rule {
     /// Which frames.
     pub matching: Match,
+    /// Only those with this source; of any when absent.
+    pub source: Option<MacAddr>,
     /// How many are still to be taken; `None` takes them until the filter is cleared.
     pub left: Option<u32>,
 }
@@ -251,10 +255,10 @@ pub enum Match {
 impl Filter {
     /// Adds a rule behind the others; `false` when [`RULES_MAX`] rules are in force already.
     #[must_use]
-    pub fn add(&mut self, matching: Match, left: Option<u32>) -> bool {
+    pub fn add(&mut self, rule: Rule) -> bool {
         let fits = self.rules.len() < RULES_MAX;
-        if fits && left != Some(0) {
-            self.rules.push(Rule { matching, left });
+        if fits && rule.left != Some(0) {
+            self.rules.push(rule);
         }
         fits
     }
@@ -271,7 +275,7 @@ impl Filter {
 
     /// Whether a rule takes this frame; a counted rule counts it and leaves when used up.
     fn takes(&mut self, frame: &[u8]) -> bool {
-        let Some(at) = self.rules.iter().position(|rule| rule.matching.hits(frame)) else {
+        let Some(at) = self.rules.iter().position(|rule| rule.hits(frame)) else {
             return false;
         };
         if let Some(left) = &mut self.rules[at].left {
@@ -281,6 +285,22 @@ impl Filter {
             }
         }
         true
+    }
+}
+
+impl Rule {
+    /// Takes every such frame, whoever sent it, until the filter is cleared.
+    pub const fn of(matching: Match) -> Self {
+        Self {
+            matching,
+            source: None,
+            left: None,
+        }
+    }
+
+    fn hits(self, frame: &[u8]) -> bool {
+        let from = |source: MacAddr| frame.get(SOURCE_AT..SOURCE_AT + 6) == Some(&source.0[..]);
+        self.source.is_none_or(from) && self.matching.hits(frame)
     }
 }
 
@@ -304,7 +324,6 @@ fn chance(permille: u16, draw: &mut dyn FnMut() -> u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use steadfast_core::MacAddr;
     use steadfast_core::wire::ethernet::ethertype;
 
     use super::*;
@@ -325,6 +344,23 @@ mod tests {
 
     fn passes(link: &mut Link, frame: &[u8]) -> bool {
         !link.pass(NOW, frame, &mut never).delays().is_empty()
+    }
+
+    /// link: a rule with a source takes that sender's frames alone; what is too short has none.
+    #[test]
+    fn link_rule_with_a_source_takes_its_frames_alone() {
+        let mut link = Link::quiet(DELAY);
+        let source = Some(MacAddr([2; 6]));
+        let rule = Rule {
+            source,
+            ..Rule::of(Match::Any)
+        };
+        assert!(link.filter.add(rule));
+        let mut other = frame(ethertype::ARP, 0);
+        assert!(!passes(&mut link, &other));
+        other[11] = 3;
+        assert!(passes(&mut link, &other));
+        assert!(passes(&mut link, &[2; 11]), "cut");
     }
 
     /// link: a quiet link delivers once, after its delay, and draws nothing, so that adding a
@@ -409,7 +445,10 @@ mod tests {
             frame(ethertype::STEADFAST, 0),
         );
         let mut link = Link::quiet(DELAY);
-        assert!(link.filter.add(Match::Kind(2), Some(2)));
+        assert!(link.filter.add(Rule {
+            left: Some(2),
+            ..Rule::of(Match::Kind(2))
+        }));
         assert!(passes(&mut link, &advert));
         assert!(passes(&mut link, &frame(ethertype::IPV4, 2)), "not ours");
         assert!(!passes(&mut link, &claim));
@@ -427,10 +466,10 @@ mod tests {
         for _ in 0..RULES_MAX {
             assert!(
                 link.filter
-                    .add(Match::EtherType(ethertype::STEADFAST), None)
+                    .add(Rule::of(Match::EtherType(ethertype::STEADFAST)))
             );
         }
-        assert!(!link.filter.add(Match::Any, None));
+        assert!(!link.filter.add(Rule::of(Match::Any)));
         assert!((0..100).all(|_| !passes(&mut link, &any)));
         assert!(passes(&mut link, &frame(ethertype::ARP, 0)));
         link.filter.clear();
@@ -441,7 +480,7 @@ mod tests {
     #[test]
     fn filter_ignores_frames_without_a_header() {
         let mut link = Link::quiet(DELAY);
-        assert!(link.filter.add(Match::Kind(0), None));
+        assert!(link.filter.add(Rule::of(Match::Kind(0))));
         assert!(passes(&mut link, &[0; 3]));
     }
 }

@@ -30,7 +30,7 @@ use crate::ground::{Ground, Plug, Ports, Station};
 use crate::nft::{Hook, Nft, Rule, Test, Then};
 pub use relay::Relay;
 use snare::Snare;
-use verbs::{MACS_AT, hooks, matching, unobserved};
+use verbs::{MACS_AT, dropped, hooks, unobserved};
 pub use verbs::{is_wires, mends, needs_relay, refuses};
 
 /// Most filters of one run; a scenario with more is refused.
@@ -188,7 +188,7 @@ impl Wires {
             self.on_segment(ground, segment, verb)?;
         }
         let ends = self.ends_of(subject);
-        self.on_ends(&ends, verb, now)
+        self.on_ends(ground.layout(), &ends, verb, now)
     }
 
     /// How late the relay was at worst since the last question, if it was.
@@ -291,7 +291,13 @@ impl Wires {
         }
     }
 
-    fn on_ends(&mut self, ends: &[usize], verb: &Verb, now: Instant) -> Result<(), LabError> {
+    fn on_ends(
+        &mut self,
+        layout: &Layout,
+        ends: &[usize],
+        verb: &Verb,
+        now: Instant,
+    ) -> Result<(), LabError> {
         match verb {
             Verb::LinkDown => self.enable(ends, false),
             Verb::LinkUp => self.enable(ends, true),
@@ -315,17 +321,10 @@ impl Wires {
                 self.each(ends, *way, |end, hook| end.loss[hook] = parts);
                 relay::impair(self.relay.as_ref(), ends, verb)?;
             }
-            Verb::DropFrames {
-                kind,
-                ethertype,
-                count,
-                lasting,
-                way,
-            } => {
-                let mut tests = matching(*kind, *ethertype);
-                tests.extend(count.map(Test::First));
+            Verb::DropFrames { lasting, way, .. } => {
                 let until = lasting.map(|lasting| now.after(lasting.0));
-                self.add_filter(ends, *way, &tests, until)?;
+                let tests = |plug: &Plug| dropped(verb, layout, plug.segment);
+                self.add_filter(ends, *way, tests, until)?;
             }
             // Carried out elsewhere, or refused: `refuses` lists every verb.
             _ => {}
@@ -413,7 +412,7 @@ impl Wires {
         &mut self,
         ends: &[usize],
         way: Way,
-        tests: &[Test],
+        tests: impl Fn(&Plug) -> Option<Vec<Test>>,
         until: Option<Instant>,
     ) -> Result<(), LabError> {
         if self.filters.len() >= FILTERS_MAX {
@@ -426,7 +425,10 @@ impl Wires {
         let rules: Vec<Rule> = ends
             .iter()
             .flat_map(|place| hooks(way).map(move |(hook, _)| (*place, hook)))
-            .map(|(place, hook)| self.rule(place, hook, tests.to_vec()))
+            .filter_map(|(place, hook)| {
+                let tests = tests(&self.ends[place].plug)?;
+                Some(self.rule(place, hook, tests))
+            })
             .collect();
         self.nft.write(&table, &rules)?;
         self.filters.push(Filter { table, until });

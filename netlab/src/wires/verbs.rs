@@ -1,7 +1,8 @@
 //! What verbs mean for wires, as values: which are refused, which way they go, what they match.
 
 use steadfast_core::MacAddr;
-use steadfast_scenarios::format::{Share, Verb, Way};
+use steadfast_scenarios::SegmentId;
+use steadfast_scenarios::format::{Layout, Share, Verb, Way};
 use steadfast_scenarios::trace::FrameKind;
 
 use crate::nft::{Hook, Test};
@@ -145,6 +146,29 @@ pub(super) fn hooks(way: Way) -> impl Iterator<Item = (Hook, usize)> + Clone {
 }
 
 /// The tests for frames of a kind, or of an EtherType, or for all frames.
+/// The tests for the frames that a verb drops at a segment's wires; none if their sender has no
+/// port there.
+pub(super) fn dropped(verb: &Verb, layout: &Layout, segment: SegmentId) -> Option<Vec<Test>> {
+    let Verb::DropFrames {
+        kind,
+        ethertype,
+        sender,
+        count,
+        ..
+    } = verb
+    else {
+        return None;
+    };
+    let mut tests = matching(*kind, *ethertype);
+    if let Some(sender) = sender {
+        let [_, at] = MACS_AT;
+        let MacAddr(bytes) = layout.mac_of(sender, segment)?;
+        tests.push(Test::Begins { at, bytes, len: 6 });
+    }
+    tests.extend(count.map(Test::First));
+    Some(tests)
+}
+
 pub(super) fn matching(kind: Option<FrameKind>, ethertype: Option<u16>) -> Vec<Test> {
     use steadfast_core::wire::advert::Kind;
     let Some(kind) = kind else {

@@ -18,6 +18,9 @@ use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
 use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
 
+/// How many messages of another a peer may not have told of yet and still hears it: what came
+/// between two of its own, with a burst of questions in between.
+const BEHIND_MAX: u64 = 16;
 /// See [`RoundTrip::note`].
 const NARROWED_BY: u32 = 32;
 
@@ -116,6 +119,8 @@ pub(crate) struct Peer {
     /// Since when, without a gap, it has been heard.
     pub(crate) alive_since: Option<Instant>,
     session: Option<Session>,
+    /// The newest counter of this life that a third party told of (D13).
+    vouched: u64,
     generation: u64,
     challenge: u64,
     accepted: u64,
@@ -144,6 +149,7 @@ impl Peer {
             improved_at: None,
             alive_since: None,
             session: None,
+            vouched: 0,
             generation: 0,
             challenge: 0,
             accepted: 0,
@@ -229,6 +235,7 @@ impl Peer {
                     path.counter = 0;
                 }
                 self.alive_since = None;
+                self.vouched = 0;
                 Admission::NewLife
             }
         }
@@ -261,6 +268,31 @@ impl Peer {
             },
             heard: self.paths.iter().zip(ports).filter_map(heard).collect(),
         }
+    }
+
+    /// Whether this peer hears another one, by its last word: all but the last few messages that
+    /// reached this node.
+    pub(crate) fn hears_peer(&self, other: &Self) -> bool {
+        let (Some(latest), Some(session)) = (&self.latest, other.session) else {
+            return false;
+        };
+        let of_other = |echo: &&Echo| echo.node == other.node && echo.boot == session.boot;
+        let echo = latest.echoes.iter().find(of_other);
+        let newest = echo.and_then(|echo| echo.heard.iter().map(|heard| heard.counter).max());
+        newest.is_some_and(|newest| newest.saturating_add(BEHIND_MAX) >= session.newest)
+    }
+
+    /// A third party told what it hears of this peer. True if that is newer than everything that
+    /// was heard of this life before, by this node or by another (D13).
+    pub(crate) fn vouched_for(&mut self, echo: &Echo) -> bool {
+        let Some(session) = self.session.filter(|it| it.boot == echo.boot) else {
+            return false;
+        };
+        let newest = echo.heard.iter().map(|heard| heard.counter).max();
+        let newest = newest.unwrap_or(0);
+        let is_news = newest > session.newest.max(self.vouched);
+        self.vouched = self.vouched.max(newest);
+        is_news
     }
 
     /// Whether the peer's last word was that it owns the role (an offer included).

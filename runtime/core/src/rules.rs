@@ -23,13 +23,15 @@ pub enum Rule {
     D11,
     /// No claim without proof of reception; the deaf yield.
     D12,
+    /// What third parties hear of the active counts.
+    D13,
     /// After a gap of a lease or more, listen before serving.
     D15,
 }
 
 impl Rule {
     /// Every rule with a switch.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::D5,
         Self::D6,
         Self::D7,
@@ -38,6 +40,7 @@ impl Rule {
         Self::D10,
         Self::D11,
         Self::D12,
+        Self::D13,
         Self::D15,
     ];
 }

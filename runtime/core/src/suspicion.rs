@@ -13,6 +13,10 @@
 //! * *overdue*: no segment answered lately (or the peer's fence was not whole), and dead interval
 //!   + L passed. Such a claim is provisional.
 //!
+//! A third party that hears the active vouches for it (D13): who is cut off from the active alone
+//! would else claim beside it. It goes on asking, as often as the active advertises, for as long as
+//! that lasts; a question that no third party's word answers is followed by a burst.
+//!
 //! A virtual answer anywhere vetoes: that kernel owns the address and forwards. The limit: a box
 //! that is cut off in every direction looks exactly like a dead one.
 
@@ -98,6 +102,11 @@ pub(crate) struct Terms {
     pub(crate) lapse_at: Instant,
     /// When silence alone decides.
     pub(crate) overdue_at: Instant,
+    /// What a third party's word puts these two off by (D13).
+    pub(crate) lease: Duration,
+    pub(crate) patience: Duration,
+    /// How long after a round the next one follows, if a third party's word answered it.
+    pub(crate) pace: Duration,
     /// The peer's last word was that its fence is whole.
     pub(crate) fence_whole: bool,
     /// Rounds are counted, never time alone (D6).
@@ -124,6 +133,8 @@ pub(crate) struct Suspicion {
     answered_at: Instant,
     last_round_at: Instant,
     restarted: bool,
+    /// A third party's word has answered, and sets the pace (D13).
+    vouched: bool,
     /// Since when the verdict has stood.
     pub(crate) found_at: Option<Instant>,
 }
@@ -149,6 +160,7 @@ impl Suspicion {
             answered_at: now,
             last_round_at: now,
             restarted: false,
+            vouched: false,
             found_at: None,
         }
     }
@@ -176,6 +188,19 @@ impl Suspicion {
             tally.closed_in_row = 0;
             tally.counted_round = self.round;
         }
+    }
+
+    /// A third party has just heard the active: it lives, and nothing that went unanswered here
+    /// says otherwise (D13). Its word is worth what the daemon's own is, and counting goes on from
+    /// now. When to ask again.
+    pub(crate) fn vouched(&mut self, now: Instant) -> Instant {
+        self.spoke();
+        self.vouched = true;
+        let terms = &mut self.terms;
+        terms.lapse_at = terms.lapse_at.max(now.after(terms.lease));
+        terms.overdue_at = terms.overdue_at.max(now.after(terms.patience));
+        let soon = now.after(terms.round);
+        self.last_round_at.after(terms.pace).max(soon)
     }
 
     fn answered(&mut self) {
@@ -290,7 +315,7 @@ impl Suspicion {
         (
             self.round.min(FAST_ROUNDS + 1),
             self.unanswered.min(ROUNDS_MIN),
-            self.restarted,
+            (self.restarted, self.vouched),
         )
             .hash(out);
         (
@@ -322,7 +347,7 @@ impl Suspicion {
         let answered = self.unanswered <= 1 && self.round > FAST_ROUNDS;
         let closing = self.segments.iter().any(|tally| tally.closed_in_row > 0);
         let lead = terms.round * (SLOW_FACTOR + 2);
-        if !answered || closing || soon.after(lead) >= terms.lapse_at {
+        if self.vouched || !answered || closing || soon.after(lead) >= terms.lapse_at {
             return soon;
         }
         let slow = self.last_round_at.after(terms.round * SLOW_FACTOR);

@@ -198,6 +198,13 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The address of a gateway's port on a segment, if it is there.
+    pub fn mac_of(&self, gateway: &str, segment: SegmentId) -> Option<MacAddr> {
+        let mut ports = self.gateway(gateway)?.ports.iter();
+        let port = ports.find(|port| port.segment == segment)?;
+        Some(port.mac)
+    }
+
     /// The gateway of this name.
     pub fn gateway(&self, name: &str) -> Option<&Gateway> {
         self.gateways.iter().find(|gateway| gateway.name == name)

@@ -72,6 +72,9 @@ pub enum Verb {
         #[serde(default, rename = "for")]
         lasting: Option<Span>,
         /// Which way, seen from the gateway.
+        /// Only frames that this gateway sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender: Option<String>,
         #[serde(default)]
         way: Way,
     },

@@ -128,6 +128,7 @@ fn loss() -> Verb {
     Verb::DropFrames {
         kind: None,
         ethertype: Some(steadfast_core::wire::ethernet::ethertype::STEADFAST),
+        sender: None,
         count: Some(COPIES),
         lasting: None,
         way: Side::From,

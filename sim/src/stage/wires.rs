@@ -9,7 +9,7 @@ use steadfast_scenarios::trace::FrameKind;
 
 use super::turns::Turn;
 use super::world::{Happening, World};
-use crate::model::link::{Link, Match};
+use crate::model::link::{Link, Match, Rule};
 
 impl World<'_> {
     /// The wire ends a subject means.
@@ -55,16 +55,16 @@ impl World<'_> {
             Verb::DropFrames {
                 kind,
                 ethertype,
+                sender,
                 count,
                 lasting,
                 way,
             } => {
-                let matching = matching(*kind, *ethertype);
-                let count = *count;
-                self.links(&ends, *way, |link| {
-                    // A filter that is full loses nothing more; the scenario's oracles will say so.
-                    let _ = link.filter.add(matching, count);
-                });
+                let rule = Rule {
+                    left: *count,
+                    ..Rule::of(matching(*kind, *ethertype))
+                };
+                self.filter(&ends, *way, rule, sender.as_deref());
                 if let Some(Span(lasting)) = lasting {
                     let turn = Turn::EndFilter { ends };
                     self.queue
@@ -106,6 +106,25 @@ impl World<'_> {
                 });
             }
             _ => {}
+        }
+    }
+
+    /// Where the named sender has no port nothing is lost.
+    fn filter(&mut self, ends: &[(usize, usize)], way: Way, rule: Rule, sender: Option<&str>) {
+        for end in ends {
+            let segment = self.plan.layout.segments[end.0].id;
+            let source = sender.map(|name| self.plan.layout.mac_of(name, segment));
+            if source == Some(None) {
+                continue;
+            }
+            let rule = Rule {
+                source: source.flatten(),
+                ..rule
+            };
+            self.links(core::slice::from_ref(end), way, |link| {
+                // A filter that is full loses nothing more; the scenario's oracles will say so.
+                let _ = link.filter.add(rule);
+            });
         }
     }
 

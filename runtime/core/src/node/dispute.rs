@@ -252,6 +252,7 @@ impl Node {
             && at >= open.since.after(self.widened(self.config.timing.rtt_bound))
             && peer.says(Flags::ELIGIBLE)
             && !peer.says_active()
+            && !self.is_told_by_others(peer)
     }
 }
 

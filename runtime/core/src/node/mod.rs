@@ -22,6 +22,7 @@ mod report;
 mod send;
 mod suspect;
 mod unread;
+mod third;
 mod vacancy;
 
 use std::collections::VecDeque;

@@ -180,12 +180,14 @@ impl Node {
             self.peers[place].let_go_at = Some(at);
         }
         self.end_suspicion(place, at);
+        self.hear_of_active(place);
         self.watch(place, was_active);
         self.meet_claims(place, at);
         match kind {
             Kind::Probe => {
                 self.notice_deafness(place, at);
                 self.answer_everywhere(place);
+                self.ask_for(place);
             }
             Kind::Prepare => self.prepare_received(place),
             Kind::Ready => self.ready_received(place),

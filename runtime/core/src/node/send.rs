@@ -16,9 +16,18 @@ use crate::wire::arp::{Arp, Operation};
 use crate::{MacAddr, PortId};
 
 impl Node {
-    /// Sends one message on every heartbeat port that has carrier. While the fence is not
-    /// confirmed, the first message waits for it and the others are void.
+    /// Sends one message to everybody on every heartbeat port that has carrier. While the fence is
+    /// not confirmed, the first message waits for it and the others are void.
     pub(super) fn broadcast(&mut self, kind: Kind) {
+        self.send_everywhere(kind, |_, _| Some(GROUP_MAC));
+    }
+
+    /// The same to one peer alone, where its address is known.
+    pub(super) fn send_to(&mut self, kind: Kind, place: usize) {
+        self.send_everywhere(kind, |node, port| node.peers[place].mac(port));
+    }
+
+    fn send_everywhere(&mut self, kind: Kind, to: impl Fn(&Self, PortId) -> Option<MacAddr>) {
         if self.silenced() {
             self.kernel.owed.get_or_insert(kind);
             return;
@@ -32,8 +41,12 @@ impl Node {
         let mut advert = self.advert(kind, None);
         self.guarded(advert.mark);
         for index in 0..self.ports.len() {
-            if self.config.ports[index].heartbeat && self.ports[index].up {
-                self.seal(&mut advert, index, GROUP_MAC);
+            let port = &self.config.ports[index];
+            if port.heartbeat
+                && self.ports[index].up
+                && let Some(to) = to(self, port.id)
+            {
+                self.seal(&mut advert, index, to);
             }
         }
     }
@@ -148,6 +161,7 @@ impl Node {
             .with(Flags::MAINTENANCE, self.record.maintenance)
             .with(Flags::PREFERRED, self.config.policy.preferred)
             .with(Flags::COMMANDED, self.asked.is_some())
+            .with(Flags::HEARS_ACTIVE, self.hears_active())
     }
 
     /// Announces the chunk of addresses that is due.

@@ -172,6 +172,12 @@ impl Node {
             round: timing.round,
             lapse_at: heard_at.after(lease),
             overdue_at: heard_at.after(overdue),
+            lease,
+            patience: overdue,
+            pace: peer
+                .latest
+                .as_ref()
+                .map_or(timing.interval, |latest| latest.interval),
             fence_whole: peer.says(Flags::FENCE_WHOLE),
             counted: self.rules.keep(Rule::D6),
             fast: self.rules.keep(Rule::D8),

@@ -118,6 +118,7 @@ impl Node {
             .iter()
             .any(|peer| self.promotes(peer) || claims_unproven(peer))
             || self.unread_may_hold()
+            || self.heard_by_others()
     }
 
     /// A peer that is present has the role or is taking it.
@@ -146,7 +147,7 @@ impl Node {
         peers.any(|peer| peer.let_go_at.is_some_and(its_turn))
     }
 
-    fn present(&self, peer: &Peer) -> bool {
+    pub(super) fn present(&self, peer: &Peer) -> bool {
         peer.heard_within(self.now, self.config.timing.dead_interval)
     }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{Admission, Peer, RoundTrip};
 use crate::config::PortConfig;
 use crate::role::{ConfiguredRole, EffectiveRole};
-use crate::wire::advert::{Advert, Echo, Flags, HealthClass, Kind, RoleMark};
+use crate::wire::advert::{Advert, Echo, Flags, HealthClass, Heard, Kind, RoleMark};
 use crate::{BootId, ClusterId, Epoch, Instant, MacAddr, NodeId, PortId};
 
 const OWN: NodeId = NodeId(2);
@@ -320,4 +320,45 @@ fn peer_round_trip_counts_what_was_seen_twice_and_forgets_slowly() {
         after <= widened * 51 / 100 && after >= widened * 45 / 100,
         "{after:?}"
     );
+}
+
+/// What a third party heard of the peer.
+fn told(boot: BootId, counter: u64) -> Echo {
+    let heard = Heard {
+        path: PortId(0),
+        counter,
+    };
+    Echo {
+        node: OTHER,
+        boot,
+        heard: vec![heard],
+        ..Echo::default()
+    }
+}
+
+/// Only what is newer than everything known of this very life is a sign of life, and only once.
+#[test]
+fn third_party_tells_news_once_and_of_this_life_alone() {
+    let (mut one, mut two) = proven();
+    let word = one.says(RoleMark::Active, false);
+    two.hears(&word, CABLE, 4);
+    let life = one.boot;
+    assert!(!two.peer.vouched_for(&told(life, one.counter)), "known");
+    assert!(two.peer.vouched_for(&told(life, one.counter + 1)), "news");
+    assert!(!two.peer.vouched_for(&told(life, one.counter + 1)), "told");
+    assert!(
+        !two.peer.vouched_for(&told(BootId(77), 1_000)),
+        "another life"
+    );
+    let mut again = End::new(OTHER, OWN, 5);
+    introduce(&mut again, &mut two);
+    assert!(!two.peer.vouched_for(&told(life, 1_000)), "the life before");
+    assert!(two.peer.vouched_for(&told(again.boot, again.counter + 1)));
+}
+
+/// Who was never heard cannot be vouched for: nothing is known that could be newer.
+#[test]
+fn third_party_vouches_for_nobody_unheard() {
+    let mut two = End::new(OWN, OTHER, 2);
+    assert!(!two.peer.vouched_for(&told(BootId(1), 5)));
 }

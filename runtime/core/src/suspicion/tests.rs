@@ -24,6 +24,9 @@ fn terms() -> Terms {
         round: ROUND,
         lapse_at: Instant::from_millis(START_MS - 105 + 300),
         overdue_at: Instant::from_millis(START_MS - 105 + 600),
+        lease: PATIENCE,
+        patience: PATIENCE * 2,
+        pace: ROUND * 100,
         fence_whole: true,
         counted: true,
         fast: true,
@@ -423,4 +426,51 @@ fn suspicion_own_address_alone_arms_death_and_no_lapse() {
         open.unit_answered(LAN);
     }
     assert_eq!(open.judge(at(10)), Verdict::Open);
+}
+
+/// A third party's word is worth the daemon's own: three unanswered rounds and a window later the
+/// box is dead, and silence decides by itself a whole patience later.
+#[test]
+fn suspicion_third_partys_word_begins_everything_anew() {
+    let mut open = both_armed();
+    let judged = send_rounds(&mut open, 0, 10);
+    let _ = open.vouched(judged);
+    assert_eq!(open.judge(judged), Verdict::Open, "it lives");
+    let judged = send_rounds(&mut open, 11, 4);
+    assert_eq!(open.judge(judged), Verdict::Dead, "and is dead after all");
+    let mut blind = suspicion(terms(), &[(LAN, false)]);
+    let _ = blind.vouched(at(400));
+    let judged = send_rounds(&mut blind, 401, 200);
+    assert_eq!(
+        blind.judge(judged),
+        Verdict::Open,
+        "overdue by what was known before"
+    );
+    assert_eq!(blind.judge(at(1_000)), Verdict::Overdue);
+}
+
+/// What its kernel showed before is none of a living daemon's: no lapse is counted on from it.
+#[test]
+fn suspicion_third_partys_word_voids_a_lapse_half_shown() {
+    let mut open = suspicion(terms(), &[(LAN, true)]);
+    for round in 0..2 {
+        open.sent(at(round));
+        open.unit_answered(LAN);
+    }
+    let _ = open.vouched(at(2));
+    open.sent(at(2));
+    open.unit_answered(LAN);
+    assert_eq!(open.judge(at(3)), Verdict::Open, "one closed answer since");
+}
+
+/// While somebody vouches one question an interval is enough; one that is not answered so is
+/// followed by others at once.
+#[test]
+fn suspicion_vouched_for_is_asked_once_an_interval() {
+    let mut open = both_armed();
+    send_rounds(&mut open, 0, 600);
+    assert_eq!(open.vouched(at(600)), at(699), "an interval after the last");
+    open.sent(at(699));
+    assert_eq!(open.next_round(), at(700));
+    assert_eq!(open.vouched(at(799)), at(800), "a word that comes late");
 }

@@ -123,6 +123,8 @@ impl Flags {
     pub const PREFERRED: Self = Self(1 << 6);
     /// The sender asks on an operator's behalf (R3.4).
     pub const COMMANDED: Self = Self(1 << 7);
+    /// The sender itself hears a peer that is active (D13).
+    pub const HEARS_ACTIVE: Self = Self(1 << 8);
 
     /// Whether every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {

@@ -253,6 +253,7 @@ impl Story {
             let verb = Verb::DropFrames {
                 kind: None,
                 ethertype: Some(ethertype::STEADFAST),
+                sender: None,
                 count: None,
                 lasting,
                 way: Way::From,
