@@ -107,7 +107,7 @@ impl Lines {
     }
 
     /// Whether any stream is open: what its cables let pass may change with time alone.
-    #[cfg_attr(madsim, expect(dead_code, reason = "madsim asks at every event"))]
+    #[cfg_attr(madsim, allow(dead_code, reason = "madsim asks at every event"))]
     pub(crate) fn any(&self) -> bool {
         !self.open.borrow().is_empty()
     }
