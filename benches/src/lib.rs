@@ -75,6 +75,7 @@ fn config(own: u8) -> Config {
         },
         policy: Policy::default(),
         keys: keys(NodeId(own)),
+        checks: Vec::new(),
         digests: Digests::default(),
     };
     Config::new(parts).expect("a sound configuration")

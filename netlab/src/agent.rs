@@ -217,7 +217,11 @@ impl Agent for Steadfast {
     }
 
     fn offers(&self) -> BTreeSet<Capability> {
-        BTreeSet::from([Capability::Commands, Capability::Reloads])
+        BTreeSet::from([
+            Capability::Checks,
+            Capability::Commands,
+            Capability::Reloads,
+        ])
     }
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {

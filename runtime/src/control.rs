@@ -132,6 +132,8 @@ pub struct DaemonFacts {
     pub notes: Vec<String>,
     /// The last alerts in words, each with its age; the newest first.
     pub alerts: Vec<String>,
+    /// What each check of this node's health said last, by its name.
+    pub checks: BTreeMap<String, String>,
     /// Counters of journal, log and links, by name.
     pub counters: BTreeMap<String, u64>,
 }

@@ -1,5 +1,6 @@
 //! Steadfast on Linux: the backends of the shell, the configuration, the daemon and its control.
 
+pub mod checks;
 pub mod config;
 pub mod control;
 pub mod ctl;

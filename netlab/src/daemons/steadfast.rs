@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    AllPacified, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout, OnFailure, Plan,
-    Preempt, SegmentKind, Span,
+    AllPacified, CheckSetup, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
+    OnFailure, Plan, Preempt, SegmentKind, Span,
 };
 
 use super::{FOLDER, RUN, STATE};
@@ -41,10 +41,32 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
         ("secret", format!("{secret}\n")),
     ];
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
-    Ok(Setup {
-        forwards: true,
-        ..super::setup(files, argv.map(str::to_owned).to_vec())
-    })
+    let mut setup = super::setup(files, argv.map(str::to_owned).to_vec());
+    let passing = |check: &CheckSetup| (check_file(&check.name), Vec::new());
+    setup.files.extend(plan.cluster.checks.iter().map(passing));
+    setup.forwards = true;
+    Ok(setup)
+}
+
+/// The file in [`FOLDER`] whose being there makes a check pass.
+pub fn check_file(name: &str) -> String {
+    format!("check-{name}")
+}
+
+fn checks(text: &mut String, checks: &[CheckSetup]) -> std::fmt::Result {
+    for check in checks {
+        let file = check_file(&check.name);
+        write!(
+            text,
+            "\n[[check]]\nname = \"{}\"\nfile = \"{FOLDER}/{file}\"\nevery = \"{}\"\n\
+             rise = {}\nfall = {}\n",
+            check.name, check.every, check.rise, check.fall
+        )?;
+        if let Some(weight) = check.weight {
+            writeln!(text, "weight = {weight}")?;
+        }
+    }
+    Ok(())
 }
 
 fn configuration(plan: &Plan, gateway: &Gateway) -> String {
@@ -60,6 +82,7 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     let _ = node(&mut text, gateway, &setup);
     let _ = peers(&mut text, &plan.layout, gateway);
     let _ = ports(&mut text, &plan.layout, gateway);
+    let _ = checks(&mut text, &plan.cluster.checks);
     let (times, policy) = (needed(&plan.cluster, times), needed(&plan.cluster, policy));
     let _ = write!(text, "\n[timing]\n{times}\n[policy]\n{policy}");
     let _ = write!(

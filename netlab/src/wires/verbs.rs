@@ -30,6 +30,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::CablePull
         | Verb::Command { .. }
         | Verb::Cont
+        | Verb::Check { .. }
         | Verb::DropFrames { .. }
         | Verb::Flap { .. }
         | Verb::FlushRuleset
@@ -145,7 +146,6 @@ pub(super) fn hooks(way: Way) -> impl Iterator<Item = (Hook, usize)> + Clone {
     })
 }
 
-/// The tests for frames of a kind, or of an EtherType, or for all frames.
 /// The tests for the frames that a verb drops at a segment's wires; none if their sender has no
 /// port there.
 pub(super) fn dropped(verb: &Verb, layout: &Layout, segment: SegmentId) -> Option<Vec<Test>> {
@@ -169,6 +169,7 @@ pub(super) fn dropped(verb: &Verb, layout: &Layout, segment: SegmentId) -> Optio
     Some(tests)
 }
 
+/// The tests for frames of a kind, or of an EtherType, or for all frames.
 pub(super) fn matching(kind: Option<FrameKind>, ethertype: Option<u16>) -> Vec<Test> {
     use steadfast_core::wire::advert::Kind;
     let Some(kind) = kind else {

@@ -198,6 +198,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 self.lab.carry_out(subject, &step.verb, now)?;
                 self.command(subject, &step.verb, now);
                 self.reload(subject, &step.verb)?;
+                self.set_check(subject, &step.verb)?;
             }
             let at = if self.has_struck(&due, now)? {
                 due.at.max(before(now, AGE_MAX))

@@ -1,11 +1,15 @@
 //! What operators do: commands over the control socket, and changed files.
 
+use std::fs;
+use std::io::ErrorKind;
+
 use steadfast_core::Instant;
 use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{CommandName, Verb};
 
 use super::{Agent, Eyes, World};
-use crate::error::LabError;
+use crate::daemons::steadfast::check_file;
+use crate::error::{Doing as _, LabError};
 
 impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
     pub(super) fn command(&mut self, subject: Subject, verb: &Verb, now: Instant) {
@@ -33,7 +37,12 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         };
         let changed = changes.made_to(self.plan, &gateway.name);
         let setup = self.agent.setup(&changed, gateway);
-        let setup = setup.map_err(LabError::Needs)?;
+        let mut setup = setup.map_err(LabError::Needs)?;
+        // How a check goes is no part of a changed configuration.
+        let checks = &self.plan.cluster.checks;
+        for check in checks {
+            setup.files.remove(&check_file(&check.name));
+        }
         let Some(machine) = self.lab.machine(id) else {
             return Ok(());
         };
@@ -42,5 +51,25 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         // One that takes it late, or not, shows in what expectations wait for.
         let _ = self.agent.reload(id, &run);
         Ok(())
+    }
+
+    /// A check fails, or passes: what it looks at goes, or comes back.
+    pub(super) fn set_check(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
+        let (Subject::Gateway(id), Verb::Check { check, passes }) = (subject, verb) else {
+            return Ok(());
+        };
+        let Some(machine) = self.lab.machine(id) else {
+            return Ok(());
+        };
+        let file = machine.place().join("etc").join(check_file(check));
+        let done = if *passes {
+            fs::write(&file, "")
+        } else {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        };
+        done.doing(|| format!("change {}", file.display()))
     }
 }

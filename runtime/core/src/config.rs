@@ -4,6 +4,7 @@
 //! plain [`Duration`]s, all rules between fields are checked together and reported all at once.
 //! Where a configuration can start from, beside the defaults: the product profiles in [`profile`].
 
+pub mod check;
 pub mod profile;
 
 use core::net::IpAddr;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::check::{CHECKS_MAX, STREAK_MAX, WEIGHT_MAX};
 use crate::role::ConfiguredRole;
 use crate::wire::advert::{NODES_MAX, PORTS_MAX};
 use crate::wire::auth::KeyRing;
@@ -36,6 +38,8 @@ pub struct Parts {
     pub peers: Vec<PeerConfig>,
     /// The ports, at most 16.
     pub ports: Vec<PortConfig>,
+    /// Checks of the node's own health, at most 32 (R4.2).
+    pub checks: Vec<check::CheckConfig>,
     /// Times and windows.
     pub timing: Timing,
     /// Choices.
@@ -291,6 +295,15 @@ pub enum ConfigError {
     /// Port ids or names are not unique, or too many.
     #[error("port {0:?} is listed twice, numbered beyond {PORTS_MAX}, or shares its number")]
     Ports(String),
+    /// Check names or numbers are not unique, or too many.
+    #[error("check {0:?} has no name, is listed twice, or is one of more than {CHECKS_MAX}")]
+    Checks(String),
+    /// A check's numbers are out of range.
+    #[error(
+        "check {0:?}: rise and fall must lie between 1 and {STREAK_MAX}, weight between 1 and \
+         {WEIGHT_MAX}"
+    )]
+    CheckNumbers(String),
     /// No port carries heartbeats.
     #[error("no port carries heartbeats; mark at least one with heartbeat = true")]
     NoHeartbeat,
@@ -320,6 +333,7 @@ impl Config {
         check_timing(&parts.timing, &mut errors);
         check_nodes(&parts, &mut errors);
         check_ports(&parts, &mut errors);
+        check::check_checks(&parts, &mut errors);
         if errors.is_empty() {
             Ok(Self(Arc::new(parts)))
         } else {

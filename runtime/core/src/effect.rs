@@ -11,11 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::Record;
 use crate::wire::foreign::ForeignSpeaker;
-use crate::{Epoch, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId};
+use crate::{CheckId, Epoch, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId};
 
 /// What a node is told.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
+    /// A check of the node's own health was run (R4.2). One that timed out has failed.
+    Checked {
+        /// Which.
+        check: CheckId,
+        /// How it went.
+        passed: bool,
+    },
     /// An operator speaks.
     CommandReceived {
         /// Comes back in the reply.
@@ -190,6 +197,11 @@ pub enum Alert {
     },
     /// The kernel refused what the role demands.
     ApplyFailed,
+    /// A check of this node's own health fails (R4.2).
+    CheckFailed {
+        /// Which.
+        check: CheckId,
+    },
     /// Another node sends with this node's id (R1.3).
     DuplicateNodeId,
     /// The kernel's fence was damaged.
@@ -208,6 +220,8 @@ pub enum Alert {
     },
     /// The boot guard barred this node.
     Pacified,
+    /// This node has a fault and serves on: no peer is healthier (F32).
+    ServingFaulty,
     /// This node serves although the boot guard bars every node.
     ServingPacified,
     /// Both nodes are configured with the same role (R1.3).

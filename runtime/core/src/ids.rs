@@ -25,6 +25,10 @@ number!(
     BootId, u64
 );
 number!(
+    /// A check of a node's own health, by its place in the configuration (R4.2).
+    CheckId, u8
+);
+number!(
     /// Grows at each claim of the active role; settles two actives (D11).
     Epoch, u64
 );

@@ -32,7 +32,9 @@ mod timer;
 pub mod vrrp;
 pub mod wire;
 
-pub use ids::{BootId, ClusterId, Epoch, GroupId, MacAddr, NodeId, OpId, PortId, RequestId};
+pub use ids::{
+    BootId, CheckId, ClusterId, Epoch, GroupId, MacAddr, NodeId, OpId, PortId, RequestId,
+};
 pub use node::{ConfigRefused, DEFAULT_GROUP, EFFECTS_MAX, Node, RAISED_MAX};
 pub use rules::{Rule, Rules};
 pub use time::Instant;

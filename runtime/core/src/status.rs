@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::check::Cost;
 use crate::role::{ConfiguredRole, EffectiveRole};
-use crate::{BootId, Epoch, Instant, NodeId, PortId};
+use crate::{BootId, CheckId, Epoch, Instant, NodeId, PortId};
 
 /// Why a node is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +172,8 @@ pub struct Status {
     pub same_role: bool,
     /// The ports.
     pub ports: Vec<PortStatus>,
+    /// The checks of its own health (R4.2).
+    pub checks: Vec<CheckStatus>,
     /// The peers.
     pub peers: Vec<PeerStatus>,
     /// What was dropped, by reason.
@@ -188,6 +191,21 @@ pub struct PortStatus {
     pub since: Instant,
     /// Some other station was heard within the reception window (D12).
     pub receives: bool,
+}
+
+/// A check of the node's own health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckStatus {
+    /// Which.
+    pub check: CheckId,
+    /// Its name.
+    pub name: String,
+    /// Whether it passes, by so many results in a row; none before the first.
+    pub passes: Option<bool>,
+    /// Since when.
+    pub since: Instant,
+    /// What its failure costs.
+    pub cost: Cost,
 }
 
 /// A path to a peer, both ways.

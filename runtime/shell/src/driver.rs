@@ -182,6 +182,11 @@ impl<E: Env> Driver<E> {
 
     async fn order(&mut self, order: Order) {
         match order {
+            Order::Checked { name, passed } => {
+                if let Some(check) = self.node.check_id(&name) {
+                    self.give(Input::Checked { check, passed }).await;
+                }
+            }
             Order::Command { command, reply } => {
                 let request = RequestId(self.requests);
                 self.requests += 1;

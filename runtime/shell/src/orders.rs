@@ -14,6 +14,14 @@ pub const ORDERS_MAX: usize = 16;
 /// Something a node is ordered to do.
 #[derive(Debug)]
 pub enum Order {
+    /// A check of the node's health was run (R4.2). What does not fit is dropped, it is run again;
+    /// and so is a check that the node does not have any more.
+    Checked {
+        /// Which, by its name.
+        name: String,
+        /// How it went; one that timed out has failed.
+        passed: bool,
+    },
     /// An operator's command (R3.4).
     Command {
         /// Which.

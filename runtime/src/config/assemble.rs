@@ -4,6 +4,7 @@
 //! between the others are still checked. A configuration with any stand-in never leaves this room,
 //! since a mistake was counted for each.
 
+use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::{Config, ConfigError, Digests, Parts, PeerConfig, PortConfig};
 use steadfast_core::wire::auth::KeyRing;
 use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
@@ -52,6 +53,7 @@ pub(super) fn assemble(
         timing: choices::timing(raw),
         policy: choices::policy(raw),
         keys,
+        checks: checks(raw),
         digests: Digests::default(),
     };
     parts.digests = digest::digests(&parts, facts);
@@ -73,10 +75,17 @@ pub(super) fn assemble(
     }
 }
 
+fn checks(raw: &Raw) -> Vec<CheckConfig> {
+    let all = raw.checks.iter().enumerate();
+    all.map(|(place, check)| check.configured(place)).collect()
+}
+
 /// Whether a broken rule is news, and not what follows from a mistake told before.
 fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
     match error {
         ConfigError::ForeignKeys => foreign,
+        // Told where they are read, with their places.
+        ConfigError::CheckNumbers(_) | ConfigError::Checks(_) => false,
         ConfigError::NothingServed | ConfigError::NoHeartbeat => {
             raw.ports_whole && !raw.ports.is_empty()
         }

@@ -94,6 +94,10 @@ fn live(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         ("keys", old.secret_print != new.secret_print),
         ("virtual addresses", virtuals(from) != virtuals(to)),
         ("neighbours", neighbours(from) != neighbours(to)),
+        (
+            "checks",
+            from.checks != to.checks || old.checks != new.checks,
+        ),
         ("the nodes' own addresses", addresses(from) != addresses(to)),
         ("names", old.names != new.names),
         ("the log level", old.daemon.log != new.daemon.log),

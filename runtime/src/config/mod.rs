@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use steadfast_core::config::Config;
 use steadfast_core::{MacAddr, NodeId};
 
+use crate::checks::CheckSpec;
+
 pub mod compare;
 pub mod init;
 pub mod outlook;
@@ -32,6 +34,7 @@ pub mod secret;
 
 mod addresses;
 mod assemble;
+mod checks;
 mod choices;
 mod digest;
 mod files;
@@ -103,6 +106,8 @@ pub struct Loaded {
     pub config: Config,
     /// What the daemon around it needs.
     pub daemon: DaemonSettings,
+    /// What is looked at beside the ports (R4.2).
+    pub checks: Vec<CheckSpec>,
     /// What people call things.
     pub names: Names,
     /// What is worth knowing and not wrong.
@@ -209,6 +214,7 @@ pub fn load(path: &Path, interfaces: &dyn Interfaces) -> Result<Loaded, Report> 
     Ok(Loaded {
         config,
         daemon,
+        checks: raw.checks.iter().map(checks::Check::spec).collect(),
         names,
         notes,
         path: path.to_owned(),

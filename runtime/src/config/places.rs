@@ -63,6 +63,8 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
             findings.wrong(&place, text, "leave peers out, or make two clusters");
         }
         ConfigError::Ports(_) => ports(raw, findings),
+        // Told where they are read.
+        ConfigError::CheckNumbers(_) | ConfigError::Checks(_) => {}
         ConfigError::NoHeartbeat => no_heartbeat(raw, text, findings),
         ConfigError::NothingServed => nothing_served(raw, text, findings),
         ConfigError::DirectServed(name) => direct_served(raw, name, text, findings),

@@ -15,6 +15,7 @@ use steadfast_core::role::ConfiguredRole;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::checks::{self, Check};
 use super::mistake::{Findings, Place};
 use super::section::{Key, Section, Word};
 use super::values::{address_with_prefix, each_of, plain_address};
@@ -30,6 +31,7 @@ pub(super) struct Raw {
     pub(super) node: Node,
     pub(super) peers: Vec<Peer>,
     pub(super) ports: Vec<Port>,
+    pub(super) checks: Vec<Check>,
     pub(super) timing: Times,
     pub(super) policy: Policy,
     pub(super) daemon: Daemon,
@@ -239,6 +241,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
     let ports = root.sections("port", TABLES_MAX, findings);
     let ports = ports.into_iter().map(|one| port(one, findings)).collect();
     let ports_whole = findings.count() == before;
+    let checks = checks::read(&mut root, &ELSEWHERE, findings);
     let timing = timing(root.section("timing", findings), findings);
     let policy = policy(root.section("policy", findings), findings);
     let daemon = daemon(root.section("daemon", findings), findings);
@@ -248,6 +251,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
         node,
         peers,
         ports,
+        checks,
         timing,
         policy,
         daemon,

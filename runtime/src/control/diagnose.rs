@@ -34,7 +34,8 @@ pub fn diagnose(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
     if daemon.uptime_s < SETTLED.as_secs() * 2 {
         return Vec::new();
     }
-    let mut troubles = secrets(status, daemon);
+    let mut troubles = checks(status, daemon);
+    troubles.extend(secrets(status, daemon));
     for peer in &status.peers {
         if peer.liveness == Liveness::Alive {
             troubles.extend(paths(status, daemon, peer));
@@ -42,6 +43,20 @@ pub fn diagnose(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
         }
     }
     troubles
+}
+
+/// Checks of this node's health that fail, with what they said last.
+fn checks(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
+    let failed = status
+        .checks
+        .iter()
+        .filter(|check| check.passes == Some(false));
+    let told = failed.map(|check| {
+        let said = daemon.checks.get(&check.name).map_or("", String::as_str);
+        let cure = "mend what it looks at; until then this node ranks behind one without a failure";
+        trouble(format!("check {} fails: {said}", check.name), cure)
+    });
+    told.collect()
 }
 
 /// Frames of this cluster that do not verify, while a peer is missing.

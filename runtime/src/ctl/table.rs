@@ -43,6 +43,7 @@ pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
     peers(&daemon, status, out)?;
     ports(&daemon, status, out)?;
+    checks(&daemon, status, out)?;
     for alert in &daemon.alerts {
         writeln!(out, "ALERT {alert}")?;
     }
@@ -134,6 +135,25 @@ fn ports(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Resul
             out,
             "  {name:<20} {carrier:<9} {hears}, carrier since {since}"
         )?;
+    }
+    Ok(())
+}
+
+fn checks(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let all = status["checks"].as_array().map_or(&[][..], Vec::as_slice);
+    if !all.is_empty() {
+        writeln!(out, "checks")?;
+    }
+    for check in all {
+        let name = word(&check["name"]);
+        let state = match check["passes"].as_bool() {
+            Some(true) => "passes",
+            Some(false) => "FAILS",
+            None => "not run yet",
+        };
+        let since = ago(daemon, &check["since"]);
+        let said = daemon.checks.get(&name).map_or("", String::as_str);
+        writeln!(out, "  {name:<20} {state:<9} since {since}; last: {said}")?;
     }
     Ok(())
 }

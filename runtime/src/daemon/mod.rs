@@ -263,6 +263,9 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let control = control(&report, &orders, &statuses)?;
     service::tell(statuses, raised, Arc::clone(&report))
         .map_err(StartError::refused("start the service thread"))?;
+    report
+        .run_checks(&orders)
+        .map_err(StartError::refused("start the threads of the checks"))?;
     // Threads inherit precedence: this one takes it last.
     let granted = take_precedence();
     report.granted(&granted);

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use steadfast_core::config::Config;
 use steadfast_core::effect::Alert;
-use steadfast_core::{Instant, NodeId, PortId};
+use steadfast_core::{CheckId, Instant, NodeId, PortId};
 use steadfast_shell::orders::{Order, Orders};
 use tokio::sync::oneshot;
 
 use super::{Machine, StartError, words};
+use crate::checks::Checks;
 use crate::config::{self, Change, Loaded};
 use crate::control::{Daemon, DaemonFacts, ReloadAnswer, Settings, in_words};
 use crate::journal::Counters;
@@ -40,6 +41,7 @@ pub(super) struct Report {
     fence: String,
     notes: Vec<String>,
     granted: Mutex<Option<Granted>>,
+    checks: Mutex<Option<Checks>>,
 }
 
 impl Report {
@@ -63,6 +65,7 @@ impl Report {
             fence,
             notes: notes.collect(),
             granted: Mutex::new(None),
+            checks: Mutex::new(None),
             loaded: Mutex::new(loaded),
             reloading: Mutex::new(()),
         }
@@ -71,6 +74,13 @@ impl Report {
     /// What the heartbeat thread was granted, once that is known.
     pub(super) fn granted(&self, granted: &Granted) {
         *lock(&self.granted) = Some(granted.clone());
+    }
+
+    /// Starts to run the checks; a changed configuration changes them from now on.
+    pub(super) fn run_checks(&self, orders: &Orders) -> std::io::Result<()> {
+        let specs = lock(&self.loaded).checks.clone();
+        *lock(&self.checks) = Some(Checks::start(&specs, orders)?);
+        Ok(())
     }
 
     /// Where control listens, and whom it obeys.
@@ -114,6 +124,10 @@ impl Daemon for Report {
             node_names: node_names(&loaded),
             notes,
             alerts: self.alerts(now),
+            checks: lock(&self.checks)
+                .as_ref()
+                .map(Checks::said)
+                .unwrap_or_default(),
             counters: self.counters(&loaded.config),
         }
     }
@@ -145,6 +159,11 @@ impl Report {
             )),
             Change::Live(_) | Change::Same => {
                 let config = Box::new(loaded.config.clone());
+                if let Some(checks) = lock(&self.checks).as_ref()
+                    && let Err(why) = checks.replace(&loaded.checks)
+                {
+                    return Err(format!("failed to start the changed checks: {why}"));
+                }
                 *known = loaded;
                 Ok(config)
             }
@@ -160,7 +179,8 @@ impl Report {
             let known = names.get(&node.0).cloned();
             known.unwrap_or_else(|| format!("node {node}"))
         };
-        let words = words::alert(alert, name);
+        let check = |check: CheckId| check_name(&lock(&self.loaded).config, check);
+        let words = words::alert(alert, name, check);
         let mut alerts = lock(&self.alerts);
         if alerts.len() >= ALERTS_TOLD_MAX {
             alerts.pop_front();
@@ -204,6 +224,11 @@ impl Report {
 fn port_name(config: &Config, id: PortId) -> String {
     let found = config.ports.iter().find(|port| port.id == id);
     found.map_or_else(|| format!("port {id}"), |port| port.name.clone())
+}
+
+fn check_name(config: &Config, id: CheckId) -> String {
+    let found = config.checks.iter().find(|check| check.id == id);
+    found.map_or_else(|| id.to_string(), |check| check.name.clone())
 }
 
 /// How the nodes are called, by id.

@@ -1,11 +1,15 @@
 //! Alerts in words: the same in the log and in status.
 
-use steadfast_core::NodeId;
 use steadfast_core::effect::Alert;
 use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
+use steadfast_core::{CheckId, NodeId};
 
-/// What an alert says. `name` says how a node is called.
-pub(super) fn alert(alert: &Alert, name: impl Fn(NodeId) -> String) -> String {
+/// What an alert says. `name` says how a node is called, `check` how a check is.
+pub(super) fn alert(
+    alert: &Alert,
+    name: impl Fn(NodeId) -> String,
+    check: impl Fn(CheckId) -> String,
+) -> String {
     match *alert {
         Alert::AddressConflict { address, mac } => format!(
             "{mac}, no node of ours, answers for the virtual address {address}: find it and take \
@@ -14,6 +18,7 @@ pub(super) fn alert(alert: &Alert, name: impl Fn(NodeId) -> String) -> String {
         Alert::ApplyFailed => {
             "the kernel refused what the role demands; the lines before this say what".to_owned()
         }
+        Alert::CheckFailed { check: failed } => format!("check {} fails", check(failed)),
         Alert::DuplicateNodeId => {
             "another node sends with this node's id: give each its own [node] id".to_owned()
         }
@@ -31,6 +36,9 @@ pub(super) fn alert(alert: &Alert, name: impl Fn(NodeId) -> String) -> String {
                 "{} is configured with the same role as this node",
                 name(peer)
             )
+        }
+        Alert::ServingFaulty => {
+            "this node has a fault and serves on: no peer is healthier".to_owned()
         }
         Alert::ServingPacified => {
             "every node is barred after repeated boots; this one serves all the same".to_owned()
@@ -70,7 +78,8 @@ mod tests {
     #[test]
     fn words_of_alerts_name_whom_they_are_about() {
         let name = |node: NodeId| format!("gw{}", node.0);
-        let down = alert(&Alert::PeerDown { peer: NodeId(2) }, name);
+        let check = |check: CheckId| format!("number {check}");
+        let down = alert(&Alert::PeerDown { peer: NodeId(2) }, name, check);
         assert_eq!(down, "gw2 is dead");
         let speaker = ForeignSpeaker {
             protocol: ForeignProtocol::Vrrp3,
@@ -78,7 +87,7 @@ mod tests {
             priority: 100,
             source: steadfast_core::MacAddr([0, 0, 0x5e, 0, 1, 51]),
         };
-        let told = alert(&Alert::ForeignSpeaker(speaker), name);
+        let told = alert(&Alert::ForeignSpeaker(speaker), name, check);
         assert!(
             told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"),
             "{told}"

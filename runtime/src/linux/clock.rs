@@ -21,6 +21,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
 use rustix::time::{
@@ -199,6 +200,14 @@ fn new_timer() -> io::Result<Timer> {
         fd: raw::register(timer, Interest::READABLE)?,
         set_to: None,
     })
+}
+
+/// A wait, as the kernel wants it.
+pub(crate) fn timespec(wait: Duration) -> Timespec {
+    Timespec {
+        tv_sec: wait.as_secs().cast_signed(),
+        tv_nsec: wait.subsec_nanos().into(),
+    }
 }
 
 fn boottime_nanos() -> u64 {

@@ -6,6 +6,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use steadfast_core::CheckId;
 use steadfast_core::config;
 use steadfast_core::config::profile::Profile;
 use steadfast_core::role::ConfiguredRole;
@@ -22,6 +23,9 @@ pub struct Cluster {
     pub boot_limit: u8,
     /// Uptime within which boots are counted (R12.1).
     pub boot_window: Span,
+    /// Checks that every gateway runs of its own health (R4.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckSetup>,
     /// Silence after which a path is dead.
     pub dead_interval: Span,
     /// How a dead peer is found out (R2.1, D7).
@@ -60,12 +64,55 @@ pub struct Cluster {
     pub w_silence: Span,
 }
 
+/// A check of a gateway's own health (R4.2). It passes until the verb `check` says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckSetup {
+    /// Its name.
+    pub name: String,
+    /// What its failure costs, 1 to 15; as much as a lost port when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
+    /// How often it is run.
+    #[serde(default = "check_every")]
+    pub every: Span,
+    /// Passes in a row that count.
+    #[serde(default = "check_streak")]
+    pub rise: u8,
+    /// Failures in a row that count.
+    #[serde(default = "check_streak")]
+    pub fall: u8,
+}
+
+const fn check_every() -> Span {
+    Span::millis(200)
+}
+
+const fn check_streak() -> u8 {
+    2
+}
+
+impl CheckSetup {
+    /// As a node takes it.
+    pub fn configured(&self, place: usize) -> config::check::CheckConfig {
+        use config::check::{CheckConfig, Cost};
+        CheckConfig {
+            id: CheckId(u8::try_from(place).unwrap_or(u8::MAX)),
+            name: self.name.clone(),
+            cost: self.weight.map_or(Cost::Fault, Cost::Weight),
+            rise: self.rise,
+            fall: self.fall,
+        }
+    }
+}
+
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             all_pacified: AllPacified::Serve,
             boot_limit: 3,
             boot_window: Span::secs(300),
+            checks: Vec::new(),
             dead_interval: Span::millis(300),
             detection: Detection::Fast,
             hold_down: Span::secs(10),

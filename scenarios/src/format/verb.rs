@@ -35,6 +35,13 @@ pub enum Verb {
     CablePlug,
     /// The cable is pulled: carrier is lost on both ends (target: cable).
     CablePull,
+    /// A check of the gateway's health fails from now on, or passes again (target: gateway).
+    Check {
+        /// Its name, as in `cluster.checks`.
+        check: String,
+        /// How it goes from now on.
+        passes: bool,
+    },
     /// The wall clock runs fast or slow (target: gateway).
     ClockSkew {
         /// Parts per million, positive is fast.
@@ -65,6 +72,9 @@ pub enum Verb {
         /// Only frames of this EtherType.
         #[serde(default)]
         ethertype: Option<u16>,
+        /// Only frames that this gateway sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender: Option<String>,
         /// Only the first so many matching ones; all when absent.
         #[serde(default)]
         count: Option<u32>,
@@ -72,9 +82,6 @@ pub enum Verb {
         #[serde(default, rename = "for")]
         lasting: Option<Span>,
         /// Which way, seen from the gateway.
-        /// Only frames that this gateway sent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sender: Option<String>,
         #[serde(default)]
         way: Way,
     },
@@ -320,6 +327,8 @@ pub enum Capability {
     BoxFreeze,
     /// Carrier that comes and goes.
     Carrier,
+    /// Checks of a gateway's own health.
+    Checks,
     /// Wall clocks that are wrong.
     Clocks,
     /// Operator's commands.
@@ -384,6 +393,7 @@ impl Verb {
             | Self::SwitchOn
             | Self::Thief { .. } => Acts::Switch,
             Self::Apply { .. }
+            | Self::Check { .. }
             | Self::ClockSkew { .. }
             | Self::ClockStep { .. }
             | Self::Command { .. }
@@ -418,6 +428,7 @@ impl Verb {
             | Self::Flap { .. }
             | Self::LinkDown
             | Self::LinkUp => &[C::Carrier],
+            Self::Check { .. } => &[C::Checks],
             Self::ClockSkew { .. } | Self::ClockStep { .. } => &[C::Clocks],
             Self::Command { .. } => &[C::Commands],
             Self::Cont | Self::Stall { .. } | Self::Starve { .. } | Self::Stop => &[C::Stalls],

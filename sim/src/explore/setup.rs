@@ -163,6 +163,7 @@ fn config(layout: &Layout, own: &Gateway, other: &Gateway) -> Result<Config, Str
         timing: timing(),
         policy: Policy::default(),
         keys,
+        checks: Vec::new(),
         digests: Digests::default(),
     };
     Config::new(parts).map_err(|errors| {

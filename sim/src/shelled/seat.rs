@@ -71,6 +71,7 @@ struct StageEnd {
 impl Seat for StageEnd {
     fn order(&mut self, order: Order) {
         match order {
+            Order::Checked(name, passed) => self.send(ShellOrder::Checked { name, passed }),
             Order::Command(_, command) => self.command(command),
             // A shell looks at its fence itself.
             Order::Fence(_) => {}

@@ -152,6 +152,10 @@ impl World<'_> {
             let input = match order {
                 // Done above.
                 Order::Reload(_) => continue,
+                Order::Checked(name, passed) => match daemon.node.check_id(&name) {
+                    Some(check) => Input::Checked { check, passed },
+                    None => continue,
+                },
                 Order::Command(request, command) => Input::CommandReceived { request, command },
                 Order::Fence(whole) => Input::FenceChecked { whole },
                 Order::Link(port, up) => Input::LinkChanged { port, up },

@@ -6,7 +6,7 @@
 //! stopped daemon's sockets fill up and its effects wait, while the kernel model runs on. What the
 //! kernel is asked to do happens a moment later, on a thread of its own, newest wish first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use steadfast_core::boot::Record;
 use steadfast_core::config::Config;
@@ -64,6 +64,8 @@ pub(crate) enum ApplyMode {
 /// Something for the daemon that is not a frame.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
+    /// A check, by its name, passed or not.
+    Checked(String, bool),
     /// An operator's command.
     Command(RequestId, Command),
     /// The fence was looked at.
@@ -221,6 +223,10 @@ pub(crate) struct Gateway {
     pub disk: Disk,
     /// How the kernel carries out wishes.
     pub apply: ApplyMode,
+    /// The checks of its health that fail, by place.
+    pub failing: BTreeSet<usize>,
+    /// When each check is run next.
+    pub check_at: Vec<Instant>,
     /// Counts boots: the kernel's boot id.
     pub boot: u64,
     /// When it was last powered on.
@@ -248,6 +254,8 @@ impl Gateway {
             stored,
             disk: Disk::default(),
             apply: ApplyMode::default(),
+            failing: BTreeSet::new(),
+            check_at: Vec::new(),
             boot: 0,
             booted_at: Instant::ORIGIN,
             lives: 0,

@@ -11,6 +11,7 @@
 //! `setup` makes machines of a plan, `tap` records
 //! frames, `players` is the border to the worlds that run the shell.
 
+mod checks;
 pub(crate) mod daemons;
 mod faults;
 pub(crate) mod gateway;

@@ -69,6 +69,7 @@ impl World<'_> {
         let gateway = station;
         self.queue
             .push(now, Happening::EachSecond { gateway, life });
+        self.begin_checks(station, life);
         self.wake_soon(station);
     }
 

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use steadfast_core::boot::{BootRecord, Record};
+use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::{
     self, Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing,
 };
@@ -11,7 +12,7 @@ use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::{ClusterId, NodeId, PortId};
 use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{
-    self as format, Cluster, GatewaySetup, Plan, SegmentKind, StoreState,
+    self as format, CheckSetup, Cluster, GatewaySetup, Plan, SegmentKind, StoreState,
 };
 
 use super::net::{Medium, Network, attachment};
@@ -82,12 +83,18 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
         timing: timing(&plan.cluster),
         policy: policy(&plan.cluster, &setup),
         keys,
+        checks: checks(&plan.cluster),
         digests: Digests::default(),
     };
     Config::new(parts).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         format!("gateway {}: {}", gateway.name, texts.join("; "))
     })
+}
+
+fn checks(cluster: &Cluster) -> Vec<CheckConfig> {
+    let configured = |(place, check): (usize, &CheckSetup)| check.configured(place);
+    cluster.checks.iter().enumerate().map(configured).collect()
 }
 
 fn core_port(plan: &Plan, port: &format::Port) -> PortConfig {

@@ -98,6 +98,7 @@ impl World<'_> {
         }
         self.queue
             .push(now, Happening::EachSecond { gateway, life });
+        self.begin_checks(gateway, life);
         self.see_links(gateway);
         self.wake_soon(gateway);
     }

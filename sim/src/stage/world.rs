@@ -37,6 +37,12 @@ pub(crate) enum Happening {
     EachSecond { gateway: usize, life: u64 },
     /// The kernel takes a changed configuration, and then its node.
     ReloadDue { gateway: usize, life: u64 },
+    /// A check of a gateway's health is run.
+    CheckDue {
+        gateway: usize,
+        life: u64,
+        check: usize,
+    },
     /// A process that was started begins to decide.
     Begun { gateway: usize, life: u64 },
     /// A process that has decided for the last time is gone.
@@ -232,6 +238,11 @@ impl<'a> World<'a> {
             Happening::ReloadDue { gateway, life } => self.reload_due(gateway, life),
             Happening::Begun { gateway, life } => self.begun(gateway, life),
             Happening::EachSecond { gateway, life } => self.each_second(gateway, life),
+            Happening::CheckDue {
+                gateway,
+                life,
+                check,
+            } => self.check_due(gateway, life, check),
             Happening::Exited { gateway, life } => self.exited(gateway, life),
             Happening::LinkSeen {
                 gateway,

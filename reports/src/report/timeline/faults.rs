@@ -180,6 +180,7 @@ fn restores(verb: &Verb) -> bool {
                 rate: None,
                 ..
             }
+            | Verb::Check { passes: true, .. }
     )
 }
 
@@ -191,6 +192,7 @@ fn nature(verb: &Verb) -> (&'static str, Ends) {
     match verb {
         Verb::Apply { .. } => ("fault", Ends::By(&["apply"])),
         Verb::CablePull => ("fault", Ends::By(&["cable_plug"])),
+        Verb::Check { .. } => ("fault", Ends::By(&["check"])),
         Verb::ClockSkew { .. }
         | Verb::ClockStep { .. }
         | Verb::FlushRuleset

@@ -8,11 +8,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use steadfast_core::config::check::{CheckConfig, Cost};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Instant, NodeId};
-use steadfast_scenarios::format::{Builder, Check, Expectation, Moment, Preset, Span, Verb};
+use steadfast_scenarios::format::{
+    Builder, Check, CheckSetup, Cluster, Expectation, Moment, Preset, Span, Verb,
+};
 use steadfast_scenarios::{Scenario, ScenarioError};
-use steadfast_shell::journal::{Examination, LifeFacts, Turn};
+use steadfast_shell::journal::{ConfigFacts, Examination, LifeFacts, Turn};
 
 use super::hearing::{Hearing, Word};
 use super::places::{Places, cluster, own_setup};
@@ -25,6 +28,8 @@ const LEAD: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_secs(3);
 /// What the scenario lasts longer than the journal.
 const REST: Duration = Duration::from_secs(1);
+/// How often a check is run that was run once.
+const SECOND: Duration = Duration::from_secs(1);
 /// Most steps; later ones are left out, and named.
 const STEPS_MAX: usize = 1_000;
 
@@ -77,7 +82,7 @@ pub(super) fn draft(known: &Known<'_>) -> Result<Draft, String> {
     };
     let mut story = Story::of(&source);
     let mut unsaid = places.unsaid.clone();
-    let cluster = cluster(&facts.config, &mut unsaid);
+    let cluster = settings(known, &mut unsaid);
     let own_boot = own_boot(&story, cluster.initial_wait.0);
     let origin = Instant::ORIGIN.after(own_boot + LEAD);
     let shifted = |at: Instant| origin.after(at.since(facts.now));
@@ -294,4 +299,34 @@ fn header(known: &Known<'_>, places: &Places, unsaid: &[String]) -> String {
         }
     }
     text
+}
+
+/// The settings that all gateways share.
+fn settings(known: &Known<'_>, unsaid: &mut Vec<String>) -> Cluster {
+    let config = &known.facts.config;
+    Cluster {
+        checks: checks(config, known.hearing),
+        ..cluster(config, unsaid)
+    }
+}
+
+/// Every check, run as often as it was.
+fn checks(facts: &ConfigFacts, hearing: &Hearing) -> Vec<CheckSetup> {
+    let setup = |check: &CheckConfig| CheckSetup {
+        name: check.name.clone(),
+        weight: match check.cost {
+            Cost::Fault => None,
+            Cost::Weight(weight) => Some(weight),
+        },
+        every: span(
+            hearing
+                .runs
+                .get(&check.id)
+                .and_then(|run| run.1)
+                .unwrap_or(SECOND),
+        ),
+        rise: check.rise,
+        fall: check.fall,
+    };
+    facts.checks.iter().map(setup).collect()
 }

@@ -16,7 +16,7 @@ use steadfast_core::wire::advert::{Advert, Flags, Kind};
 use steadfast_core::wire::auth::KeyRing;
 use steadfast_core::wire::codec::DecodeError;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
-use steadfast_core::{BootId, Instant, MacAddr, NodeId, PortId};
+use steadfast_core::{BootId, CheckId, Instant, MacAddr, NodeId, PortId};
 use steadfast_shell::journal::{Life, Stored, StoredEffect, StoredInput};
 
 /// Oddities that are named one by one; more are counted.
@@ -53,6 +53,10 @@ pub(super) struct Hearing {
     pub(super) strangers: Vec<(Instant, PortId)>,
     /// Changes of own carriers, the first of each port included.
     pub(super) carriers: Vec<(Instant, PortId, bool)>,
+    /// Results of own checks that differ from the one before; failures alone at first.
+    pub(super) checks: Vec<(Instant, CheckId, bool)>,
+    /// When each check was run last, and the shortest time between two runs.
+    pub(super) runs: BTreeMap<CheckId, (Instant, Option<Duration>)>,
     /// What the operator asked of this node.
     pub(super) commands: Vec<(Instant, Command)>,
     /// When the daemon was asked to end.
@@ -151,6 +155,7 @@ impl Hearing {
 
     fn take(&mut self, at: Instant, input: &StoredInput) {
         match input {
+            StoredInput::Checked { check, passed } => self.checked(at, *check, *passed),
             StoredInput::CommandReceived { command, .. } => self.commands.push((at, *command)),
             StoredInput::Completed { outcome, .. } => {
                 if let Err(why) = outcome {
@@ -177,6 +182,16 @@ impl Hearing {
         }
     }
 
+    fn checked(&mut self, at: Instant, check: CheckId, passed: bool) {
+        let before = self.checks.iter().rev().find(|(_, it, _)| *it == check);
+        if before.is_none_or(|(_, _, was)| *was) != passed {
+            self.checks.push((at, check, passed));
+        }
+        let run = self.runs.entry(check).or_insert((at, None));
+        let gap = (at > run.0).then(|| at.since(run.0));
+        *run = (at, run.1.into_iter().chain(gap).min());
+    }
+
     fn alerted(&mut self, at: Instant, alert: &Alert) {
         match alert {
             Alert::AddressConflict { .. }
@@ -184,11 +199,13 @@ impl Hearing {
             | Alert::ForeignSpeaker(_)
             | Alert::StoreFailed => self.odd(at, &format!("{alert:?}")),
             Alert::ApplyFailed
+            | Alert::CheckFailed { .. }
             | Alert::FenceDamaged
             | Alert::Pacified
             | Alert::PeerDown { .. }
             | Alert::PeerUp { .. }
             | Alert::SameRole { .. }
+            | Alert::ServingFaulty
             | Alert::ServingPacified
             | Alert::SplitBrain { .. } => {}
         }

@@ -130,6 +130,15 @@ impl Story {
             let command = command_name(*command);
             self.add(*at, own, Verb::Command { command });
         }
+        for (at, check, passes) in &hearing.checks {
+            let mut checks = source.facts.config.checks.iter();
+            if let Some(check) = checks.find(|it| it.id == *check) {
+                let (check, passes) = (check.name.clone(), *passes);
+                // A result is of a run that the change came before.
+                let before = at.before(Duration::from_millis(1));
+                self.add(before, own, Verb::Check { check, passes });
+            }
+        }
         for at in &hearing.damages {
             self.add(*at, own, Verb::FlushRuleset);
         }

@@ -55,6 +55,7 @@ fn sound() -> Parts {
         timing: Timing::default(),
         policy: Policy::default(),
         keys: keys(),
+        checks: Vec::new(),
         digests: Digests::default(),
     }
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::boot::UPTIME_MARKS;
+use crate::config::check::Cost;
 use crate::config::{OnFailure, PortConfig};
 use crate::effect::{Alert, Rejection};
 use crate::role::EffectiveRole;
@@ -15,7 +16,8 @@ use crate::{Instant, PortId};
 const RECEPTION_WITHIN: Duration = Duration::from_millis(1_000);
 /// A segment silent for this long, its neighbours asked several times, lowers the health class.
 const SILENT_AFTER: Duration = Duration::from_millis(2_200);
-/// What a watched port without carrier costs in health class; soft facts cost less.
+/// What a watched port without carrier, or a failed check, costs in health class; soft facts cost
+/// less.
 pub(super) const PORT_DOWN: u8 = 16;
 /// What a silent segment costs.
 const SEGMENT_SILENT: u8 = 2;
@@ -105,14 +107,19 @@ impl Node {
         if up {
             self.timers.arm(Timer::Ask, self.now);
         }
+        self.health_changed(before);
+        if !up && self.config.ports[index].direct {
+            self.cable_lost();
+        }
+    }
+
+    /// What this node is told of itself may have changed its health from what it was.
+    pub(super) fn health_changed(&mut self, before: HealthClass) {
         if self.health() > before {
             self.worsened_at = Some(self.now);
         }
         self.note_recovery(before);
         self.broadcast(Kind::Advert);
-        if !up && self.config.ports[index].direct {
-            self.cable_lost();
-        }
     }
 
     /// After a failure of this node, the failure policy speaks (R3.3).
@@ -143,6 +150,14 @@ impl Node {
                 class = class.saturating_add(PORT_DOWN);
             } else if config.served() && self.silent(port) {
                 class = class.saturating_add(SEGMENT_SILENT);
+            }
+        }
+        for (config, check) in self.config.checks.iter().zip(&self.checks) {
+            if check.failed {
+                class = class.saturating_add(match config.cost {
+                    Cost::Fault => PORT_DOWN,
+                    Cost::Weight(weight) => weight,
+                });
             }
         }
         HealthClass(class)

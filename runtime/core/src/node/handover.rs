@@ -20,7 +20,8 @@ mod taking;
 
 use super::Node;
 use super::duty::PORT_DOWN;
-use crate::effect::{Command, Forwarding, Rejection};
+use crate::effect::{Alert, Command, Forwarding, Rejection};
+use crate::peer::Peer;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
@@ -392,6 +393,22 @@ impl Node {
                 .is_some_and(|at| self.now.since(at) >= timing.dead_interval);
         if better && fact && peer.improved_at.is_none_or(settled) {
             self.give(place, Reason::Health);
+        }
+    }
+
+    /// An active with a fault serves on where no peer is healthier, and says so (F32, F33).
+    pub(super) fn say_whether_faulty(&mut self) {
+        let own = self.health();
+        let better = |peer: &Peer| peer.latest.as_ref().is_some_and(|it| it.health < own);
+        let taken = || {
+            self.best_taker()
+                .is_some_and(|place| better(&self.peers[place]))
+        };
+        let serves = self.role == EffectiveRole::Active;
+        if serves && own.0 >= PORT_DOWN && !taken() {
+            self.raise(Alert::ServingFaulty);
+        } else {
+            self.clear(|alert| *alert == Alert::ServingFaulty);
         }
     }
 }

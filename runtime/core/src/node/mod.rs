@@ -2,13 +2,14 @@
 //!
 //! [`Node::handle`] takes what happened, the effects come out of [`Node::poll_effect`] in order.
 //! The rooms behind the door: `receive` reads frames, `send` builds them, `ask` asks kernels and
-//! neighbours, `suspect` finds out whether the active is dead, `claim` moves the role, `vacancy`
-//! decides who takes a role nobody has, `handover` moves it by consent, `dispute` ends two actives,
-//! `duty` does what is done without being asked, `episodes` raises alerts, `command` serves
-//! operators, `reload` takes a new configuration, `report` tells, `project` serves those who
-//! explore states.
+//! neighbours, `checks` hears of its own health, `suspect` finds out whether the active is dead,
+//! `third` what others know of it, `claim` moves the role, `vacancy` decides who takes a role that
+//! nobody has, `handover` moves it by consent, `dispute` ends two actives, `duty` does what is done
+//! without being asked, `episodes` raises alerts, `command` serves operators, `reload` takes a new
+//! configuration, `report` tells, `project` serves those who explore states.
 
 mod ask;
+mod checks;
 mod claim;
 mod command;
 mod dispute;
@@ -21,8 +22,8 @@ mod reload;
 mod report;
 mod send;
 mod suspect;
-mod unread;
 mod third;
+mod unread;
 mod vacancy;
 
 use std::collections::VecDeque;
@@ -40,6 +41,7 @@ use crate::timer::{Timer, TimerTable};
 use crate::wire::advert::{HealthClass, Kind};
 use crate::{BootId, Epoch, Instant, OpId, RequestId};
 
+use checks::Check;
 use dispute::{Deafness, Dispute};
 use episodes::Episode;
 use handover::{Giving, Recheck, Taking};
@@ -77,6 +79,7 @@ pub struct Node {
     known: Epoch,
     counter: u64,
     ports: Vec<Port>,
+    checks: Vec<Check>,
     peers: Vec<Peer>,
     timers: TimerTable,
     suspicion: Option<Suspicion>,
@@ -215,6 +218,7 @@ impl Node {
             claim: Claim::default(),
             known: record.epoch,
             counter: 0,
+            checks: vec![Check::new(boot.now); config.checks.len()],
             ports,
             peers,
             timers: TimerTable::default(),
@@ -279,6 +283,7 @@ impl Node {
         self.advance(now);
         self.notice_gap();
         match input {
+            Input::Checked { check, passed } => self.checked(check, passed),
             Input::CommandReceived { request, command } => self.command(request, command),
             Input::Completed { op, outcome } => self.completed(op, outcome),
             Input::DeadlineReached => self.deadlines(),
@@ -343,6 +348,7 @@ impl Node {
         self.consider_silence();
         self.consider_vacancy();
         self.consider_giving();
+        self.say_whether_faulty();
         self.consider_ready();
         self.consider_isolation();
     }

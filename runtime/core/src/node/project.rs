@@ -87,6 +87,9 @@ impl Node {
             .hash(out);
         self.project_ports(view, out);
         self.project_timers(view, out);
+        for check in &self.checks {
+            check.project(view).hash(out);
+        }
         for peer in &self.peers {
             peer.project(view, self.counter, sent(peer.node), self.known, out);
         }

@@ -70,6 +70,7 @@ impl Node {
                 peer
             })
             .collect();
+        self.checks = self.checks_under(&config);
         self.config = config;
         if owned(&self.config) != virtuals {
             self.peers.iter_mut().for_each(Peer::forget_ownership);

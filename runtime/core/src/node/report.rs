@@ -44,6 +44,7 @@ impl Node {
             maintenance: self.record.maintenance,
             same_role: self.peers.iter().any(|peer| self.same_role(peer)),
             ports: ports.collect(),
+            checks: self.check_statuses(),
             peers: self
                 .peers
                 .iter()

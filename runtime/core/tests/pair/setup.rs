@@ -63,6 +63,7 @@ pub(crate) fn config(place: usize, change: Change) -> Config {
         timing: Timing::default(),
         policy: Policy::default(),
         keys: keys(place),
+        checks: Vec::new(),
         digests: Digests::default(),
     };
     change(place, &mut parts);

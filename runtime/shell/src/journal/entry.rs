@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::boot::{Boot, Record};
+use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use steadfast_core::effect::{Alert, Command, Effect, Failure, Forwarding, Input, Rejection};
 use steadfast_core::wire::auth::KeyRing;
-use steadfast_core::{ClusterId, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId};
+use steadfast_core::{
+    CheckId, ClusterId, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId,
+};
 
 /// An entry and when it was noted.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,13 @@ pub enum Hole {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoredInput {
+    /// See [`Input::Checked`].
+    Checked {
+        /// Which.
+        check: CheckId,
+        /// How it went.
+        passed: bool,
+    },
     /// See [`Input::CommandReceived`].
     CommandReceived {
         /// Which request.
@@ -117,6 +127,7 @@ impl StoredInput {
             Input::CommandReceived { request, command } => {
                 Self::CommandReceived { request, command }
             }
+            Input::Checked { check, passed } => Self::Checked { check, passed },
             Input::Completed { op, outcome } => Self::Completed { op, outcome },
             Input::DeadlineReached => Self::DeadlineReached,
             Input::FenceChecked { whole } => Self::FenceChecked { whole },
@@ -137,6 +148,7 @@ impl StoredInput {
             Self::CommandReceived { request, command } => {
                 Input::CommandReceived { request, command }
             }
+            Self::Checked { check, passed } => Input::Checked { check, passed },
             Self::Completed { op, outcome } => Input::Completed { op, outcome },
             Self::DeadlineReached => Input::DeadlineReached,
             Self::FenceChecked { whole } => Input::FenceChecked { whole },
@@ -275,6 +287,9 @@ pub struct ConfigFacts {
     pub peers: Vec<PeerFacts>,
     /// See [`Parts::ports`].
     pub ports: Vec<PortFacts>,
+    /// See [`Parts::checks`]; none in files of before there were any.
+    #[serde(default)]
+    pub checks: Vec<CheckConfig>,
     /// See [`Parts::timing`].
     pub timing: Timing,
     /// See [`Parts::policy`].
@@ -337,6 +352,7 @@ impl ConfigFacts {
             node: config.node,
             peers: peers.collect(),
             ports: config.ports.iter().map(port_facts).collect(),
+            checks: config.checks.clone(),
             timing: config.timing,
             policy: config.policy,
             digests: [shared, facts, interfaces],
@@ -357,6 +373,7 @@ impl ConfigFacts {
             node: self.node,
             peers: peers.collect(),
             ports: self.ports.iter().map(port_config).collect(),
+            checks: self.checks.clone(),
             timing: self.timing,
             policy: self.policy,
             keys,

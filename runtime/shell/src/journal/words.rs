@@ -82,6 +82,7 @@ impl fmt::Display for Outcome {
 impl fmt::Display for StoredInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Checked { check, passed } => write!(f, "check {check} passed: {passed}"),
             Self::CommandReceived { request, command } => {
                 write!(f, "command {request}: {command:?}")
             }

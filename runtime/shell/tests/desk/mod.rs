@@ -284,6 +284,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
         timing: Timing::default(),
         policy: Policy::default(),
         keys: KeyRing::new(CLUSTER, NodeId(own), &nodes, vec![key]).unwrap(),
+        checks: Vec::new(),
         digests: Digests::default(),
     };
     change(&mut settings);

@@ -27,7 +27,7 @@ fn told(text: &str) -> String {
 }
 
 /// Cases, one a line: what is changed, into what, what is under the caret, words of the message.
-fn check(cases: &str) -> String {
+pub(super) fn check(cases: &str) -> String {
     let mut all = String::new();
     for case in cases.lines().filter(|line| !line.is_empty()) {
         let parts: Vec<String> = case

@@ -70,6 +70,7 @@ pub(crate) fn config(place: usize) -> Config {
         timing: Timing::default(),
         policy: Policy::default(),
         keys: keys(place),
+        checks: Vec::new(),
         digests: Digests::default(),
     };
     Config::new(parts).expect("a sound configuration")

@@ -10,13 +10,12 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
-use rustix::time::Timespec;
 use steadfast_core::{Instant, MacAddr, PortId};
 
 use super::pace::{ALARM, IDENTIFY, pace};
 use super::{Ends, LinkSpec, ring};
 use crate::linux::carrier::{CarrierBoard, Seen};
-use crate::linux::clock::Monotonic;
+use crate::linux::clock::{Monotonic, timespec};
 use crate::linux::netlink::Netlink;
 use crate::linux::raw;
 use crate::linux::rtnetlink::{self, LinkFact, NETLINK_ROUTE};
@@ -285,11 +284,4 @@ fn link_events() -> io::Result<OwnedFd> {
     let events = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
     bind(&events, &SocketAddrNetlink::new(0, GROUP_LINKS))?;
     Ok(events)
-}
-
-fn timespec(wait: Duration) -> Timespec {
-    Timespec {
-        tv_sec: wait.as_secs().cast_signed(),
-        tv_nsec: wait.subsec_nanos().into(),
-    }
 }

@@ -5,9 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::error::suggest;
-use super::super::{
-    Layout, Moment, OnFrame, Plan, ScenarioError, Span, Step, Target, Verb, When, Who,
-};
+use super::super::{Moment, OnFrame, Plan, ScenarioError, Span, Step, Target, Verb, When, Who};
 use super::{Flat, Reader, is_name};
 
 /// A step's own keys; all others are its verb's arguments.
@@ -41,7 +39,7 @@ pub(super) fn read<'i>(
         target: target(reader, &flat, own.target.as_deref(), &verb, plan)?,
         verb,
     };
-    check_arguments(reader, &flat, &step.verb, &plan.layout)?;
+    check_arguments(reader, &flat, &step.verb, plan)?;
     Ok(step)
 }
 
@@ -151,25 +149,36 @@ fn check_arguments(
     reader: &Reader<'_>,
     flat: &Flat<'_>,
     verb: &Verb,
-    layout: &Layout,
+    plan: &Plan,
 ) -> Result<(), ScenarioError> {
-    let known: Vec<&str> = layout
-        .gateways
-        .iter()
-        .map(|gateway| gateway.name.as_str())
-        .chain(layout.hosts.iter().map(|host| host.name.as_str()))
-        .collect();
-    let (key, names): (&str, &[String]) = if let Verb::SegmentSplit { apart } = verb {
-        ("apart", apart)
-    } else if let Verb::Forge { sender, .. } = verb {
-        ("sender", core::slice::from_ref(sender))
-    } else {
-        return Ok(());
+    let layout = &plan.layout;
+    let gateways = layout.gateways.iter().map(|gateway| gateway.name.as_str());
+    let hosts = layout.hosts.iter().map(|host| host.name.as_str());
+    let checks = plan.cluster.checks.iter().map(|check| check.name.as_str());
+    let anybody = || {
+        (
+            gateways.clone().chain(hosts).collect(),
+            "neither a gateway nor a host",
+        )
+    };
+    let one = core::slice::from_ref::<String>;
+    let (key, names, (known, what)): (&str, &[String], (Vec<&str>, &str)) = match verb {
+        Verb::SegmentSplit { apart } => ("apart", apart, anybody()),
+        Verb::Forge { sender, .. } => ("sender", one(sender), anybody()),
+        Verb::DropFrames {
+            sender: Some(sender),
+            ..
+        } => ("sender", one(sender), (gateways.collect(), "no gateway")),
+        Verb::Check { check: name, .. } => {
+            let known = (checks.collect(), "none of `cluster.checks`");
+            ("check", one(name), known)
+        }
+        _ => return Ok(()),
     };
     match names.iter().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some(name) => {
-            let message = format!("`{name}` is neither a gateway nor a host");
+            let message = format!("`{name}` is {what}");
             Err(reader
                 .fail(flat.place_of(key), &message)
                 .with_help(suggest(name, &known)))

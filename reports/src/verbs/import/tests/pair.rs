@@ -58,6 +58,7 @@ fn config(id: u8) -> Config {
         timing: Timing::default(),
         policy: Policy::default(),
         keys: KeyRing::new(CLUSTER, NodeId(id), &nodes, vec![key]).unwrap(),
+        checks: Vec::new(),
         digests: Digests::default(),
     })
     .unwrap()

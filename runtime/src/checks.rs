@@ -1,0 +1,248 @@
+//! Checks of this gateway's own health, run beside the driver (R4.2, R2.6).
+//!
+//! Each check has a thread of its own: one that hangs in a dead file system delays no other, and no
+//! heartbeat. What a result is worth is the node's decision; here it is only found out, and a check
+//! without an answer in its time has failed. Results go to the driver in the channel of orders; one
+//! that finds it full is dropped, since the next is on its way.
+//!
+//! The limit: a thread that hangs in the kernel cannot be ended. It is left behind when the
+//! configuration changes, and what it then says is not heard.
+
+mod connect;
+mod echo;
+mod probe;
+mod route;
+mod script;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use steadfast_shell::orders::{Order, Orders};
+
+/// Stack of a check's thread: it reads small files and answers, and starts programs.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// A check, as it is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSpec {
+    /// Its name.
+    pub name: String,
+    /// How often it is run.
+    pub every: Duration,
+    /// When it has failed without an answer.
+    pub timeout: Duration,
+    /// What is done.
+    pub probe: Probe,
+}
+
+/// What a check looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A host accepts a connection.
+    Connect {
+        /// Where.
+        to: SocketAddr,
+    },
+    /// A host answers an echo request.
+    Echo {
+        /// Which.
+        to: IpAddr,
+    },
+    /// A file is there.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// And was changed less than so long ago.
+        max_age: Option<Duration>,
+    },
+    /// A process of this name runs.
+    Process {
+        /// Its name, as the kernel cuts it: at most 15 bytes.
+        name: String,
+    },
+    /// The process whose number stands in a file runs.
+    PidFile {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The kernel has a route to an address.
+    Route {
+        /// The address.
+        to: IpAddr,
+        /// And it leads out of this interface.
+        interface: Option<String>,
+    },
+    /// A program ends with 0.
+    Script {
+        /// It, and its arguments.
+        command: Vec<String>,
+    },
+}
+
+/// What a check has to know of its thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// The check is not wanted any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// All checks of this gateway.
+pub struct Checks {
+    orders: Orders,
+    running: Mutex<Vec<Running>>,
+    /// What each said last, by name.
+    said: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+struct Running {
+    spec: CheckSpec,
+    stop: Stop,
+    thread: Thread,
+}
+
+impl Checks {
+    /// Starts to run these.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn start(specs: &[CheckSpec], orders: &Orders) -> io::Result<Self> {
+        let checks = Self {
+            orders: orders.clone(),
+            running: Mutex::default(),
+            said: Arc::default(),
+        };
+        checks.replace(specs)?;
+        Ok(checks)
+    }
+
+    /// Runs these from now on. What has not changed goes on.
+    ///
+    /// # Errors
+    /// A thread cannot be started; those that were started run.
+    pub fn replace(&self, specs: &[CheckSpec]) -> io::Result<()> {
+        let mut running = lock(&self.running);
+        for ended in running.extract_if(.., |one| !specs.contains(&one.spec)) {
+            ended.stop.0.store(true, Ordering::Release);
+            ended.thread.unpark();
+            lock(&self.said).remove(&ended.spec.name);
+        }
+        for spec in specs {
+            if !running.iter().any(|one| one.spec == *spec) {
+                running.push(self.run(spec.clone())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What each check said last.
+    pub fn said(&self) -> BTreeMap<String, String> {
+        lock(&self.said).clone()
+    }
+
+    fn run(&self, spec: CheckSpec) -> io::Result<Running> {
+        let stop = Stop::default();
+        let body = Body {
+            spec: spec.clone(),
+            stop: stop.clone(),
+            orders: self.orders.clone(),
+            said: Arc::clone(&self.said),
+        };
+        let named = thread::Builder::new().name("check".to_owned());
+        let handle = named.stack_size(STACK_BYTES).spawn(move || body.run())?;
+        Ok(Running {
+            spec,
+            stop,
+            thread: handle.thread().clone(),
+        })
+    }
+}
+
+/// A check's thread.
+struct Body {
+    spec: CheckSpec,
+    stop: Stop,
+    orders: Orders,
+    said: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Body {
+    fn run(self) {
+        let mut told = None;
+        while !self.stop.is_over() {
+            let began = Instant::now();
+            let outcome = self.spec.probe.run(self.spec.timeout, &self.stop);
+            if self.stop.is_over() {
+                return;
+            }
+            let passed = outcome.is_ok();
+            self.note(told, outcome);
+            told = Some(passed);
+            let name = self.spec.name.clone();
+            if self
+                .orders
+                .try_send(Order::Checked { name, passed })
+                .is_err()
+                && self.orders.is_closed()
+            {
+                return;
+            }
+            self.rest(began);
+        }
+    }
+
+    /// Remembers what was said, and logs what is news.
+    fn note(&self, before: Option<bool>, outcome: Result<(), String>) {
+        let name = &self.spec.name;
+        let passed = outcome.is_ok();
+        let words = match outcome {
+            Ok(()) => "passes".to_owned(),
+            Err(why) => why,
+        };
+        if before != Some(passed) {
+            if passed {
+                info!("check {name}: {words}");
+            } else {
+                warn!("check {name}: {words}");
+            }
+        }
+        lock(&self.said).insert(name.clone(), words);
+    }
+
+    fn rest(&self, began: Instant) {
+        while !self.stop.is_over() {
+            let left = self.spec.every.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    }
+}
+
+/// A lock whose holder panicked still holds whole values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        for one in lock(&self.running).iter() {
+            one.stop.0.store(true, Ordering::Release);
+            one.thread.unpark();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! One run of a check: what is looked at, and what is wrong in words.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{Probe, Stop, connect, echo, route, script};
+
+/// Most processes that are looked at for a name.
+const PROCESSES_MAX: usize = 65_536;
+
+impl Probe {
+    /// Runs it once; an error says what is wrong.
+    pub(super) fn run(&self, timeout: Duration, stop: &Stop) -> Result<(), String> {
+        match self {
+            Self::Connect { to } => connect::run(*to, timeout, stop),
+            Self::Echo { to } => echo::run(*to, timeout, stop),
+            Self::File { path, max_age } => file(path, *max_age),
+            Self::Process { name } => process(name),
+            Self::PidFile { path } => pid_file(path),
+            Self::Route { to, interface } => route::run(*to, interface.as_deref()),
+            Self::Script { command } => script::run(command, timeout, stop),
+        }
+    }
+}
+
+fn file(path: &Path, max_age: Option<Duration>) -> Result<(), String> {
+    let shown = path.display();
+    let found = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+    let Some(max_age) = max_age else {
+        return Ok(());
+    };
+    let changed = found.modified();
+    let changed = changed.map_err(|error| format!("{shown}: no time of change: {error}"))?;
+    // A time in the future is as young as can be: the clock was set back.
+    let age = SystemTime::now()
+        .duration_since(changed)
+        .unwrap_or_default();
+    if age <= max_age {
+        return Ok(());
+    }
+    Err(format!("{shown}: unchanged for {} s", age.as_secs()))
+}
+
+fn process(name: &str) -> Result<(), String> {
+    let all = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
+    let is_it = |entry: io::Result<fs::DirEntry>| {
+        let path = entry.ok()?.path();
+        let number = path.file_name()?.to_str()?;
+        number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then_some(())?;
+        let called = fs::read_to_string(path.join("comm")).ok()?;
+        (called.trim_end_matches('\n') == name && runs(&path)).then_some(())
+    };
+    let mut some = all.take(PROCESSES_MAX).filter_map(is_it);
+    some.next().ok_or_else(|| format!("no process `{name}`"))
+}
+
+fn pid_file(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let number: Option<u32> = text
+        .split_whitespace()
+        .next()
+        .and_then(|it| it.parse().ok());
+    let number = number.ok_or_else(|| format!("{shown}: holds no process number"))?;
+    if runs(&Path::new("/proc").join(number.to_string())) {
+        return Ok(());
+    }
+    Err(format!("{shown}: process {number} does not run"))
+}
+
+/// Whether a process is there, and not only its remains.
+fn runs(process: &Path) -> bool {
+    let Ok(stat) = fs::read_to_string(process.join("stat")) else {
+        return false;
+    };
+    // The name may hold anything; what follows its last bracket is the state.
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}

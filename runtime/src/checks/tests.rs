@@ -1,0 +1,148 @@
+//! Checks as they are run: what passes, what fails and in which words, and that none is left.
+
+use std::fs;
+use std::net::TcpListener;
+
+use steadfast_shell::orders::orders;
+
+use super::*;
+use crate::store::tests::Scratch;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const MS: Duration = Duration::from_millis(1);
+
+fn run(probe: &Probe) -> Result<(), String> {
+    probe.run(TIMEOUT, &Stop::default())
+}
+
+fn script(text: &str) -> Probe {
+    let command = ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
+    Probe::Script { command }
+}
+
+#[track_caller]
+fn fails(probe: &Probe, words: &str) {
+    let why = run(probe).expect_err("it fails");
+    assert!(why.contains(words), "{why}");
+}
+
+/// A program's end is its word; one that is not there, or is killed, fails.
+#[test]
+fn check_script_passes_by_its_end() {
+    assert_eq!(run(&script("exit 0")), Ok(()));
+    fails(&script("exit 3"), "ended with 3");
+    fails(&script("kill -9 $$"), "signal 9");
+    let command = vec!["/no/such/program".to_owned()];
+    fails(&Probe::Script { command }, "/no/such/program");
+}
+
+/// Neither a program that never ends nor what it started outlives its time.
+#[test]
+fn check_script_that_does_not_end_is_killed_with_all_it_started() {
+    let scratch = Scratch::new("check");
+    let file = scratch.0.join("pid");
+    let text = format!("sleep 1000 & echo $! > {}; wait", file.display());
+    let why = script(&text).run(MS * 300, &Stop::default());
+    assert!(why.is_err_and(|why| why.contains("no end within")));
+    let child = fs::read_to_string(&file).expect("it began");
+    let gone = Probe::PidFile { path: file };
+    // Its new parent may not have buried it yet; it does not run any more.
+    assert!(run(&gone).is_err(), "process {child} lives on");
+}
+
+/// Files, by being there and by their age.
+#[test]
+fn check_file_passes_while_it_is_there_and_young() {
+    let scratch = Scratch::new("check");
+    let path = scratch.0.join("alive");
+    let mut probe = Probe::File {
+        path: path.clone(),
+        max_age: None,
+    };
+    fails(&probe, "alive");
+    fs::write(&path, "").expect("a file");
+    assert_eq!(run(&probe), Ok(()));
+    let old = fs::File::options()
+        .append(true)
+        .open(&path)
+        .expect("a file");
+    let hour = Duration::from_secs(3600);
+    old.set_modified(std::time::SystemTime::now() - hour)
+        .expect("an old file");
+    assert_eq!(run(&probe), Ok(()), "without an age any will do");
+    let max_age = Some(Duration::from_secs(60));
+    probe = Probe::File { path, max_age };
+    fails(&probe, "unchanged for 3600 s");
+}
+
+/// Processes, by number and by name.
+#[test]
+fn check_process_is_known_by_number_and_by_name() {
+    let scratch = Scratch::new("check");
+    let path = scratch.0.join("pid");
+    fs::write(&path, format!("{}\n", std::process::id())).expect("a file");
+    assert_eq!(run(&Probe::PidFile { path: path.clone() }), Ok(()));
+    fs::write(&path, "none").expect("a file");
+    fails(&Probe::PidFile { path: path.clone() }, "no process number");
+    fs::write(&path, "4194305").expect("a file");
+    fails(&Probe::PidFile { path }, "does not run");
+    let own = fs::read_to_string("/proc/self/comm").expect("a name");
+    let name = own.trim_end().to_owned();
+    assert_eq!(run(&Probe::Process { name }), Ok(()));
+    let name = "no such name".to_owned();
+    fails(&Probe::Process { name }, "no process");
+}
+
+/// A host that listens accepts; one that does not refuses.
+#[test]
+fn check_connect_passes_where_somebody_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = listener.local_addr().expect("an address");
+    assert_eq!(run(&Probe::Connect { to }), Ok(()));
+    drop(listener);
+    fails(&Probe::Connect { to }, "refused");
+}
+
+/// The loopback has a route out of itself, and of nothing else.
+#[test]
+fn check_route_knows_where_it_leads() {
+    let to = IpAddr::from([127, 0, 0, 1]);
+    let route = |interface: Option<&str>| Probe::Route {
+        to,
+        interface: interface.map(str::to_owned),
+    };
+    assert_eq!(run(&route(None)), Ok(()));
+    assert_eq!(run(&route(Some("lo"))), Ok(()));
+    fails(&route(Some("no-such-if")), "no-such-if");
+}
+
+/// Results come again and again; a changed list ends what is left out and begins what is new, and
+/// what stays goes on.
+#[test]
+fn checks_results_come_until_the_check_is_left_out() {
+    let (orders, mut received) = orders();
+    let spec = |name: &str, probe: Probe| CheckSpec {
+        name: name.to_owned(),
+        every: MS * 5,
+        timeout: TIMEOUT,
+        probe,
+    };
+    let one = spec("one", script("exit 0"));
+    let checks = Checks::start(std::slice::from_ref(&one), &orders).expect("threads");
+    let mut next = || match received.blocking_recv() {
+        Some(Order::Checked { name, passed }) => (name, passed),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..3 {
+        assert_eq!(next(), ("one".to_owned(), true));
+    }
+    let two = spec("two", script("exit 1"));
+    checks.replace(&[two]).expect("threads");
+    // What was said before waits in the channel.
+    while next().0 == "one" {}
+    for _ in 0..20 {
+        assert_eq!(next(), ("two".to_owned(), false));
+    }
+    assert!(checks.said()["two"].contains("ended with 1"));
+    assert_eq!(checks.said().len(), 1);
+}

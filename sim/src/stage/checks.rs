@@ -1,0 +1,68 @@
+//! Checks of the gateways' own health: run by each daemon that runs, as often as they are to be.
+//!
+//! Whether one passes belongs to the box and stays what a step made it, over boots and daemons. A
+//! daemon that stands still runs none, and begins anew when it goes on.
+
+use super::gateway::Order;
+use super::world::{Happening, World};
+
+impl World<'_> {
+    /// The daemon runs every check now, and goes on doing so.
+    pub(crate) fn begin_checks(&mut self, station: usize, life: u64) {
+        for check in 0..self.plan.cluster.checks.len() {
+            self.run_check_later(station, life, check, core::time::Duration::ZERO);
+        }
+    }
+
+    /// A check is run: its result reaches the daemon.
+    pub(crate) fn check_due(&mut self, station: usize, life: u64, check: usize) {
+        let gateway = &mut self.gateways[station];
+        if gateway.check_at.get(check) != Some(&self.now) {
+            // A daemon that stood still began anew meanwhile.
+            return;
+        }
+        let passed = !gateway.failing.contains(&check);
+        let Some(daemon) = gateway.awake(Some(life)) else {
+            return;
+        };
+        let setup = &self.plan.cluster.checks[check];
+        daemon.order(Order::Checked(setup.name.clone(), passed));
+        let every = setup.every.0;
+        self.wake_soon(station);
+        self.run_check_later(station, life, check, every);
+    }
+
+    /// A step makes a check fail, or pass.
+    pub(crate) fn set_check(&mut self, station: usize, name: &str, passes: bool) {
+        let mut checks = self.plan.cluster.checks.iter();
+        let Some(check) = checks.position(|check| check.name == name) else {
+            return;
+        };
+        let failing = &mut self.gateways[station].failing;
+        if passes {
+            failing.remove(&check);
+        } else {
+            failing.insert(check);
+        }
+    }
+
+    fn run_check_later(
+        &mut self,
+        station: usize,
+        life: u64,
+        check: usize,
+        wait: core::time::Duration,
+    ) {
+        let at = self.now.after(wait);
+        let due = &mut self.gateways[station].check_at;
+        due.resize(self.plan.cluster.checks.len(), at);
+        due[check] = at;
+        let gateway = station;
+        let happening = Happening::CheckDue {
+            gateway,
+            life,
+            check,
+        };
+        self.queue.push(at, happening);
+    }
+}
