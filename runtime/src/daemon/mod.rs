@@ -243,10 +243,10 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let (status, statuses) = watch::channel(node.status(time.now()));
     let (alerts, raised) = mpsc::channel(ALERTS_MAX);
     let specs = fence_specs(loaded.daemon.runtime_dir.clone());
-    let dataplane = KernelPlane::start(fence, addresses, &config, specs);
+    let board = CarrierBoard::new();
+    let dataplane = KernelPlane::start(fence, addresses, &config, &board, specs);
     let dataplane = dataplane.map_err(StartError::refused("start the dataplane's thread"))?;
     let undo = dataplane.undo();
-    let board = CarrierBoard::new();
     let links = LinkWatch::start(&link_specs(&config), &board);
     let links = links.map_err(StartError::refused("watch the links"))?;
     let frames = PacketPorts::open(&port_specs(&config), time, &board);

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use steadfast_core::PortId;
 
@@ -24,7 +24,12 @@ const INDEX: u64 = 0xffff_ffff;
 
 /// What was last seen of every port; clones show the same.
 #[derive(Clone)]
-pub struct CarrierBoard(Arc<[AtomicU64; PORTS]>);
+pub struct CarrierBoard(Arc<Board>);
+
+struct Board {
+    ports: [AtomicU64; PORTS],
+    serves: AtomicBool,
+}
 
 /// What was last seen of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +43,21 @@ pub struct Seen {
 impl CarrierBoard {
     /// A board on which nothing is known yet.
     pub fn new() -> Self {
-        Self(Arc::new([const { AtomicU64::new(0) }; PORTS]))
+        Self(Arc::new(Board {
+            ports: [const { AtomicU64::new(0) }; PORTS],
+            serves: AtomicBool::new(false),
+        }))
+    }
+
+    /// Says whether this gateway serves: it has no dead active to find then, and need not look at
+    /// its cables as often.
+    pub(super) fn serve(&self, serves: bool) {
+        self.0.serves.store(serves, Ordering::Release);
+    }
+
+    /// Whether this gateway serves.
+    pub(super) fn serves(&self) -> bool {
+        self.0.serves.load(Ordering::Acquire)
     }
 
     /// What was last seen of a port; `None` until it was looked at.
@@ -68,7 +87,7 @@ impl CarrierBoard {
     }
 
     fn word(&self, port: PortId) -> &AtomicU64 {
-        &self.0[usize::from(port.0)]
+        &self.0.ports[usize::from(port.0)]
     }
 }
 

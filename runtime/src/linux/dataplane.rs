@@ -23,6 +23,7 @@ use steadfast_shell::env::Dataplane;
 use tokio::sync::oneshot;
 
 use super::addresses::{AddressError, Addresses, VirtualAddress};
+use super::carrier::CarrierBoard;
 use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
 use super::interfaces::{Interface, interfaces};
 use super::neighbours::Neighbours;
@@ -75,8 +76,8 @@ impl Undo {
 }
 
 impl KernelPlane {
-    /// Starts the thread around an installed fence. `spec` says what a changed configuration means
-    /// for the fence.
+    /// Starts the thread around an installed fence. `board` is told whether this gateway serves;
+    /// `spec` says what a changed configuration means for the fence.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -84,6 +85,7 @@ impl KernelPlane {
         fence: Fence,
         addresses: Addresses,
         config: &Config,
+        board: &CarrierBoard,
         spec: impl Fn(&Config) -> FenceSpec + Send + 'static,
     ) -> io::Result<Self> {
         let (wishes, received) = sync_channel(WISHES_MAX);
@@ -97,6 +99,7 @@ impl KernelPlane {
             config: config.clone(),
             spec: Box::new(spec),
             serving: false,
+            board: board.clone(),
             counters: Arc::clone(&counters),
         };
         if plane.is_staged() {
@@ -179,6 +182,7 @@ struct Plane {
     config: Config,
     spec: Box<dyn Fn(&Config) -> FenceSpec + Send>,
     serving: bool,
+    board: CarrierBoard,
     counters: Arc<PlaneCounters>,
 }
 
@@ -196,6 +200,7 @@ impl Plane {
                     };
                     counter.fetch_add(1, Ordering::Relaxed);
                     let claimed = outcome.is_ok() && matches!(desired, Forwarding::Active { .. });
+                    self.board.serve(self.serving);
                     let _ = reply.send(outcome);
                     if claimed && self.is_staged() {
                         share.at_ease(|| self.restore());

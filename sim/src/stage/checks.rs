@@ -18,7 +18,11 @@ impl World<'_> {
     pub(crate) fn check_due(&mut self, station: usize, life: u64, check: usize) {
         let gateway = &mut self.gateways[station];
         // A daemon that stood still began anew meanwhile, and is to run it later.
-        if gateway.check_at.get(check).is_none_or(|due| self.now < *due) {
+        if gateway
+            .check_at
+            .get(check)
+            .is_none_or(|due| self.now < *due)
+        {
             return;
         }
         let passed = !gateway.failing.contains(&check);

@@ -5,14 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use steadfast_core::{Instant, MacAddr, PortId};
 
-use super::pace::{ALARM, IDENTIFY, pace};
+use super::pace::{ALARM, IDENTIFY, Looks, next_look};
 use super::{Ends, LinkSpec, ring};
 use crate::linux::carrier::{CarrierBoard, Seen};
 use crate::linux::clock::{Monotonic, timespec};
@@ -114,16 +113,15 @@ impl Watcher {
         ring(&self.ends.news);
     }
 
-    /// Looks at every port whose time has come, and tells the driver what is new. Those whose time
-    /// is near are looked at as well, and from then on in one go: waking costs more than looking.
+    /// Looks at every port whose time has come, and tells the driver what is new.
     fn look_at_due(&mut self) {
         let now = self.time.now();
-        let is_alarmed = now < self.alarmed_until;
+        let (is_alarmed, serves) = (now < self.alarmed_until, self.board.serves());
         let mut news = false;
         for port in &mut self.ports {
-            if now.after(port.pace(is_alarmed) / 4) >= port.due {
+            if now >= port.due {
                 let (seen, again) = port.look(&mut self.kernel, now);
-                port.due = now.after(port.pace(is_alarmed));
+                port.due = port.next_look(now, is_alarmed, serves);
                 news |= self.board.write(port.id, seen, again);
             }
         }
@@ -266,8 +264,14 @@ impl Watched {
         self.identify_at = Instant::ORIGIN;
     }
 
-    fn pace(&self, is_alarmed: bool) -> Duration {
-        pace(self.direct, self.may_be_late, is_alarmed)
+    fn next_look(&self, now: Instant, is_alarmed: bool, serves: bool) -> Instant {
+        let looks = Looks {
+            direct: self.direct,
+            may_be_late: self.may_be_late,
+            is_alarmed,
+            serves,
+        };
+        next_look(now, looks)
     }
 }
 
