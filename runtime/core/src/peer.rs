@@ -391,6 +391,7 @@ impl Peer {
         (heard, unproven, alive, self.dead).hash(out);
         let newest = self.session.map(|session| session.newest);
         newest.map(|newest| behind(sent, newest)).hash(out);
+        behind(self.vouched, newest.unwrap_or_default()).hash(out);
         for path in &self.paths {
             let lag = behind(newest.unwrap_or_default(), path.counter).min(1);
             let paced = view.within(path.answered_at, Duration::from_millis(1));

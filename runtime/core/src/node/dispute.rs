@@ -209,12 +209,14 @@ impl Node {
         if !peer.says(Flags::RECEPTION) {
             // It hears nobody at all, and does not claim: what it misses now is no sign of deafness
             // towards us when its hearing returns (F21).
-            self.deafness = None;
+            self.deafness.retain(|open| open.peer != node);
             return;
         }
-        let watched = self.deafness.filter(|open| open.peer == node);
+        // A watch for each: another's questions, which are answered and heard, say nothing of it.
+        let watched = self.deafness.iter().find(|open| open.peer == node).copied();
+        self.deafness.retain(|open| open.peer != node);
         let Some(open) = watched else {
-            self.deafness = Some(Deafness {
+            self.deafness.push(Deafness {
                 peer: node,
                 since: self.now,
                 last: at,
@@ -225,16 +227,15 @@ impl Node {
         };
         let hears = peer.has_heard(self.config.node, self.boot, open.counter);
         if hears || self.stale_watch(open, at) {
-            self.deafness = None;
             return;
         }
-        self.deafness = Some(Deafness {
+        self.deafness.push(Deafness {
             frames: open.frames + u32::from(at >= open.since),
             last: at,
             ..open
         });
         if self.is_deaf(peer, open, at) && self.rules.keep(Rule::D12) && self.giving.is_none() {
-            self.deafness = None;
+            self.deafness.clear();
             self.lose_role(Cause::RivalWon { peer: node });
             self.listen_again();
         }

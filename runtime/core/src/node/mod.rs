@@ -88,7 +88,8 @@ pub struct Node {
     recheck: Option<Recheck>,
     relisten: Option<Relisten>,
     dispute: Option<Dispute>,
-    deafness: Option<Deafness>,
+    /// At most one for each peer.
+    deafness: Vec<Deafness>,
     unread: Unread,
     announcer: Announcer,
     kernel: Kernel,
@@ -229,7 +230,7 @@ impl Node {
             relisten: None,
             unread: Unread::default(),
             dispute: None,
-            deafness: None,
+            deafness: Vec::new(),
             announcer: Announcer::default(),
             kernel: Kernel::new(boot.now),
             fence_whole: true,

@@ -182,7 +182,8 @@ impl Node {
         self.recheck.map(|it| it.project(view)).hash(out);
         let relisten = self.relisten.map(|it| it.project(view, self.counter));
         let dispute = self.dispute.map(|it| it.project(view, self.counter));
-        let deafness = self.deafness.map(|it| it.project(view, self.counter));
+        let deafness = self.deafness.iter();
+        let deafness: Vec<_> = deafness.map(|it| it.project(view, self.counter)).collect();
         (taking, relisten, dispute, deafness).hash(out);
         let moved = self.moved_at.map(|at| view.ago(at));
         let vacant = self.vacant_since.map(|at| view.ago(at));

@@ -21,6 +21,7 @@
 //! that one hears it, even if the active carries traffic for nobody on this side of the cut.
 
 use super::Node;
+use crate::NodeId;
 use crate::peer::Peer;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
@@ -32,10 +33,12 @@ use crate::wire::advert::{Flags, Kind};
 const TELLERS_MAX: usize = 2;
 
 impl Node {
-    /// Whether this node itself hears a peer that is active.
+    /// Whether this node itself hears a peer that is active, and does not doubt it.
     pub(super) fn hears_active(&self) -> bool {
         let heard = |place: usize| self.present(&self.peers[place]);
-        self.role != EffectiveRole::Active && self.active_peer().is_some_and(heard)
+        self.role != EffectiveRole::Active
+            && self.suspicion.is_none()
+            && self.active_peer().is_some_and(heard)
     }
 
     /// A peer spoke: what does it hear of the one that this node suspects?
@@ -80,12 +83,13 @@ impl Node {
 
     /// How many others that hear the active would rather tell the peer at this place.
     fn tellers_before(&self, place: usize) -> usize {
-        let (asker, own) = (self.peers[place].node, self.config.node);
+        let (asker, own) = (&self.peers[place], self.config.node);
         let tells = |peer: &&Peer| {
-            peer.node != asker
+            peer.node != asker.node
                 && peer.node < own
                 && peer.says(Flags::HEARS_ACTIVE)
                 && self.present(peer)
+                && asker.hears_peer(peer)
         };
         self.peers.iter().filter(tells).count()
     }
@@ -102,16 +106,20 @@ impl Node {
         self.rules.keep(Rule::D13) && self.peers.iter().any(tells)
     }
 
-    /// Some peer hears an active that this node does not hear: the role is not vacant. Where every
-    /// other peer is heard here, none of them is that active, whatever the teller still believes.
-    pub(super) fn heard_by_others(&self) -> bool {
+    /// Some peer hears an active that this node does not hear: the role is not vacant, nor is it
+    /// free because a `suspect` is dead. Where every other peer is heard here, none of them is that
+    /// active, whatever the teller still believes.
+    pub(super) fn heard_by_others(&self, suspect: Option<NodeId>) -> bool {
         let unheard = |teller| {
             let mut others = self.peers.iter().filter(|peer| peer.node != teller);
-            others.any(|peer| !self.present(peer))
+            others.any(|peer| !self.present(peer) && Some(peer.node) != suspect)
         };
         self.rules.keep(Rule::D13)
             && self.peers.iter().any(|peer| {
-                self.present(peer) && peer.says(Flags::HEARS_ACTIVE) && unheard(peer.node)
+                self.present(peer)
+                    && Some(peer.node) != suspect
+                    && peer.says(Flags::HEARS_ACTIVE)
+                    && unheard(peer.node)
             })
     }
 }

@@ -118,7 +118,7 @@ impl Node {
             .iter()
             .any(|peer| self.promotes(peer) || claims_unproven(peer))
             || self.unread_may_hold()
-            || self.heard_by_others()
+            || self.heard_by_others(None)
     }
 
     /// A peer that is present has the role or is taking it.
