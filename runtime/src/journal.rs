@@ -19,7 +19,7 @@ mod writer;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -93,6 +93,9 @@ pub struct Counters {
     waiting_bytes: AtomicUsize,
     /// Lost since the last entry that got into the mailbox.
     unsaid: AtomicU64,
+    /// What waits cannot wait for more. The word that wakes the thread may be taken by a wait of
+    /// another kind.
+    hurry: AtomicBool,
 }
 
 impl Counters {
@@ -109,6 +112,11 @@ impl Counters {
     /// Writes that the disk refused.
     pub fn failure_count(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    fn hurry(&self, writer: &Thread) {
+        self.hurry.store(true, Ordering::Release);
+        writer.unpark();
     }
 
     fn lose(&self, count: u64) {
@@ -188,7 +196,7 @@ impl Recorder {
         };
         // The writer ends when it has read everything and nobody can add to it.
         drop(mailbox);
-        self.writer.unpark();
+        self.counters.hurry(&self.writer);
         self.done.recv_timeout(CLOSE_WAIT).is_ok()
     }
 
@@ -212,7 +220,7 @@ impl Recorder {
             counters.lose(1);
         }
         if important || waiting.saturating_add(length) > HURRY_BYTES {
-            self.writer.unpark();
+            self.counters.hurry(&self.writer);
         }
     }
 }
@@ -231,15 +239,13 @@ impl Rescue {
         if thread::current().id() == self.writer.id() {
             return;
         }
-        self.writer.unpark();
+        self.counters.hurry(&self.writer);
         for _ in 0..RESCUE_WAIT.as_millis() {
             if self.counters.waiting_bytes.load(Ordering::Acquire) == 0 {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        // What was taken last is being written.
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

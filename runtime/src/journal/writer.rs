@@ -68,7 +68,8 @@ impl Writer {
     /// Writes until the recorder is closed and the mailbox is empty.
     pub(super) fn run(mut self, waiting: &Receiver<Message>) {
         while let Ok(first) = waiting.recv() {
-            if !first.important {
+            let hurry = self.counters.hurry.swap(false, Ordering::AcqRel);
+            if !first.important && !hurry {
                 // Until then, or until the recorder says that it cannot wait.
                 thread::park_timeout(WRITE_SPACING);
             }
@@ -85,12 +86,15 @@ impl Writer {
     }
 
     fn write_some(&mut self, messages: impl Iterator<Item = Message>) {
-        let mut important = false;
+        let (mut important, mut length) = (false, 0);
         for message in messages {
             important |= message.important;
+            length += message.body.len();
             self.take(message);
         }
         self.flush();
+        let waiting = &self.counters.waiting_bytes;
+        waiting.fetch_sub(length, Ordering::AcqRel);
         if important {
             self.sync();
         }
@@ -100,8 +104,6 @@ impl Writer {
         let Message {
             lost_before, body, ..
         } = message;
-        let waiting = &self.counters.waiting_bytes;
-        waiting.fetch_sub(body.len(), Ordering::AcqRel);
         self.untold += lost_before;
         self.last_at = codec::time_of(&body);
         self.add(&body);
