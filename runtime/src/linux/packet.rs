@@ -141,15 +141,14 @@ impl PacketPorts {
         Arc::clone(&self.published)
     }
 
-    /// Looks again. If the kernel cannot say what waits, every port is asked.
+    /// Looks again. A kernel that cannot say what waits is not asked in a loop: the driver's own
+    /// wait for frames ends with the same error.
     fn finds_more(&mut self) -> bool {
-        self.sockets
-            .look(self.watch.get_ref())
-            .unwrap_or_else(|error| {
-                log::warn!("failed to ask which ports have frames: {error}");
-                self.sockets.waiting.extend(0..self.sockets.ports.len());
-                true
-            })
+        let looked = self.sockets.look(self.watch.get_ref());
+        looked.unwrap_or_else(|error| {
+            log::debug!("failed to ask which ports have frames: {error}");
+            false
+        })
     }
 
     fn publish(&mut self) {
