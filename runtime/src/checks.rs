@@ -2,8 +2,8 @@
 //!
 //! Each check has a thread of its own: one that hangs in a dead file system delays no other, and no
 //! heartbeat. What a result is worth is the node's decision; here it is only found out, and a check
-//! without an answer in its time has failed. Results go to the driver in the channel of orders; one
-//! that finds it full is dropped, since the next is on its way.
+//! without an answer in its time has failed. Results go to the driver in the channel of orders; who
+//! finds it full waits, and no other check with it.
 //!
 //! The limit: a thread that hangs in the kernel cannot be ended. It is left behind when the
 //! configuration changes, and what it then says is not heard.
@@ -132,16 +132,18 @@ impl Checks {
     /// A thread cannot be started; those that were started run.
     pub fn replace(&self, specs: &[CheckSpec]) -> io::Result<()> {
         let mut running = lock(&self.running);
+        let is_new = |spec: &&CheckSpec| !running.iter().any(|one| one.spec == **spec);
+        let begun: io::Result<Vec<Running>> = specs
+            .iter()
+            .filter(is_new)
+            .map(|spec| self.run(spec.clone()))
+            .collect();
         for ended in running.extract_if(.., |one| !specs.contains(&one.spec)) {
             ended.stop.0.store(true, Ordering::Release);
             ended.thread.unpark();
             lock(&self.said).remove(&ended.spec.name);
         }
-        for spec in specs {
-            if !running.iter().any(|one| one.spec == *spec) {
-                running.push(self.run(spec.clone())?);
-            }
-        }
+        running.extend(begun?);
         Ok(())
     }
 
@@ -178,10 +180,13 @@ struct Body {
 
 impl Body {
     fn run(self) {
-        let mut told = None;
+        let (mut told, mut pending) = (None, None);
         while !self.stop.is_over() {
             let began = Instant::now();
-            let outcome = self.spec.probe.run(self.spec.timeout, &self.stop);
+            let outcome = self
+                .spec
+                .probe
+                .run(self.spec.timeout, &self.stop, &mut pending);
             if self.stop.is_over() {
                 return;
             }
@@ -189,12 +194,8 @@ impl Body {
             self.note(told, outcome);
             told = Some(passed);
             let name = self.spec.name.clone();
-            if self
-                .orders
-                .try_send(Order::Checked { name, passed })
-                .is_err()
-                && self.orders.is_closed()
-            {
+            let order = Order::Checked { name, passed };
+            if self.orders.blocking_send(order).is_err() {
                 return;
             }
             self.rest(began);

@@ -14,8 +14,8 @@ pub const ORDERS_MAX: usize = 16;
 /// Something a node is ordered to do.
 #[derive(Debug)]
 pub enum Order {
-    /// A check of the node's health was run (R4.2). What does not fit is dropped, it is run again;
-    /// and so is a check that the node does not have any more.
+    /// A check of the node's health was run (R4.2). One that the node does not have any more, or
+    /// not yet, is passed over.
     Checked {
         /// Which, by its name.
         name: String,

@@ -3,24 +3,74 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::{Probe, Stop, connect, echo, route, script};
+use super::{Probe, STACK_BYTES, Stop, connect, echo, route, script};
 
 /// Most processes that are looked at for a name.
 const PROCESSES_MAX: usize = 65_536;
 
+/// A look that did not come back in its time; its answer is that of the run in which it comes.
+pub(super) type Pending = Option<Receiver<Result<(), String>>>;
+
 impl Probe {
     /// Runs it once; an error says what is wrong.
-    pub(super) fn run(&self, timeout: Duration, stop: &Stop) -> Result<(), String> {
+    pub(super) fn run(
+        &self,
+        timeout: Duration,
+        stop: &Stop,
+        pending: &mut Pending,
+    ) -> Result<(), String> {
         match self {
             Self::Connect { to } => connect::run(*to, timeout, stop),
             Self::Echo { to } => echo::run(*to, timeout, stop),
+            Self::Script { command } => script::run(command, timeout, stop),
+            Self::File { .. }
+            | Self::PidFile { .. }
+            | Self::Process { .. }
+            | Self::Route { .. } => self.look_within(timeout, pending),
+        }
+    }
+
+    /// A look that the kernel may not let go again, as into a file system whose server is gone: on
+    /// a thread of its own, of which there is one at most.
+    fn look_within(&self, timeout: Duration, pending: &mut Pending) -> Result<(), String> {
+        let answer = match pending.take() {
+            Some(answer) => answer,
+            None => self.begin_look()?,
+        };
+        match answer.recv_timeout(timeout) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Timeout) => {
+                *pending = Some(answer);
+                Err(format!("no answer within {timeout:?}"))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err("ended without an answer".to_owned()),
+        }
+    }
+
+    fn begin_look(&self) -> Result<Receiver<Result<(), String>>, String> {
+        let (told, answer) = sync_channel(1);
+        let probe = self.clone();
+        let body = move || {
+            // Nobody may want to know any more.
+            let _ = told.send(probe.look());
+        };
+        let named = thread::Builder::new().name("look".to_owned());
+        let started = named.stack_size(STACK_BYTES).spawn(body);
+        started.map_err(|error| format!("no thread: {error}"))?;
+        Ok(answer)
+    }
+
+    fn look(&self) -> Result<(), String> {
+        match self {
             Self::File { path, max_age } => file(path, *max_age),
             Self::Process { name } => process(name),
             Self::PidFile { path } => pid_file(path),
             Self::Route { to, interface } => route::run(*to, interface.as_deref()),
-            Self::Script { command } => script::run(command, timeout, stop),
+            Self::Connect { .. } | Self::Echo { .. } | Self::Script { .. } => Ok(()),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A program that says by its end whether all is well.
 //!
-//! It runs in a process group of its own, without input or output and with a plain environment. If
-//! it has not ended in time the whole group is killed: what it started must not pile up.
+//! It runs in a process group of its own, without input or output and with a plain environment.
+//! When it has ended, or has not in time, the whole group is killed: what it started must not pile
+//! up.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,43 +32,35 @@ pub(super) fn run(command: &[String], timeout: Duration, stop: &Stop) -> Result<
         .stderr(Stdio::null())
         .spawn();
     let mut child = started.map_err(|error| format!("{program}: {error}"))?;
-    let ended = wait(&mut child, timeout, stop);
-    if !matches!(ended, Ok(Some(_))) {
-        kill(&mut child);
-    }
-    match ended {
-        Ok(Some(status)) if status.success() => Ok(()),
-        Ok(Some(status)) => Err(format!("{program}: {}", words(status))),
-        Ok(None) => Err(format!("{program}: no end within {timeout:?}")),
-        Err(error) => Err(format!("{program}: {error}")),
+    let ended = wait(&child, timeout, stop);
+    // While it is not buried its number is its own, and so is its group's. A group that has ended
+    // by itself is as good.
+    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+    let status = child.wait();
+    match (ended, status) {
+        (Ok(true), Ok(status)) if status.success() => Ok(()),
+        (Ok(true), Ok(status)) => Err(format!("{program}: {}", words(status))),
+        (Ok(false), Ok(_)) => Err(format!("{program}: no end within {timeout:?}")),
+        (Err(error), _) | (_, Err(error)) => Err(format!("{program}: {error}")),
     }
 }
 
-/// Its end; none if it did not come in time.
-fn wait(child: &mut Child, timeout: Duration, stop: &Stop) -> std::io::Result<Option<ExitStatus>> {
+/// Whether it ended in time; it is not buried yet.
+fn wait(child: &Child, timeout: Duration, stop: &Stop) -> std::io::Result<bool> {
     let end = Instant::now() + timeout;
-    let process = Pid::from_child(child);
-    let ends = pidfd_open(process, PidfdFlags::empty())?;
+    let ends = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() || stop.is_over() {
-            return Ok(None);
+            return Ok(false);
         }
         let left = timespec(left.min(STOP_LOOK));
         match poll(&mut [PollFd::new(&ends, PollFlags::IN)], Some(&left)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn kill(child: &mut Child) {
-    // A group that has ended by itself meanwhile is as good.
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    let _ = child.wait();
 }
 
 fn words(status: ExitStatus) -> String {

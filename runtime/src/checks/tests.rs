@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -15,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MS: Duration = Duration::from_millis(1);
 
 fn run(probe: &Probe) -> Result<(), String> {
-    probe.run(TIMEOUT, &Stop::default())
+    probe.run(TIMEOUT, &Stop::default(), &mut None)
 }
 
 fn script(text: &str) -> Probe {
@@ -45,9 +46,14 @@ fn check_script_that_does_not_end_is_killed_with_all_it_started() {
     let scratch = Scratch::new("check");
     let file = scratch.0.join("pid");
     let text = format!("sleep 1000 & echo $! > {}; wait", file.display());
-    let why = script(&text).run(MS * 2_000, &Stop::default());
+    let why = script(&text).run(MS * 2_000, &Stop::default(), &mut None);
     assert!(why.is_err_and(|why| why.contains("no end within")));
-    let child = fs::read_to_string(&file).expect("it began");
+    ends(&file);
+}
+
+/// The process whose number stands in the file ends.
+fn ends(file: &std::path::Path) {
+    let child = fs::read_to_string(file).expect("it began");
     let child: i32 = child.trim().parse().expect("a number");
     // It may still be dying; a process that nobody killed would take much longer.
     let child = Pid::from_raw(child).expect("a process");
@@ -56,6 +62,35 @@ fn check_script_that_does_not_end_is_killed_with_all_it_started() {
         let ended = poll(&mut [PollFd::new(&ends, PollFlags::IN)], Some(&limit));
         assert_eq!(ended, Ok(1), "process {child} lives on");
     }
+}
+
+/// What a script leaves behind when it ends in time ends with it.
+#[test]
+fn check_script_takes_along_what_it_started() {
+    let scratch = Scratch::new("check");
+    let file = scratch.0.join("pid");
+    let text = format!("sleep 1000 & echo $! > {}", file.display());
+    assert_eq!(run(&script(&text)), Ok(()));
+    ends(&file);
+}
+
+/// A look that the kernel does not let go, here of a pipe that nobody writes to, fails in its time,
+/// again and again, with one thread; and passes when it comes back.
+#[test]
+fn check_look_that_hangs_fails_in_its_time() {
+    let scratch = Scratch::new("check");
+    let path = scratch.0.join("pipe");
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|made| made.success()));
+    let probe = Probe::PidFile { path: path.clone() };
+    let mut pending = None;
+    for _ in 0..3 {
+        let why = probe.run(MS * 20, &Stop::default(), &mut pending);
+        assert!(why.is_err_and(|why| why.contains("no answer within")));
+    }
+    fs::write(&path, std::process::id().to_string()).expect("somebody reads");
+    let outcome = probe.run(TIMEOUT, &Stop::default(), &mut pending);
+    assert_eq!(outcome, Ok(()), "one thread waited, and read it");
 }
 
 /// Files, by being there and by their age.

@@ -168,6 +168,7 @@ fn kind(section: &Section<'_>, findings: &mut Findings) -> Option<&'static str> 
 /// The one thing it looks at.
 fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
     let kind = kind(section, findings);
+    let before = findings.count();
     // Every key is taken, so that none of them is told to be unknown.
     let file = section.text(Key::new("file", "\"/run/ok\""), findings);
     let max_age = section.span(Key::new("max_age", "\"10s\""), findings);
@@ -196,6 +197,15 @@ fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
         "route",
         findings,
     );
+    if let Some(kind) = kind.filter(|_| findings.count() == before) {
+        let counts = [
+            ("connect", connect.len()),
+            ("ping", ping.len()),
+            ("route", route.len()),
+            ("script", script.len()),
+        ];
+        count(kind, &counts, &section.place, findings);
+    }
     let only = |list: Vec<Spanned<IpAddr>>| Some(*list.first()?.get_ref());
     let path = |text: Spanned<String>| PathBuf::from(text.into_inner());
     match kind? {
@@ -223,6 +233,19 @@ fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
         }
         _ => None,
     }
+}
+
+/// A list of values is one value, but for a program and its arguments.
+fn count(kind: &str, counts: &[(&str, usize)], place: &Place, findings: &mut Findings) {
+    let found = counts.iter().find(|(listed, _)| *listed == kind);
+    let (what, cure) = match found {
+        Some(("script", 0)) => ("a program", "write `script = [\"/usr/local/bin/check\"]`"),
+        Some(("script", _) | (_, 1)) | None => return,
+        Some(_) => ("one value", "write a check for each"),
+    };
+    let count = found.map_or(0, |(_, count)| *count);
+    let message = format!("`{kind}` is {what}, and has {count}");
+    findings.wrong(place, message, cure);
 }
 
 /// A key that says something only beside another.

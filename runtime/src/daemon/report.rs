@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
+use log::error;
 use steadfast_core::config::Config;
 use steadfast_core::effect::Alert;
 use steadfast_core::{CheckId, Instant, NodeId, PortId};
@@ -14,7 +16,7 @@ use steadfast_shell::orders::{Order, Orders};
 use tokio::sync::oneshot;
 
 use super::{Machine, StartError, words};
-use crate::checks::Checks;
+use crate::checks::{CheckSpec, Checks};
 use crate::config::{self, Change, Loaded};
 use crate::control::{Daemon, DaemonFacts, ReloadAnswer, Settings, in_words};
 use crate::journal::Counters;
@@ -41,7 +43,7 @@ pub(super) struct Report {
     fence: String,
     notes: Vec<String>,
     granted: Mutex<Option<Granted>>,
-    checks: Mutex<Option<Checks>>,
+    checks: Arc<Mutex<Option<Checks>>>,
 }
 
 impl Report {
@@ -65,7 +67,7 @@ impl Report {
             fence,
             notes: notes.collect(),
             granted: Mutex::new(None),
-            checks: Mutex::new(None),
+            checks: Arc::default(),
             loaded: Mutex::new(loaded),
             reloading: Mutex::new(()),
         }
@@ -138,17 +140,46 @@ impl Daemon for Report {
 
     fn order_reload(&self, orders: &Orders) -> Result<ReloadAnswer, String> {
         let _one_by_one = lock(&self.reloading);
-        let config = self.load_config()?;
+        let (config, specs) = self.load_config()?;
         let (reply, answer) = oneshot::channel();
         let sent = orders.blocking_send(Order::Reload { config, reply });
         sent.map_err(|_| "the daemon is ending".to_owned())?;
-        Ok(answer)
+        self.with_checks(answer, specs)
     }
 }
 
 impl Report {
+    /// The node's answer; once it has taken the configuration, its checks are run. Of a refused one
+    /// they are not: what the node believes of a check must not outlive whoever tells it.
+    fn with_checks(
+        &self,
+        answer: ReloadAnswer,
+        specs: Vec<CheckSpec>,
+    ) -> Result<ReloadAnswer, String> {
+        let (told, changed) = oneshot::channel();
+        let checks = Arc::clone(&self.checks);
+        let body = move || {
+            let Ok(outcome) = answer.blocking_recv() else {
+                return;
+            };
+            if outcome.is_ok()
+                && let Some(checks) = lock(&checks).as_ref()
+                && let Err(why) = checks.replace(&specs)
+            {
+                error!("failed to start the changed checks: {why}");
+            }
+            // Whoever asked may have given up.
+            let _ = told.send(outcome);
+        };
+        let started = thread::Builder::new()
+            .name("reloaded".to_owned())
+            .spawn(body);
+        started.map_err(|why| format!("failed to start a thread: {why}"))?;
+        Ok(changed)
+    }
+
     /// Reads the file again, and checks it by itself and against what is in force.
-    fn load_config(&self) -> Result<Box<Config>, String> {
+    fn load_config(&self) -> Result<(Box<Config>, Vec<CheckSpec>), String> {
         let machine = Machine::look().map_err(|why| format!("failed to see interfaces: {why}"))?;
         let loaded = config::load(&self.path, &machine).map_err(|report| report.render(false))?;
         let mut known = lock(&self.loaded);
@@ -159,13 +190,9 @@ impl Report {
             )),
             Change::Live(_) | Change::Same => {
                 let config = Box::new(loaded.config.clone());
-                if let Some(checks) = lock(&self.checks).as_ref()
-                    && let Err(why) = checks.replace(&loaded.checks)
-                {
-                    return Err(format!("failed to start the changed checks: {why}"));
-                }
+                let specs = loaded.checks.clone();
                 *known = loaded;
-                Ok(config)
+                Ok((config, specs))
             }
         }
     }

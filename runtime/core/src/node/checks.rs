@@ -98,6 +98,18 @@ impl Node {
         config.checks.iter().map(believed).collect()
     }
 
+    /// Numbers mean other checks under another configuration: what is known to fail is under its
+    /// new one, and no news.
+    pub(super) fn rename_failed_checks(&mut self) {
+        self.clear(|open| matches!(open, Alert::CheckFailed { .. }));
+        let all = self.config.checks.iter().zip(&self.checks);
+        let failed = all.filter(|(_, check)| check.failed);
+        let failed: Vec<CheckId> = failed.map(|(config, _)| config.id).collect();
+        for check in failed {
+            self.reopen(Alert::CheckFailed { check });
+        }
+    }
+
     pub(super) fn check_statuses(&self) -> Vec<CheckStatus> {
         let status = |(config, check): (&CheckConfig, &Check)| CheckStatus {
             check: config.id,

@@ -144,23 +144,23 @@ impl Node {
 
     /// This node's health: 0 is whole.
     pub(super) fn health(&self) -> HealthClass {
-        let mut class: u8 = if self.fence_whole { 0 } else { UNFENCED };
+        // However many soft facts there are, they are less than one fault.
+        let (mut hard, mut soft) = (0_u8, if self.fence_whole { 0 } else { UNFENCED });
         for (config, port) in self.config.ports.iter().zip(&self.ports) {
             if config.watched && !port.up {
-                class = class.saturating_add(PORT_DOWN);
+                hard = hard.saturating_add(PORT_DOWN);
             } else if config.served() && self.silent(port) {
-                class = class.saturating_add(SEGMENT_SILENT);
+                soft = soft.saturating_add(SEGMENT_SILENT);
             }
         }
         for (config, check) in self.config.checks.iter().zip(&self.checks) {
-            if check.failed {
-                class = class.saturating_add(match config.cost {
-                    Cost::Fault => PORT_DOWN,
-                    Cost::Weight(weight) => weight,
-                });
+            match config.cost {
+                _ if !check.failed => {}
+                Cost::Fault => hard = hard.saturating_add(PORT_DOWN),
+                Cost::Weight(weight) => soft = soft.saturating_add(weight),
             }
         }
-        HealthClass(class)
+        HealthClass(hard.saturating_add(soft.min(PORT_DOWN - 1)))
     }
 
     fn silent(&self, port: &super::Port) -> bool {

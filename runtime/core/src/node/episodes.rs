@@ -41,6 +41,12 @@ impl Node {
         self.emit(Effect::Alert(alert));
     }
 
+    /// An episode that goes on under another name: it is no news.
+    pub(super) fn reopen(&mut self, alert: Alert) {
+        let seen_at = self.now;
+        self.raised.push(Episode { alert, seen_at });
+    }
+
     pub(super) fn is_raised(&self, alert: &Alert) -> bool {
         self.raised.iter().any(|open| open.alert == *alert)
     }

@@ -24,7 +24,6 @@ use crate::peer::Peer;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
-use crate::wire::advert::Kind;
 
 /// Why a new configuration was refused; the old one stays in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -70,8 +69,10 @@ impl Node {
                 peer
             })
             .collect();
+        let health = self.health();
         self.checks = self.checks_under(&config);
         self.config = config;
+        self.rename_failed_checks();
         if owned(&self.config) != virtuals {
             self.peers.iter_mut().for_each(Peer::forget_ownership);
             self.reapply = true;
@@ -79,7 +80,7 @@ impl Node {
         self.reapply |= self.config.timing.lease != lease;
         self.rearm();
         self.consider_reapplying(fresh);
-        self.broadcast(Kind::Advert);
+        self.health_changed(health);
         self.follow_configured_role();
         self.settle();
         Ok(())

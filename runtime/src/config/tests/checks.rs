@@ -75,24 +75,23 @@ fn config_check_changes_live() {
 }
 
 /// What is wrong with a check, where, and how to mend it.
+fn told(cases: &[(String, &str, &str)]) -> String {
+    let line = |(text, under, message): &(String, &str, &str)| {
+        format!("[timing] | [[check]]⏎{text}⏎[timing] | {under} | {message}")
+    };
+    let cases: Vec<String> = cases.iter().map(line).collect();
+    check(&cases.join("\n"))
+}
+
+fn named(kind: &str) -> String {
+    format!("name = \"a\"⏎{kind}")
+}
+
+/// What it looks at: one thing, and something that can be.
 #[test]
-fn config_check_mistakes() {
-    let ping = "name = \"a\"⏎ping = \"192.0.2.1\"";
-    let twice = "⏎[[check]]⏎name = \"a\"⏎ping = \"192.0.2.2\"";
-    let with = |more: &str| format!("{ping}{more}");
-    let named = |kind: &str| format!("name = \"a\"⏎{kind}");
+fn config_check_looks_at_one_thing() {
     let cases = [
         (named(""), "[[check]]", "a check looks at something"),
-        (
-            "ping = \"192.0.2.1\"".to_owned(),
-            "[[check]]",
-            "missing key `name`",
-        ),
-        (
-            with("⏎file = \"/x\""),
-            "[[check]]",
-            "not at `file` and `ping`",
-        ),
         (
             named("ping = \"gateway\""),
             "\"gateway\"",
@@ -104,34 +103,50 @@ fn config_check_mistakes() {
             "no address with a port",
         ),
         (
-            with("⏎every = \"10ms\"⏎timeout = \"5ms\""),
-            "\"10ms\"",
-            "`every` is 10ms",
-        ),
-        (
-            with("⏎timeout = \"3s\""),
-            "\"3s\"",
-            "a check is run each 1s",
-        ),
-        (with("⏎weight = 16"), "16", "must lie between 1 and 15"),
-        (with("⏎fall = 0"), "0", "must lie between 1 and 100"),
-        (
-            with("⏎max_age = \"1s\""),
-            "\"1s\"",
-            "says nothing without `file`",
-        ),
-        (
             named("process = \"a-name-that-is-long\""),
             "\"a-name",
             "keeps 15 bytes",
         ),
-        (with("⏎wieght = 3"), "wieght", "unknown key `wieght`"),
+        (
+            named("ping = []"),
+            "[[check]]",
+            "`ping` is one value, and has 0",
+        ),
+        (
+            named("script = []"),
+            "[[check]]",
+            "`script` is a program, and has 0",
+        ),
+        (
+            named("ping = [\"192.0.2.1\", \"192.0.2.2\"]"),
+            "[[check]]",
+            "`ping` is one value, and has 2",
+        ),
+        (
+            named("ping = \"192.0.2.1\"⏎file = \"/x\""),
+            "[[check]]",
+            "not at `file` and `ping`",
+        ),
+    ];
+    insta::assert_snapshot!(told(&cases));
+}
+
+/// Its name, its times and its numbers.
+#[test]
+fn config_check_mistakes() {
+    let with = |more: &str| named(&format!("ping = \"192.0.2.1\"⏎{more}"));
+    let nameless = "ping = \"192.0.2.1\"".to_owned();
+    let short = "every = \"10ms\"⏎timeout = \"5ms\"";
+    let twice = "[[check]]⏎name = \"a\"⏎ping = \"192.0.2.2\"";
+    let cases = [
+        (nameless, "[[check]]", "missing key `name`"),
+        (with(short), "\"10ms\"", "`every` is 10ms"),
+        (with("timeout = \"3s\""), "\"3s\"", "a check is run each 1s"),
+        (with("weight = 16"), "16", "must lie between 1 and 15"),
+        (with("fall = 0"), "0", "must lie between 1 and 100"),
+        (with("max_age = \"1s\""), "\"1s\"", "without `file`"),
+        (with("wieght = 3"), "wieght", "unknown key `wieght`"),
         (with(twice), "[[check]]", "two checks are called `a`"),
     ];
-    let line = |(text, under, message): &(String, &str, &str)| {
-        format!("[timing] | [[check]]⏎{text}⏎[timing] | {under} | {message}")
-    };
-    let cases: Vec<String> = cases.iter().map(line).collect();
-    let cases = cases.join("\n");
-    insta::assert_snapshot!(check(&cases));
+    insta::assert_snapshot!(told(&cases));
 }
