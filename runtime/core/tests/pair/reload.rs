@@ -4,13 +4,14 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use steadfast_core::config::check::{CheckConfig, Cost};
 use steadfast_core::config::{Parts, Preempt};
-use steadfast_core::effect::{Command, Effect, Forwarding};
+use steadfast_core::effect::{Alert, Command, Effect, Forwarding, Input};
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::role::EffectiveRole::{Active, Off, Standby};
 use steadfast_core::status::Cause;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
-use steadfast_core::{ClusterId, ConfigRefused, Instant, NodeId, PortId};
+use steadfast_core::{CheckId, ClusterId, ConfigRefused, Instant, NodeId, PortId};
 
 use crate::look::kind;
 use crate::setup::{A, B, Change, LAN, WAN, address, node};
@@ -40,6 +41,53 @@ fn longest_silence(world: &World, place: usize, from: Instant) -> Duration {
         last = at;
     }
     longest
+}
+
+fn a_check(id: u8, name: &str) -> CheckConfig {
+    CheckConfig {
+        id: CheckId(id),
+        name: name.to_owned(),
+        cost: Cost::Weight(5),
+        rise: 1,
+        fall: 1,
+    }
+}
+
+/// Numbers of checks mean others after a reload: what is believed goes by the name, a check that is
+/// left out costs nothing any more, and one that fails later under an old number is news.
+#[test]
+fn reload_of_checks_goes_by_their_names() {
+    let both: Change = |_, parts| parts.checks = vec![a_check(0, "uplink"), a_check(1, "proxy")];
+    let second: Change = |_, parts| parts.checks = vec![a_check(0, "proxy")];
+    let failed = |id| Alert::CheckFailed { check: CheckId(id) };
+    let result = |id, passed| Input::Checked {
+        check: CheckId(id),
+        passed,
+    };
+    let mut world = World::settled(both);
+    for id in [0, 1] {
+        world.tell(B, result(id, true));
+    }
+    world.tell(B, result(0, false));
+    world.run(10);
+    assert_eq!(world.status(B).health, 5);
+    assert_eq!(world.alerts(B).last(), Some(&failed(0)));
+    world.forget();
+    assert_eq!(world.reload(B, second), Ok(()));
+    world.run(10);
+    assert_eq!(world.status(B).health, 0, "its failure went with it");
+    assert_eq!(world.alerts(B), []);
+    world.tell(B, result(0, false));
+    world.run(10);
+    assert_eq!(world.alerts(B), [failed(0)], "another check's, and news");
+    world.forget();
+    assert_eq!(world.reload(B, both), Ok(()));
+    world.run(10);
+    assert_eq!(world.status(B).health, 5, "it fails under its other number");
+    world.tell(B, result(1, false));
+    assert_eq!(world.alerts(B), [], "and that is known");
+    world.tell(B, result(1, true));
+    assert_eq!(world.status(B).health, 0);
 }
 
 /// Another interval is taken between two heartbeats, at any phase, shorter or longer: no word comes
