@@ -193,6 +193,9 @@ impl Body {
             let passed = outcome.is_ok();
             self.note(told, outcome);
             told = Some(passed);
+            if self.stop.is_over() {
+                return;
+            }
             let name = self.spec.name.clone();
             let order = Order::Checked { name, passed };
             if self.orders.blocking_send(order).is_err() {
@@ -217,7 +220,11 @@ impl Body {
                 warn!("check {name}: {words}");
             }
         }
-        lock(&self.said).insert(name.clone(), words);
+        let mut said = lock(&self.said);
+        // Whoever ends a check forgets its word after having said so.
+        if !self.stop.is_over() {
+            said.insert(name.clone(), words);
+        }
     }
 
     fn rest(&self, began: Instant) {
