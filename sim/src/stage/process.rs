@@ -148,8 +148,9 @@ impl World<'_> {
         true
     }
 
-    /// The daemon has ended in order.
+    /// The daemon has ended in order; its last word on itself was heard.
     pub(crate) fn daemon_ended(&mut self, station: usize) {
+        self.tell_status(station);
         if let Some(waiting) = self.gateways[station]
             .daemon
             .as_mut()
