@@ -254,7 +254,7 @@ fn story(lap: &Lap, daemon: Daemon) -> String {
 }
 
 fn measure(plan: &Plan, watched: Duration, agent: &mut impl Agent) -> Result<Lapped, LabError> {
-    let mut lab = world::build(plan, agent, Wiring::Plain)?;
+    let mut lab = world::build(plan, agent, Wiring::PLAIN)?;
     let wanted = Wanted {
         connections: true,
         ..Wanted::default()

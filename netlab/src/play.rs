@@ -144,7 +144,7 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
         Ok(prepared) => prepared,
         Err(answer) => return Ok(answer),
     };
-    let mut lab = world::build(&plan, &*agent, wiring(&plan))?;
+    let mut lab = world::build(&plan, &*agent, wiring(&plan, request.beside))?;
     let seen = seen(plan);
     if request.beside {
         await_quiet(RunClock::start()).doing(|| "wait for the kernel".to_owned())?;
@@ -169,10 +169,12 @@ fn answer(request: &Request, gates: &mut Gates) -> Result<Answer, LabError> {
 }
 
 /// Frames that are to be slow, doubled or overtaken need a relay; others are better off without.
-fn wiring(plan: &Plan) -> Wiring {
-    match plan.steps.iter().any(|step| needs_relay(&step.verb)) {
-        true => Wiring::Relayed(plan.seed),
-        false => Wiring::Plain,
+/// Beside others, what happens to their links is none of this lab's.
+fn wiring(plan: &Plan, beside: bool) -> Wiring {
+    let is_relayed = plan.steps.iter().any(|step| needs_relay(&step.verb));
+    Wiring {
+        relayed: is_relayed.then_some(plan.seed),
+        prompt: beside,
     }
 }
 

@@ -115,7 +115,7 @@ fn soaked(request: &Request) -> Result<Soaked, LabError> {
         .and_then(|scenario| scenario.resolve(request.seed))
         .map_err(|why| needs(why.to_string()))?;
     let mut agent = Steadfast::new(&request.program);
-    let mut lab = world::build(&plan, &agent, Wiring::Plain)?;
+    let mut lab = world::build(&plan, &agent, Wiring::PLAIN)?;
     let macs = world::virtual_macs(&plan, &agent);
     let opened = Opened::new(&plan, &lab, Wanted::default(), &macs)?;
     let clock = RunClock::start();

@@ -140,7 +140,7 @@ fn plays() {
 fn played() -> (Vec<Event>, Judge) {
     let scenario = Scenario::parse("short.toml", SHORT).unwrap();
     let plan = scenario.resolve(0).unwrap();
-    let mut lab = build(&plan, &Sleeper, Wiring::Plain).unwrap();
+    let mut lab = build(&plan, &Sleeper, Wiring::PLAIN).unwrap();
     let mut eyes = Ear {
         start: Clock::now(),
         told: Vec::new(),

@@ -163,7 +163,7 @@ fn story(lap: &Lap) -> String {
 }
 
 fn watch(lap: &Lap, plan: &Plan, agent: &mut impl Agent) -> Result<Found, LabError> {
-    let mut lab = world::build(plan, agent, Wiring::Plain)?;
+    let mut lab = world::build(plan, agent, Wiring::PLAIN)?;
     let seen = seen(plan.clone());
     let wanted = Wanted {
         calm: true,

@@ -54,7 +54,7 @@ impl Ground {
             return Err(LabError::Needs(format!("a gateway {}", id.0)));
         };
         let came = self.await_wires(id)?;
-        let indexes: Vec<u32> = self.indexes(id).collect();
+        let indexes: Vec<u32> = self.own_indexes(id).collect();
         let old = self.gateways[place].next(&self.layout.gateways[place].name)?;
         let mut requests = vec![links::enable(1, true)];
         let units = self.layout.gateways[place].ports.iter();

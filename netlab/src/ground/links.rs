@@ -31,6 +31,7 @@ const QUERY_RESPONSE: u64 = 10;
 /// One end of a wire.
 #[derive(Clone, Debug)]
 pub(super) struct End<'a> {
+    pub(super) index: u32,
     pub(super) name: &'a str,
     pub(super) mac: MacAddr,
 }
@@ -47,8 +48,7 @@ pub(super) fn bridge(index: u32, name: &str) -> Request {
     link(NEW_LINK, CREATE | EXCL, &message)
 }
 
-/// Makes a wire from here, plugged into a bridge or into nothing yet, to that namespace, with one
-/// index at both ends.
+/// Makes a wire from here, plugged into a bridge or into nothing yet, to that namespace.
 pub(super) fn wire(
     index: u32,
     here: &str,
@@ -56,7 +56,7 @@ pub(super) fn wire(
     there: &Namespace,
     end: &End<'_>,
 ) -> Request {
-    let mut peer = named(index, end.name);
+    let mut peer = named(end.index, end.name);
     peer.attributes.extend([
         LinkAttribute::Address(end.mac.0.to_vec()),
         LinkAttribute::NetNsFd(there.as_fd().as_raw_fd()),

@@ -9,9 +9,12 @@
 //!   gateway b ── ha ════════ ha-b ┘ learning: a cable
 //! ```
 //! A wire is a veth pair whose ends have **one index**: then the kernel treats a lost carrier as it
-//! does on a physical port, whose event may be a second late, and not as urgent. A port's carrier
-//! is its far end being up, so the gateway's own end is never touched by a fault. A cable is a
-//! bridge of two ports that floods: both of its ends go dark in one batch.
+//! does on a physical port, whose event may be a second late, and not as urgent. It is late if any
+//! link of the host changed within that second, in whatever namespace. Labs side by side would
+//! delay each other's events, as no gateway's neighbours do, so their wires have two indexes
+//! ([`Wiring::prompt`]). A port's carrier is its far end being up, so the gateway's own end is
+//! never touched by a fault. A cable is a bridge of two ports that floods: both of its ends go dark
+//! in one batch.
 //!
 //! A scenario that slows frames down has its gateways' wires relayed ([`Wiring`]): then the end in
 //! the bridge is another pair's, and a thread carries frames between the two.
@@ -68,13 +71,30 @@ pub struct Ground {
     apart: BTreeSet<u32>,
 }
 
-/// Whether the gateways' wires go through a relay, which can do to frames what no filter can.
+/// How the gateways' wires are laid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wiring {
-    /// From port to switch.
-    Plain,
-    /// Through a relay, whose chances come from this seed.
-    Relayed(u64),
+pub struct Wiring {
+    /// Through a relay, which can do to frames what no filter can; its chances come from this seed.
+    pub relayed: Option<u64>,
+    /// The kernel tells of a lost carrier at once, whatever else just happened to any link of the
+    /// host: for labs side by side.
+    pub prompt: bool,
+}
+
+impl Wiring {
+    /// From port to switch, with news as late as of physical ports.
+    pub const PLAIN: Self = Self {
+        relayed: None,
+        prompt: false,
+    };
+
+    /// Through a relay whose chances come from this seed.
+    pub const fn relayed(seed: u64) -> Self {
+        Self {
+            relayed: Some(seed),
+            ..Self::PLAIN
+        }
+    }
 }
 
 /// A namespace and how to change its interfaces.
@@ -90,10 +110,6 @@ impl Ground {
     /// # Errors
     /// What the kernel refuses, by name; and a layout with more machines than there are numbers.
     pub fn build(layout: &Layout, wiring: Wiring) -> Result<Self, LabError> {
-        let relayed = match wiring {
-            Wiring::Plain => None,
-            Wiring::Relayed(seed) => Some(seed),
-        };
         let gateways = layout.gateways.iter();
         let hosts = layout.hosts.iter();
         let switch = Room::new("switch", settings::SWITCH)?;
@@ -101,8 +117,8 @@ impl Ground {
             .net
             .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
         let mut ground = Self {
-            plugs: plugs(layout, relayed.is_some()),
-            relayed,
+            plugs: plugs(layout, wiring),
+            relayed: wiring.relayed,
             apart: BTreeSet::new(),
             switch,
             at_switch: at_switch.doing(|| "open a socket at the switch".to_owned())?,
@@ -256,11 +272,12 @@ impl Ground {
             .position(|gateway| gateway.id == id)
     }
 
-    fn indexes(&self, id: NodeId) -> impl Iterator<Item = u32> + '_ {
+    /// A gateway's own ends of its wires.
+    fn own_indexes(&self, id: NodeId) -> impl Iterator<Item = u32> + '_ {
         self.plugs
             .iter()
             .filter_map(move |plug| match plug.station {
-                Station::Gateway(owner, _) => (owner == id).then_some(plug.index),
+                Station::Gateway(owner, _) => (owner == id).then_some(plug.far),
                 Station::Host(_) | Station::Spare => None,
             })
     }
@@ -282,8 +299,8 @@ impl Ground {
     /// What lays a wire: dark, plugged in where it belongs.
     fn lay(&self, plug: &Plug) -> Vec<Request> {
         let (there, name) = self.far_end(plug);
-        let mac = plug.mac;
-        let (end, bridge) = (End { name, mac }, self.bridge_of(plug));
+        let (index, mac) = (plug.far, plug.mac);
+        let (end, bridge) = (End { index, name, mac }, self.bridge_of(plug));
         let mut requests = Vec::new();
         if plug.plugged == plug.index {
             let wire = links::wire(plug.index, &plug.name, Some(bridge), there, &end);
@@ -337,8 +354,8 @@ impl Ground {
             };
             let mut requests = vec![
                 links::enable(1, true),
-                links::address(plug.index, own, PREFIX),
-                links::enable(plug.index, true),
+                links::address(plug.far, own, PREFIX),
+                links::enable(plug.far, true),
             ];
             if matches!(plug.station, Station::Host(_)) {
                 requests.extend(segment.virtuals.first().copied().map(links::default_route));

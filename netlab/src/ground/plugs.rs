@@ -4,12 +4,16 @@ use steadfast_core::{MacAddr, NodeId, PortId};
 use steadfast_scenarios::format::Layout;
 use steadfast_scenarios::{HostId, SegmentId};
 
+use super::Wiring;
+
 const GATEWAYS: u32 = 100;
 const HOSTS: u32 = 10_000;
 const SPARES: u32 = 20_000;
 /// Added to a wire's index where it is relayed: the end in the bridge, and that towards the relay.
 const PLUGGED: u32 = 100_000;
 pub(super) const INNER: u32 = 200_000;
+/// Added to a wire's index at a gateway's end where the two differ.
+const FAR: u32 = 300_000;
 
 /// Who is at the end of a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +33,10 @@ pub struct Plug {
     pub station: Station,
     /// What it is plugged into.
     pub segment: SegmentId,
-    /// Its index, at both ends.
+    /// Its index at the switch.
     pub index: u32,
+    /// Its index at its other end: the same, unless news of its carrier are to be prompt.
+    pub far: u32,
     /// Its name at the switch.
     pub name: String,
     /// The index of what is plugged into the bridge: the same, unless the wire is relayed.
@@ -65,7 +71,7 @@ impl Plug {
 }
 
 /// Every wire of a layout: gateways, hosts, then one spare outlet for each switch.
-pub(super) fn plugs(layout: &Layout, relayed: bool) -> Vec<Plug> {
+pub(super) fn plugs(layout: &Layout, wiring: Wiring) -> Vec<Plug> {
     let segment = |id: SegmentId| &layout.segments[id.index()];
     let mut plugs = Vec::new();
     for gateway in &layout.gateways {
@@ -74,7 +80,8 @@ pub(super) fn plugs(layout: &Layout, relayed: bool) -> Vec<Plug> {
             station: Station::Gateway(gateway.id, port.id),
             segment: port.segment,
             index: index(port.id),
-            plugged: index(port.id) + if relayed { PLUGGED } else { 0 },
+            far: index(port.id) + if wiring.prompt { FAR } else { 0 },
+            plugged: index(port.id) + wiring.relayed.map_or(0, |_| PLUGGED),
             name: format!("{}-{}", segment(port.segment).name, gateway.name),
             mac: port.mac,
         }));
@@ -83,6 +90,7 @@ pub(super) fn plugs(layout: &Layout, relayed: bool) -> Vec<Plug> {
         station: Station::Host(host.id),
         segment: host.segment,
         index: HOSTS + u32::from(host.id.0),
+        far: HOSTS + u32::from(host.id.0),
         plugged: HOSTS + u32::from(host.id.0),
         name: format!("{}-h{}", segment(host.segment).name, host.id),
         mac: host.mac,
@@ -92,6 +100,7 @@ pub(super) fn plugs(layout: &Layout, relayed: bool) -> Vec<Plug> {
         station: Station::Spare,
         segment: segment.id,
         index: SPARES + u32::from(segment.id.0),
+        far: SPARES + u32::from(segment.id.0),
         plugged: SPARES + u32::from(segment.id.0),
         name: format!("{}-x", segment.name),
         mac: segment.observer_mac(),

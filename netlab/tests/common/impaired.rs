@@ -50,7 +50,7 @@ fn narrow(bits: u64) -> Verb {
 /// Relayed wires carry every frame once and in order; told to be slow, they are so one way alone;
 /// told to double, they do; healed, they are as before. Cuts and carriers work as on plain ones.
 pub(crate) fn relayed() {
-    let mut lab = wired(Wiring::Relayed(7), "exec sleep 1000");
+    let mut lab = wired(Wiring::relayed(7), "exec sleep 1000");
     let (client, gateway) = pair(&lab);
     assert_eq!(heard(&client, &gateway, 5), [0, 1, 2, 3, 4]);
     lab.carry_out(A_LAN, &impair(0, 40, 0), ZERO).unwrap();

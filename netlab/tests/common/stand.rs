@@ -39,7 +39,7 @@ fn shell(script: &str) -> Setup {
 
 /// A lab whose gateways have booted and run this script.
 pub(crate) fn booted(script: &str) -> Lab {
-    wired(Wiring::Plain, script)
+    wired(Wiring::PLAIN, script)
 }
 
 /// The same, with wires as they are wanted.
