@@ -200,18 +200,20 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 self.reload(subject, &step.verb)?;
                 self.set_check(subject, &step.verb)?;
             }
-            let at = if self.has_struck(&due, now)? {
-                due.at.max(before(now, AGE_MAX))
+            let (at, took) = if self.has_struck(&due, now)? {
+                (due.at.max(before(now, AGE_MAX)), None)
             } else if mends(&step.verb) {
-                self.eyes.now()
+                (self.eyes.now(), None)
             } else {
-                now
+                let took = self.eyes.now().since(now).as_nanos();
+                (now, u64::try_from(took).ok())
             };
             let kind = EventKind::Step {
                 name: step.name.clone(),
                 verb: step.verb.word(),
                 target: due.target,
                 done: due.subject.is_some(),
+                took,
             };
             self.eyes.tell(at, kind);
             self.tell_lab(at.max(now));

@@ -119,6 +119,7 @@ mod tests {
             verb: "link_down".to_owned(),
             target: "a".to_owned(),
             done: true,
+            took: None,
         };
         Event::new(Instant::from_nanos(at), kind)
     }

@@ -2,13 +2,15 @@
 //!
 //! Probes, ages and repeated frames are left out: how many there are is a world's own matter. A
 //! moment that comes again is another one (`b active`, `b active #2`), but what repeats within
-//! [`AGAIN`] is one: senders repeat frames, and observers ask about several addresses.
+//! [`AGAIN`] is one: senders repeat frames, and observers ask about several addresses. Carriers do
+//! neither: each change of one counts.
 //!
 //! A role has the date that its node gives it, for a status is asked for now and then; and a role
 //! on the way to another may be gone before anybody asks, so it is none. Neither is one that its
 //! node ends with: a lab asks too late, where a simulator knows.
 //!
-//! Who answers on a segment is no moment while its switch is dead: the lab asks from behind it.
+//! Who answers on a segment is no moment while its switch is dead: the lab asks from behind it. Nor
+//! is it one to answer for less than [`RESOLUTION`]: the lab's question may come before or after.
 //!
 //! Only moments from the first step on are taken, if there is a step: how two boots interleave is
 //! drawn by each world for itself.
@@ -22,6 +24,8 @@ use steadfast_scenarios::trace::{
     Event, EventKind, Holder, Names, PowerState, ProcessState, SourceKind,
 };
 
+use super::RESOLUTION;
+
 /// The same thing within this time is one moment.
 const AGAIN: Duration = Duration::from_millis(500);
 /// The same of announcements, which are repeated for seconds after a claim.
@@ -31,7 +35,8 @@ const ANNOUNCED_AGAIN: Duration = Duration::from_secs(5);
 const LAST_WORD: Duration = Duration::from_millis(20);
 
 /// Steps this close to each other are one beginning: a lab cannot take two at the same time, so
-/// what is between them is none of a world's. What follows is timed from the latest of them.
+/// what is between them is none of a world's. What follows is timed from when the latest of them
+/// was done: three ports go down one after the other in a lab, and at once in a simulator.
 const STEPS_TOGETHER: Duration = Duration::from_millis(5);
 
 /// A moment of one run.
@@ -41,7 +46,7 @@ pub(crate) struct Sighting {
     pub(crate) name: String,
     /// When.
     pub(crate) at: Instant,
-    /// The latest step before it, if there was one, and when that ran; of several that come
+    /// The latest step before it, if there was one, and when that was done; of several that come
     /// together the first one's name and the latest one's time.
     pub(crate) after: Option<(String, Instant)>,
 }
@@ -55,6 +60,7 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
         .iter()
         .find(is_step)
         .map_or(Instant::ORIGIN, |it| it.at);
+    let glimpses = glimpses(events);
     for (place, event) in events.iter().enumerate() {
         if let EventKind::Names(known) = &event.kind {
             names = known.clone();
@@ -62,6 +68,9 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
         // States count from the start: only what changes after the first step is a moment.
         if let EventKind::Step { verb, target, .. } = &event.kind {
             seen.switch(verb, target);
+        }
+        if glimpses.contains(&place) {
+            continue;
         }
         if seen.is_dark(event, &names) || is_last_word(event, &events[place..]) {
             continue;
@@ -71,6 +80,33 @@ pub(crate) fn sightings(events: &[Event]) -> Vec<Sighting> {
         }
     }
     seen.sightings
+}
+
+/// The places of answers that ended before the lab would surely have asked for them, and of their
+/// ends.
+fn glimpses(events: &[Event]) -> BTreeSet<usize> {
+    let mut answering = BTreeMap::new();
+    let mut glimpses = BTreeSet::new();
+    for (place, event) in events.iter().enumerate() {
+        let EventKind::Owner {
+            segment,
+            gateway,
+            address,
+            answered,
+        } = event.kind
+        else {
+            continue;
+        };
+        let who = (segment, gateway, address);
+        if answered {
+            answering.insert(who, (place, event.at));
+        } else if let Some((begun, at)) = answering.remove(&who)
+            && event.at.since(at) < RESOLUTION
+        {
+            glimpses.extend([begun, place]);
+        }
+    }
+    glimpses
 }
 
 /// Whether this is a role whose node ends before anybody may have asked for it.
@@ -146,8 +182,9 @@ impl Seen {
         } else {
             name
         };
-        let after = if matches!(event.kind, EventKind::Step { .. }) {
-            self.begin(&name, at)
+        let after = if let EventKind::Step { took, .. } = event.kind {
+            let done = at.after(Duration::from_nanos(took.unwrap_or_default()));
+            self.begin(&name, at, done)
         } else {
             let begun = self.step.as_ref().filter(|it| at >= it.latest);
             begun.map(|it| (it.name.clone(), it.latest))
@@ -156,11 +193,11 @@ impl Seen {
     }
 
     /// A step; gives the one it follows, unless they come together.
-    fn begin(&mut self, name: &str, at: Instant) -> Option<(String, Instant)> {
+    fn begin(&mut self, name: &str, at: Instant, done: Instant) -> Option<(String, Instant)> {
         if let Some(begun) = &mut self.step
             && at.since(begun.first) < STEPS_TOGETHER
         {
-            begun.latest = at;
+            begun.latest = done;
             let between = self.sightings.iter_mut().rev();
             let between = between.take_while(|it| it.at > begun.first);
             between.for_each(|it| it.after = None);
@@ -169,7 +206,7 @@ impl Seen {
         let new = Beginning {
             name: name.to_owned(),
             first: at,
-            latest: at,
+            latest: done,
         };
         let before = self.step.replace(new)?;
         Some((before.name, before.latest))
@@ -178,6 +215,7 @@ impl Seen {
 
 const fn again(event: &Event) -> Duration {
     match event.kind {
+        EventKind::Carrier { .. } => Duration::ZERO,
         EventKind::VirtualSource { .. } => ANNOUNCED_AGAIN,
         _ => AGAIN,
     }
@@ -275,126 +313,4 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use steadfast_core::Epoch;
-
-    fn status(at: u64, role: EffectiveRole, why: &str) -> Event {
-        let kind = EventKind::Status {
-            gateway: NodeId(1),
-            role,
-            since: Instant::from_nanos(at * 1_000_000),
-            epoch: Epoch(1),
-            why: why.to_owned(),
-        };
-        Event::new(Instant::from_nanos(at * 1_000_000), kind)
-    }
-
-    fn step(at: u64) -> Event {
-        named_step(at, "cut")
-    }
-
-    fn named_step(at: u64, name: &str) -> Event {
-        let kind = EventKind::Step {
-            name: name.to_owned(),
-            verb: "link_down".to_owned(),
-            target: "a".to_owned(),
-            done: true,
-        };
-        Event::new(Instant::from_nanos(at * 1_000_000), kind)
-    }
-
-    /// What an observer behind a dead switch does not hear is no silence of the gateways.
-    #[test]
-    fn moments_nobody_answers_through_a_dead_switch() {
-        let owner = |at: u64, answered| {
-            let kind = EventKind::Owner {
-                segment: steadfast_scenarios::SegmentId(0),
-                gateway: NodeId(1),
-                address: 0,
-                answered,
-            };
-            Event::new(Instant::from_nanos(at * 1_000_000), kind)
-        };
-        let switch = |at: u64, verb: &str| {
-            let kind = EventKind::Step {
-                name: verb.to_owned(),
-                verb: verb.to_owned(),
-                target: Names::default().segment(steadfast_scenarios::SegmentId(0)),
-                done: true,
-            };
-            Event::new(Instant::from_nanos(at * 1_000_000), kind)
-        };
-        let events = [
-            switch(0, "switch_off"),
-            owner(1, false),
-            switch(1_000, "switch_on"),
-            owner(1_100, true),
-            owner(2_000, false),
-        ];
-        let told: Vec<_> = sightings(&events).into_iter().map(|it| it.name).collect();
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert!(
-            told[2].contains("answers") && told[3].contains("silent"),
-            "{told:?}"
-        );
-    }
-
-    /// A role counts if its node lives long enough to be asked for it.
-    #[test]
-    fn moments_last_words_are_none() {
-        let dies = |at: u64| {
-            let kind = EventKind::Power {
-                gateway: NodeId(1),
-                state: PowerState::Off,
-            };
-            Event::new(Instant::from_nanos(at * 1_000_000), kind)
-        };
-        let role = status(20, EffectiveRole::Active, "handed over");
-        let told = |end: u64| sightings(&[step(10), role.clone(), dies(end)]).len();
-        assert_eq!((told(20), told(40)), (2, 2));
-        assert_eq!(told(41), 3);
-    }
-
-    /// Steps that come together are one beginning under the first one's name: what follows is
-    /// timed from the latest, and nothing is said of the time between them.
-    #[test]
-    fn moments_follow_the_latest_of_steps_that_come_together() {
-        let events = [
-            named_step(10, "pull"),
-            status(12, EffectiveRole::Standby, "between them"),
-            named_step(13, "cut"),
-            status(15, EffectiveRole::Active, "alone"),
-            named_step(100, "back"),
-        ];
-        let after: Vec<_> = sightings(&events).into_iter().map(|it| it.after).collect();
-        let pull = |at: u64| Some(("step pull".to_owned(), Instant::from_nanos(at * 1_000_000)));
-        assert_eq!(after, [None, None, None, pull(13), pull(13)]);
-    }
-
-    /// Roles from the first step on, each once however often it is explained anew; coming back is
-    /// another moment, and each knows the step it follows.
-    #[test]
-    fn moments_are_named_counted_and_follow_a_step() {
-        let events = [
-            status(0, EffectiveRole::Active, "boot"),
-            step(10),
-            status(20, EffectiveRole::Standby, "let go"),
-            status(21, EffectiveRole::Standby, "another reason"),
-            status(600, EffectiveRole::Active, "again"),
-            status(1_000, EffectiveRole::Standby, "let go"),
-        ];
-        let sightings = sightings(&events);
-        let told: Vec<_> = sightings.iter().map(|it| it.name.as_str()).collect();
-        let roles = [
-            "gateway 1 standby",
-            "gateway 1 active",
-            "gateway 1 standby #2",
-        ];
-        assert_eq!(told[0], "step cut");
-        assert_eq!(told[1..], roles);
-        let after = |it: &Sighting| it.after.clone().map(|(name, _)| name);
-        assert_eq!(after(&sightings[0]), None);
-        assert_eq!(after(&sightings[3]), Some("step cut".to_owned()));
-    }
-}
+mod tests;

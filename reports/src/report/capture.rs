@@ -244,6 +244,7 @@ mod tests {
                     verb,
                     target,
                     done: true,
+                    took: None,
                 },
             )
         };

@@ -148,6 +148,7 @@ impl Tape {
             verb,
             target,
             done,
+            took: None,
         })
     }
 

@@ -197,6 +197,10 @@ pub enum EventKind {
         target: String,
         /// Whether it could run: there may have been no active to act on.
         done: bool,
+        /// How long it took until all of it was done, in nanoseconds; none where steps take no
+        /// time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took: Option<u64>,
     },
     /// Where a switch sends frames for the virtual MAC changed.
     SwitchPort {

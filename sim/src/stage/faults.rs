@@ -70,6 +70,7 @@ impl World<'_> {
                 verb,
                 target: due.target,
                 done,
+                took: None,
             });
             self.traffic.burst(due.index, self.now);
             if let Some(subject) = due.subject {

@@ -94,6 +94,7 @@ fn bars(evidence: &Evidence) -> Vec<Bar> {
             verb,
             target,
             done,
+            ..
         } = &event.kind
         else {
             continue;

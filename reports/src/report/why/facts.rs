@@ -157,6 +157,7 @@ fn steps(evidence: &Evidence, scope: &Scope) -> Vec<Fact> {
             verb,
             target,
             done: true,
+            ..
         } => {
             let acts_on = target.split('.').next().unwrap_or_default();
             let counts = scope.since <= event.at && event.at <= scope.until;

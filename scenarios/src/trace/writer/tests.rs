@@ -135,6 +135,7 @@ fn kinds_o_to_z() -> Vec<EventKind> {
             verb: "power_off".to_owned(),
             target: "a".to_owned(),
             done: true,
+            took: Some(1_400_000),
         },
         EventKind::SwitchPort {
             segment,
