@@ -22,6 +22,7 @@ use super::secret::{self, SecretFault};
 use super::{SECRET_FILE, files};
 
 mod draft;
+mod keys;
 
 use draft::Draft;
 
