@@ -162,6 +162,7 @@ fn setting(cluster: &Cluster) -> Option<String> {
         ("all_pacified", cluster.all_pacified != usual.all_pacified),
         ("boot_limit", cluster.boot_limit != usual.boot_limit),
         ("boot_window", cluster.boot_window != usual.boot_window),
+        ("flap_limit", cluster.flap_limit != usual.flap_limit),
         ("isolation", cluster.isolation != usual.isolation),
         ("on_failure", cluster.on_failure != usual.on_failure),
         ("dead_interval", cluster.dead_interval.0 != dead),

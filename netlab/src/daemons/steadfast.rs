@@ -193,7 +193,7 @@ fn times(cluster: &Cluster) -> [(&'static str, String); 10] {
     .map(|(key, span)| (key, spelt(span)))
 }
 
-fn policy(cluster: &Cluster) -> [(&'static str, String); 9] {
+fn policy(cluster: &Cluster) -> [(&'static str, String); 11] {
     let word = |word: &str| format!("\"{word}\"");
     let preempt = match cluster.preempt {
         Preempt::Never => "never",
@@ -225,6 +225,8 @@ fn policy(cluster: &Cluster) -> [(&'static str, String); 9] {
         ("all_pacified", word(all_pacified)),
         ("boot_limit", cluster.boot_limit.to_string()),
         ("boot_window", spelt(cluster.boot_window)),
+        ("flap_limit", cluster.flap_limit.to_string()),
+        ("flap_window", spelt(cluster.flap_window)),
         ("preempt_delay", spelt(cluster.preempt_delay)),
         ("hold_down", spelt(cluster.hold_down)),
     ]

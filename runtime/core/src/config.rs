@@ -224,6 +224,25 @@ pub struct Policy {
     pub boot_limit: u32,
     /// Sum of uptimes below which unclean boots are a loop (D16).
     pub boot_window: Duration,
+    /// After more moves of the role than this within the window it stays where it can serve; 0 sets
+    /// no limit, 100 is the most (F33).
+    #[serde(default = "flap_limit")]
+    pub flap_limit: u32,
+    /// How long a move counts.
+    #[serde(default = "flap_window")]
+    pub flap_window: Duration,
+}
+
+/// No limit to moves of the role is higher than this.
+pub const FLAP_LIMIT_MAX: u32 = 100;
+
+/// Three times there and back.
+const fn flap_limit() -> u32 {
+    6
+}
+
+const fn flap_window() -> Duration {
+    Duration::from_secs(900)
 }
 
 impl Default for Policy {
@@ -239,6 +258,8 @@ impl Default for Policy {
             all_pacified: AllPacified::Serve,
             boot_limit: 3,
             boot_window: Duration::from_secs(300),
+            flap_limit: flap_limit(),
+            flap_window: flap_window(),
         }
     }
 }

@@ -220,6 +220,8 @@ pub enum Alert {
     },
     /// The boot guard barred this node.
     Pacified,
+    /// The role moved too often: it stays where it can serve (F33).
+    RoleFlaps,
     /// This node has a fault and serves on: no peer is healthier (F32).
     ServingFaulty,
     /// This node serves although the boot guard bars every node.

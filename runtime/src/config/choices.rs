@@ -71,15 +71,11 @@ pub(super) fn least_lease(interval: Duration, slack: Duration) -> Duration {
 pub(super) fn policy(raw: &Raw) -> Policy {
     let house = profile(raw).map_or_else(Policy::default, Profile::policy);
     let (node, policy) = (&raw.node, &raw.policy);
-    let boot_window = policy
-        .times
-        .written
-        .get("boot_window")
-        .map(|time| *time.get_ref());
-    let limit = policy
-        .boot_limit
-        .as_ref()
-        .and_then(|it| u32::try_from(*it.get_ref()).ok());
+    let window = |name: &str| policy.times.written.get(name).map(|time| *time.get_ref());
+    let limit = |written: &Option<toml::Spanned<u64>>| {
+        let written = written.as_ref().map(|it| *it.get_ref());
+        written.and_then(|it| u32::try_from(it).ok())
+    };
     Policy {
         configured: node
             .role
@@ -107,8 +103,10 @@ pub(super) fn policy(raw: &Raw) -> Policy {
             .all_pacified
             .as_ref()
             .map_or(house.all_pacified, |it| *it.get_ref()),
-        boot_limit: limit.unwrap_or(house.boot_limit),
-        boot_window: boot_window.unwrap_or(house.boot_window),
+        boot_limit: limit(&policy.boot_limit).unwrap_or(house.boot_limit),
+        boot_window: window("boot_window").unwrap_or(house.boot_window),
+        flap_limit: limit(&policy.flap_limit).unwrap_or(house.flap_limit),
+        flap_window: window("flap_window").unwrap_or(house.flap_window),
     }
 }
 

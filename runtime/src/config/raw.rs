@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use steadfast_core::ClusterId;
 use steadfast_core::config::profile::Profile;
-use steadfast_core::config::{AllPacified, Detection, Isolation, OnFailure, Preempt};
+use steadfast_core::config::{
+    AllPacified, Detection, FLAP_LIMIT_MAX, Isolation, OnFailure, Preempt,
+};
 use steadfast_core::role::ConfiguredRole;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -91,6 +93,7 @@ pub(super) struct Policy {
     pub(super) detection: Option<Spanned<Detection>>,
     pub(super) all_pacified: Option<Spanned<AllPacified>>,
     pub(super) boot_limit: Option<Spanned<u64>>,
+    pub(super) flap_limit: Option<Spanned<u64>>,
     pub(super) times: Times,
 }
 
@@ -119,10 +122,11 @@ pub(super) const TIMING: [Key; 11] = [
     Key::new("round", "\"1ms\""),
 ];
 /// Durations of `[policy]`.
-pub(super) const POLICY_TIMES: [Key; 3] = [
+pub(super) const POLICY_TIMES: [Key; 4] = [
     Key::new("preempt_delay", "\"10s\""),
     Key::new("hold_down", "\"10s\"").or(&["cooldown"]),
     Key::new("boot_window", "\"5min\""),
+    Key::new("flap_window", "\"15min\""),
 ];
 /// Keys that people look for under another header.
 const ELSEWHERE: [(&str, &str); 13] = [
@@ -422,6 +426,11 @@ fn policy(mut section: Section<'_>, findings: &mut Findings) -> Policy {
             findings,
         ),
         boot_limit: section.number(Key::new("boot_limit", "3"), (1, 1_000), findings),
+        flap_limit: section.number(
+            Key::new("flap_limit", "6"),
+            (0, FLAP_LIMIT_MAX.into()),
+            findings,
+        ),
         times,
     };
     section.finish(&ELSEWHERE, findings);

@@ -31,6 +31,10 @@ pub(super) fn alert(
         }
         Alert::PeerDown { peer } => format!("{} is dead", name(peer)),
         Alert::PeerUp { peer } => format!("{} lives again", name(peer)),
+        Alert::RoleFlaps => "the role moves too often: until it has been still for long enough, \
+                             only a death, a fault or a command moves it ([policy] flap_limit and \
+                             flap_window)"
+            .to_owned(),
         Alert::SameRole { peer } => {
             format!(
                 "{} is configured with the same role as this node",

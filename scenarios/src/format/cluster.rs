@@ -30,6 +30,11 @@ pub struct Cluster {
     pub dead_interval: Span,
     /// How a dead peer is found out (R2.1, D7).
     pub detection: Detection,
+    /// After more moves of the role than this within `flap_window` it stays where it can serve; 0
+    /// sets no limit (F33).
+    pub flap_limit: u8,
+    /// How long a move counts.
+    pub flap_window: Span,
     /// Wait after a change before the next move.
     pub hold_down: Span,
     /// Wait after boot and link-up before a claim when no peer runs (R12.2).
@@ -115,6 +120,8 @@ impl Default for Cluster {
             checks: Vec::new(),
             dead_interval: Span::millis(300),
             detection: Detection::Fast,
+            flap_limit: 6,
+            flap_window: Span::secs(900),
             hold_down: Span::secs(10),
             initial_wait: Span::secs(10),
             interval: Span::millis(100),

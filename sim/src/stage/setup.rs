@@ -168,6 +168,8 @@ fn policy(cluster: &Cluster, setup: &GatewaySetup) -> Policy {
         },
         boot_limit: u32::from(cluster.boot_limit),
         boot_window: cluster.boot_window.0,
+        flap_limit: u32::from(cluster.flap_limit),
+        flap_window: cluster.flap_window.0,
     }
 }
 

@@ -204,6 +204,7 @@ impl Hearing {
             | Alert::Pacified
             | Alert::PeerDown { .. }
             | Alert::PeerUp { .. }
+            | Alert::RoleFlaps
             | Alert::SameRole { .. }
             | Alert::ServingFaulty
             | Alert::ServingPacified

@@ -150,6 +150,8 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         checks: Vec::new(),
         dead_interval: Span(timing.dead_interval),
         detection: policy.detection.into(),
+        flap_limit: u8::try_from(policy.flap_limit).unwrap_or(u8::MAX),
+        flap_window: Span(policy.flap_window),
         hold_down: Span(timing.hold_down),
         initial_wait: Span(timing.initial_wait),
         interval: Span(timing.interval),

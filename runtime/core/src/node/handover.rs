@@ -320,6 +320,7 @@ impl Node {
         } else {
             Reason::Preference
         };
+        let settled = settled && !self.holds_role();
         if other.health <= own.health && (commanded || (better && settled && !self.same_role(peer)))
         {
             self.give(place, reason);
@@ -348,6 +349,7 @@ impl Node {
         });
         self.config.policy.preempt != Preempt::Never
             && better
+            && !self.holds_role()
             && !self.same_role(peer)
             && self.receives()
             && waited(self.since)
@@ -365,7 +367,8 @@ impl Node {
             return;
         }
         let own = self.health();
-        if own.0 == 0 {
+        // With no more than weights against it this node can serve.
+        if own.0 == 0 || (own.0 < PORT_DOWN && self.holds_role()) {
             return;
         }
         let timing = &self.config.timing;

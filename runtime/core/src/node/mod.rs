@@ -15,6 +15,7 @@ mod command;
 mod dispute;
 mod duty;
 mod episodes;
+mod flaps;
 mod handover;
 pub(crate) mod project;
 mod receive;
@@ -44,6 +45,7 @@ use crate::{BootId, Epoch, Instant, OpId, RequestId};
 use checks::Check;
 use dispute::{Deafness, Dispute};
 use episodes::Episode;
+use flaps::Moves;
 use handover::{Giving, Recheck, Taking};
 pub use reload::ConfigRefused;
 use unread::Unread;
@@ -99,6 +101,7 @@ pub struct Node {
     /// When this node last noticed that it had stood still.
     woke_at: Option<Instant>,
     moved_at: Option<Instant>,
+    moves: Moves,
     /// When this node's own health last became worse.
     worsened_at: Option<Instant>,
     was_degraded: bool,
@@ -238,6 +241,7 @@ impl Node {
             vacant_since: None,
             woke_at: None,
             moved_at: None,
+            moves: Moves::default(),
             worsened_at: None,
             was_degraded: false,
             asked: None,
@@ -350,6 +354,7 @@ impl Node {
         self.consider_vacancy();
         self.consider_giving();
         self.say_whether_faulty();
+        self.say_whether_held();
         self.consider_ready();
         self.consider_isolation();
     }
@@ -359,6 +364,10 @@ impl Node {
         let Some(role) = self.role.on(event) else {
             return false;
         };
+        let serves = |role: EffectiveRole| role == EffectiveRole::Active;
+        if serves(role) != serves(self.role) {
+            self.moves.note(self.now);
+        }
         self.role = role;
         self.since = self.now;
         self.why = why;

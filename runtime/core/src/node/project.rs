@@ -185,6 +185,7 @@ impl Node {
         let deafness = self.deafness.iter();
         let deafness: Vec<_> = deafness.map(|it| it.project(view, self.counter)).collect();
         (taking, relisten, dispute, deafness).hash(out);
+        self.moves.project(&self.config.policy, out);
         let moved = self.moved_at.map(|at| view.ago(at));
         let vacant = self.vacant_since.map(|at| view.ago(at));
         let woke = self.woke_at.filter(|_| self.is_dazed());

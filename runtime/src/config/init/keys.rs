@@ -47,7 +47,7 @@ pub(super) const TIMING: [(&str, &str, &str); 11] = [
     ("round", "\"1ms\"", "between two rounds of questions"),
 ];
 /// Keys of `[policy]`.
-pub(super) const POLICY: [(&str, &str, &str); 9] = [
+pub(super) const POLICY: [(&str, &str, &str); 11] = [
     (
         "preempt",
         "\"never\"",
@@ -82,6 +82,16 @@ pub(super) const POLICY: [(&str, &str, &str); 9] = [
         "boot_window",
         "\"5min\"",
         "... within this uptime bar a node",
+    ),
+    (
+        "flap_limit",
+        "6",
+        "after more moves of the role than this (0: any) ...",
+    ),
+    (
+        "flap_window",
+        "\"15min\"",
+        "... within this it stays where it can serve",
     ),
     (
         "preempt_delay",
