@@ -13,8 +13,7 @@ use std::{env, fs};
 const SCENARIOS: &str = "../scenarios";
 
 fn main() -> io::Result<()> {
-    let variable = |name: &str| env::var_os(name).ok_or_else(|| missing(name));
-    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).canonicalize()?;
+    let out = env::var_os("OUT_DIR").ok_or_else(|| missing("OUT_DIR"))?;
     println!("cargo::rerun-if-changed=build.rs");
     // Relative, so that a shared target folder does not watch another tree's files.
     println!("cargo::rerun-if-changed={SCENARIOS}");
@@ -24,12 +23,9 @@ fn main() -> io::Result<()> {
         if files.is_empty() && list == "CATALOGUE" {
             return Err(missing("scenarios/catalogue/*.toml"));
         }
-        code.push_str(&listing(list, folder, &package, &files));
+        code.push_str(&listing(list, folder, &files));
     }
-    fs::write(
-        PathBuf::from(variable("OUT_DIR")?).join("catalogue.rs"),
-        code,
-    )
+    fs::write(PathBuf::from(out).join("catalogue.rs"), code)
 }
 
 /// The scenario files of a folder, sorted; none if there is no such folder.
@@ -54,17 +50,19 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// One constant with the name, the place and the text of each file.
-fn listing(list: &str, folder: &str, package: &Path, files: &[PathBuf]) -> String {
+fn listing(list: &str, folder: &str, files: &[PathBuf]) -> String {
     let mut code = format!("pub(crate) const {list}: &[Stored] = &[\n");
     for path in files {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let place = format!("scenarios/{folder}/{stem}.toml");
-        let text = package.join(path);
-        let text = text.to_string_lossy();
+        // Found where the package is when it is compiled, which may be another tree than that of
+        // the build whose listing a shared target folder has kept.
+        let text = format!("/{}", path.display());
         // Writing to memory cannot fail.
         let _ = writeln!(
             code,
-            "    Stored {{ name: {stem:?}, file: {place:?}, text: include_str!({text:?}) }},"
+            "    Stored {{ name: {stem:?}, file: {place:?}, \
+             text: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {text:?})) }},"
         );
     }
     code.push_str("];\n");
