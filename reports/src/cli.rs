@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
 use crate::verbs::{
-    audit, bench, check, compare, doctor, explore, fidelity, import, qualify, replay, report, run,
-    sweep,
+    audit, bench, check, compare, cover, doctor, explore, fidelity, import, qualify, replay,
+    report, run, sweep,
 };
 
 const EXIT_CODES: &str = "\
@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Check(check::Args),
     /// Put other daemons into the same lab under the same stories, and tell what each holds
     Compare(compare::Args),
+    /// Tell what the catalogue's stories claim to show, and what nobody shows
+    Cover(cover::Args),
     /// Say what this machine can run in the lab, and what helps where it cannot
     Doctor(doctor::Args),
     /// Try every interleaving of a few faults on the production core

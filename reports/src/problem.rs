@@ -68,6 +68,13 @@ pub(crate) enum Problem {
     #[error("failed to put another daemon under test: simulators run the product alone")]
     #[diagnostic(help("say --world lab, which runs daemons on real kernels"))]
     RivalOutsideLab,
+    /// Nothing of that id can be claimed.
+    #[error("failed to find the claim `{id}`")]
+    #[diagnostic(help("`steadfast cover` lists them all: D9, F08 and R3.2 are some"))]
+    UnknownClaim {
+        /// What was asked for.
+        id: String,
+    },
     /// No such daemon is known.
     #[error("failed to find the daemon `{0}`")]
     #[diagnostic(help("there are steadfast, keepalived, frr, ucarp and steadfast-vrrp"))]
@@ -183,6 +190,7 @@ impl Problem {
             | Self::TooMuch { .. }
             | Self::Trace { .. }
             | Self::TraceOfNothing { .. }
+            | Self::UnknownClaim { .. }
             | Self::UnknownDaemon(_)
             | Self::UnknownName { .. }
             | Self::Write { .. } => false,

@@ -13,6 +13,7 @@
 //! rules. Limit: an oracle knows only what the trace says; a world that cannot see tells so
 //! ([`trace::EventKind::Blind`]), and the verdict is `unknown`.
 
+pub mod claims;
 pub mod conformance;
 pub mod format;
 mod gaps;

@@ -13,6 +13,7 @@ pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod compare;
+pub(crate) mod cover;
 pub(crate) mod doctor;
 pub(crate) mod explore;
 pub(crate) mod fidelity;
@@ -53,6 +54,7 @@ pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Proble
         Some(Verb::Bench(args)) => bench::run(args, streams),
         Some(Verb::Check(args)) => check::run(args, streams),
         Some(Verb::Compare(args)) => compare::run(args, streams),
+        Some(Verb::Cover(args)) => cover::run(args, streams),
         Some(Verb::Fidelity(args)) => fidelity::run(args, streams),
         Some(Verb::Import(args)) => import::run(args, streams),
         Some(Verb::List) => list::run(streams),
