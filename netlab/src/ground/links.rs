@@ -24,6 +24,10 @@ const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 
+/// The group of interfaces that change together, and that of all others.
+const TOGETHER: u32 = 1;
+const ALONE: u32 = 0;
+
 /// How long members may take to answer a switch, in hundredths of a second: also how long it floods
 /// after it began to listen.
 const QUERY_RESPONSE: u64 = 10;
@@ -97,6 +101,29 @@ pub(super) fn enable(index: u32, up: bool) -> Request {
         message.header.flags = LinkFlags::Up;
     }
     link(SET_LINK, 0, &message)
+}
+
+/// Sets these interfaces up or down while the kernel lets nobody look: no event tells of one before
+/// all are, and whoever asks waits. For that they form a group for a moment.
+pub(super) fn enable_together(indexes: &[u32], up: bool) -> Vec<Request> {
+    if let [index] = indexes {
+        return vec![enable(*index, up)];
+    }
+    let enrol = |index: &u32, group: u32| {
+        let mut message = numbered(*index);
+        message.attributes.push(LinkAttribute::Group(group));
+        link(SET_LINK, 0, &message)
+    };
+    let mut all = numbered(0);
+    all.header.change_mask = LinkFlags::Up;
+    if up {
+        all.header.flags = LinkFlags::Up;
+    }
+    all.attributes.push(LinkAttribute::Group(TOGETHER));
+    let mut requests: Vec<Request> = indexes.iter().map(|it| enrol(it, TOGETHER)).collect();
+    requests.push(link(NEW_LINK, 0, &all));
+    requests.extend(indexes.iter().map(|it| enrol(it, ALONE)));
+    requests
 }
 
 /// Plugs an interface into another bridge.

@@ -180,19 +180,24 @@ impl Ground {
         &self.observer.net
     }
 
-    /// Gives these wires carrier, or takes it, all in one batch.
+    /// Gives these wires carrier, or takes it: all that lose it at the same time, then all that get
+    /// it. A switch that dies lets nobody ask through it whether it is dead.
     ///
     /// # Errors
     /// What the kernel refuses.
     pub(crate) fn enable(&mut self, wires: &[(u32, bool)]) -> Result<(), LabError> {
-        let mut requests: Vec<Request> = wires
-            .iter()
-            .map(|(index, up)| links::enable(*index, *up))
-            .collect();
-        // The switch must see a relayed wire go dark, too.
-        let relayed = wires.iter().filter(|(index, _)| self.is_relayed(*index));
-        requests.extend(relayed.map(|(index, up)| links::enable(index + INNER, *up)));
-        self.switch.ask(&requests, "change carriers")?;
+        for wanted in [false, true] {
+            let alike = wires.iter().filter(|(_, up)| *up == wanted);
+            let mut ends: Vec<u32> = alike.map(|(index, _)| *index).collect();
+            // The switch must see a relayed wire go dark, too.
+            let relayed = ends.iter().filter(|index| self.is_relayed(**index));
+            let relayed: Vec<u32> = relayed.map(|index| index + INNER).collect();
+            ends.extend(relayed);
+            if !ends.is_empty() {
+                let requests = links::enable_together(&ends, wanted);
+                self.switch.ask(&requests, "change carriers")?;
+            }
+        }
         let up = wires.iter().filter(|(_, up)| *up).map(|(index, _)| *index);
         self.wake_ports(&up.collect::<Vec<_>>());
         Ok(())

@@ -205,10 +205,10 @@ impl Wires {
         turns.chain(filters).chain(ports).chain(snares).min()
     }
 
-    /// Carries out what is due and brings the kernel in line: rules first, then all carriers in one
-    /// batch, those of cables last: it takes a millisecond on a busy machine, and whoever loses
-    /// a cable asks the other end at once, which must not answer if it has no power. Gives back the
-    /// gateways' ports whose carrier changed.
+    /// Carries out what is due and brings the kernel in line: rules first, then all carriers
+    /// together: it takes milliseconds on a busy machine, and whoever loses a cable asks the other
+    /// end at once, which must not answer if it has no power. Gives back the gateways' ports whose
+    /// carrier changed.
     ///
     /// # Errors
     /// What the kernel refuses.
@@ -224,9 +224,7 @@ impl Wires {
         let mut changes = Vec::new();
         for place in 0..self.ends.len() {
             let up = self.carrier(place);
-            let Medium {
-                stp_delay, cable, ..
-            } = *self.medium(place);
+            let stp_delay = self.medium(place).stp_delay;
             let end = &mut self.ends[place];
             if end.listening.is_some_and(|until| until <= now) || !up {
                 end.listening = None;
@@ -238,15 +236,13 @@ impl Wires {
             if up && !stp_delay.is_zero() {
                 end.listening = Some(now.after(stp_delay));
             }
-            wires.push(((end.plug.index, up), cable));
+            wires.push((end.plug.index, up));
             if let Station::Gateway(gateway, port) = end.plug.station {
                 changes.push(CarrierChange { gateway, port, up });
             }
         }
         self.write_rules()?;
         if !wires.is_empty() {
-            wires.sort_by_key(|(_, cable)| *cable);
-            let wires: Vec<(u32, bool)> = wires.into_iter().map(|(wire, _)| wire).collect();
             ground.enable(&wires)?;
         }
         Ok(changes)

@@ -18,12 +18,14 @@ pub(crate) const BOOT_TIME: Duration = Duration::from_millis(800);
 pub(crate) const DARK: Duration = Duration::from_millis(200);
 /// Boots of one plan differ by up to this much.
 const BOOT_JITTER: Duration = Duration::from_millis(400);
-/// Between ports that go dark or come back one after the other, each; as often they do so at once,
-/// as those of the lab do.
+/// From a carrier change to the daemon's noticing it: an event, usually at once, as in the lab.
+const LINK_LATENCY: Duration = Duration::from_micros(150);
+const LINK_JITTER: Duration = Duration::from_micros(200);
+/// Of so many changes one is told late, before the poll each 2 ms (D18) ...
+const LATE_ONCE_IN: u64 = 4;
+const LATE_JITTER: Duration = Duration::from_micros(700);
+/// ... and ports go dark or come back one after the other, each so much later.
 const DARK_JITTER: Duration = Duration::from_micros(900);
-/// From a carrier change to the daemon's noticing it: an event, before the poll each 2 ms (D18).
-const LINK_LATENCY: Duration = Duration::from_micros(260);
-const LINK_JITTER: Duration = Duration::from_micros(800);
 
 /// What the world itself reckons of a gateway's boots, beside what the node believes.
 #[derive(Clone, Debug, Default)]
@@ -174,7 +176,7 @@ impl World<'_> {
     pub(crate) fn carriers_changed(&mut self) {
         let mut spread = Duration::ZERO;
         // Drawn when the first port has changed: what changes nothing draws nothing.
-        let mut at_once = None;
+        let mut late = None;
         for station in 0..self.gateways.len() {
             for index in 0..self.configs[station].ports.len() {
                 let port = self.configs[station].ports[index].id;
@@ -189,16 +191,18 @@ impl World<'_> {
                 self.gateways[station].kernel.set_carrier(port, up);
                 let gateway = self.id(station);
                 self.emit(EventKind::Carrier { gateway, port, up });
-                if !*at_once.get_or_insert_with(|| self.random.draw().is_multiple_of(2)) {
+                let mut wait = LINK_LATENCY + self.drawn(LINK_JITTER);
+                let is_late = || self.random.draw().is_multiple_of(LATE_ONCE_IN);
+                if *late.get_or_insert_with(is_late) {
                     spread += self.drawn(DARK_JITTER);
+                    wait += self.drawn(LATE_JITTER) + spread;
                 }
-                self.notice_link(station, port, up, spread);
+                self.notice_link(station, port, up, wait);
             }
         }
     }
 
-    fn notice_link(&mut self, station: usize, port: PortId, up: bool, spread: Duration) {
-        let wait = LINK_LATENCY + self.drawn(LINK_JITTER) + spread;
+    fn notice_link(&mut self, station: usize, port: PortId, up: bool, wait: Duration) {
         let Some(daemon) = &self.gateways[station].daemon else {
             return;
         };
