@@ -74,6 +74,7 @@ fn config(own: u8) -> Config {
             ..Timing::default()
         },
         policy: Policy::default(),
+        witness: None,
         keys: keys(NodeId(own)),
         checks: Vec::new(),
         digests: Digests::default(),

@@ -57,6 +57,10 @@ local f = {
   echo_response = ProtoField.uint64("steadfast.echo.response", "Response", base.HEX),
   heard_path = ProtoField.uint8("steadfast.heard.path", "Heard on path"),
   heard_counter = ProtoField.uint64("steadfast.heard.counter", "Newest counter"),
+  grant_node = ProtoField.uint8("steadfast.grant.node", "To node"),
+  grant_boot = ProtoField.uint64("steadfast.grant.boot", "Boot id", base.HEX),
+  grant_counter = ProtoField.uint64("steadfast.grant.counter", "From its message"),
+  grant_term = ProtoField.uint32("steadfast.grant.term", "Term (us)"),
   unknown = ProtoField.bytes("steadfast.list", "Unknown list"),
   tag = ProtoField.bytes("steadfast.tag", "Tag"),
 }
@@ -64,7 +68,8 @@ local f = {
 local bits = {
   { 0x01, "witnessed" }, { 0x02, "uninterrupted" }, { 0x04, "fence_whole" },
   { 0x08, "reception" }, { 0x10, "eligible" }, { 0x20, "maintenance" },
-  { 0x40, "preferred" }, { 0x80, "commanded" },
+  { 0x40, "preferred" }, { 0x80, "commanded" }, { 0x100, "hears_active" },
+  { 0x200, "asks_grant" }, { 0x400, "granted" },
 }
 local all = {}
 for _, field in pairs(f) do all[#all + 1] = field end
@@ -89,6 +94,7 @@ local FIXED = {
   { "ports", 98, 8 }, { "release", 106, 4 },
 }
 local FIXED_LEN, TAG_LEN, MAC_LEN, ECHO_LEN, HEARD_LEN = 110, 16, 7, 25, 9
+local GRANT_LEN = 21
 
 local function macs(tree, list)
   for at = 0, list:len() - MAC_LEN, MAC_LEN do
@@ -108,6 +114,13 @@ local function echo(tree, list)
   end
 end
 
+local function grant(tree, list)
+  tree:add(f.grant_node, list(0, 1))
+  tree:add(f.grant_boot, list(1, 8))
+  tree:add(f.grant_counter, list(9, 8))
+  tree:add(f.grant_term, list(17, 4))
+end
+
 local function lists(tree, buffer, at, stop)
   while at < stop do
     if at + 3 > stop then return false end
@@ -121,7 +134,10 @@ local function lists(tree, buffer, at, stop)
     elseif kind == 2 and length >= ECHO_LEN and (length - ECHO_LEN) % HEARD_LEN == 0 then
       local name = "Echo of node " .. list(0, 1):uint()
       echo(tree:add(steadfast, whole, name), list)
-    elseif kind == 1 or kind == 2 then
+    elseif kind == 3 and length >= GRANT_LEN then
+      local name = "Grant to node " .. list(0, 1):uint()
+      grant(tree:add(steadfast, whole, name), list)
+    elseif kind == 1 or kind == 2 or kind == 3 then
       return false
     else
       tree:add(f.unknown, whole)

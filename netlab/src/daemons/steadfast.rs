@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    AllPacified, CheckSetup, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
+    AllPacified, Asks, CheckSetup, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
     OnFailure, Plan, Preempt, SegmentKind, Span,
 };
 
@@ -82,6 +82,7 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     let _ = node(&mut text, gateway, &setup);
     let _ = peers(&mut text, &plan.layout, gateway);
     let _ = ports(&mut text, &plan.layout, gateway);
+    let _ = witness(&mut text, plan);
     let _ = checks(&mut text, &plan.cluster.checks);
     let (times, policy) = (needed(&plan.cluster, times), needed(&plan.cluster, policy));
     let _ = write!(text, "\n[timing]\n{times}\n[policy]\n{policy}");
@@ -95,6 +96,7 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
 
 fn node(text: &mut String, gateway: &Gateway, setup: &GatewaySetup) -> std::fmt::Result {
     let role = match setup.configured {
+        _ if gateway.witness => "off",
         ConfiguredRole::Active => "active",
         ConfiguredRole::Any => "any",
         ConfiguredRole::Off => "off",
@@ -120,7 +122,8 @@ fn peers(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
         )?;
         writeln!(text, "[peer.addresses]")?;
         for port in &other.ports {
-            if let Some(unit) = port.unit {
+            let here = gateway.ports.iter().any(|own| own.name == port.name);
+            if let Some(unit) = port.unit.filter(|_| here) {
                 writeln!(text, "{} = \"{unit}\"", port.name)?;
             }
         }
@@ -142,21 +145,33 @@ fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
             writeln!(text, "direct = true")?;
             continue;
         }
-        let virtuals: Vec<String> = segment
-            .virtuals
-            .iter()
-            .map(|ip| format!("\"{ip}\""))
-            .collect();
-        writeln!(text, "virtual = [{}]", virtuals.join(", "))?;
-        if let Some(host) = layout
-            .hosts
-            .iter()
-            .find(|host| host.segment == port.segment)
-        {
+        if !gateway.witness {
+            let virtuals = segment.virtuals.iter().map(|ip| format!("\"{ip}\""));
+            let virtuals: Vec<String> = virtuals.collect();
+            writeln!(text, "virtual = [{}]", virtuals.join(", "))?;
+        }
+        let mut hosts = layout.hosts.iter();
+        if let Some(host) = hosts.find(|it| it.segment == port.segment && !gateway.witness) {
             writeln!(text, "neighbour = \"{}\"", host.address)?;
         }
     }
     Ok(())
+}
+
+/// The same on every node, the witness included (D14).
+fn witness(text: &mut String, plan: &Plan) -> std::fmt::Result {
+    let Some(node) = plan.layout.witness() else {
+        return Ok(());
+    };
+    let asks = match plan.cluster.witness_asks {
+        Asks::Always => "always",
+        Asks::Unproven => "unproven",
+    };
+    write!(text, "\n[witness]\nnode = {node}\nasks = \"{asks}\"\n")?;
+    match plan.cluster.witness_term {
+        Some(term) => writeln!(text, "term = {}", spelt(term)),
+        None => Ok(()),
+    }
 }
 
 /// The keys that the file needs: every one, or with a profile those that it would set otherwise.

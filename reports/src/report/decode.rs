@@ -16,6 +16,7 @@ use steadfast_core::wire::ethernet::{Frame, ethertype};
 const FIXED_LEN: usize = 110;
 const TAG_LEN: usize = 16;
 const ECHO_LEN: usize = 25;
+const GRANT_LEN: usize = 21;
 const HEARD_LEN: usize = 9;
 /// Echoes shown of one message; the rest is counted.
 const ECHOES_SHOWN: usize = 4;
@@ -36,7 +37,7 @@ const ROLES: [&str; 8] = [
     "standby",
     "starting",
 ];
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 11] = [
     "witnessed",
     "uninterrupted",
     "fence whole",
@@ -45,6 +46,9 @@ const FLAGS: [&str; 8] = [
     "maintenance",
     "preferred",
     "commanded",
+    "hears an active",
+    "asks for a grant",
+    "granted",
 ];
 
 /// What a frame says.
@@ -174,6 +178,9 @@ fn lists(payload: &[u8]) -> Vec<(&'static str, String)> {
             echoes.push(("Lists", "one contradicts its length".to_owned()));
             break;
         };
+        if head[0] == 3 && length >= GRANT_LEN {
+            echoes.push(("Grants", grant(list)));
+        }
         if head[0] == 2 && length >= ECHO_LEN {
             if echoes.len() < ECHOES_SHOWN {
                 echoes.push(("Heard", echo(list)));
@@ -187,6 +194,13 @@ fn lists(payload: &[u8]) -> Vec<(&'static str, String)> {
         echoes.push(("Heard", format!("and {hidden} more nodes")));
     }
     echoes
+}
+
+/// Whom the witness lets serve (D14).
+fn grant(list: &[u8]) -> String {
+    let (node, counter) = (list[0], number(list, 9, 8));
+    let term = micros(number(list, 17, 4));
+    format!("node {node}, for {term} from its message {counter}")
 }
 
 fn echo(list: &[u8]) -> String {
@@ -308,7 +322,7 @@ mod tests {
     use std::time::Duration;
     use steadfast_core::role::{ConfiguredRole, EffectiveRole};
     use steadfast_core::wire::advert::{
-        Advert, Echo, Flags, GROUP_MAC, HealthClass, Heard, Kind, RoleMark,
+        Advert, Echo, Flags, GROUP_MAC, Grant, HealthClass, Heard, Kind, RoleMark,
     };
     use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
     use steadfast_core::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
@@ -357,6 +371,12 @@ mod tests {
                 heard,
                 ..Echo::default()
             }],
+            grant: Some(Grant {
+                node: NodeId(1),
+                boot: BootId(9),
+                counter: 41,
+                term: Duration::from_millis(700),
+            }),
         };
         let mut frame = Vec::new();
         advert.encode(GROUP_MAC, MacAddr([2; 6]), &ring, &mut frame);
@@ -398,6 +418,7 @@ mod tests {
         Interval: 100.000 ms
         Life: boot 0x0000000000000055
         Heard: node 1: newest counters 41 on path 1
+        Grants: node 1, for 700.000 ms from its message 41
         Ethernet: 02:02:02:02:02:02 to 03:53:46:00:00:01
         ");
     }

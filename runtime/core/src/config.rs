@@ -7,6 +7,7 @@
 pub mod check;
 pub mod profile;
 mod sound;
+pub mod witness;
 
 use core::net::IpAddr;
 use core::ops::Deref;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub timing: Timing,
     /// Choices.
     pub policy: Policy,
+    /// Who grants claims, if anybody does (D14).
+    pub witness: Option<witness::Witness>,
     /// Keys of the cluster.
     pub keys: KeyRing,
     /// Digests that peers compare; a mismatch is shown, never a reason to be dead (D1).
@@ -338,6 +341,18 @@ pub enum ConfigError {
     /// A virtual address lies outside every subnet of its port (R5.2).
     #[error("virtual address {1} on port {0:?} lies in none of the port's subnets")]
     OutsideSubnet(String, IpAddr),
+    /// The witness is nobody this node knows (D14).
+    #[error("the witness, node {0}, is no peer; list it among the peers")]
+    WitnessUnknown(NodeId),
+    /// The witness is meant to serve (D14).
+    #[error("this node is the witness; it must be off and have no virtual address")]
+    WitnessServes,
+    /// A grant would end before it could be renewed (D14).
+    #[error(
+        "the witness's term is {0:?}; it must lie between lease + slack + three intervals = {1:?} \
+         and 60 s"
+    )]
+    WitnessTerm(Duration, Duration),
     /// A virtual address equals a node's own address (R5.2).
     #[error(
         "virtual address {1} on port {0:?} is a node's own address; three addresses are needed"
@@ -356,11 +371,17 @@ impl Config {
         sound::check_nodes(&parts, &mut errors);
         sound::check_ports(&parts, &mut errors);
         check::check_checks(&parts, &mut errors);
+        witness::check_witness(&parts, &mut errors);
         if errors.is_empty() {
             Ok(Self(Arc::new(parts)))
         } else {
             Err(errors)
         }
+    }
+
+    /// Whether this node grants claims, and never serves (D14).
+    pub fn is_witness(&self) -> bool {
+        witness::is_witness(&self.0)
     }
 
     /// The place of a port in `ports`.

@@ -330,6 +330,13 @@ impl Peer {
             })
     }
 
+    /// The newest message of this node, in this life, that the peer has heard, by its last word.
+    pub(crate) fn newest_heard(&self, own: NodeId, boot: BootId) -> Option<u64> {
+        let echoes = &self.latest.as_ref()?.echoes;
+        let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
+        echo.heard.iter().map(|heard| heard.counter).max()
+    }
+
     /// Whether the peer hears this node on a path, by its last word: it is not more than `behind`
     /// messages behind what it hears on its best path. None while it says nothing of this life.
     pub(crate) fn hears_on(

@@ -25,13 +25,15 @@ pub enum Rule {
     D12,
     /// What third parties hear of the active counts.
     D13,
+    /// With a witness, nobody serves alone without its grant.
+    D14,
     /// After a gap of a lease or more, listen before serving.
     D15,
 }
 
 impl Rule {
     /// Every rule with a switch.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::D5,
         Self::D6,
         Self::D7,
@@ -41,6 +43,7 @@ impl Rule {
         Self::D11,
         Self::D12,
         Self::D13,
+        Self::D14,
         Self::D15,
     ];
 }

@@ -51,6 +51,8 @@ pub enum Cause {
     },
     /// Maintenance is on.
     Maintenance,
+    /// Neither the witness's grant nor the consent of every peer lets this node serve (D14).
+    NotGranted,
     /// A peer is active.
     PeerActive {
         /// Which.
@@ -87,6 +89,8 @@ pub enum Cause {
     ShuttingDown,
     /// The node has just started.
     Startup,
+    /// The node grants claims, and never serves (D14).
+    Witness,
 }
 
 impl fmt::Display for Cause {
@@ -107,6 +111,9 @@ impl fmt::Display for Cause {
                 write!(f, "the lease ended, {gap_ms} ms after its last refresh")
             }
             Self::Maintenance => f.write_str("maintenance is on"),
+            Self::NotGranted => {
+                f.write_str("neither the witness nor every peer lets this node serve")
+            }
             Self::PeerActive { peer } => write!(f, "node {peer} is active"),
             Self::PeerDead { peer } => {
                 write!(f, "neither daemon nor kernel of node {peer} answered")
@@ -123,6 +130,7 @@ impl fmt::Display for Cause {
             Self::RivalWon { peer } => write!(f, "node {peer} was active too and ranks higher"),
             Self::ShuttingDown => f.write_str("the daemon is ending"),
             Self::Startup => f.write_str("just started"),
+            Self::Witness => f.write_str("it is the witness, which grants and never serves"),
         }
     }
 }
@@ -176,6 +184,9 @@ pub struct Status {
     pub checks: Vec<CheckStatus>,
     /// The peers.
     pub peers: Vec<PeerStatus>,
+    /// The witness, if there is one (D14).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessStatus>,
     /// What was dropped, by reason.
     pub drops: Drops,
 }
@@ -230,6 +241,19 @@ pub struct Differs {
     pub interfaces: bool,
     /// The software's version.
     pub version: bool,
+}
+
+/// What a node knows of the witness's grant (D14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WitnessStatus {
+    /// The witness.
+    pub node: NodeId,
+    /// It was heard within the dead interval.
+    pub heard: bool,
+    /// Who may serve by its grant: on a gateway itself or none, on the witness whoever holds it.
+    pub granted_to: Option<NodeId>,
+    /// For how long yet; a gateway counts without its lease, which must have ended by then.
+    pub remaining: Option<Duration>,
 }
 
 /// A peer as the node sees it; a dead peer's facts carry their age (R9.3).

@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     ClaimRepeat,
     /// The next frame, or the end, of a hand-over this node gives (D10).
     Give,
+    /// The end of what lets this node serve: its grant, or its peers' consent (D14).
+    Grant,
     /// The end of this node's readiness to take (D10).
     Take,
     /// The end of forwarding after a hand-over (D10).
@@ -30,7 +32,7 @@ pub(crate) enum Timer {
 }
 
 /// How many timers there are.
-pub(crate) const COUNT: usize = 11;
+pub(crate) const COUNT: usize = 12;
 
 const ALL: [Timer; COUNT] = [
     Timer::Advertise,
@@ -38,6 +40,7 @@ const ALL: [Timer; COUNT] = [
     Timer::Ask,
     Timer::ClaimRepeat,
     Timer::Give,
+    Timer::Grant,
     Timer::Take,
     Timer::TailEnd,
     Timer::Relisten,

@@ -31,6 +31,16 @@ struct Arguments {
         default_value = "/etc/steadfast/steadfast.toml"
     )]
     config: PathBuf,
+    /// Grant claims and nothing else: refuse to start unless the file makes this node the witness
+    #[arg(long)]
+    witness: bool,
+}
+
+fn is_witness(file: &File) -> bool {
+    match file {
+        File::Node(loaded) => loaded.config.is_witness(),
+        File::Routers(_) => false,
+    }
 }
 
 fn main() -> ExitCode {
@@ -63,6 +73,14 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
+    if arguments.witness && !is_witness(&loaded) {
+        eprintln!(
+            "steadfastd: {} does not make this node the witness; write `[witness]` with `node` as \
+             this node's own id, or leave `--witness` out",
+            arguments.config.display()
+        );
+        return ExitCode::from(3);
+    }
     let level = match &loaded {
         File::Node(loaded) => loaded.daemon.log,
         File::Routers(loaded) => loaded.log,

@@ -52,6 +52,7 @@ pub(super) fn assemble(
         ports,
         timing: choices::timing(raw),
         policy: choices::policy(raw),
+        witness: choices::witness(raw),
         keys,
         checks: checks(raw),
         digests: Digests::default(),
@@ -102,7 +103,10 @@ fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
         | ConfigError::Ports(_)
         | ConfigError::DirectServed(_)
         | ConfigError::OutsideSubnet(..)
-        | ConfigError::VirtualIsUnit(..) => true,
+        | ConfigError::VirtualIsUnit(..)
+        | ConfigError::WitnessServes
+        | ConfigError::WitnessTerm(..)
+        | ConfigError::WitnessUnknown(_) => true,
     }
 }
 

@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
+use steadfast_core::NodeId;
 use steadfast_core::config::profile::Profile;
+use steadfast_core::config::witness::{Asks, Witness, usual_isolation};
 use steadfast_core::config::{Policy, Timing};
+use steadfast_core::role::ConfiguredRole;
 
 use super::assemble::flag;
 use super::mistake::Findings;
@@ -67,9 +70,33 @@ pub(super) fn least_lease(interval: Duration, slack: Duration) -> Duration {
     Duration::from_millis(u64::try_from(steps.saturating_mul(4)).unwrap_or(u64::MAX))
 }
 
+/// Who grants claims, if anybody does (D14).
+pub(super) fn witness(raw: &Raw) -> Option<Witness> {
+    let written = raw.witness.as_ref()?;
+    let usual = Witness::usual_term(&timing(raw));
+    Some(Witness {
+        node: NodeId(byte(written.node.as_ref())?),
+        term: written.term.as_ref().map_or(usual, |term| *term.get_ref()),
+        asks: written
+            .asks
+            .as_ref()
+            .map_or(Asks::Always, |it| *it.get_ref()),
+    })
+}
+
+/// This node is the witness, by its file.
+fn is_witness(raw: &Raw) -> bool {
+    let own = byte(raw.node.id.as_ref()).map(NodeId);
+    witness(raw).is_some_and(|witness| Some(witness.node) == own)
+}
+
 /// Every choice.
 pub(super) fn policy(raw: &Raw) -> Policy {
-    let house = profile(raw).map_or_else(Policy::default, Profile::policy);
+    let mut house = profile(raw).map_or_else(Policy::default, Profile::policy);
+    if is_witness(raw) {
+        house.configured = ConfiguredRole::Off;
+    }
+    house.isolation = usual_isolation(raw.witness.is_some());
     let (node, policy) = (&raw.node, &raw.policy);
     let window = |name: &str| policy.times.written.get(name).map(|time| *time.get_ref());
     let limit = |written: &Option<toml::Spanned<u64>>| {

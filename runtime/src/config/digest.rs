@@ -50,6 +50,11 @@ fn shared(parts: &Parts) -> String {
     }
     timing(&mut form, &parts.timing);
     policy(&mut form, &parts.policy);
+    if let Some(witness) = &parts.witness {
+        let term = witness.term.as_nanos();
+        let text = format!("{} {term} {:?}", witness.node, witness.asks);
+        line(&mut form, "witness", &text);
+    }
     form
 }
 

@@ -43,6 +43,7 @@ mod places;
 mod raw;
 mod section;
 mod values;
+mod witness;
 
 pub use compare::{Change, compare};
 pub use mistake::{MISTAKES_MAX, Mistake, Note, Report};

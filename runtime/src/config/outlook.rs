@@ -174,13 +174,18 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn new(config: &'a Config) -> Self {
         let served = || config.ports.iter().filter(|port| port.served());
+        let witness = config.witness.map(|witness| witness.node);
+        let gateways = || {
+            let peers = config.peers.iter();
+            peers.filter(move |peer| Some(peer.node) != witness)
+        };
         let askable =
             |peer: &steadfast_core::config::PeerConfig| served().any(|port| can_ask(port, peer));
-        let third = config.peers.len() > 1 && served().any(|port| port.heartbeat);
+        let third = gateways().count() > 1 && served().any(|port| port.heartbeat);
         Self {
             config,
-            cable: config.peers.len() == 1 && config.ports.iter().any(|port| port.direct),
-            armed: !config.peers.is_empty() && config.peers.iter().all(askable),
+            cable: gateways().count() == 1 && config.ports.iter().any(|port| port.direct),
+            armed: gateways().next().is_some() && gateways().all(askable),
             proven: third || served().any(|port| port.neighbour.is_some()),
         }
     }
@@ -215,7 +220,7 @@ impl<'a> View<'a> {
         say(
             self.config.policy.isolation == Isolation::Serve && !alone,
             "with `isolation = \"serve\"` two sides of a complete cut both serve; `yield` prefers \
-             nobody to two",
+             nobody to two, and a `[witness]` one",
         );
         say(
             timing.lease > timing.dead_interval * 4,

@@ -73,11 +73,36 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
             let cure = subnets(known.map_or(&[], |port| &port.units));
             findings.wrong(&virtual_place(raw, name, *address), text, cure);
         }
+        ConfigError::WitnessUnknown(_)
+        | ConfigError::WitnessServes
+        | ConfigError::WitnessTerm(..) => witness(error, raw, text, findings),
         ConfigError::VirtualIsUnit(name, address) => {
             let other = peer_address(raw, *address).map(|place| (place, "the same address"));
             let other = other.as_ref().map(|(place, label)| (place, *label));
             let cure = "give each node its own address and keep this one for both to share";
             findings.wrong_twice(&virtual_place(raw, name, *address), other, text, cure);
+        }
+    }
+}
+
+/// What is wrong with `[witness]`; at its `node` unless it is the term.
+fn witness(error: &ConfigError, raw: &Raw, text: String, findings: &mut Findings) {
+    let written = raw.witness.as_ref();
+    let named = written.map_or(0..0, |it| at(it.node.as_ref(), &it.place));
+    match error {
+        ConfigError::WitnessServes => {
+            let cure = "leave `virtual` and `role` out of the witness's own file";
+            findings.wrong(&named, text, cure);
+        }
+        ConfigError::WitnessTerm(_, least) => {
+            let least = show(*least);
+            let cure = format!("write `term = \"{least}\"` or longer, or leave it out");
+            let term = written.and_then(|it| it.term.as_ref());
+            findings.wrong(&at(term, &named), text, cure);
+        }
+        _ => {
+            let cure = "list it as a `[[peer]]`; on the witness, list every gateway so";
+            findings.wrong(&named, text, cure);
         }
     }
 }

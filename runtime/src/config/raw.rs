@@ -21,6 +21,7 @@ use super::checks::{self, Check};
 use super::mistake::{Findings, Place};
 use super::section::{Key, Section, Word};
 use super::values::{address_with_prefix, each_of, plain_address};
+use super::witness::{self, Witness};
 
 /// The version of the format that is read and written.
 pub const FORMAT: u64 = 1;
@@ -36,6 +37,7 @@ pub(super) struct Raw {
     pub(super) checks: Vec<Check>,
     pub(super) timing: Times,
     pub(super) policy: Policy,
+    pub(super) witness: Option<Witness>,
     pub(super) daemon: Daemon,
     /// Nothing was wrong with ports and their addresses so far.
     pub(super) ports_whole: bool,
@@ -248,6 +250,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
     let checks = checks::read(&mut root, &ELSEWHERE, findings);
     let timing = timing(root.section("timing", findings), findings);
     let policy = policy(root.section("policy", findings), findings);
+    let witness = witness::read(&mut root, &ELSEWHERE, findings);
     let daemon = daemon(root.section("daemon", findings), findings);
     root.finish(&ELSEWHERE, findings);
     Some(Raw {
@@ -258,6 +261,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
         checks,
         timing,
         policy,
+        witness,
         daemon,
         ports_whole,
     })

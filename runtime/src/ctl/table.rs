@@ -44,6 +44,7 @@ pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     peers(&daemon, status, out)?;
     ports(&daemon, status, out)?;
     checks(&daemon, status, out)?;
+    witness(&daemon, status, out)?;
     for alert in &daemon.alerts {
         writeln!(out, "ALERT {alert}")?;
     }
@@ -156,6 +157,34 @@ fn checks(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Resu
         writeln!(out, "  {name:<20} {state:<9} since {since}; last: {said}")?;
     }
     Ok(())
+}
+
+/// Who may serve by the witness's grant; nothing where there is no witness (D14).
+fn witness(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let told = &status["witness"];
+    if !told.is_object() {
+        return Ok(());
+    }
+    let (own, node) = (id(&status["node"]), id(&told["node"]));
+    let heard = match (own == node, told["heard"] == true) {
+        (true, _) => "this node",
+        (false, true) => "heard",
+        (false, false) => "NOT HEARD",
+    };
+    let left = serde_json::from_value(told["remaining"].clone())
+        .ok()
+        .flatten();
+    let left = left.map_or_else(|| "-".to_owned(), |left: Duration| in_words(left));
+    let holder = match told["granted_to"].as_u64() {
+        Some(_) => format!(
+            "granted to {} for {left}",
+            node_name(daemon, id(&told["granted_to"]))
+        ),
+        None if own == node => "granted to nobody".to_owned(),
+        None => "nothing granted to this node".to_owned(),
+    };
+    let name = node_name(daemon, node);
+    writeln!(out, "witness\n  {name:<20} {heard:<9} {holder}")
 }
 
 fn word(value: &Value) -> String {

@@ -44,6 +44,7 @@ use crate::linux::environment::{Linux, LocalTasks};
 use crate::linux::fence::{self, Fence, FenceSpec, ServedPort};
 use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
+use crate::linux::plane::Plane;
 use crate::linux::priority::{Granted, take_precedence};
 use crate::linux::sysctl::{Advice, Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
@@ -63,6 +64,12 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
         _ => StartError::refused("take the lock of the runtime directory")(error),
     })?;
     let machine = Machine::look().map_err(StartError::refused("look at the interfaces"))?;
+    if loaded.config.is_witness() {
+        info!("this node is the witness: no address, fence or setting of this host is touched");
+        let ended = drive(loaded, None);
+        drop(lock);
+        return ended;
+    }
     let mut addresses = claimable(&loaded.config, &machine)?;
     let uses = uses(&loaded.config);
     settings(&uses, loaded.daemon.forward)?;
@@ -71,7 +78,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
         forward(&uses);
     }
     let (folder, forwards) = (loaded.daemon.runtime_dir.clone(), loaded.daemon.forward);
-    let ended = sweep(&mut addresses).and_then(|()| drive(loaded, addresses, fence));
+    let ended = sweep(&mut addresses).and_then(|()| drive(loaded, Some((addresses, fence))));
     if ended.is_err() {
         if forwards {
             told_advice(Settings::of_kernel().stop_forwarding(&uses));
@@ -82,14 +89,17 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     ended
 }
 
+/// What a gateway holds from its start on.
+type Held = (Addresses, Fence);
+
 /// The driver and everything around it, until the end.
-fn drive(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(), StartError> {
+fn drive(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::refused("start the driver's runtime"))?;
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, serve(loaded, addresses, fence))
+    tasks.block_on(&runtime, serve(loaded, held))
 }
 
 /// What a start that failed half-way, or a driver that lost its world, would leave behind. The
@@ -227,8 +237,9 @@ fn fence_specs(keeper: PathBuf) -> impl Fn(&Config) -> FenceSpec + Send + 'stati
 }
 
 /// Everything around the driver, and the driver.
-async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(), StartError> {
-    let (config, forwards) = (loaded.config.clone(), loaded.daemon.forward);
+async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
+    let config = loaded.config.clone();
+    let forwards = loaded.daemon.forward && held.is_some();
     let time = Monotonic::start();
     let clock = MonotonicClock::new(time).map_err(StartError::refused("make a timer"))?;
     let state = loaded.daemon.state_dir.clone();
@@ -242,10 +253,8 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
     let (orders, received) = orders();
     let (status, statuses) = watch::channel(node.status(time.now()));
     let (alerts, raised) = mpsc::channel(ALERTS_MAX);
-    let specs = fence_specs(loaded.daemon.runtime_dir.clone());
     let board = CarrierBoard::new();
-    let dataplane = KernelPlane::start(fence, addresses, &config, &board, specs);
-    let dataplane = dataplane.map_err(StartError::refused("start the dataplane's thread"))?;
+    let dataplane = plane(&loaded, held, &board)?;
     let undo = dataplane.undo();
     let links = LinkWatch::start(&link_specs(&config), &board);
     let links = links.map_err(StartError::refused("watch the links"))?;
@@ -257,7 +266,7 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
         recorder.counters(),
         frames.published(),
     );
-    let fence = dataplane.support().to_string();
+    let fence = dataplane.fence();
     let report = Report::new(loaded, time, parts, fence, &restored.notes);
     let report = Arc::new(report);
     let control = control(&report, &orders, &statuses)?;
@@ -288,11 +297,24 @@ async fn serve(loaded: Loaded, addresses: Addresses, fence: Fence) -> Result<(),
         tokio::time::sleep(config.timing.tail).await;
         told_advice(stop_forwarding(&config));
     }
-    undo.all().await;
+    if let Some(undo) = undo {
+        undo.all().await;
+    }
     if let Err(why) = control.stop() {
         error!("control ended early: {why}");
     }
     ended.map_err(StartError::Driver)
+}
+
+/// The kernel's side, on a thread of its own; of a witness nothing.
+fn plane(loaded: &Loaded, held: Option<Held>, board: &CarrierBoard) -> Result<Plane, StartError> {
+    let Some((addresses, fence)) = held else {
+        return Ok(Plane::Witness);
+    };
+    let specs = fence_specs(loaded.daemon.runtime_dir.clone());
+    let plane = KernelPlane::start(fence, addresses, &loaded.config, board, specs);
+    let plane = plane.map_err(StartError::refused("start the dataplane's thread"))?;
+    Ok(Plane::Gateway(plane))
 }
 
 /// Control, on a thread of its own.

@@ -5,9 +5,9 @@ use std::future::Future;
 use steadfast_shell::env::{Env, Executor};
 
 use super::clock::MonotonicClock;
-use super::dataplane::KernelPlane;
 use super::links::LinkWatch;
 use super::packet::PacketPorts;
+use super::plane::Plane;
 use crate::journal::Recorder;
 use crate::store::StoreHandle;
 
@@ -19,7 +19,7 @@ impl Env for Linux {
     type Executor = LocalTasks;
     type Frames = PacketPorts;
     type Links = LinkWatch;
-    type Dataplane = KernelPlane;
+    type Dataplane = Plane;
     type Store = StoreHandle;
     type Journal = Recorder;
 }

@@ -13,6 +13,7 @@ pub mod macvlan;
 pub mod neighbours;
 pub mod netlink;
 pub mod packet;
+pub mod plane;
 pub mod priority;
 mod raw;
 pub mod routers;

@@ -67,6 +67,11 @@ pub struct Cluster {
     pub w_carrier: Span,
     /// Length of the confirm burst after silence (D7).
     pub w_silence: Span,
+    /// Which claims wait for the witness's grant, where the topology has a witness (D14).
+    pub witness_asks: Asks,
+    /// How long its grant is good for; lease + four intervals when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness_term: Option<Span>,
 }
 
 /// A check of a gateway's own health (R4.2). It passes until the verb `check` says otherwise.
@@ -137,6 +142,8 @@ impl Default for Cluster {
             tail: Span::millis(30),
             w_carrier: Span::millis(4),
             w_silence: Span::millis(20),
+            witness_asks: Asks::Always,
+            witness_term: None,
         }
     }
 }
@@ -219,6 +226,16 @@ impl From<config::Preempt> for Preempt {
             config::Preempt::Priority => Self::Priority,
         }
     }
+}
+
+/// Which claims without consent wait for the witness's grant (D14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Asks {
+    /// All of them.
+    Always,
+    /// Those without proof from the peer's kernel.
+    Unproven,
 }
 
 /// What happens when every node is pacified (R12.1).

@@ -26,8 +26,8 @@ mod verb;
 
 pub use build::Builder;
 pub use cluster::{
-    AllPacified, CheckSetup, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot,
-    Preempt, StoreState,
+    AllPacified, Asks, CheckSetup, Cluster, Detection, GatewaySetup, Isolation, OnFailure,
+    PastBoot, Preempt, StoreState,
 };
 pub use error::ScenarioError;
 pub use expect::{Allow, Check, Expectation, Scope};

@@ -36,6 +36,8 @@ pub enum Preset {
     PairNoCable,
     /// As `pair`, with a second cable `ha2`.
     PairTwoCables,
+    /// As `pair`, with the witness `w` on `lan` alone (D14).
+    PairWitness,
     /// Gateways `a`, `b` and `c` on `lan` and `wan`, no cable.
     Trio,
 }
@@ -88,6 +90,8 @@ pub struct Gateway {
     pub id: NodeId,
     /// One for each segment it is on; `PortId` equals the segment's number.
     pub ports: Vec<Port>,
+    /// It grants claims and never serves (D14).
+    pub witness: bool,
 }
 
 /// A gateway's port.
@@ -168,7 +172,7 @@ impl Layout {
             return Err(format!("`virtual_addresses` must be 1 to {VIRTUALS_MAX}"));
         }
         let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
-            Preset::Pair => (&["a", "b"], &["ha"]),
+            Preset::Pair | Preset::PairWitness => (&["a", "b"], &["ha"]),
             Preset::PairNoCable => (&["a", "b"], &[]),
             Preset::PairTwoCables => (&["a", "b"], &["ha", "ha2"]),
             Preset::Trio => (&["a", "b", "c"], &[]),
@@ -181,7 +185,10 @@ impl Layout {
             layout.add_segment(name, SegmentKind::Cable, topology);
         }
         for (name, id) in gateways.iter().zip(1..) {
-            layout.add_gateway(name, NodeId(id));
+            layout.add_gateway(name, NodeId(id), false);
+        }
+        if topology.preset == Preset::PairWitness {
+            layout.add_gateway("w", NodeId(3), true);
         }
         for name in topology.stp_delay.keys() {
             if !layout.segment(name).is_some_and(Segment::served) {
@@ -208,6 +215,12 @@ impl Layout {
     /// The gateway of this name.
     pub fn gateway(&self, name: &str) -> Option<&Gateway> {
         self.gateways.iter().find(|gateway| gateway.name == name)
+    }
+
+    /// The witness, if there is one (D14).
+    pub fn witness(&self) -> Option<NodeId> {
+        let mut all = self.gateways.iter();
+        all.find(|it| it.witness).map(|it| it.id)
     }
 
     /// The segment of this name.
@@ -240,8 +253,10 @@ impl Layout {
         });
     }
 
-    fn add_gateway(&mut self, name: &str, id: NodeId) {
-        let ports = self.segments.iter().map(|segment| Port {
+    /// A witness is on the first segment alone.
+    fn add_gateway(&mut self, name: &str, id: NodeId, witness: bool) {
+        let all = if witness { 1 } else { self.segments.len() };
+        let ports = self.segments.iter().take(all).map(|segment| Port {
             name: segment.name.clone(),
             id: PortId(segment.id.0),
             segment: segment.id,
@@ -252,6 +267,7 @@ impl Layout {
             name: name.to_owned(),
             id,
             ports: ports.collect(),
+            witness,
         });
     }
 
@@ -308,6 +324,7 @@ mod tests {
             Preset::Pair,
             Preset::PairNoCable,
             Preset::PairTwoCables,
+            Preset::PairWitness,
             Preset::Trio,
         ] {
             let topology = Topology {

@@ -167,6 +167,7 @@ fn config(layout: &Layout, own: &Gateway, other: &Gateway) -> Result<Config, Str
             flap_limit: 0,
             ..Policy::default()
         },
+        witness: None,
         keys,
         checks: Vec::new(),
         digests: Digests::default(),

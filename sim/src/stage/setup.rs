@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use steadfast_core::boot::{BootRecord, Record};
 use steadfast_core::config::check::CheckConfig;
+use steadfast_core::config::witness::{Asks, Witness};
 use steadfast_core::config::{
     self, Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing,
 };
+use steadfast_core::role::ConfiguredRole;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::{ClusterId, NodeId, PortId};
 use steadfast_scenarios::Random;
@@ -78,10 +80,11 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
         ports: gateway
             .ports
             .iter()
-            .map(|port| core_port(plan, port))
+            .map(|port| core_port(plan, gateway, port))
             .collect(),
         timing: timing(&plan.cluster),
-        policy: policy(&plan.cluster, &setup),
+        policy: policy(&plan.cluster, gateway, &setup),
+        witness: witness(plan),
         keys,
         checks: checks(&plan.cluster),
         digests: Digests::default(),
@@ -97,7 +100,21 @@ fn checks(cluster: &Cluster) -> Vec<CheckConfig> {
     cluster.checks.iter().enumerate().map(configured).collect()
 }
 
-fn core_port(plan: &Plan, port: &format::Port) -> PortConfig {
+/// Who grants claims, where the topology has a witness (D14).
+fn witness(plan: &Plan) -> Option<Witness> {
+    let cluster = &plan.cluster;
+    let usual = Witness::usual_term(&timing(cluster));
+    Some(Witness {
+        node: plan.layout.witness()?,
+        term: cluster.witness_term.map_or(usual, |term| term.0),
+        asks: match cluster.witness_asks {
+            format::Asks::Always => Asks::Always,
+            format::Asks::Unproven => Asks::Unproven,
+        },
+    })
+}
+
+fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> PortConfig {
     let segment = &plan.layout.segments[port.segment.index()];
     let neighbour = plan
         .layout
@@ -116,7 +133,11 @@ fn core_port(plan: &Plan, port: &format::Port) -> PortConfig {
             .map(|unit| (IpAddr::V4(unit), PREFIX))
             .into_iter()
             .collect(),
-        virtuals: segment.virtuals.iter().map(|ip| IpAddr::V4(*ip)).collect(),
+        virtuals: if gateway.witness {
+            Vec::new()
+        } else {
+            segment.virtuals.iter().map(|ip| IpAddr::V4(*ip)).collect()
+        },
         neighbour: neighbour.map(|host| IpAddr::V4(host.address)),
     }
 }
@@ -139,9 +160,13 @@ fn timing(cluster: &Cluster) -> Timing {
     }
 }
 
-fn policy(cluster: &Cluster, setup: &GatewaySetup) -> Policy {
+fn policy(cluster: &Cluster, gateway: &format::Gateway, setup: &GatewaySetup) -> Policy {
     Policy {
-        configured: setup.configured,
+        configured: if gateway.witness {
+            ConfiguredRole::Off
+        } else {
+            setup.configured
+        },
         priority: setup.priority,
         preferred: setup.preferred,
         preempt: match cluster.preempt {
@@ -189,7 +214,7 @@ pub(crate) fn gateway_kernel(
             .map(|unit| (IpAddr::V4(unit), PREFIX))
             .into_iter()
             .collect(),
-        served: plan.layout.segments[port.segment.index()].served(),
+        served: plan.layout.segments[port.segment.index()].served() && !gateway.witness,
         heartbeat: true,
     });
     let virtuals = plan
@@ -205,7 +230,7 @@ pub(crate) fn gateway_kernel(
     let mut config = KernelConfig::gateway(ports.collect(), fence);
     config.jiffy_phase = phase;
     config.ignores_linkdown_routes = true;
-    if !leased {
+    if !leased || gateway.witness {
         config.fence = None;
     }
     Kernel::new(config)

@@ -1,13 +1,14 @@
 //! Where a recorded cluster stands in a scenario: the nearest preset, its words, its settings.
 //!
-//! Gateways are called `a`, `b`, `c` in the order of their ids, so that ranks stay as they were.
-//! The first two served ports are `lan` and `wan`, direct cables `ha` and `ha2`. What has no place
-//! is named in [`Places::unsaid`]; a cluster of more than three nodes has none at all.
+//! Gateways are called `a`, `b`, `c` in the order of their ids, so that ranks stay as they were; a
+//! witness is `w`. The first two served ports are `lan` and `wan`, direct cables `ha` and `ha2`.
+//! What has no place is named in [`Places::unsaid`]; a cluster of more than three nodes has none at
+//! all.
 
-use steadfast_core::config::{self, Timing};
+use steadfast_core::config::{self, Timing, witness};
 use steadfast_core::{NodeId, PortId};
 use steadfast_scenarios::format::{
-    Cluster, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span, Topology,
+    Asks, Cluster, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span, Topology,
 };
 use steadfast_shell::journal::{ConfigFacts, LifeFacts, PortFacts};
 
@@ -33,12 +34,16 @@ impl Places {
         let mut ids: Vec<NodeId> = facts.peers.iter().map(|peer| peer.node).collect();
         ids.push(facts.node);
         ids.sort_unstable();
+        let witness = facts.witness.map(|witness| witness.node);
+        // The preset's witness is its last node.
+        ids.sort_by_key(|id| Some(*id) == witness);
         if ids.len() > GATEWAYS.len() || ids.len() < 2 {
             let count = ids.len();
             return Err(format!("{count} nodes: scenarios know of two or three"));
         }
         let mut unsaid = Vec::new();
-        let cables: &[&str] = if ids.len() == 2 { &CABLES } else { &[] };
+        let gateways = ids.iter().filter(|id| Some(**id) != witness).count();
+        let cables: &[&str] = if gateways == 2 { &CABLES } else { &[] };
         let mut ports = named(facts, &SWITCHES, PortFacts::is_switched, &mut unsaid);
         let served = ports.len();
         ports.extend(named(facts, cables, |port| port.direct, &mut unsaid));
@@ -52,6 +57,7 @@ impl Places {
             unsaid.push(format!("`{name}` is there because every preset has it"));
         }
         let preset = match (ids.len(), ports.len() - served) {
+            (3, _) if gateways == 2 => Preset::PairWitness,
             (3, _) => Preset::Trio,
             (_, 0) => Preset::PairNoCable,
             (_, 1) => Preset::Pair,
@@ -61,7 +67,11 @@ impl Places {
         let most = most.and_then(|most| u16::try_from(most).ok()).unwrap_or(1);
         Ok(Self {
             own: facts.node,
-            nodes: ids.into_iter().zip(GATEWAYS).collect(),
+            nodes: ids
+                .into_iter()
+                .zip(GATEWAYS)
+                .map(|(id, name)| (id, if Some(id) == witness { "w" } else { name }))
+                .collect(),
             ports,
             topology: Topology {
                 preset,
@@ -174,6 +184,11 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         tail: Span(timing.tail),
         w_carrier: Span(timing.w_carrier),
         w_silence: Span(timing.w_silence),
+        witness_asks: match facts.witness.map(|witness| witness.asks) {
+            Some(witness::Asks::Unproven) => Asks::Unproven,
+            Some(witness::Asks::Always) | None => Asks::Always,
+        },
+        witness_term: facts.witness.map(|witness| Span(witness.term)),
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
     if !parts.ports.iter().any(|port| port.heartbeat) {
         errors.push(ConfigError::NoHeartbeat);
     }
-    if !parts.ports.iter().any(PortConfig::served) {
+    if !parts.ports.iter().any(PortConfig::served) && !super::witness::is_witness(parts) {
         errors.push(ConfigError::NothingServed);
     }
 }

@@ -3,7 +3,9 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::witness::{Asks, TERM_MAX, Witness};
 use super::{Config, ConfigError, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use crate::role::ConfiguredRole;
 use crate::wire::auth::{Key, KeyRing, Phase, Secret};
 use crate::{ClusterId, MacAddr, NodeId, PortId};
 
@@ -54,6 +56,7 @@ fn sound() -> Parts {
         ports: vec![cable, lan],
         timing: Timing::default(),
         policy: Policy::default(),
+        witness: None,
         keys: keys(),
         checks: Vec::new(),
         digests: Digests::default(),
@@ -301,4 +304,46 @@ fn config_virtual_addresses_are_listed_once() {
         matches!(errors[..], [ConfigError::VirtualTwice(..)]),
         "{errors:?}"
     );
+}
+
+/// A witness is a peer, or this node if that serves nothing; its term outlasts lost answers (D14).
+#[test]
+fn config_witness_is_checked() {
+    let with = |node: u8, term: Duration| {
+        refused(|parts| {
+            parts.witness = Some(Witness {
+                node: NodeId(node),
+                term,
+                asks: Asks::Always,
+            });
+        })
+    };
+    let least = ms(300 + 5 + 3 * 100);
+    assert_eq!(with(2, least), []);
+    assert_eq!(with(2, TERM_MAX), []);
+    for wrong in [least - ms(1), TERM_MAX + ms(1)] {
+        assert_eq!(with(2, wrong), [ConfigError::WitnessTerm(wrong, least)]);
+    }
+    assert_eq!(with(3, least), [ConfigError::WitnessUnknown(NodeId(3))]);
+    assert_eq!(with(1, least), [ConfigError::WitnessServes]);
+    let usual = Witness::usual_term(&Timing::default());
+    assert_eq!(usual, ms(700));
+}
+
+/// The witness itself has no virtual address, and needs none.
+#[test]
+fn config_witness_serves_nothing() {
+    let witness = |parts: &mut Parts| {
+        parts.witness = Some(Witness {
+            node: NodeId(1),
+            term: ms(700),
+            asks: Asks::Always,
+        });
+        parts.ports[1].virtuals.clear();
+    };
+    let mut parts = sound();
+    witness(&mut parts);
+    parts.policy.configured = ConfiguredRole::Off;
+    assert!(Config::new(parts).is_ok_and(|config| config.is_witness()));
+    assert_eq!(refused(witness), [ConfigError::WitnessServes]);
 }

@@ -29,6 +29,7 @@ impl Node {
             witnessed,
             uninterrupted,
         };
+        self.serve_on_proof(why);
         self.vacant_since = None;
         self.suspicion = None;
         self.relisten = None;

@@ -105,7 +105,9 @@ impl Node {
 
     /// Why the operator, or the failure policy, keeps this node out of service, if they do.
     pub(super) fn out_of_service(&self) -> Option<Cause> {
-        if self.record.maintenance {
+        if self.config.is_witness() {
+            Some(Cause::Witness)
+        } else if self.record.maintenance {
             Some(Cause::Maintenance)
         } else if self.record.retired {
             Some(Cause::FailurePolicy)

@@ -195,7 +195,7 @@ impl Node {
             let knows = resumed == 0 || other.has_heard(own, boot, resumed);
             other.heard_at.is_some() && !other.says_active() && knows
         };
-        if self.peers.iter().all(stands_by) {
+        if self.gateways().all(stands_by) {
             self.claim.witnessed = true;
             self.claim.uninterrupted = true;
         }

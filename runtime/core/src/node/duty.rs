@@ -51,6 +51,8 @@ impl Node {
         self.consider_reapplying(self.lease_is_fresh());
         self.broadcast(if self.wants_role() {
             Kind::Request
+        } else if self.asks_for_consent() {
+            Kind::Probe
         } else {
             Kind::Advert
         });

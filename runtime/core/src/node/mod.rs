@@ -4,9 +4,10 @@
 //! The rooms behind the door: `receive` reads frames, `send` builds them, `ask` asks kernels and
 //! neighbours, `checks` hears of its own health, `suspect` finds out whether the active is dead,
 //! `third` what others know of it, `claim` moves the role, `vacancy` decides who takes a role that
-//! nobody has, `handover` moves it by consent, `dispute` ends two actives, `duty` does what is done
-//! without being asked, `episodes` raises alerts, `command` serves operators, `reload` takes a new
-//! configuration, `report` tells, `project` serves those who explore states.
+//! nobody has, `handover` moves it by consent, `dispute` ends two actives, `grants` asks the
+//! witness and is it, `duty` does what is done without being asked, `episodes` raises alerts,
+//! `command` serves operators, `reload` takes a new configuration, `report` tells, `project` serves
+//! those who explore states.
 
 mod ask;
 mod checks;
@@ -16,6 +17,7 @@ mod dispute;
 mod duty;
 mod episodes;
 mod flaps;
+mod grants;
 mod handover;
 pub(crate) mod project;
 mod receive;
@@ -46,6 +48,7 @@ use checks::Check;
 use dispute::{Deafness, Dispute};
 use episodes::Episode;
 use flaps::Moves;
+use grants::Grants;
 use handover::{Giving, Recheck, Taking};
 pub use reload::ConfigRefused;
 use unread::Unread;
@@ -89,6 +92,7 @@ pub struct Node {
     taking: Option<Taking>,
     recheck: Option<Recheck>,
     relisten: Option<Relisten>,
+    grants: Grants,
     dispute: Option<Dispute>,
     /// At most one for each peer.
     deafness: Vec<Deafness>,
@@ -231,6 +235,7 @@ impl Node {
             taking: None,
             recheck: None,
             relisten: None,
+            grants: Grants::new(),
             unread: Unread::default(),
             dispute: None,
             deafness: Vec::new(),
@@ -337,6 +342,8 @@ impl Node {
                 Timer::Ask => self.ask_due(),
                 Timer::ClaimRepeat => self.claim_repeat_due(),
                 Timer::Give => self.give_due(),
+                // Considered after every input.
+                Timer::Grant => {}
                 Timer::Relisten => self.relisten_due(),
                 Timer::Round => self.round_due(due),
                 Timer::Silence => self.silence_due(),
@@ -357,6 +364,7 @@ impl Node {
         self.say_whether_held();
         self.consider_ready();
         self.consider_isolation();
+        self.consider_grant();
     }
 
     /// Moves the role, if `event` moves it. Whoever calls says why.
@@ -388,6 +396,11 @@ impl Node {
     /// Asks the kernel for the fence, until it confirms; meanwhile, but for this long at most, the
     /// node is silent.
     fn fence(&mut self, silent: core::time::Duration) {
+        if self.config.is_witness() {
+            // It never owns anything, and its host's traffic is none of its business.
+            self.stop_if_asked();
+            return;
+        }
         let until = self.now.after(silent);
         self.kernel.fencing = self.kernel.fencing.max(Some(until));
         self.apply(Forwarding::Standby);

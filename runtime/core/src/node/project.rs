@@ -24,10 +24,11 @@ const COUNTERS_MAX: u64 = 6;
 const EPOCHS_MAX: u64 = 3;
 
 /// Deadlines that are compared.
-const COMPARED: [Timer; 8] = [
+const COMPARED: [Timer; 9] = [
     Timer::Advertise,
     Timer::ClaimRepeat,
     Timer::Give,
+    Timer::Grant,
     Timer::Take,
     Timer::TailEnd,
     Timer::Relisten,
@@ -98,6 +99,7 @@ impl Node {
         }
         self.project_moves(view, &sent, out);
         self.unread.project(view, out);
+        self.grants.project(view, self.counter).hash(out);
         self.project_kernel(view, out);
         let told = (
             behind(self.counter, self.told.counter),

@@ -182,7 +182,9 @@ impl Node {
         self.end_suspicion(place, at);
         self.hear_of_active(place);
         self.watch(place, was_active);
+        self.grant_heard(place);
         self.meet_claims(place, at);
+        let wants_grant = self.consider_granting(place);
         match kind {
             Kind::Probe => {
                 self.notice_deafness(place, at);
@@ -196,6 +198,9 @@ impl Node {
             Kind::Released => self.claims_left = 0,
             Kind::Request => self.request_received(place),
             Kind::Advert | Kind::Answer | Kind::Claim | Kind::LetGo => {}
+        }
+        if wants_grant && kind != Kind::Probe {
+            self.send_to(Kind::Answer, place);
         }
     }
 

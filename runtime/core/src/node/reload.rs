@@ -40,6 +40,9 @@ pub enum ConfigRefused {
     /// Other peers.
     #[error("the peers' ids differ; restart the daemon to add or remove a node")]
     Peers,
+    /// Another witness, or one where there was none.
+    #[error("the witness differs; restart the daemon to add, remove or change it")]
+    Witness,
     /// Other ports.
     #[error("the ports' numbers or names differ; restart the daemon to add or remove a port")]
     Ports,
@@ -110,6 +113,10 @@ impl Node {
         }
         if old.node != new.node {
             return Err(ConfigRefused::Node);
+        }
+        let witness = |config: &Config| config.witness.map(|witness| witness.node);
+        if witness(old) != witness(new) {
+            return Err(ConfigRefused::Witness);
         }
         let peer = |new: &PeerConfig| old.peers.iter().position(|peer| peer.node == new.node);
         let peers: Option<Vec<usize>> = new.peers.iter().map(peer).collect();

@@ -50,6 +50,7 @@ impl Node {
                 .iter()
                 .map(|peer| self.peer_status(peer, now))
                 .collect(),
+            witness: self.witness_status(now),
             drops: self.drops,
         }
     }
@@ -126,14 +127,17 @@ impl Node {
         paths.map(status).collect()
     }
 
+    /// A witness has ports and addresses of its own, whatever the gateways have.
     fn differs(&self, peer: &Peer) -> Differs {
         let own = &self.config.digests;
+        let witness = self.config.witness.map(|witness| witness.node);
+        let alike = witness != Some(peer.node) && !self.config.is_witness();
         peer.latest
             .as_ref()
             .map_or_else(Differs::default, |said| Differs {
-                config: said.config_digest != own.config,
-                facts: said.facts_digest != own.facts,
-                interfaces: said.interfaces_digest != own.interfaces,
+                config: alike && said.config_digest != own.config,
+                facts: alike && said.facts_digest != own.facts,
+                interfaces: alike && said.interfaces_digest != own.interfaces,
                 version: said.version != own.version,
             })
     }

@@ -38,6 +38,7 @@ impl Node {
             self.told.facts = facts;
             self.told.counter = self.counter;
         }
+        self.say_grants();
         let mut advert = self.advert(kind, None);
         self.guarded(advert.mark);
         for index in 0..self.ports.len() {
@@ -63,6 +64,7 @@ impl Node {
             return;
         }
         self.counter += 1;
+        self.say_grants();
         let mut advert = self.advert(kind, candidate);
         self.guarded(advert.mark);
         self.seal(&mut advert, index, to);
@@ -148,11 +150,12 @@ impl Node {
                 .map(|port| (port.id, port.mac))
                 .collect(),
             echoes: self.peers.iter().enumerate().map(echo).collect(),
+            grant: self.grant_said(),
         }
     }
 
     fn flags(&self) -> Flags {
-        Flags::default()
+        let flags = Flags::default()
             .with(Flags::WITNESSED, self.claim.witnessed)
             .with(Flags::UNINTERRUPTED, self.claim.uninterrupted)
             .with(Flags::FENCE_WHOLE, self.fence_whole)
@@ -161,7 +164,8 @@ impl Node {
             .with(Flags::MAINTENANCE, self.record.maintenance)
             .with(Flags::PREFERRED, self.config.policy.preferred)
             .with(Flags::COMMANDED, self.asked.is_some())
-            .with(Flags::HEARS_ACTIVE, self.hears_active())
+            .with(Flags::HEARS_ACTIVE, self.hears_active());
+        self.grant_flags(flags)
     }
 
     /// Announces the chunk of addresses that is due.

@@ -309,7 +309,10 @@ impl Node {
     /// a node that has just gone deaf would else find everybody dead. Without one, an isolated
     /// node serves only if its policy says so, and late: nobody hears it meanwhile.
     fn may_take_over(&self, suspicion: &Suspicion, verdict: Verdict) -> bool {
-        if !self.eligible() || self.heard_by_others(Some(suspicion.peer)) {
+        if !self.eligible()
+            || self.heard_by_others(Some(suspicion.peer))
+            || !self.witness_lets(suspicion, verdict)
+        {
             return false;
         }
         let late = verdict == Verdict::Overdue || self.now >= suspicion.terms.overdue_at;

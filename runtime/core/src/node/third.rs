@@ -71,7 +71,8 @@ impl Node {
     /// A peer asks everybody: it may not hear the active, which this node therefore asks too, so
     /// that its next answer can tell.
     pub(super) fn ask_for(&mut self, place: usize) {
-        let stands_by = self.role == EffectiveRole::Standby && self.suspicion.is_none();
+        let stands_by = self.role == EffectiveRole::Standby && self.suspicion.is_none()
+            || self.config.is_witness();
         let Some(active) = self.active_peer() else {
             return;
         };

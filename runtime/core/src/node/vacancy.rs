@@ -74,14 +74,17 @@ impl Node {
             self.consider_serving_pacified();
             return;
         }
-        let all_heard = self.peers.iter().all(|peer| self.present(peer));
+        let all_heard = self.gateways().all(|peer| self.present(peer));
         if !self.eligible() || !self.waited(all_heard) || !self.reception_allows(all_heard) {
             self.vacant_since = None;
             return;
         }
         // Slots are counted from when this node might claim: what lets it, lets others too.
         let since = *self.vacant_since.get_or_insert(self.now);
-        if !self.facts_are_known() || self.leaves_to_resume() {
+        if !self.facts_are_known()
+            || self.leaves_to_resume()
+            || !self.witness_lets_vacancy(all_heard)
+        {
             return;
         }
         let (ahead, since) = self.ahead_of_me(since);
@@ -291,8 +294,8 @@ impl Node {
             peer_candidate(peer).is_some_and(|other| order(&own, &other, preempt) == Ordering::Less)
         };
         if self.config.policy.all_pacified == AllPacified::Serve
-            && !self.peers.is_empty()
-            && self.peers.iter().all(|peer| barred(peer) && first(peer))
+            && self.gateways().next().is_some()
+            && self.gateways().all(|peer| barred(peer) && first(peer))
         {
             self.raise(crate::effect::Alert::ServingPacified);
             self.claim_role(Cause::AllPacified, true, false);
@@ -358,17 +361,18 @@ impl Node {
             self.timers.disarm(Timer::Relisten);
             return;
         }
-        let answered = self.peers.iter().filter(spoke).count();
+        let answered = self.gateways().filter(spoke).count();
+        let all_answered = answered == self.gateways().count();
         let ahead = self.ahead_in_listening();
         let may_serve =
             |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
-        let all = answered == self.peers.len() && ahead == 0 && !self.peers.iter().any(may_serve);
+        let all = all_answered && ahead == 0 && !self.peers.iter().any(may_serve);
         let waited = self.now >= self.listens_until(relisten, ahead);
-        let awake = self.kept_asking(relisten);
-        if awake && (all || waited) && self.some_served_port_up() && !self.stopping {
+        let free = self.kept_asking(relisten) && self.witness_lets_vacancy(all_answered);
+        if free && (all || waited) && self.some_served_port_up() && !self.stopping {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);
-            self.claim_role(Cause::Resumed, answered == self.peers.len(), false);
+            self.claim_role(Cause::Resumed, all_answered, false);
         }
     }
 

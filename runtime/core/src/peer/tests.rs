@@ -96,6 +96,7 @@ fn advert(sender: NodeId, boot: BootId, counter: u64, mark: RoleMark, echo: Echo
         version: 0,
         macs: Vec::new(),
         echoes: vec![echo],
+        grant: None,
     }
 }
 

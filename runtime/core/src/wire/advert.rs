@@ -43,6 +43,7 @@
 //!         type 1, MACs: up to 16 times  port 1, MAC 6
 //!         type 2, echo of one node, up to 32 of them:
 //!                 node 1, boot 8, challenge 8, response 8, up to 16 times  path 1, counter 8
+//!         type 3, the witness's grant (D14):  node 1, boot 8, counter 8, term 4 (microseconds)
 //! end 16  tag: HMAC-SHA256, first 16 bytes (see `auth`)
 //! ```
 //!
@@ -125,6 +126,10 @@ impl Flags {
     pub const COMMANDED: Self = Self(1 << 7);
     /// The sender itself hears a peer that is active (D13).
     pub const HEARS_ACTIVE: Self = Self(1 << 8);
+    /// The sender asks the witness for its grant, or for it again (D14).
+    pub const ASKS_GRANT: Self = Self(1 << 9);
+    /// The sender serves by the witness's grant, which is good beyond its next message (D14).
+    pub const GRANTED: Self = Self(1 << 10);
 
     /// Whether every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
@@ -160,6 +165,20 @@ pub struct Echo {
     /// The newest counter accepted on each path; paths never heard are absent. At most
     /// [`PORTS_MAX`].
     pub heard: Vec<Heard>,
+}
+
+/// The witness's word that one node may serve, and no other (D14): for a term that begins when that
+/// node sent the message with this counter, in this life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Grant {
+    /// Who may serve.
+    pub node: NodeId,
+    /// Its life.
+    pub boot: BootId,
+    /// The message with which it asked last.
+    pub counter: u64,
+    /// For how long from then; microseconds on the wire.
+    pub term: Duration,
 }
 
 /// The newest counter accepted on one path.
@@ -224,4 +243,6 @@ pub struct Advert {
     pub macs: Vec<(PortId, MacAddr)>,
     /// One entry per configured peer. At most [`NODES_MAX`].
     pub echoes: Vec<Echo>,
+    /// What the sender has granted, if it is the witness (D14).
+    pub grant: Option<Grant>,
 }

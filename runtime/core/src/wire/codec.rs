@@ -13,11 +13,16 @@
 //! first, to one common length, and returns how many entries it left out.
 
 mod fields;
+mod lists;
 
 use core::time::Duration;
 
 use self::fields::{Reader, be16, micros};
-use super::advert::{Advert, Echo, Flags, HealthClass, Heard, Kind, NODES_MAX, PORTS_MAX};
+use self::lists::{
+    ECHO_LEN, GRANT_LEN, HEARD_LEN, MAC_LEN, TLV_ECHO, TLV_GRANT, TLV_HEAD, TLV_MACS, put_echo,
+    put_grant, put_macs, read_echo, read_grant, read_macs,
+};
+use super::advert::{Advert, Echo, Flags, HealthClass, Kind, NODES_MAX, PORTS_MAX};
 use super::auth::{KeyRing, TAG_LEN};
 use super::ethernet::{self, Frame, ethertype};
 use crate::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
@@ -33,16 +38,11 @@ const FIXED_LEN: usize = 110;
 /// Where the payload's length stands, from byte 14.
 const LENGTH_AT: core::ops::Range<usize> = 4..6;
 
-const TLV_HEAD: usize = 3;
-const TLV_MACS: u8 = 1;
-const TLV_ECHO: u8 = 2;
-const MAC_LEN: usize = 7;
-const ECHO_LEN: usize = 25;
-const HEARD_LEN: usize = 9;
-
 /// What every advertisement has room for: all of it except the heard paths.
 const FULL_WITHOUT_HEARD: usize =
-    FIXED_LEN + TLV_HEAD + PORTS_MAX * MAC_LEN + NODES_MAX * (TLV_HEAD + ECHO_LEN) + TAG_LEN;
+    FIXED_LEN + LISTS_LEN + NODES_MAX * (TLV_HEAD + ECHO_LEN) + TAG_LEN;
+/// The lists that are there once: every port's MAC, and a grant.
+const LISTS_LEN: usize = TLV_HEAD + PORTS_MAX * MAC_LEN + TLV_HEAD + GRANT_LEN;
 const _: () = assert!(FULL_WITHOUT_HEARD <= PAYLOAD_MAX);
 
 /// Why a frame is not an advertisement for us. The caller counts each reason by [`Self::index`].
@@ -149,7 +149,7 @@ impl Advert {
         let start = out.len();
         let macs = &self.macs[..self.macs.len().min(PORTS_MAX)];
         let echoes = &self.echoes[..self.echoes.len().min(NODES_MAX)];
-        let heard_max = heard_max(macs, echoes);
+        let heard_max = heard_max(macs, echoes, self.grant.is_some());
         self.put_head(keys.signing_id(), out);
         self.put_body(out);
         debug_assert_eq!(out.len() - start, FIXED_LEN);
@@ -159,6 +159,9 @@ impl Advert {
             let heard = &echo.heard[..echo.heard.len().min(heard_max)];
             left_out += echo.heard.len() - heard.len();
             put_echo(echo, heard, out);
+        }
+        if let Some(grant) = &self.grant {
+            put_grant(grant, out);
         }
         let payload = &mut out[start..];
         let total = be16(payload.len() + TAG_LEN);
@@ -248,6 +251,7 @@ impl Advert {
                 TLV_MACS => self.macs.extend(read_macs(value, self.macs.len())?),
                 TLV_ECHO if self.echoes.len() == NODES_MAX => return Err(DecodeError::Oversize),
                 TLV_ECHO => self.echoes.push(read_echo(value)?),
+                TLV_GRANT => self.grant = Some(read_grant(value)?),
                 _ => {}
             }
         }
@@ -349,6 +353,7 @@ impl Head {
             version: reader.u32()?,
             macs: Vec::new(),
             echoes: Vec::new(),
+            grant: None,
         };
         if advert.virtual_router == 0 || advert.boot == BootId(0) {
             return Err(DecodeError::Malformed);
@@ -359,8 +364,10 @@ impl Head {
 
 /// The length that every list of heard paths is cut to, so that all echoes fit: [`PORTS_MAX`] when
 /// there is room for everything.
-fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo]) -> usize {
+fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo], grants: bool) -> usize {
+    let grant = if grants { TLV_HEAD + GRANT_LEN } else { 0 };
     let unheard = FIXED_LEN
+        + grant
         + TLV_HEAD
         + macs.len() * MAC_LEN
         + echoes.len() * (TLV_HEAD + ECHO_LEN)
@@ -374,70 +381,6 @@ fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo]) -> usize {
             <= room
     };
     (0..=PORTS_MAX).rev().find(fits).unwrap_or(0)
-}
-
-fn put_macs(macs: &[(PortId, MacAddr)], out: &mut Vec<u8>) {
-    out.push(TLV_MACS);
-    out.extend_from_slice(&be16(macs.len() * MAC_LEN));
-    for (port, mac) in macs {
-        out.push(port.0);
-        out.extend_from_slice(&mac.0);
-    }
-}
-
-fn put_echo(echo: &Echo, heard: &[Heard], out: &mut Vec<u8>) {
-    out.push(TLV_ECHO);
-    out.extend_from_slice(&be16(ECHO_LEN + heard.len() * HEARD_LEN));
-    out.push(echo.node.0);
-    out.extend_from_slice(&echo.boot.0.to_be_bytes());
-    out.extend_from_slice(&echo.challenge.to_be_bytes());
-    out.extend_from_slice(&echo.response.to_be_bytes());
-    for entry in heard {
-        out.push(entry.path.0);
-        out.extend_from_slice(&entry.counter.to_be_bytes());
-    }
-}
-
-/// Reads one list of MACs, when `before` were already there. What it returns is bounded by
-/// [`PORTS_MAX`], so the caller may collect it.
-fn read_macs(
-    value: &[u8],
-    before: usize,
-) -> Result<impl Iterator<Item = (PortId, MacAddr)>, DecodeError> {
-    let (entries, rest) = value.as_chunks::<MAC_LEN>();
-    if !rest.is_empty() {
-        return Err(DecodeError::Malformed);
-    }
-    if before + entries.len() > PORTS_MAX {
-        return Err(DecodeError::Oversize);
-    }
-    Ok(entries
-        .iter()
-        .map(|&[port, a, b, c, d, e, f]| (PortId(port), MacAddr([a, b, c, d, e, f]))))
-}
-
-fn read_echo(value: &[u8]) -> Result<Echo, DecodeError> {
-    let mut reader = Reader(value);
-    let [node] = reader.take()?;
-    let (boot, challenge, response) = (BootId(reader.u64()?), reader.u64()?, reader.u64()?);
-    let (entries, rest) = reader.0.as_chunks::<HEARD_LEN>();
-    if !rest.is_empty() {
-        return Err(DecodeError::Malformed);
-    }
-    if entries.len() > PORTS_MAX {
-        return Err(DecodeError::Oversize);
-    }
-    let heard = entries.iter().map(|&[path, ref counter @ ..]| Heard {
-        path: PortId(path),
-        counter: u64::from_be_bytes(*counter),
-    });
-    Ok(Echo {
-        node: NodeId(node),
-        boot,
-        challenge,
-        response,
-        heard: heard.collect(),
-    })
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub(crate) fn config(place: usize, change: Change) -> Config {
         ports: PORTS.map(|port| port_config(place, port)).to_vec(),
         timing: Timing::default(),
         policy: Policy::default(),
+        witness: None,
         keys: keys(place),
         checks: Vec::new(),
         digests: Digests::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use steadfast_core::boot::{Boot, Record};
 use steadfast_core::config::check::CheckConfig;
+use steadfast_core::config::witness::Witness;
 use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use steadfast_core::effect::{Alert, Command, Effect, Failure, Forwarding, Input, Rejection};
 use steadfast_core::wire::auth::KeyRing;
@@ -294,6 +295,9 @@ pub struct ConfigFacts {
     pub timing: Timing,
     /// See [`Parts::policy`].
     pub policy: Policy,
+    /// See [`Parts::witness`]; none in files of before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
     /// See [`Parts::digests`]: configuration, facts, interfaces.
     pub digests: [u64; 3],
     /// See [`Digests::version`].
@@ -355,6 +359,7 @@ impl ConfigFacts {
             checks: config.checks.clone(),
             timing: config.timing,
             policy: config.policy,
+            witness: config.witness,
             digests: [shared, facts, interfaces],
             version,
         }
@@ -376,6 +381,7 @@ impl ConfigFacts {
             checks: self.checks.clone(),
             timing: self.timing,
             policy: self.policy,
+            witness: self.witness,
             keys,
             digests: Digests {
                 config,

@@ -283,6 +283,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
         ports: vec![port(LAN), port(CABLE)],
         timing: Timing::default(),
         policy: Policy::default(),
+        witness: None,
         keys: KeyRing::new(CLUSTER, NodeId(own), &nodes, vec![key]).unwrap(),
         checks: Vec::new(),
         digests: Digests::default(),

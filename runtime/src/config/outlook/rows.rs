@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use steadfast_core::config::witness::Asks;
 use steadfast_core::config::{AllPacified, Detection, Isolation, OnFailure, PortConfig};
 
 use super::{Bound, CARRIER, LEASE_EARLY, Row, SILENT, TAKE, View};
@@ -11,6 +12,9 @@ const MENDED: &str = "it is mended";
 
 impl View<'_> {
     pub(super) fn rows(&self) -> Vec<Row> {
+        if self.config.is_witness() {
+            return vec![self.witness_lost()];
+        }
         if self.config.peers.is_empty() {
             return vec![row(
                 "any fault of this node",
@@ -31,6 +35,9 @@ impl View<'_> {
             self.both_dark(),
             self.boot_loop(),
         ]);
+        if self.config.witness.is_some() {
+            rows.push(self.witness_lost());
+        }
         rows
     }
 
@@ -42,7 +49,8 @@ impl View<'_> {
         let t = &self.config.timing;
         if self.cable && fast && self.armed {
             let time = CARRIER + self.window(t.w_carrier) + TAKE;
-            let (time, reason) = self.with_proof(time, "the direct cable's carrier tells".into());
+            let proof = self.with_proof(time, "the direct cable's carrier tells".into());
+            let (time, reason) = self.with_grant(proof);
             return row("power loss", (time, Bound::None), reason, "D7 D8 D18");
         }
         let (time, reason) = self.silent_death();
@@ -161,6 +169,9 @@ impl View<'_> {
     fn cut(&self) -> Row {
         let fault = "everything between the nodes lost";
         let t = &self.config.timing;
+        if let Some(row) = self.cut_with_witness(fault) {
+            return row;
+        }
         match self.config.policy.isolation {
             Isolation::Serve => {
                 let reason = format!(
@@ -238,12 +249,8 @@ impl View<'_> {
             let until = Bound::Until("a station is heard");
             return row(fault, (until, Bound::None), reason, "R12.2 D12 D14");
         }
-        row(
-            fault,
-            (at_most(wait + TAKE), Bound::None),
-            reason,
-            "R12.2 D12",
-        )
+        let (time, reason) = self.with_grant((at_most(wait + TAKE), reason));
+        row(fault, (time, Bound::None), reason, "R12.2 D12")
     }
 
     fn boot_loop(&self) -> Row {
@@ -271,14 +278,14 @@ impl View<'_> {
         if !self.armed {
             let time = t.dead_interval + t.lease + t.round + TAKE;
             let reason = "a peer's kernel cannot be asked: dead interval + lease decide";
-            return self.with_proof(time, reason.to_owned());
+            return self.with_grant(self.with_proof(time, reason.to_owned()));
         }
         let time = self.notice() + self.window(t.w_silence) + TAKE;
         let reason = match self.config.policy.detection {
             Detection::Fast => "noticed when an advertisement is overdue, then its kernel is asked",
             Detection::DeadInterval => "noticed after the dead interval, then its kernel is asked",
         };
-        self.with_proof(time, reason.to_owned())
+        self.with_grant(self.with_proof(time, reason.to_owned()))
     }
 
     /// The daemon is dead and its kernel lives: the address is dark from the lapse until three
@@ -320,6 +327,52 @@ impl View<'_> {
                 (Bound::Until("a station is heard"), text)
             }
         }
+    }
+
+    /// A silent box's grant must end first: the term from when it last asked, then a slow question,
+    /// `term + 10 R + T + A`. With proof from its kernel that is not asked for under `unproven`.
+    fn with_grant(&self, (time, reason): (Bound, String)) -> (Bound, String) {
+        let Some(witness) = self.config.witness else {
+            return (time, reason);
+        };
+        if witness.asks == Asks::Unproven && self.armed {
+            return (time, reason);
+        }
+        let t = &self.config.timing;
+        let granted = witness.term + t.round * 10 + t.rtt_bound + TAKE;
+        let reason = format!("{reason}; and its grant must have ended");
+        match time {
+            Bound::AtMost(time) => (at_most(time.max(granted)), reason),
+            other => (other, reason),
+        }
+    }
+
+    /// Everything between the gateways is lost, and the witness is on one of the sides.
+    fn cut_with_witness(&self, fault: &str) -> Option<Row> {
+        let witness = self.config.witness?;
+        let whole =
+            witness.asks == Asks::Always && self.config.policy.isolation == Isolation::Yield;
+        if !whole {
+            return None;
+        }
+        let (time, _) = self.silent_death();
+        let reason = "the side that reaches the witness serves; the other lets go before its grant \
+                      ends";
+        Some(row(fault, (time, Bound::None), reason.to_owned(), "D14"))
+    }
+
+    /// The witness dies: nothing, while the gateways hear each other.
+    fn witness_lost(&self) -> Row {
+        let fault = "the witness is lost";
+        let reason = match self.config.policy.isolation {
+            Isolation::Yield => {
+                "the gateways serve on each other's word; one that loses that, too, lets go"
+            }
+            Isolation::Serve => {
+                "the gateways serve on; one that reaches neither peer nor witness serves"
+            }
+        };
+        row(fault, (Bound::None, Bound::None), reason.to_owned(), "D14")
     }
 
     /// When a suspicion starts after the last word at the latest.

@@ -102,3 +102,23 @@ fn outlook_serialises() {
     assert_eq!(json["rows"][0]["outage"]["ms"], 23.0);
     assert!(json["rows"].as_array().is_some_and(|rows| rows.len() > 12));
 }
+
+/// A witness: a dead box costs its term, a cut of everything has one owner; believed proof costs
+/// nothing and promises nothing (D14).
+#[test]
+fn outlook_with_a_witness() {
+    let with = |more: &str| {
+        let third = "[[peer]]\nid = 3\nname = \"w\"\n\n[witness]\nnode = 3\n";
+        of(&changed("[policy]", &format!("{third}{more}\n[policy]")))
+    };
+    let ms = |millis| Bound::AtMost(Duration::from_millis(millis));
+    let always = with("");
+    assert_eq!(find(&always, "power loss").outage, ms(723));
+    let cut = find(&always, "everything between the nodes lost");
+    assert_eq!((&cut.outage, &cut.overlap), (&ms(723), &Bound::None));
+    assert_eq!(find(&always, "the witness is lost").outage, Bound::None);
+    let unproven = with("asks = \"unproven\"\n");
+    assert_eq!(find(&unproven, "power loss").outage, ms(23));
+    let cut = find(&unproven, "everything between the nodes lost");
+    assert!(matches!(cut.overlap, Bound::Until(_)));
+}

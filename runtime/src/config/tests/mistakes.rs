@@ -300,3 +300,32 @@ fn config_many_mistakes_are_bounded() {
     assert_eq!((report.mistakes.len(), report.left_out), (MISTAKES_MAX, 50));
     assert!(report.render(false).ends_with("and 50 more\n"));
 }
+
+/// A witness nobody knows, one that is meant to serve, a term that one lost answer would end (D14).
+#[test]
+fn config_witness_mistakes() {
+    let cases = r##"
+[policy] | [witness]⏎node = 9⏎[policy] | 9 | is no peer
+[policy] | [witness]⏎node = 1⏎[policy] | 1 | this node is the witness
+[policy] | [witness]⏎node = 2⏎term = "400ms"⏎[policy] | "400ms" | must lie between
+[policy] | [witness]⏎node = 2⏎asks = "never"⏎[policy] | "never" | `asks`
+[policy] | [witness]⏎term = "700ms"⏎[policy] | witness] | missing key `node`
+"##;
+    insta::assert_snapshot!(check(cases), @r#"
+    39:8 `9`
+        the witness, node 9, is no peer; list it among the peers
+        list it as a `[[peer]]`; on the witness, list every gateway so
+    39:8 `1`
+        this node is the witness; it must be off and have no virtual address
+        leave `virtual` and `role` out of the witness's own file
+    40:8 `"400ms"`
+        the witness's term is 400ms; it must lie between lease + slack + three intervals = 605ms and 60 s
+        write `term = "605ms"` or longer, or leave it out
+    40:8 `"never"`
+        `never` is no word for `asks`
+        known here: `always`, `unproven`
+    38:2 `witness]`
+        missing key `node` in `witness`
+        write the id of the node that grants, as in its own file under `[node]`
+    "#);
+}

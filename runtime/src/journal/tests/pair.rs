@@ -69,6 +69,7 @@ pub(crate) fn config(place: usize) -> Config {
         ports: PORTS.map(port).to_vec(),
         timing: Timing::default(),
         policy: Policy::default(),
+        witness: None,
         keys: keys(place),
         checks: Vec::new(),
         digests: Digests::default(),

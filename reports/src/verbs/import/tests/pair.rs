@@ -57,6 +57,7 @@ fn config(id: u8) -> Config {
         ports: PORTS.map(port).to_vec(),
         timing: Timing::default(),
         policy: Policy::default(),
+        witness: None,
         keys: KeyRing::new(CLUSTER, NodeId(id), &nodes, vec![key]).unwrap(),
         checks: Vec::new(),
         digests: Digests::default(),

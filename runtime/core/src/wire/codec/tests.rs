@@ -2,7 +2,7 @@
 
 mod random;
 
-use super::super::advert::{GROUP_MAC, Kind, RoleMark};
+use super::super::advert::{GROUP_MAC, Grant, Heard, Kind, RoleMark};
 use super::super::auth::{Key, KeyError, Phase, Secret};
 use super::super::ethernet::HEADER_LEN;
 use super::*;
@@ -80,6 +80,7 @@ fn sample() -> Advert {
             response,
             heard,
         }],
+        grant: None,
     }
 }
 
@@ -414,4 +415,33 @@ fn error_index_is_its_place_in_all() {
         assert_eq!(error.index(), place);
     }
     assert!(DecodeError::ALL.is_sorted());
+}
+
+/// A grant comes through as it was sent, one that is cut short is refused, and what a later version
+/// appends is skipped.
+#[test]
+fn grant_is_read() {
+    let grant = Grant {
+        node: NodeId(8),
+        boot: BootId(0x1122),
+        counter: 77,
+        term: Duration::from_millis(700),
+    };
+    let granting = Advert {
+        grant: Some(grant),
+        ..sample()
+    };
+    let frame = frame_of(&granting);
+    assert_eq!(decode(&frame), Ok(granting));
+    let signed = signed_part(&frame);
+    let value = signed.len() - GRANT_LEN;
+    let resized = |length: usize| {
+        let mut other = signed[..value].to_vec();
+        other[value - 2..].copy_from_slice(&be16(length));
+        other.extend_from_slice(&signed[value..]);
+        other.resize(value + length, 0xee);
+        decode(&tagged(other)).map(|advert| advert.grant)
+    };
+    assert_eq!(resized(GRANT_LEN - 1), Err(DecodeError::Malformed));
+    assert_eq!(resized(GRANT_LEN + 5), Ok(Some(grant)));
 }
