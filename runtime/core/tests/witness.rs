@@ -25,6 +25,8 @@ const B: usize = 1;
 const W: usize = 2;
 const CLUSTER: ClusterId = ClusterId([0x3d; 16]);
 const LAN: PortId = PortId(0);
+/// Only the gateways have it, and it never has carrier.
+const CABLE: PortId = PortId(1);
 const FLIGHT: Duration = Duration::from_micros(50);
 const CHATTER: Duration = Duration::from_millis(250);
 /// Steps within one instant. Beyond it a node spins, and the story fails.
@@ -40,8 +42,24 @@ fn id(place: usize) -> NodeId {
     NodeId(u8::try_from(place).expect("three nodes") + 1)
 }
 
-fn mac(place: usize) -> MacAddr {
-    MacAddr([2, 0, 0, 0, 0, id(place).0])
+fn ports(place: usize) -> Vec<PortConfig> {
+    let port = |id: PortId, name: &str| PortConfig {
+        id,
+        name: name.to_owned(),
+        mac: MacAddr([2, 0, 0, 0, id.0, id(place).0]),
+        direct: id == CABLE,
+        heartbeat: true,
+        watched: false,
+        units: Vec::new(),
+        virtuals: Vec::new(),
+        neighbour: None,
+    };
+    let mut lan = port(LAN, "lan0");
+    if place == W {
+        return vec![lan];
+    }
+    lan.virtuals = vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))];
+    vec![lan, port(CABLE, "ha0")]
 }
 
 fn config(place: usize, isolation: Isolation) -> Config {
@@ -52,7 +70,6 @@ fn config(place: usize, isolation: Isolation) -> Config {
     };
     let all = [A, B, W].map(id);
     let others = [A, B, W].into_iter().filter(|other| *other != place);
-    let virtuals = (place != W).then_some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
     let parts = Parts {
         cluster: CLUSTER,
         virtual_router: 51,
@@ -63,17 +80,7 @@ fn config(place: usize, isolation: Isolation) -> Config {
                 units: Vec::new(),
             })
             .collect(),
-        ports: vec![PortConfig {
-            id: LAN,
-            name: "lan0".to_owned(),
-            mac: mac(place),
-            direct: false,
-            heartbeat: true,
-            watched: false,
-            units: Vec::new(),
-            virtuals: virtuals.into_iter().collect(),
-            neighbour: None,
-        }],
+        ports: ports(place),
         timing: Timing::default(),
         policy: Policy {
             configured: if place == W {
@@ -433,4 +440,17 @@ fn witness_cuts_in_turn() {
     world.run(ms(12_000));
     let serving = [A, B].map(|place| world.role(place) == EffectiveRole::Active);
     assert!(serving[0] != serving[1], "{:?}", world.roles());
+}
+
+/// The witness has no cable, and nobody misses it there; the peer's own paths are all told.
+#[test]
+fn witness_paths_are_those_it_has() {
+    let world = World::settled(Isolation::Yield);
+    let status = world.nodes[A].as_ref().expect("it runs").status(world.now);
+    let paths = |place: usize| {
+        let peer = status.peers.iter().find(|peer| peer.node == id(place));
+        let paths = &peer.expect("a peer").paths;
+        paths.iter().map(|path| path.port).collect::<Vec<_>>()
+    };
+    assert_eq!((paths(B), paths(W)), (vec![LAN, CABLE], vec![LAN]));
 }

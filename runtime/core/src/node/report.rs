@@ -117,8 +117,14 @@ impl Node {
         }
     }
 
+    /// A witness is on a segment of the gateways, and not on the others: what it says it has no port
+    /// on is no path to it.
     fn path_statuses(&self, peer: &Peer, now: Instant) -> Vec<PathStatus> {
-        let paths = self.config.ports.iter().zip(&peer.paths);
+        let witness = self.config.witness.map(|witness| witness.node);
+        let there = |(port, _): &(&PortConfig, &Path)| {
+            witness != Some(peer.node) || peer.mac(port.id).is_some()
+        };
+        let paths = self.config.ports.iter().zip(&peer.paths).filter(there);
         let status = |(port, path): (&PortConfig, &Path)| PathStatus {
             port: port.id,
             heard: path.heard_at.map(|at| now.since(at)),
