@@ -5,6 +5,7 @@
 //! come.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use steadfast_core::config::Config;
 use steadfast_core::effect::{Alert, Failure, Forwarding};
@@ -175,6 +176,11 @@ impl World<'_> {
                     kernel.arm(now).map_err(|_| Failure::Refused)?;
                 }
                 kernel.forget_dead_neighbours();
+                // What the configuration lists no more goes.
+                let listed: BTreeSet<_> = all().collect();
+                let held: Vec<_> = kernel.virtuals().collect();
+                let stray = held.into_iter().filter(|it| !listed.contains(it));
+                stray.for_each(|(port, ip)| kernel.remove_virtual(port, ip));
                 all().for_each(|(port, ip)| kernel.add_virtual(port, ip));
                 Ok(())
             }
@@ -193,7 +199,9 @@ impl World<'_> {
             }
             Forwarding::Standby => {
                 kernel.fence();
-                all().for_each(|(port, ip)| kernel.remove_virtual(port, ip));
+                let held: Vec<_> = kernel.virtuals().collect();
+                held.into_iter()
+                    .for_each(|(port, ip)| kernel.remove_virtual(port, ip));
                 Ok(())
             }
         }

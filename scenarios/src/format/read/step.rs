@@ -152,6 +152,15 @@ fn check_arguments(
     plan: &Plan,
 ) -> Result<(), ScenarioError> {
     let layout = &plan.layout;
+    if let Verb::Reload(changes) = verb {
+        return match changes.without_address {
+            Some(index) if index >= plan.topology.virtual_addresses => {
+                let message = format!("there is no virtual address {index}");
+                Err(reader.fail(flat.place_of("without_address"), &message))
+            }
+            Some(_) | None => Ok(()),
+        };
+    }
     let gateways = layout.gateways.iter().map(|gateway| gateway.name.as_str());
     let hosts = layout.hosts.iter().map(|host| host.name.as_str());
     let checks = plan.cluster.checks.iter().map(|check| check.name.as_str());

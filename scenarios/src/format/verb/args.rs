@@ -8,7 +8,7 @@ use steadfast_core::role::EffectiveRole;
 
 use crate::format::{Cluster, Detection, GatewaySetup, Plan, Span};
 
-/// What a reload changes. Sources: R2.1, F14, F18, F45.
+/// What a reload changes. Sources: R2.1, F14, F18, F25, F45.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Changes {
@@ -30,6 +30,9 @@ pub struct Changes {
     /// Priority of this gateway, 1 to 254.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
+    /// The index of a virtual address that is missing from the list of every segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_address: Option<u16>,
 }
 
 impl Changes {
@@ -59,6 +62,13 @@ impl Changes {
             let known = plan.gateway(gateway);
             let setup = GatewaySetup { priority, ..known };
             plan.gateways.insert(gateway.to_owned(), setup);
+        }
+        if let Some(index) = self.without_address.map(usize::from) {
+            for segment in &mut plan.layout.segments {
+                if index < segment.virtuals.len() {
+                    segment.virtuals.remove(index);
+                }
+            }
         }
         plan
     }
@@ -160,5 +170,40 @@ impl JsonSchema for EffectiveRoleWord {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let words = EffectiveRole::ALL.map(|role| serde_json::json!(role));
         json_schema!({ "type": "string", "enum": words })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::{Scenario, Verb};
+
+    fn reload(index: u16) -> String {
+        format!(
+            "format = 1\nname = \"x\"\ntitle = \"x: y\"\nduration = \"1s\"\n\
+             [topology]\nvirtual_addresses = 2\n\
+             [[step]]\nat = \"0s\"\ndo = \"reload\"\ntarget = \"a\"\nwithout_address = {index}\n"
+        )
+    }
+
+    /// The address is missing on every segment, the others stay; the file's own list is whole.
+    #[test]
+    fn changes_take_an_address_from_every_list() {
+        let scenario = Scenario::parse("x.toml", &reload(0)).unwrap();
+        let plan = scenario.plan();
+        let Verb::Reload(changes) = &plan.steps[0].verb else {
+            panic!("not a reload");
+        };
+        let changed = changes.made_to(plan, "a");
+        for (before, after) in plan.layout.segments.iter().zip(&changed.layout.segments) {
+            let expected = before.virtuals.get(1..).unwrap_or_default();
+            assert_eq!(after.virtuals, expected);
+        }
+    }
+
+    /// An address that is not there cannot be taken away.
+    #[test]
+    fn changes_of_no_address_are_refused() {
+        let error = Scenario::parse("x.toml", &reload(2)).expect_err("must be refused");
+        assert!(error.to_string().contains("no virtual address 2"));
     }
 }
