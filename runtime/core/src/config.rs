@@ -348,10 +348,7 @@ pub enum ConfigError {
     #[error("this node is the witness; it must be off and have no virtual address")]
     WitnessServes,
     /// A grant would end before it could be renewed (D14).
-    #[error(
-        "the witness's term is {0:?}; it must lie between lease + slack + three intervals = {1:?} \
-         and 60 s"
-    )]
+    #[error("the witness's term is {0:?}; it must lie between {1:?} and 60 s")]
     WitnessTerm(Duration, Duration),
     /// A virtual address equals a node's own address (R5.2).
     #[error(

@@ -57,6 +57,10 @@ pub(crate) struct Path {
     pub(crate) answered_at: Option<Instant>,
     /// When the peer's kernel last answered for a virtual address there (D8).
     pub(crate) virtual_at: Option<Instant>,
+    /// The virtual address that it last answered for; it is asked for that one again.
+    pub(crate) owned: Option<IpAddr>,
+    /// While it answers for none, the place of the one that is asked for next.
+    pub(crate) turn: u16,
     /// When the peer's kernel last answered for the peer's own address there (D8).
     pub(crate) unit_at: Option<Instant>,
     /// When it was asked for a virtual address in quiet times, if it has not answered since.
@@ -416,6 +420,8 @@ impl Peer {
     pub(crate) fn forget_ownership(&mut self) {
         for path in &mut self.paths {
             path.virtual_at = None;
+            path.owned = None;
+            path.turn = 0;
         }
     }
 

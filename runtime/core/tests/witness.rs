@@ -43,11 +43,11 @@ fn id(place: usize) -> NodeId {
 }
 
 fn ports(place: usize) -> Vec<PortConfig> {
-    let port = |id: PortId, name: &str| PortConfig {
-        id,
+    let port = |number: PortId, name: &str| PortConfig {
+        id: number,
         name: name.to_owned(),
-        mac: MacAddr([2, 0, 0, 0, id.0, id(place).0]),
-        direct: id == CABLE,
+        mac: MacAddr([2, 0, 0, 0, number.0, id(place).0]),
+        direct: number == CABLE,
         heartbeat: true,
         watched: false,
         units: Vec::new(),

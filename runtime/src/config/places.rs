@@ -96,7 +96,8 @@ fn witness(error: &ConfigError, raw: &Raw, text: String, findings: &mut Findings
         }
         ConfigError::WitnessTerm(_, least) => {
             let least = show(*least);
-            let cure = format!("write `term = \"{least}\"` or longer, or leave it out");
+            let cure =
+                format!("write `term = \"{least}\"` or longer (lease + slack + 3 intervals)");
             let term = written.and_then(|it| it.term.as_ref());
             findings.wrong(&at(term, &named), text, cure);
         }

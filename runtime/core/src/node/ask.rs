@@ -26,7 +26,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const WIDENED_BY: u32 = 2;
 
 impl Node {
-    /// Whom to ask on a port, and for what: the virtual address first, then the peer's own.
+    /// Whom to ask on a port, and for what: the virtual address first, then the peer's own. Any
+    /// virtual address shows an owner, so it is the one that was last answered for; as long as none
+    /// is, each in turn: two nodes' lists may differ for a while, and one that lacks this node's
+    /// first address owns the others all the same (F25).
     pub(super) fn questions(&self, place: usize, index: usize) -> Option<(MacAddr, [IpAddr; 2])> {
         let port = &self.config.ports[index];
         if !port.served() || !self.ports[index].up {
@@ -34,19 +37,48 @@ impl Node {
         }
         let peer = &self.peers[place];
         let station = peer.mac(port.id)?;
+        let path = peer.paths.get(index)?;
         let pair = |address: &IpAddr| {
             let unit = peer.unit(port.id, address.is_ipv6())?;
             Some((station, [*address, unit]))
         };
-        port.virtuals.iter().find_map(pair)
+        let owned = path.owned.filter(|owned| port.virtuals.contains(owned));
+        if let Some(known) = owned.as_ref().and_then(pair) {
+            return Some(known);
+        }
+        let turn = usize::from(path.turn).checked_rem(port.virtuals.len())?;
+        let in_turn = || port.virtuals.iter().cycle().skip(turn);
+        in_turn().take(port.virtuals.len()).find_map(pair)
+    }
+
+    /// In doubt a second virtual address is asked for beside the usual one, another each round: a
+    /// list that was changed a moment ago may lack the one that was answered for until then.
+    fn another(&self, place: usize, index: usize, usual: IpAddr) -> Option<IpAddr> {
+        let (port, peer) = (&self.config.ports[index], &self.peers[place]);
+        let turn = usize::from(peer.paths.get(index)?.turn);
+        let turn = turn.checked_rem(port.virtuals.len())?;
+        let in_turn = port.virtuals.iter().cycle().skip(turn);
+        let mut all = in_turn.take(port.virtuals.len());
+        let other = all.find(|it| **it != usual && peer.unit(port.id, it.is_ipv6()).is_some());
+        other.copied()
+    }
+
+    /// The virtual address of a port was asked for; without an answer the next one's turn comes.
+    fn asked_for_owner(&mut self, place: usize, index: usize) {
+        if let Some(path) = self.peers[place].paths.get_mut(index) {
+            path.turn = path.turn.wrapping_add(1);
+        }
     }
 
     pub(super) fn ask_everywhere(&mut self, place: usize) {
         for index in 0..self.ports.len() {
-            if let Some((station, addresses)) = self.questions(place, index) {
-                for address in addresses {
-                    self.ask(index, station, address);
+            if let Some((station, [owned, own])) = self.questions(place, index) {
+                self.ask(index, station, owned);
+                if let Some(other) = self.another(place, index, owned) {
+                    self.ask(index, station, other);
                 }
+                self.ask(index, station, own);
+                self.asked_for_owner(place, index);
             }
         }
     }
@@ -91,6 +123,7 @@ impl Node {
         if let Some(path) = peer.paths.get_mut(index) {
             if is_virtual {
                 path.virtual_at = Some(now);
+                path.owned = Some(address);
                 path.virtual_asked_at = None;
             } else if is_unit {
                 path.unit_at = Some(now);
@@ -172,6 +205,7 @@ impl Node {
             };
             if !active {
                 self.ask(index, station, owned);
+                self.asked_for_owner(place, index);
             }
             self.ask(index, station, own);
             let path = &mut self.peers[place].paths[index];

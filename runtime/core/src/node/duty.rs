@@ -33,6 +33,7 @@ impl super::Port {
         if self.hears_since.is_none() || self.foreign_at.is_none_or(silent) {
             self.hears_since = Some(at);
         }
+        self.first_heard.get_or_insert(at);
         self.foreign_at = self.foreign_at.max(Some(at));
     }
 }
@@ -106,6 +107,7 @@ impl Node {
         port.up = up;
         port.since = self.now;
         port.hears_since = None;
+        port.first_heard = None;
         if up {
             self.timers.arm(Timer::Ask, self.now);
         }
@@ -165,7 +167,7 @@ impl Node {
         HealthClass(hard.saturating_add(soft.min(PORT_DOWN - 1)))
     }
 
-    fn silent(&self, port: &super::Port) -> bool {
+    pub(super) fn silent(&self, port: &super::Port) -> bool {
         port.up
             && self.rules.keep(crate::rules::Rule::D12)
             && self.now.since(port.since) >= SILENT_AFTER

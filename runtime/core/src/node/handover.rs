@@ -20,6 +20,7 @@ mod taking;
 
 use super::Node;
 use super::duty::PORT_DOWN;
+use crate::config::PortConfig;
 use crate::effect::{Alert, Command, Forwarding, Rejection};
 use crate::peer::Peer;
 use crate::role::{EffectiveRole, RoleEvent};
@@ -353,12 +354,29 @@ impl Node {
             && !self.same_role(peer)
             && self.receives()
             && waited(self.since)
+            && self.ports_are_settled()
             && peer.alive_since.is_some_and(waited)
             && peer.has_heard(
                 self.config.node,
                 self.boot,
                 self.counter.saturating_sub(2).max(1),
             )
+    }
+
+    /// Every served port that is up has been so for the preempt delay, and has passed frames for as
+    /// long: a link that comes and goes moves nothing, nor does a switch that does not forward yet
+    /// (F17). One on which nobody is ever heard has said so in its health by then.
+    fn ports_are_settled(&self) -> bool {
+        let delay = self.config.timing.preempt_delay;
+        let waited = |at: Instant| self.now.since(at) >= delay;
+        let settled = |(config, port): (&PortConfig, &super::Port)| {
+            let passes = match port.first_heard {
+                Some(at) => waited(at),
+                None => self.silent(port) && waited(port.since),
+            };
+            !config.served() || !port.up || passes
+        };
+        self.config.ports.iter().zip(&self.ports).all(settled)
     }
 
     /// Gives the role to a healthier peer, at most once per dead interval (D10).

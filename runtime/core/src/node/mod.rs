@@ -150,6 +150,8 @@ struct Port {
     foreign_at: Option<Instant>,
     /// When a station other than the suspected peer was last heard.
     other_at: Option<Instant>,
+    /// When another station was first heard since the carrier came.
+    first_heard: Option<Instant>,
     /// Since when other stations are heard, without a silence of a second between; nothing before
     /// the first since the carrier came (R3.6).
     hears_since: Option<Instant>,
@@ -202,6 +204,7 @@ impl Node {
             since: boot.now,
             foreign_at: None,
             other_at: None,
+            first_heard: None,
             hears_since: None,
         };
         let ports: Vec<Port> = config.ports.iter().map(port).collect();

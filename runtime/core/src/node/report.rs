@@ -117,8 +117,8 @@ impl Node {
         }
     }
 
-    /// A witness is on a segment of the gateways, and not on the others: what it says it has no port
-    /// on is no path to it.
+    /// A witness is on a segment of the gateways, and not on the others: where it says that it has
+    /// no port is no path to it.
     fn path_statuses(&self, peer: &Peer, now: Instant) -> Vec<PathStatus> {
         let witness = self.config.witness.map(|witness| witness.node);
         let there = |(port, _): &(&PortConfig, &Path)| {

@@ -319,8 +319,8 @@ fn config_witness_mistakes() {
         this node is the witness; it must be off and have no virtual address
         leave `virtual` and `role` out of the witness's own file
     40:8 `"400ms"`
-        the witness's term is 400ms; it must lie between lease + slack + three intervals = 605ms and 60 s
-        write `term = "605ms"` or longer, or leave it out
+        the witness's term is 400ms; it must lie between 605ms and 60 s
+        write `term = "605ms"` or longer (lease + slack + 3 intervals)
     40:8 `"never"`
         `never` is no word for `asks`
         known here: `always`, `unproven`
