@@ -207,6 +207,14 @@ impl Node {
         let term = grant.term.min(witness.term).saturating_sub(owned);
         let until = self.grants.sent_at(grant.counter).map(|at| at.after(term));
         self.grants.serves_until = self.grants.serves_until.max(until);
+        let waits = self
+            .suspicion
+            .as_ref()
+            .is_some_and(|open| open.found_at.is_some());
+        if waits && self.granted() {
+            // The verdict stands: it is for the next round to act, once all is drained (D6).
+            self.timers.arm(Timer::Round, self.now);
+        }
     }
 
     /// Until when every other gateway has heard this node say that it holds no grant, and so leaves
