@@ -220,7 +220,8 @@ impl World<'_> {
         sender: &str,
         count: u32,
     ) {
-        let template = self.stranger(segment).memory.back().cloned();
+        let stranger = self.stranger(segment);
+        let (template, mac) = (stranger.memory.back().cloned(), stranger.mac);
         let id = self
             .plan
             .layout
@@ -239,6 +240,8 @@ impl World<'_> {
                 );
                 frame.extend(std::iter::repeat_n(0, 200));
             }
+            // From its own address: one of a gateway's would be a theft at the switch.
+            frame[6..12].copy_from_slice(&mac.0);
             if let Some(byte) = kind_byte(kind) {
                 frame[15] = 2;
                 frame[16] = byte;
