@@ -312,7 +312,8 @@ fn advise(raw: &Raw, parts: &Parts, findings: &mut Findings) {
         );
     }
     let paths = parts.ports.iter().filter(|port| port.heartbeat).count();
-    if paths == 1 && !parts.peers.is_empty() {
+    let witness = parts.witness.is_some_and(|it| it.node == parts.node);
+    if paths == 1 && !parts.peers.is_empty() && !witness {
         let text = "one port alone carries heartbeats; a second path tells a dead peer from a \
                     dead switch";
         findings.note(&(0..0), "heartbeat", text);

@@ -116,7 +116,7 @@ impl View<'_> {
             let reason = "no other heartbeat path to hand over by: the peers find it silent, and \
                           what they cannot ask must run out (D + L)";
             let time = t.dead_interval + t.lease + t.round + TAKE;
-            let (time, reason) = self.with_proof(time, reason.to_owned());
+            let (time, reason) = self.with_grant(self.with_proof(time, reason.to_owned()));
             return row(fault, (time, Bound::None), reason, "D7 D12 D14");
         }
         let time = CARRIER + t.interval + t.rtt_bound * 2 + t.offer + TAKE;
@@ -132,9 +132,12 @@ impl View<'_> {
         let t = &self.config.timing;
         let fault = format!("{} falls silent, carrier stays", port.name);
         if !self.other_path(port) {
+            let (time, _) = self.silent_death();
+            if let Some(row) = self.cut_with_witness(&fault) {
+                return row;
+            }
             let reason = "no other heartbeat path: to the peers this looks like a dead active, \
                           and both sides may serve";
-            let (time, _) = self.silent_death();
             let overlap = Bound::Until("the segment is whole");
             return row(fault, (time, overlap), reason.to_owned(), "D12 D14");
         }
@@ -155,6 +158,9 @@ impl View<'_> {
         if self.armed {
             let reason = "the active's kernel still answers for the address: no claim".to_owned();
             return row(fault, (Bound::None, Bound::None), reason, "D8");
+        }
+        if let Some(row) = self.cut_with_witness(fault) {
+            return row;
         }
         let reason = "the peers' kernels cannot be asked: claimed after D + L".to_owned();
         row(
@@ -229,7 +235,7 @@ impl View<'_> {
         let t = &self.config.timing;
         let time = t.dead_interval + t.lease + t.round + TAKE;
         let reason = "its kernel's silence proves nothing then: dead interval + lease decide";
-        let (time, reason) = self.with_proof(time, reason.to_owned());
+        let (time, reason) = self.with_grant(self.with_proof(time, reason.to_owned()));
         row(
             "power loss, its fence damaged",
             (time, Bound::None),
@@ -302,8 +308,14 @@ impl View<'_> {
             return (at_most(time), reason.to_owned());
         }
         let time = t.dead_interval + LEASE_EARLY + t.round + TAKE;
-        let reason = "dark from the lease's end until dead interval + lease are over";
-        (at_most(time), reason.to_owned())
+        let mut reason =
+            "dark from the lease's end until dead interval + lease are over".to_owned();
+        let granted = self.granted().unwrap_or_default();
+        let left = granted.saturating_sub(t.lease.saturating_sub(LEASE_EARLY));
+        if left > time {
+            reason.push_str(", and its grant");
+        }
+        (at_most(time.max(left)), reason)
     }
 
     /// A claim on death wants another station on a served segment; if none is sure to answer, it
@@ -329,8 +341,7 @@ impl View<'_> {
         }
     }
 
-    /// A silent box's grant must end first: the term from when it last asked, then a slow question,
-    /// `term + 10 R + T + A`. With proof from its kernel that is not asked for under `unproven`.
+    /// A silent box's grant must end first. With proof from its kernel that is not asked for under `unproven`.
     fn with_grant(&self, (time, reason): (Bound, String)) -> (Bound, String) {
         let Some(witness) = self.config.witness else {
             return (time, reason);
@@ -338,13 +349,19 @@ impl View<'_> {
         if witness.asks == Asks::Unproven && self.armed {
             return (time, reason);
         }
-        let t = &self.config.timing;
-        let granted = witness.term + t.round * 10 + t.rtt_bound + TAKE;
+        let granted = self.granted().unwrap_or_default();
         let reason = format!("{reason}; and its grant must have ended");
         match time {
             Bound::AtMost(time) => (at_most(time.max(granted)), reason),
             other => (other, reason),
         }
+    }
+
+    /// From the last question of a silent box until another has its grant: `term + 10 R + T + A`.
+    fn granted(&self) -> Option<Duration> {
+        let t = &self.config.timing;
+        let term = self.config.witness?.term;
+        Some(term + t.round * 10 + t.rtt_bound + TAKE)
     }
 
     /// Everything between the gateways is lost, and the witness is on one of the sides.

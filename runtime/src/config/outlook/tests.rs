@@ -117,6 +117,7 @@ fn outlook_with_a_witness() {
     let cut = find(&always, "everything between the nodes lost");
     assert_eq!((&cut.outage, &cut.overlap), (&ms(723), &Bound::None));
     assert_eq!(find(&always, "the witness is lost").outage, Bound::None);
+    assert!(always.advice.iter().all(|text| !text.contains("isolation")));
     let unproven = with("asks = \"unproven\"\n");
     assert_eq!(find(&unproven, "power loss").outage, ms(23));
     let cut = find(&unproven, "everything between the nodes lost");
