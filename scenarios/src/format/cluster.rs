@@ -361,7 +361,7 @@ pub enum StoreState {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 #[expect(dead_code, reason = "names the words in the JSON Schema; never built")]
-enum Configured {
+pub(in crate::format) enum Configured {
     Active,
     Any,
     Off,

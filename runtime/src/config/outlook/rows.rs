@@ -341,7 +341,8 @@ impl View<'_> {
         }
     }
 
-    /// A silent box's grant must end first. With proof from its kernel that is not asked for under `unproven`.
+    /// A silent box's grant must end first. With proof from its kernel that is not asked for under
+    /// `unproven`.
     fn with_grant(&self, (time, reason): (Bound, String)) -> (Bound, String) {
         let Some(witness) = self.config.witness else {
             return (time, reason);

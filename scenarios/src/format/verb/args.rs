@@ -4,14 +4,19 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use steadfast_core::role::EffectiveRole;
+use steadfast_core::role::{ConfiguredRole, EffectiveRole};
 
+use crate::format::cluster::Configured;
 use crate::format::{Cluster, Detection, GatewaySetup, Plan, Span};
 
 /// What a reload changes. Sources: R2.1, F14, F18, F25, F45.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Changes {
+    /// What this gateway is configured as (R1.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Configured>")]
+    pub configured: Option<ConfiguredRole>,
     /// Silence after which a path is dead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_interval: Option<Span>,
@@ -58,9 +63,13 @@ impl Changes {
             *old = new.unwrap_or(*old);
         }
         *detection = self.detection.unwrap_or(*detection);
-        if let Some(priority) = self.priority {
+        if self.priority.is_some() || self.configured.is_some() {
             let known = plan.gateway(gateway);
-            let setup = GatewaySetup { priority, ..known };
+            let setup = GatewaySetup {
+                priority: self.priority.unwrap_or(known.priority),
+                configured: self.configured.unwrap_or(known.configured),
+                ..known
+            };
             plan.gateways.insert(gateway.to_owned(), setup);
         }
         if let Some(index) = self.without_address.map(usize::from) {
