@@ -147,6 +147,7 @@ impl Node {
             return;
         }
         self.lose_role(Cause::LeaseLost { gap_ms });
+        self.forget_grant();
         self.listen_again();
     }
 

@@ -234,7 +234,8 @@ impl Node {
             last: at,
             ..open
         });
-        if self.is_deaf(peer, open, at) && self.rules.keep(Rule::D12) && self.giving.is_none() {
+        let claims = self.is_deaf(peer, open, at) && !self.bars_claims();
+        if claims && self.rules.keep(Rule::D12) && self.giving.is_none() {
             self.deafness.clear();
             self.lose_role(Cause::RivalWon { peer: node });
             self.listen_again();

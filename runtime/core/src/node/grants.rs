@@ -65,6 +65,7 @@ struct Given {
     boot: BootId,
     counter: u64,
     epoch: Epoch,
+    term: Duration,
     until: Instant,
 }
 
@@ -129,7 +130,9 @@ impl Node {
         let would = self.suspicion.as_ref().is_some_and(found)
             || self.vacant_since.is_some()
             || self.relisten.is_some();
-        self.witness().is_some() && (holds || would)
+        // Who cannot hear the answer would only keep others from it.
+        self.witness()
+            .is_some_and(|witness| holds || (would && self.hears_witness(witness)))
     }
 
     /// What this node says of grants in its next message; notes what follows from having said it.
@@ -233,6 +236,20 @@ impl Node {
         all?.into_iter().min()
     }
 
+    /// Until when a grant, proof or consent lets this node serve, whichever is longest.
+    fn serves_until(&self) -> Option<Instant> {
+        let grants = &self.grants;
+        let until = grants.serves_until.max(grants.proven_until);
+        until.max(self.consented_until())
+    }
+
+    /// Whether this node may arm its lease again.
+    pub(super) fn may_serve_on(&self) -> bool {
+        let yields = self.config.policy.isolation == Isolation::Yield;
+        let until = self.serves_until();
+        self.witness().is_none() || !yields || until.is_some_and(|until| until > self.now)
+    }
+
     /// An active without grant and without consent gives the role up, if it yields in isolation.
     pub(super) fn consider_grant(&mut self) {
         let yields = self.config.policy.isolation == Isolation::Yield;
@@ -241,10 +258,7 @@ impl Node {
             self.timers.disarm(Timer::Grant);
             return;
         }
-        let grants = &self.grants;
-        let until = grants.serves_until.max(grants.proven_until);
-        let until = until.max(self.consented_until());
-        match until.filter(|until| *until > self.now) {
+        match self.serves_until().filter(|until| *until > self.now) {
             Some(until) => self.timers.arm(Timer::Grant, until),
             None => {
                 self.timers.disarm(Timer::Grant);
@@ -265,9 +279,11 @@ impl Node {
             Verdict::Open | Verdict::Overdue => false,
         };
         // One that held no grant may have served on this node's word, for so long.
-        let late = self.now >= suspicion.terms.overdue_at;
-        let said = self.peers.iter().find(|peer| peer.node == suspicion.peer);
-        let said = said.is_some_and(|peer| peer.says(Flags::GRANTED));
+        let peer = self.peers.iter().find(|peer| peer.node == suspicion.peer);
+        let said = peer.is_some_and(|peer| peer.says(Flags::GRANTED));
+        let word = peer.and_then(|peer| peer.heard_at);
+        let patience = suspicion.terms.patience;
+        let late = word.is_none_or(|word| self.now >= word.after(patience));
         proven || (self.granted() && (said || late)) || (late && self.serves_unasked())
     }
 
@@ -284,6 +300,28 @@ impl Node {
     fn serves_unasked(&self) -> bool {
         let serves = self.config.policy.isolation == Isolation::Serve;
         serves && self.witness().is_some_and(|it| !self.hears_witness(it))
+    }
+
+    /// The grant that this node holds is of before: it owned nothing for a while, and the witness
+    /// may have followed another's claim. What is asked from now on counts.
+    pub(super) fn forget_grant(&mut self) {
+        self.grants.serves_until = None;
+        self.grants.proven_until = None;
+        self.grants.asks_since = Some(self.counter + 1);
+    }
+
+    /// No other gateway can be claiming with success: they wait for the grant that this one holds.
+    pub(super) fn bars_claims(&self) -> bool {
+        let always = |witness: Witness| witness.asks == Asks::Always;
+        self.witness().is_some_and(always) && self.granted()
+    }
+
+    /// A peer that claimed on proof or by consent since then, and reaches nobody, has given up.
+    pub(super) fn none_serves_on_proof(&self, since: Instant) -> bool {
+        let timing = &self.config.timing;
+        let bound = since.after(timing.dead_interval + timing.lease);
+        let yields = self.config.policy.isolation == Isolation::Yield;
+        self.witness().is_none() || !yields || self.now >= bound
     }
 
     /// A claim on proof, but without consent: the witness needs a moment to follow it.
@@ -315,6 +353,7 @@ impl Node {
                 boot: latest.boot,
                 counter: latest.counter,
                 epoch: latest.epoch,
+                term,
                 until: self.now.after(term),
             });
         }
@@ -355,12 +394,11 @@ impl Node {
     /// What a witness's next message says of its grant.
     pub(super) fn grant_said(&self) -> Option<Grant> {
         let given = self.given()?;
-        let term = self.config.witness?.term;
         Some(Grant {
             node: given.node,
             boot: given.boot,
             counter: given.counter,
-            term,
+            term: given.term,
         })
     }
 

@@ -238,6 +238,7 @@ impl Node {
             return;
         };
         let at = self.now;
+        self.forget_grant();
         self.giving = Some(Giving::Offering {
             id,
             to,

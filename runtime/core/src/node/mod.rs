@@ -295,6 +295,8 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         self.advance(now);
         self.notice_gap();
+        // Before anything is said: a word that refreshes the lease must not outlast the grant.
+        self.consider_grant();
         match input {
             Input::Checked { check, passed } => self.checked(check, passed),
             Input::CommandReceived { request, command } => self.command(request, command),

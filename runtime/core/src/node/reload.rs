@@ -58,6 +58,7 @@ impl Node {
     pub fn replace_config(&mut self, now: Instant, config: Config) -> Result<(), ConfigRefused> {
         self.advance(now);
         self.notice_gap();
+        self.consider_grant();
         let (ports, peers) = self.compare(&config)?;
         let (virtuals, lease) = (owned(&self.config), self.config.timing.lease);
         let fresh = self.lease_is_fresh();

@@ -154,7 +154,9 @@ impl Node {
         peer.heard_within(self.now, self.config.timing.dead_interval)
     }
 
-    /// The initial wait runs from boot and from link-up, and is void when every peer is heard.
+    /// The initial wait runs from boot and from link-up, and is void when every peer is heard. Who
+    /// is missing must have been so for a dead interval and a lease; who is there has said that it
+    /// does not hold the role.
     fn waited(&self, all_heard: bool) -> bool {
         if all_heard {
             return true;
@@ -168,10 +170,10 @@ impl Node {
             .unwrap_or(self.started);
         let least = timing.dead_interval + timing.lease;
         self.now >= from.max(self.started).after(timing.initial_wait.max(least))
-            && self
-                .peers
-                .iter()
-                .all(|peer| peer.dead || peer.heard_at.is_none_or(|at| self.now >= at.after(least)))
+            && self.peers.iter().all(|peer| {
+                let gone = |at: Instant| self.now >= at.after(least);
+                peer.dead || self.present(peer) || peer.heard_at.is_none_or(gone)
+            })
     }
 
     /// No claim before this node has shown that it can receive (D12). Hearing every peer shows it.
@@ -368,7 +370,9 @@ impl Node {
             |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
         let all = all_answered && ahead == 0 && !self.peers.iter().any(may_serve);
         let waited = self.now >= self.listens_until(relisten, ahead);
-        let free = self.kept_asking(relisten) && self.witness_lets_vacancy(all_answered);
+        let free = self.kept_asking(relisten)
+            && self.witness_lets_vacancy(all_answered)
+            && (all_answered || self.none_serves_on_proof(relisten.since));
         if free && (all || waited) && self.some_served_port_up() && !self.stopping {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);

@@ -17,6 +17,7 @@ use crate::node::Node;
 use crate::node::project::View;
 use crate::node::vacancy::RESTARTS_MAX;
 use crate::role::EffectiveRole;
+use crate::status::Cause;
 use crate::wire::advert::Kind;
 use crate::{Instant, NodeId};
 
@@ -95,9 +96,9 @@ impl Node {
             return true;
         };
         let heard_at = peer.heard_at.unwrap_or(Instant::ORIGIN);
-        declined
-            || heard_at < at.after(timing.offer / 2)
-            || self.now.since(heard_at) >= timing.offer
+        let silent =
+            heard_at < at.after(timing.offer / 2) || self.now.since(heard_at) >= timing.offer;
+        declined || (silent && self.none_serves_on_proof(at))
     }
 
     /// Arms the lease again: an explicit claim of the same epoch.
@@ -105,6 +106,11 @@ impl Node {
         let epoch = self.claim.epoch;
         self.end_giving(Rejection::TimedOut);
         if self.role != EffectiveRole::Active {
+            return;
+        }
+        if !self.may_serve_on() {
+            self.lose_role(Cause::NotGranted);
+            self.broadcast(Kind::LetGo);
             return;
         }
         self.kernel.refreshed_at = self.now;
