@@ -19,6 +19,7 @@ mod announce;
 pub mod boot;
 pub mod config;
 pub mod effect;
+pub mod hooks;
 mod ids;
 mod node;
 mod peer;

@@ -156,6 +156,8 @@ pub struct Status {
     pub node: NodeId,
     /// This life of the daemon.
     pub boot: BootId,
+    /// When it says so.
+    pub at: Instant,
     /// What the operator set.
     pub configured: ConfiguredRole,
     /// What the node is.
@@ -166,8 +168,13 @@ pub struct Status {
     pub why: Cause,
     /// The same in words.
     pub why_text: String,
-    /// The newest claim known.
+    /// The claim it holds; the newest it knows of when it holds none.
     pub epoch: Epoch,
+    /// The newest claim that it knows of.
+    pub newest: Epoch,
+    /// When another node was last heard to serve beside this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rival_at: Option<Instant>,
     /// The claim rests on evidence or consent (D11).
     pub witnessed: bool,
     /// Health class; 0 is whole.

@@ -89,6 +89,7 @@ impl Node {
         let offers = self.peers[place].latest.as_ref().is_some_and(is_offer);
         if !offers {
             self.raise(Alert::SplitBrain { peer });
+            self.rival_at = Some(self.now);
         }
         if self.ranks_above(place) {
             self.question_rival(place, at);

@@ -94,6 +94,8 @@ pub struct Node {
     relisten: Option<Relisten>,
     grants: Grants,
     dispute: Option<Dispute>,
+    /// When another was last heard to serve beside this node. For others to act on, not for it.
+    rival_at: Option<Instant>,
     /// At most one for each peer.
     deafness: Vec<Deafness>,
     unread: Unread,
@@ -241,6 +243,7 @@ impl Node {
             grants: Grants::new(),
             unread: Unread::default(),
             dispute: None,
+            rival_at: None,
             deafness: Vec::new(),
             announcer: Announcer::default(),
             kernel: Kernel::new(boot.now),
