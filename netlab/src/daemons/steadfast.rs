@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
     AllPacified, Asks, CheckSetup, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
-    OnFailure, Plan, Preempt, SegmentKind, Span,
+    OnFailure, Plan, Preempt, SegmentKind, Span, Verb,
 };
 
 use super::{FOLDER, RUN, STATE};
@@ -53,12 +53,17 @@ pub fn check_file(name: &str) -> String {
     format!("check-{name}")
 }
 
-fn checks(text: &mut String, checks: &[CheckSetup]) -> std::fmt::Result {
-    for check in checks {
-        let file = check_file(&check.name);
+/// The file in [`FOLDER`] whose being there keeps a check from ending.
+pub fn hang_file(name: &str) -> String {
+    format!("check-{name}-hangs")
+}
+
+fn checks(text: &mut String, plan: &Plan) -> std::fmt::Result {
+    for check in &plan.cluster.checks {
+        let probe = probe(plan, &check.name);
         write!(
             text,
-            "\n[[check]]\nname = \"{}\"\nfile = \"{FOLDER}/{file}\"\nevery = \"{}\"\n\
+            "\n[[check]]\nname = \"{}\"\n{probe}\nevery = \"{}\"\n\
              rise = {}\nfall = {}\n",
             check.name, check.every, check.rise, check.fall
         )?;
@@ -67,6 +72,20 @@ fn checks(text: &mut String, checks: &[CheckSetup]) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// A file to look at; where the story lets the check hang, a program that looks at it.
+fn probe(plan: &Plan, name: &str) -> String {
+    let file = format!("{FOLDER}/{}", check_file(name));
+    let hangs =
+        |verb: &Verb| matches!(verb, Verb::Check { check, hangs: true, .. } if check == name);
+    if !plan.steps.iter().any(|step| hangs(&step.verb)) {
+        return format!("file = \"{file}\"");
+    }
+    let hangs = format!("{FOLDER}/{}", hang_file(name));
+    format!(
+        "script = [\"/bin/sh\", \"-c\", \"while [ -e {hangs} ]; do sleep 60; done; [ -e {file} ]\"]"
+    )
 }
 
 fn configuration(plan: &Plan, gateway: &Gateway) -> String {
@@ -83,7 +102,7 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     let _ = peers(&mut text, &plan.layout, gateway);
     let _ = ports(&mut text, &plan.layout, gateway);
     let _ = witness(&mut text, plan);
-    let _ = checks(&mut text, &plan.cluster.checks);
+    let _ = checks(&mut text, plan);
     let (times, policy) = (needed(&plan.cluster, times), needed(&plan.cluster, policy));
     let _ = write!(text, "\n[timing]\n{times}\n[policy]\n{policy}");
     let _ = write!(

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use steadfast_core::Instant;
 use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{CommandName, Verb};
 
 use super::{Agent, Eyes, World};
-use crate::daemons::steadfast::check_file;
+use crate::daemons::steadfast::{check_file, hang_file};
 use crate::error::{Doing as _, LabError};
 
 impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
@@ -53,23 +54,38 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         Ok(())
     }
 
-    /// A check fails, or passes: what it looks at goes, or comes back.
+    /// A check fails, hangs, or passes: what it looks at goes, never ends, or comes back.
     pub(super) fn set_check(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
-        let (Subject::Gateway(id), Verb::Check { check, passes }) = (subject, verb) else {
+        let (
+            Subject::Gateway(id),
+            Verb::Check {
+                check,
+                passes,
+                hangs,
+            },
+        ) = (subject, verb)
+        else {
             return Ok(());
         };
         let Some(machine) = self.lab.machine(id) else {
             return Ok(());
         };
-        let file = machine.place().join("etc").join(check_file(check));
-        let done = if *passes {
-            fs::write(&file, "")
-        } else {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-        };
-        done.doing(|| format!("change {}", file.display()))
+        let folder = machine.place().join("etc");
+        let file = folder.join(check_file(check));
+        put(&folder.join(hang_file(check)), *hangs)?;
+        put(&file, *passes)
     }
+}
+
+/// Whether a file is there from now on.
+fn put(file: &Path, there: bool) -> Result<(), LabError> {
+    let done = if there {
+        fs::write(file, "")
+    } else {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    };
+    done.doing(|| format!("change {}", file.display()))
 }

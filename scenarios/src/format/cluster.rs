@@ -103,6 +103,12 @@ const fn check_streak() -> u8 {
 }
 
 impl CheckSetup {
+    /// When a run of it has failed without an answer: half of the time to the next one, as the
+    /// configuration has it unless it says otherwise.
+    pub fn timeout(&self) -> core::time::Duration {
+        self.every.0 / 2
+    }
+
     /// As a node takes it.
     pub fn configured(&self, place: usize) -> config::check::CheckConfig {
         use config::check::{CheckConfig, Cost};

@@ -41,6 +41,9 @@ pub enum Verb {
         check: String,
         /// How it goes from now on.
         passes: bool,
+        /// It does not say that it fails: it never answers.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        hangs: bool,
     },
     /// The wall clock runs fast or slow (target: gateway).
     ClockSkew {

@@ -1,10 +1,22 @@
 //! Checks of the gateways' own health: run by each daemon that runs, as often as they are to be.
 //!
 //! Whether one passes belongs to the box and stays what a step made it, over boots and daemons. A
-//! daemon that stands still runs none, and begins anew when it goes on.
+//! daemon that stands still runs none, and begins anew when it goes on. One that hangs is told as
+//! failed when its time is over, and is run as often as before: only its results come later.
+
+use steadfast_scenarios::format::Verb;
 
 use super::gateway::Order;
 use super::world::{Happening, World};
+
+/// How a check fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It says so.
+    Fails,
+    /// It never answers.
+    Hangs,
+}
 
 impl World<'_> {
     /// The daemon runs every check now, and goes on doing so.
@@ -25,29 +37,44 @@ impl World<'_> {
         {
             return;
         }
-        let passed = !gateway.failing.contains(&check);
+        let setup = &self.plan.cluster.checks[check];
+        let fate = gateway.failing.get(&check).copied();
+        if fate == Some(Fate::Hangs) && gateway.awaited.insert(check) {
+            self.run_check_later(station, life, check, setup.timeout());
+            return;
+        }
+        let passed = fate.is_none();
         let Some(daemon) = gateway.awake(Some(life)) else {
             return;
         };
-        let setup = &self.plan.cluster.checks[check];
         daemon.order(Order::Checked(setup.name.clone(), passed));
         let every = setup.every.0;
         self.wake_soon(station);
         self.run_check_later(station, life, check, every);
     }
 
-    /// A step makes a check fail, or pass.
-    pub(crate) fn set_check(&mut self, station: usize, name: &str, passes: bool) {
-        let mut checks = self.plan.cluster.checks.iter();
-        let Some(check) = checks.position(|check| check.name == name) else {
+    /// A step makes a check fail, hang, or pass.
+    pub(crate) fn set_check(&mut self, station: usize, verb: &Verb) {
+        let Verb::Check {
+            check: name,
+            passes,
+            hangs,
+        } = verb
+        else {
             return;
         };
-        let failing = &mut self.gateways[station].failing;
-        if passes {
-            failing.remove(&check);
-        } else {
-            failing.insert(check);
-        }
+        let mut checks = self.plan.cluster.checks.iter();
+        let Some(check) = checks.position(|check| check.name == *name) else {
+            return;
+        };
+        let fate = if *hangs { Fate::Hangs } else { Fate::Fails };
+        let fate = (!passes).then_some(fate);
+        let gateway = &mut self.gateways[station];
+        gateway.awaited.remove(&check);
+        match fate {
+            None => gateway.failing.remove(&check),
+            Some(fate) => gateway.failing.insert(check, fate),
+        };
     }
 
     fn run_check_later(

@@ -121,7 +121,7 @@ impl World<'_> {
 
     fn on_gateway(&mut self, gateway: usize, verb: &Verb) {
         match verb {
-            Verb::Check { check, passes } => self.set_check(gateway, check, *passes),
+            Verb::Check { .. } => self.set_check(gateway, verb),
             Verb::PowerOff => self.power_off(gateway),
             Verb::PowerOn => self.power_on(gateway),
             Verb::Reboot { clean } => self.reboot(gateway, *clean),

@@ -6,13 +6,14 @@
 //! stopped daemon's sockets fill up and its effects wait, while the kernel model runs on. What the
 //! kernel is asked to do happens a moment later, on a thread of its own, newest wish first.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use steadfast_core::boot::Record;
 use steadfast_core::config::Config;
 use steadfast_core::effect::{Command, Failure, Forwarding};
 use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
 
+use super::checks::Fate;
 use super::players::Seat;
 use crate::model::Frame;
 use crate::model::kernel::Kernel;
@@ -224,7 +225,9 @@ pub(crate) struct Gateway {
     /// How the kernel carries out wishes.
     pub apply: ApplyMode,
     /// The checks of its health that fail, by place.
-    pub failing: BTreeSet<usize>,
+    pub failing: BTreeMap<usize, Fate>,
+    /// Checks that hang, whose results come when their time is over.
+    pub awaited: BTreeSet<usize>,
     /// When each check is run next.
     pub check_at: Vec<Instant>,
     /// Counts boots: the kernel's boot id.
@@ -254,7 +257,8 @@ impl Gateway {
             stored,
             disk: Disk::default(),
             apply: ApplyMode::default(),
-            failing: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             check_at: Vec::new(),
             boot: 0,
             booted_at: Instant::ORIGIN,

@@ -136,7 +136,14 @@ impl Story {
                 let (check, passes) = (check.name.clone(), *passes);
                 // A result is of a run that the change came before.
                 let before = at.before(Duration::from_millis(1));
-                self.add(before, own, Verb::Check { check, passes });
+                // One that did not answer was recorded as failed.
+                let hangs = false;
+                let verb = Verb::Check {
+                    check,
+                    passes,
+                    hangs,
+                };
+                self.add(before, own, verb);
             }
         }
         for at in &hearing.damages {

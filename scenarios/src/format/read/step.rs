@@ -161,6 +161,15 @@ fn check_arguments(
             Some(_) | None => Ok(()),
         };
     }
+    if let Verb::Check {
+        passes: true,
+        hangs: true,
+        ..
+    } = verb
+    {
+        let message = "a check that hangs does not pass";
+        return Err(reader.fail(flat.place_of("hangs"), message));
+    }
     let gateways = layout.gateways.iter().map(|gateway| gateway.name.as_str());
     let hosts = layout.hosts.iter().map(|host| host.name.as_str());
     let checks = plan.cluster.checks.iter().map(|check| check.name.as_str());
