@@ -18,13 +18,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use steadfast_shell::orders::{Order, Orders};
+
+use crate::program::Stop;
 
 /// Stack of a check's thread: it reads small files and answers, and starts programs.
 const STACK_BYTES: usize = 256 * 1024;
@@ -86,17 +87,6 @@ pub enum Probe {
     },
 }
 
-/// What a check has to know of its thread.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// The check is not wanted any more.
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// All checks of this gateway.
 pub struct Checks {
     orders: Orders,
@@ -139,7 +129,7 @@ impl Checks {
             .map(|spec| self.run(spec.clone()))
             .collect();
         for ended in running.extract_if(.., |one| !specs.contains(&one.spec)) {
-            ended.stop.0.store(true, Ordering::Release);
+            ended.stop.end();
             ended.thread.unpark();
             lock(&self.said).remove(&ended.spec.name);
         }
@@ -246,7 +236,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Drop for Checks {
     fn drop(&mut self) {
         for one in lock(&self.running).iter() {
-            one.stop.0.store(true, Ordering::Release);
+            one.stop.end();
             one.thread.unpark();
         }
     }

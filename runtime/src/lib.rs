@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod journal;
 pub mod linux;
 pub mod logging;
+mod program;
 pub mod store;
 
 /// Which build this is: version and a digest of its sources.

@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::Stop;
+use crate::program::Stop;
 
 pub(super) fn run(to: SocketAddr, timeout: Duration, _: &Stop) -> Result<(), String> {
     TcpStream::connect_timeout(&to, timeout)

@@ -15,8 +15,8 @@ use rustix::net::{
     socket_with,
 };
 
-use super::Stop;
 use crate::linux::clock::timespec;
+use crate::program::Stop;
 
 const ECHO_V4: [u8; 2] = [8, 0];
 const ECHO_V6: [u8; 2] = [128, 129];

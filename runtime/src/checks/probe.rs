@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::{Probe, STACK_BYTES, Stop, connect, echo, route, script};
+use super::{Probe, STACK_BYTES, connect, echo, route, script};
+use crate::program::Stop;
 
 /// Most processes that are looked at for a name.
 const PROCESSES_MAX: usize = 65_536;

@@ -4,20 +4,13 @@
 //! When it has ended, or has not in time, the whole group is killed: what it started must not pile
 //! up.
 
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Stop;
-use crate::linux::clock::timespec;
-
-/// Where programs are looked for.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How often a check that is not wanted any more is noticed.
-const STOP_LOOK: Duration = Duration::from_millis(100);
+use crate::program::{PATH, Stop, wait, words};
 
 pub(super) fn run(command: &[String], timeout: Duration, stop: &Stop) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("no program")?;
@@ -42,31 +35,5 @@ pub(super) fn run(command: &[String], timeout: Duration, stop: &Stop) -> Result<
         (Ok(true), Ok(status)) => Err(format!("{program}: {}", words(status))),
         (Ok(false), Ok(_)) => Err(format!("{program}: no end within {timeout:?}")),
         (Err(error), _) | (_, Err(error)) => Err(format!("{program}: {error}")),
-    }
-}
-
-/// Whether it ended in time; it is not buried yet.
-fn wait(child: &Child, timeout: Duration, stop: &Stop) -> std::io::Result<bool> {
-    let end = Instant::now() + timeout;
-    let ends = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || stop.is_over() {
-            return Ok(false);
-        }
-        let left = timespec(left.min(STOP_LOOK));
-        match poll(&mut [PollFd::new(&ends, PollFlags::IN)], Some(&left)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn words(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with {code}"),
-        (None, Some(signal)) => format!("ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
     }
 }
