@@ -45,6 +45,8 @@ pub struct InitOptions {
     pub virtual_router: u8,
     /// A product whose times and choices a new cluster takes.
     pub profile: Option<Profile>,
+    /// The node of a new cluster that grants claims and never serves (D14).
+    pub witness: Option<u8>,
     /// This node's id; 1 to 254.
     pub node_id: u8,
     /// This node's name.
@@ -99,6 +101,7 @@ impl Default for InitOptions {
             cluster_name: "office".to_owned(),
             virtual_router: 51,
             profile: None,
+            witness: None,
             node_id: 1,
             node_name: "gw1".to_owned(),
             peers: vec![InitPeer {

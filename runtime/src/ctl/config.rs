@@ -63,6 +63,10 @@ pub(super) struct Init {
     /// Times and choices of another product: fortimail, kemp, kerio, safe-at-office or seqrite
     #[arg(long, value_name = "PRODUCT", conflicts_with = "join")]
     profile: Option<Profile>,
+    /// The node that grants claims and never serves; one of the peers
+    #[arg(long, value_name = "ID", conflicts_with = "join",
+          value_parser = clap::value_parser!(u8).range(1..=254))]
+    witness: Option<u8>,
     /// This node's id
     #[arg(long, value_name = "ID", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..=254))]
@@ -220,6 +224,7 @@ fn options(asked: Init) -> Result<InitOptions, String> {
         cluster_name: asked.name.unwrap_or(usual.cluster_name),
         virtual_router: asked.virtual_router.unwrap_or(usual.virtual_router),
         profile: asked.profile,
+        witness: asked.witness,
         node_id: asked.node,
         node_name: asked.node_name.unwrap_or_else(|| named(asked.node)),
         peers,
@@ -288,6 +293,12 @@ fn peers(asked: &Init, example: &[InitPeer]) -> Result<Vec<InitPeer>, String> {
             "node {} is this node and no peer of it",
             asked.node
         ));
+    }
+    if let Some(witness) = asked.witness
+        && witness != asked.node
+        && !peers.iter().any(|peer| peer.id == witness)
+    {
+        return Err(format!("--witness {witness}: no --peer {witness}"));
     }
     if let ([peer], [shown]) = (&mut peers[..], example)
         && peer.addresses.is_empty()

@@ -13,6 +13,7 @@ use super::{InitOptions, InitPeer, digits};
 use crate::config::assemble::port_number;
 use crate::config::quantity::show;
 use crate::config::raw::{self, Raw, byte};
+use crate::config::witness::Witness as Written;
 
 /// A configuration that is about to be written.
 pub(super) struct Draft {
@@ -27,6 +28,13 @@ pub(super) struct Draft {
     ports: Vec<Port>,
     /// Keys of the tables that people leave alone, as written in the other node's file.
     kept: Vec<(&'static str, String)>,
+    witness: Option<Witness>,
+}
+
+/// Who grants claims, with the table's keys as they are written.
+struct Witness {
+    node: u8,
+    keys: Vec<(&'static str, String)>,
 }
 
 struct Port {
@@ -63,7 +71,12 @@ impl Draft {
             peers: options.peers.clone(),
             ports: (0..=u8::MAX).zip(&options.ports).map(port).collect(),
             kept: Vec::new(),
+            witness: options.witness.map(|node| Witness {
+                node,
+                keys: vec![("node", node.to_string())],
+            }),
         }
+        .without_service()
     }
 
     /// A further node: what is shared as in the other's file, which has no mistakes in itself.
@@ -104,7 +117,26 @@ impl Draft {
             peers: others(options, raw),
             ports: raw.ports.iter().enumerate().map(port).collect(),
             kept: kept(raw, text),
+            witness: raw.witness.as_ref().and_then(|it| witness(it, text)),
         }
+        .without_service()
+    }
+
+    /// The witness serves nobody, and no cable of the gateways leads to it.
+    fn without_service(mut self) -> Self {
+        if self.grants(self.node_id) {
+            let direct = |port: &Port| port.flags.contains(&("direct", true));
+            self.ports.retain(|port| !direct(port));
+            for port in &mut self.ports {
+                port.virtuals.clear();
+                port.flags.clear();
+            }
+        }
+        self
+    }
+
+    fn grants(&self, node: u8) -> bool {
+        self.witness.as_ref().is_some_and(|it| it.node == node)
     }
 
     /// The file's text.
@@ -166,6 +198,7 @@ impl Draft {
             &TIMING,
         );
         self.render_keys(&mut out, "policy", "Choices.", &POLICY);
+        self.render_witness(&mut out);
         self.render_keys(&mut out, "daemon", "The daemon on this machine.", &DAEMON);
         out
     }
@@ -189,7 +222,7 @@ impl Draft {
                 let key = bare(&port.interface);
                 if !list.is_empty() {
                     put(out, &format!("{key} = [{}]", list.join(", ")), "");
-                } else if !port.virtuals.is_empty() {
+                } else if !port.virtuals.is_empty() && !self.grants(peer.id) {
                     put(
                         out,
                         &format!("# {key} = [\"…\"]"),
@@ -232,6 +265,20 @@ impl Draft {
         }
     }
 
+    /// Nothing without a witness: `docs/witness.md` says what it is for.
+    fn render_witness(&self, out: &mut String) {
+        let Some(witness) = &self.witness else {
+            return;
+        };
+        out.push_str("# One owner also when everything is cut: the same on every node.\n");
+        put(out, "[witness]", "");
+        for (name, value) in &witness.keys {
+            let meaning = if *name == "node" { "who grants" } else { "" };
+            put(out, &format!("{name} = {value}"), meaning);
+        }
+        out.push('\n');
+    }
+
     fn render_keys(
         &self,
         out: &mut String,
@@ -245,7 +292,10 @@ impl Draft {
             match self.kept.iter().find(|(kept, _)| kept == name) {
                 Some((_, value)) => put(out, &format!("{name} = {value}"), meaning),
                 None => {
-                    let usual = self.profile.and_then(|profile| usual_in(profile, name));
+                    let usual = match self.witness {
+                        Some(_) if *name == "isolation" => Some(quoted("yield")),
+                        Some(_) | None => self.profile.and_then(|it| usual_in(it, name)),
+                    };
                     let usual = usual.unwrap_or_else(|| (*known).to_owned());
                     put(out, &format!("# {name} = {usual}"), meaning);
                 }
@@ -253,6 +303,21 @@ impl Draft {
         }
         out.push('\n');
     }
+}
+
+/// The other file's `[witness]`, as it says it.
+fn witness(written: &Written, text: &str) -> Option<Witness> {
+    let places = [
+        ("node", written.node.as_ref().map(Spanned::span)),
+        ("term", written.term.as_ref().map(Spanned::span)),
+        ("asks", written.asks.as_ref().map(Spanned::span)),
+    ];
+    let slice = |place: std::ops::Range<usize>| text.get(place).unwrap_or_default().to_owned();
+    let key = |(name, place): (&'static str, Option<_>)| Some((name, slice(place?)));
+    Some(Witness {
+        node: byte(written.node.as_ref())?,
+        keys: places.into_iter().filter_map(key).collect(),
+    })
 }
 
 /// What is usual with a profile, of what a profile changes.

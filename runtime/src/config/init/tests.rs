@@ -193,3 +193,47 @@ fn init_file_of_a_profile_shows_what_is_usual_with_it() {
     let text = fs::read_to_string(&second.config).expect("a text");
     assert!(text.contains("\nprofile = \"kemp\" "), "{text}");
 }
+
+/// Whoever joins asks the same witness, and the witness's own file serves nothing.
+#[test]
+fn init_join_shares_the_witness() {
+    let folder = Folder::new();
+    let mut asked = InitOptions {
+        witness: Some(3),
+        ..options(&folder, "a")
+    };
+    asked.peers.push(InitPeer {
+        id: 3,
+        name: "w".to_owned(),
+        addresses: Vec::new(),
+    });
+    let first = init(&asked).expect("new files");
+    let text = fs::read_to_string(&first.config).expect("a text");
+    assert!(text.contains("\n# isolation = \"yield\" "), "{text}");
+    let text = text.replace(
+        "node = 3  ",
+        "node = 3\nterm = \"900ms\"\nasks = \"unproven\"",
+    );
+    fs::write(&first.config, text).expect("a file");
+    let joins = |node_id: u8, name: &str| {
+        let joined = InitOptions {
+            join: Some(first.config.clone()),
+            node_id,
+            node_name: name.to_owned(),
+            peers: Vec::new(),
+            ..options(&folder, name)
+        };
+        let written = init(&joined).expect("new files");
+        let loaded = load(&written.config, &Offline);
+        loaded.unwrap_or_else(|report| panic!("{}", report.render(false)))
+    };
+    let a = load(&first.config, &Offline).expect("sound");
+    let (b, w) = (joins(2, "b"), joins(3, "w"));
+    assert!(a.config.witness.is_some());
+    assert_eq!(a.config.witness, b.config.witness);
+    assert_eq!(a.config.digests, b.config.digests);
+    assert!(w.config.is_witness());
+    assert_eq!(a.config.witness, w.config.witness);
+    let ports: Vec<_> = w.config.ports.iter().map(|port| port.id).collect();
+    assert_eq!(ports, [a.config.ports[0].id, a.config.ports[1].id]);
+}
