@@ -41,6 +41,8 @@ use steadfast_core::status::Status;
 use steadfast_shell::orders::{Orders, ReloadRefused};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::hooks::HookFacts;
+
 pub use diagnose::{Trouble, diagnose};
 pub use explain::{Explanation, PeerExplanation, explain};
 pub(crate) use explain::{in_words, node_name, role_word};
@@ -134,6 +136,8 @@ pub struct DaemonFacts {
     pub alerts: Vec<String>,
     /// What each check of this node's health said last, by its name.
     pub checks: BTreeMap<String, String>,
+    /// The hooks that follow the role, in their order.
+    pub hooks: Vec<HookFacts>,
     /// Counters of journal, log and links, by name.
     pub counters: BTreeMap<String, u64>,
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod hooks;
 pub mod journal;
 pub mod linux;
 pub mod logging;

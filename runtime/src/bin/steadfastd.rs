@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use steadfast::config::File;
 use steadfast::daemon::{self, Machine};
+use steadfast::hooks::{GUARD_ARGUMENT, guard_main};
 use steadfast::linux::fence::{KEEPER_ARGUMENT, keeper_main};
 use steadfast::{config, logging};
 
@@ -44,11 +45,12 @@ fn is_witness(file: &File) -> bool {
 }
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == KEEPER_ARGUMENT)
-    {
+    let first = std::env::args_os().nth(1);
+    if first.as_ref().is_some_and(|it| it == KEEPER_ARGUMENT) {
         return keeper_main();
+    }
+    if first.as_ref().is_some_and(|it| it == GUARD_ARGUMENT) {
+        return guard_main(std::env::args_os().skip(2));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::mistake::{Findings, Place};
 use super::section::{Key, Section};
-use super::values::{Refusal, plain_address};
+use super::values::{Refusal, argument, plain_address};
 use crate::checks::{CheckSpec, Probe};
 
 /// Between two runs, unless the file says otherwise.
@@ -177,7 +177,7 @@ fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
     let script = section.each(
         Key::new("script", "[\"/usr/local/bin/check\"]"),
         findings,
-        word,
+        argument,
     );
     let route = section.each(Key::new("route", "\"192.0.2.1\""), findings, plain_address);
     let interface = section.text(Key::new("interface", "\"wan0\""), findings);
@@ -279,16 +279,6 @@ fn process_name(name: &Spanned<String>, findings: &mut Findings) -> Option<Strin
         format!("write `process = \"{cut}\"`"),
     );
     None
-}
-
-fn word(text: &str) -> Result<String, Refusal> {
-    if text.contains('\0') {
-        return Err((
-            "a byte 0 ends every argument".to_owned(),
-            "remove it".to_owned(),
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 fn service(text: &str) -> Result<SocketAddr, Refusal> {

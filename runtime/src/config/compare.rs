@@ -98,6 +98,7 @@ fn live(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
             "checks",
             from.checks != to.checks || old.checks != new.checks,
         ),
+        ("hooks", old.hooks != new.hooks),
         ("the nodes' own addresses", addresses(from) != addresses(to)),
         ("names", old.names != new.names),
         ("the log level", old.daemon.log != new.daemon.log),

@@ -24,6 +24,7 @@ use steadfast_core::config::Config;
 use steadfast_core::{MacAddr, NodeId};
 
 use crate::checks::CheckSpec;
+use crate::hooks::HookSpec;
 
 pub mod compare;
 pub mod init;
@@ -38,6 +39,7 @@ mod checks;
 mod choices;
 mod digest;
 mod files;
+mod hooks;
 mod mistake;
 mod places;
 mod raw;
@@ -109,6 +111,8 @@ pub struct Loaded {
     pub daemon: DaemonSettings,
     /// What is looked at beside the ports (R4.2).
     pub checks: Vec<CheckSpec>,
+    /// What follows the role (R1.5).
+    pub hooks: Vec<HookSpec>,
     /// What people call things.
     pub names: Names,
     /// What is worth knowing and not wrong.
@@ -201,6 +205,9 @@ pub fn load(path: &Path, interfaces: &dyn Interfaces) -> Result<Loaded, Report> 
         .unwrap_or_default();
     let facts = facts_of(path, &raw, interfaces, &mut findings);
     let config = assemble(&raw, interfaces, secrets, facts, &mut findings);
+    if interfaces.here() {
+        hooks::advise(&raw.hooks, &mut findings);
+    }
     let names = names(&raw);
     let notes = findings.conclude()?;
     let Some(config) = config else {
@@ -216,6 +223,7 @@ pub fn load(path: &Path, interfaces: &dyn Interfaces) -> Result<Loaded, Report> 
         config,
         daemon,
         checks: raw.checks.iter().map(checks::Check::spec).collect(),
+        hooks: raw.hooks.iter().map(hooks::Hook::spec).collect(),
         names,
         notes,
         path: path.to_owned(),

@@ -18,6 +18,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::checks::{self, Check};
+use super::hooks::{self, Hook};
 use super::mistake::{Findings, Place};
 use super::section::{Key, Section, Word};
 use super::values::{address_with_prefix, each_of, plain_address};
@@ -35,6 +36,7 @@ pub(super) struct Raw {
     pub(super) peers: Vec<Peer>,
     pub(super) ports: Vec<Port>,
     pub(super) checks: Vec<Check>,
+    pub(super) hooks: Vec<Hook>,
     pub(super) timing: Times,
     pub(super) policy: Policy,
     pub(super) witness: Option<Witness>,
@@ -248,6 +250,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
     let ports = ports.into_iter().map(|one| port(one, findings)).collect();
     let ports_whole = findings.count() == before;
     let checks = checks::read(&mut root, &ELSEWHERE, findings);
+    let hooks = hooks::read(&mut root, &ELSEWHERE, findings);
     let timing = timing(root.section("timing", findings), findings);
     let policy = policy(root.section("policy", findings), findings);
     let witness = witness::read(&mut root, &ELSEWHERE, findings);
@@ -259,6 +262,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
         peers,
         ports,
         checks,
+        hooks,
         timing,
         policy,
         witness,

@@ -47,6 +47,17 @@ pub(super) fn each_of<T>(
     made
 }
 
+/// A program, or an argument of one.
+pub(super) fn argument(text: &str) -> Result<String, Refusal> {
+    if text.contains('\0') {
+        return Err((
+            "a byte 0 ends every argument".to_owned(),
+            "remove it".to_owned(),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// An address without a prefix length.
 pub(super) fn plain_address(text: &str) -> Result<IpAddr, Refusal> {
     let text = text.trim();

@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::Value;
+use steadfast_core::hooks::Outcome;
 use steadfast_core::{Instant, NodeId};
 
 use crate::control::{DaemonFacts, Explanation, in_words, node_name};
+use crate::hooks::level_word;
 
 /// Prints a status.
 pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -44,6 +46,7 @@ pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     peers(&daemon, status, out)?;
     ports(&daemon, status, out)?;
     checks(&daemon, status, out)?;
+    hooks(&daemon, out)?;
     witness(&daemon, status, out)?;
     for alert in &daemon.alerts {
         writeln!(out, "ALERT {alert}")?;
@@ -155,6 +158,33 @@ fn checks(daemon: &DaemonFacts, status: &Value, out: &mut dyn Write) -> io::Resu
         let since = ago(daemon, &check["since"]);
         let said = daemon.checks.get(&name).map_or("", String::as_str);
         writeln!(out, "  {name:<20} {state:<9} since {since}; last: {said}")?;
+    }
+    Ok(())
+}
+
+/// What follows the role, in order: what each runs for, or how it last ended.
+fn hooks(daemon: &DaemonFacts, out: &mut dyn Write) -> io::Result<()> {
+    if !daemon.hooks.is_empty() {
+        writeln!(out, "hooks")?;
+    }
+    for hook in &daemon.hooks {
+        let (name, state) = (&hook.name, &hook.state);
+        let age = |at: Instant| in_words(daemon.now.since(at));
+        let last = match state.last {
+            Some((call, at, Outcome::Done)) => {
+                format!("done for {}, {} ago", level_word(call.level), age(at))
+            }
+            Some((call, at, Outcome::Failed | Outcome::Late)) => {
+                let (level, age) = (level_word(call.level), age(at));
+                format!("FAILED for {level}, {age} ago: {}", hook.said)
+            }
+            None => "not run yet".to_owned(),
+        };
+        let running = state.running.map_or_else(String::new, |(call, since)| {
+            let level = level_word(call.level);
+            format!("; runs for {level} since {}", age(since))
+        });
+        writeln!(out, "  {name:<20} {last}{running}")?;
     }
     Ok(())
 }

@@ -270,11 +270,11 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     let report = Report::new(loaded, time, parts, fence, &restored.notes);
     let report = Arc::new(report);
     let control = control(&report, &orders, &statuses)?;
-    service::tell(statuses, raised, Arc::clone(&report))
+    service::tell(statuses.clone(), raised, Arc::clone(&report))
         .map_err(StartError::refused("start the service thread"))?;
     report
-        .run_checks(&orders)
-        .map_err(StartError::refused("start the threads of the checks"))?;
+        .run_programs(&orders, statuses)
+        .map_err(StartError::refused("start the threads of checks and hooks"))?;
     // Threads inherit precedence: this one takes it last.
     let granted = take_precedence();
     report.granted(&granted);
@@ -300,6 +300,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     if let Some(undo) = undo {
         undo.all().await;
     }
+    report.end_hooks();
     if let Err(why) = control.stop() {
         error!("control ended early: {why}");
     }

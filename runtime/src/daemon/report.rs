@@ -11,14 +11,16 @@ use std::thread;
 use log::error;
 use steadfast_core::config::Config;
 use steadfast_core::effect::Alert;
+use steadfast_core::status::Status;
 use steadfast_core::{CheckId, Instant, NodeId, PortId};
 use steadfast_shell::orders::{Order, Orders};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Machine, StartError, words};
 use crate::checks::{CheckSpec, Checks};
 use crate::config::{self, Change, Loaded};
 use crate::control::{Daemon, DaemonFacts, ReloadAnswer, Settings, in_words};
+use crate::hooks::{HookFacts, HookSpec, RoleHooks, Whose};
 use crate::journal::Counters;
 use crate::linux::clock::Monotonic;
 use crate::linux::dataplane::PlaneCounters;
@@ -44,6 +46,7 @@ pub(super) struct Report {
     notes: Vec<String>,
     granted: Mutex<Option<Granted>>,
     checks: Arc<Mutex<Option<Checks>>>,
+    hooks: Arc<Mutex<Option<RoleHooks>>>,
 }
 
 impl Report {
@@ -68,6 +71,7 @@ impl Report {
             notes: notes.collect(),
             granted: Mutex::new(None),
             checks: Arc::default(),
+            hooks: Arc::default(),
             loaded: Mutex::new(loaded),
             reloading: Mutex::new(()),
         }
@@ -78,11 +82,32 @@ impl Report {
         *lock(&self.granted) = Some(granted.clone());
     }
 
-    /// Starts to run the checks; a changed configuration changes them from now on.
-    pub(super) fn run_checks(&self, orders: &Orders) -> std::io::Result<()> {
-        let specs = lock(&self.loaded).checks.clone();
-        *lock(&self.checks) = Some(Checks::start(&specs, orders)?);
+    /// Starts to run checks and hooks; a changed configuration changes them from now on.
+    pub(super) fn run_programs(
+        &self,
+        orders: &Orders,
+        statuses: watch::Receiver<Status>,
+    ) -> std::io::Result<()> {
+        let (checks, hooks, whose) = {
+            let loaded = lock(&self.loaded);
+            let whose = Whose {
+                cluster: loaded.names.cluster.clone(),
+                node: loaded.names.node.clone(),
+                id: loaded.config.node.0,
+            };
+            (loaded.checks.clone(), loaded.hooks.clone(), whose)
+        };
+        *lock(&self.checks) = Some(Checks::start(&checks, orders)?);
+        *lock(&self.hooks) = Some(RoleHooks::start(hooks, whose, statuses, self.time)?);
         Ok(())
+    }
+
+    /// The node serves no more: the hooks are told, and waited for.
+    pub(super) fn end_hooks(&self) {
+        let hooks = lock(&self.hooks).take();
+        if let Some(hooks) = hooks {
+            hooks.end();
+        }
     }
 
     /// Where control listens, and whom it obeys.
@@ -130,6 +155,7 @@ impl Daemon for Report {
                 .as_ref()
                 .map(Checks::said)
                 .unwrap_or_default(),
+            hooks: self.hooks(),
             counters: self.counters(&loaded.config),
         }
     }
@@ -140,33 +166,26 @@ impl Daemon for Report {
 
     fn order_reload(&self, orders: &Orders) -> Result<ReloadAnswer, String> {
         let _one_by_one = lock(&self.reloading);
-        let (config, specs) = self.load_config()?;
+        let (config, beside) = self.load_config()?;
         let (reply, answer) = oneshot::channel();
         let sent = orders.blocking_send(Order::Reload { config, reply });
         sent.map_err(|_| "the daemon is ending".to_owned())?;
-        self.with_checks(answer, specs)
+        self.with_beside(answer, beside)
     }
 }
 
 impl Report {
-    /// The node's answer; once it has taken the configuration, its checks are run. Of a refused one
-    /// they are not: what the node believes of a check must not outlive whoever tells it.
-    fn with_checks(
-        &self,
-        answer: ReloadAnswer,
-        specs: Vec<CheckSpec>,
-    ) -> Result<ReloadAnswer, String> {
+    /// The node's answer; once it has taken the configuration, its checks and hooks are run. Of a
+    /// refused one they are not: what a node believes of a check must not outlive who tells it.
+    fn with_beside(&self, answer: ReloadAnswer, beside: Beside) -> Result<ReloadAnswer, String> {
         let (told, changed) = oneshot::channel();
-        let checks = Arc::clone(&self.checks);
+        let (checks, hooks) = (Arc::clone(&self.checks), Arc::clone(&self.hooks));
         let body = move || {
             let Ok(outcome) = answer.blocking_recv() else {
                 return;
             };
-            if outcome.is_ok()
-                && let Some(checks) = lock(&checks).as_ref()
-                && let Err(why) = checks.replace(&specs)
-            {
-                error!("failed to start the changed checks: {why}");
+            if outcome.is_ok() {
+                beside.run(&checks, &hooks);
             }
             // Whoever asked may have given up.
             let _ = told.send(outcome);
@@ -179,7 +198,7 @@ impl Report {
     }
 
     /// Reads the file again, and checks it by itself and against what is in force.
-    fn load_config(&self) -> Result<(Box<Config>, Vec<CheckSpec>), String> {
+    fn load_config(&self) -> Result<(Box<Config>, Beside), String> {
         let machine = Machine::look().map_err(|why| format!("failed to see interfaces: {why}"))?;
         let loaded = config::load(&self.path, &machine).map_err(|report| report.render(false))?;
         let mut known = lock(&self.loaded);
@@ -190,9 +209,12 @@ impl Report {
             )),
             Change::Live(_) | Change::Same => {
                 let config = Box::new(loaded.config.clone());
-                let specs = loaded.checks.clone();
+                let beside = Beside {
+                    checks: loaded.checks.clone(),
+                    hooks: loaded.hooks.clone(),
+                };
                 *known = loaded;
-                Ok((config, specs))
+                Ok((config, beside))
             }
         }
     }
@@ -224,6 +246,11 @@ impl Report {
             .collect()
     }
 
+    fn hooks(&self) -> Vec<HookFacts> {
+        let hooks = lock(&self.hooks);
+        hooks.as_ref().map(RoleHooks::told).unwrap_or_default()
+    }
+
     fn counters(&self, config: &Config) -> BTreeMap<String, u64> {
         use std::sync::atomic::Ordering::Relaxed;
         let counters = [
@@ -245,6 +272,27 @@ impl Report {
             all.extend(counted);
         }
         all
+    }
+}
+
+/// What a configuration says of programs beside the node.
+struct Beside {
+    checks: Vec<CheckSpec>,
+    hooks: Vec<HookSpec>,
+}
+
+impl Beside {
+    fn run(self, checks: &Mutex<Option<Checks>>, hooks: &Mutex<Option<RoleHooks>>) {
+        if let Some(checks) = lock(checks).as_ref()
+            && let Err(why) = checks.replace(&self.checks)
+        {
+            error!("failed to start the changed checks: {why}");
+        }
+        if let Some(hooks) = lock(hooks).as_ref()
+            && let Err(why) = hooks.replace(self.hooks)
+        {
+            error!("failed to take the changed hooks: {why}");
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod alone;
 mod answers;
 mod diagnosis;
 mod duo;
+mod hooks;
 mod interop;
 mod refusals;
 mod reload;

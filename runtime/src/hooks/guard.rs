@@ -1,0 +1,50 @@
+//! A hook's guard: ends it in time, whatever becomes of the daemon.
+//!
+//! It is the daemon's own binary, run again with a hidden argument, in a process group that it
+//! shares with the hook. A daemon that stands still ends nothing, and one that was killed neither;
+//! the guard does, and goes with what it ends.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use rustix::process::{Signal, getpgrp, kill_process_group};
+
+use crate::program::{Stop, wait};
+
+/// The hidden argument: `steadfastd hook MILLISECONDS PROGRAM ARGUMENTS…` runs [`guard_main`].
+pub const GUARD_ARGUMENT: &str = "hook";
+/// A program that could not be started, as shells say it.
+pub(super) const NOT_STARTED: u8 = 127;
+/// A program ended by a signal ends so much above it, as shells say it.
+const SIGNALLED: i32 = 128;
+
+/// Runs a program, with what is left of the time from its start on, and ends as it does. To be
+/// called first in `main`, as the leader of its process group.
+pub fn guard_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let millis = arguments
+        .next()
+        .and_then(|text| text.to_str()?.parse().ok());
+    let (Some(millis), Some(program)) = (millis, arguments.next()) else {
+        return ExitCode::from(NOT_STARTED);
+    };
+    let Ok(mut child) = Command::new(program).args(arguments).spawn() else {
+        return ExitCode::from(NOT_STARTED);
+    };
+    match wait(&child, Duration::from_millis(millis), &Stop::default()) {
+        Ok(true) => {}
+        Ok(false) | Err(_) => {
+            // This process is of the group, too.
+            let _ = kill_process_group(getpgrp(), Signal::KILL);
+        }
+    }
+    let status = child.wait().ok();
+    let code = status.and_then(|status| {
+        let signalled = || Some(SIGNALLED + status.signal()?);
+        status.code().or_else(signalled)
+    });
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.unwrap_or(NOT_STARTED))
+}
