@@ -147,6 +147,9 @@ pub enum InitError {
     /// The other node's secret cannot be used.
     #[error("failed to join: {}; {}", .0.message, .0.cure)]
     Secret(SecretFault),
+    /// The other node's file is the witness's: it says nothing of what gateways serve.
+    #[error("failed to join: node {0} is the witness; join by a gateway's file")]
+    Witness(u8),
     /// The other node's file belongs to a node of the same id.
     #[error("failed to join: node {0} is the other node; give this one an id of its own (--node)")]
     SameId(u8),
@@ -253,6 +256,10 @@ fn join(options: &InitOptions, file: &Path) -> Result<(Draft, Zeroizing<Vec<u8>>
     let theirs = byte(raw.node.id.as_ref()).unwrap_or(0);
     if theirs == options.node_id {
         return Err(InitError::SameId(theirs));
+    }
+    let witness = raw.witness.as_ref();
+    if witness.is_some_and(|it| byte(it.node.as_ref()) == Some(theirs)) {
+        return Err(InitError::Witness(theirs));
     }
     let secret = their_secret(options, file, &raw)?;
     Ok((Draft::joined(options, &raw, &text), secret))

@@ -129,7 +129,7 @@ impl Draft {
             self.ports.retain(|port| !direct(port));
             for port in &mut self.ports {
                 port.virtuals.clear();
-                port.flags.clear();
+                port.flags.retain(|(name, _)| *name == "heartbeat");
             }
         }
         self
