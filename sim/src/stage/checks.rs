@@ -43,7 +43,8 @@ impl World<'_> {
             self.run_check_later(station, life, check, setup.timeout());
             return;
         }
-        let passed = fate.is_none();
+        // One that hung until now has failed, whatever became of what it hung on.
+        let passed = fate.is_none() && !gateway.awaited.remove(&check);
         let Some(daemon) = gateway.awake(Some(life)) else {
             return;
         };
@@ -70,7 +71,6 @@ impl World<'_> {
         let fate = if *hangs { Fate::Hangs } else { Fate::Fails };
         let fate = (!passes).then_some(fate);
         let gateway = &mut self.gateways[station];
-        gateway.awaited.remove(&check);
         match fate {
             None => gateway.failing.remove(&check),
             Some(fate) => gateway.failing.insert(check, fate),
