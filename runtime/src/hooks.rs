@@ -7,10 +7,10 @@
 //! A program runs beneath a guard, the daemon's own binary run again with a hidden argument: it
 //! ends the program in time even while the daemon stands still, and so keeps the promise that
 //! "again" rests on. Whoever ends by itself may leave behind what it started, as a dialler must;
-//! whoever is ended takes its group along.
+//! whoever is ended takes its group along, and the next one begins when that is gone.
 //!
-//! The limit: a daemon that is killed ends no hook, and says "standby" to none; the next one does,
-//! when it starts.
+//! The limits: a daemon that is killed ends no hook, and says "standby" to none; the next one does,
+//! when it starts. What leaves its process group is nobody's.
 
 mod guard;
 mod run;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use log::{info, warn};
 use serde::{Deserialize, Serialize};
 use steadfast_core::Instant;
-use steadfast_core::hooks::{Act, Call, HookState, Hooks, KILL_PATIENCE, Level, Word};
+use steadfast_core::hooks::{Act, Call, HookState, Hooks, KILL_PATIENCE, Level, Outcome, Word};
 use steadfast_core::status::Status;
 use tokio::sync::{mpsc, watch};
 
@@ -40,7 +40,11 @@ const ORDERS_MAX: usize = 4;
 /// Ends of runs that wait to be read: one runs, and some may have been left behind.
 const ENDS_MAX: usize = 16;
 /// The longest that all hooks together may hold up a daemon that ends.
-pub const END_MAX: Duration = Duration::from_secs(60);
+pub const END_MAX: Duration = Duration::from_secs(20);
+/// How long after it was ordered a program may still be started. With the age of the word it was
+/// ordered on, and with what its guard is later than the daemon, less than what hooks are run again
+/// after.
+const START_WITHIN: Duration = Duration::from_millis(500);
 
 /// A hook, as it is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub struct HookSpec {
 }
 
 /// Who runs hooks, for the programs' environment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whose {
     /// The cluster's name.
     pub cluster: String,
@@ -76,10 +80,12 @@ pub struct HookFacts {
 }
 
 type Told = Arc<Mutex<Vec<HookFacts>>>;
+/// Hooks, and whose they are.
+type List = (Vec<HookSpec>, Whose);
 
 /// The hooks of this gateway.
 pub struct RoleHooks {
-    lists: mpsc::Sender<Vec<HookSpec>>,
+    lists: mpsc::Sender<List>,
     thread: JoinHandle<()>,
     told: Told,
 }
@@ -113,6 +119,7 @@ impl RoleHooks {
             sender,
             ends,
             running: None,
+            old: None,
             list: 0,
             told: Arc::clone(&told),
         };
@@ -131,8 +138,10 @@ impl RoleHooks {
     ///
     /// # Errors
     /// Too many changes wait, or the thread has ended.
-    pub fn replace(&self, specs: Vec<HookSpec>) -> io::Result<()> {
-        self.lists.try_send(specs).map_err(io::Error::other)
+    pub fn replace(&self, specs: Vec<HookSpec>, whose: Whose) -> io::Result<()> {
+        self.lists
+            .try_send((specs, whose))
+            .map_err(io::Error::other)
     }
 
     /// What is known of each.
@@ -164,10 +173,13 @@ struct Body {
     whose: Whose,
     statuses: watch::Receiver<Status>,
     time: Monotonic,
-    lists: mpsc::Receiver<Vec<HookSpec>>,
+    lists: mpsc::Receiver<List>,
     sender: mpsc::Sender<Ended>,
     ends: mpsc::Receiver<Ended>,
+    /// The newest run, until its end is known.
     running: Option<(u64, Stop)>,
+    /// A run of the list before: list, number, and until when the new one waits for its end.
+    old: Option<(u64, u64, Instant)>,
     /// Counts the lists.
     list: u64,
     told: Told,
@@ -180,28 +192,38 @@ impl Body {
             self.carry_out();
             // Without a hook nobody asks for the node's word: each costs a wake.
             let hears = !deaf && !self.specs.is_empty();
-            let deadline = self.hooks.next_deadline();
+            let waited = self.old.map(|(_, _, until)| until);
+            let deadline = self.hooks.next_deadline().into_iter().chain(waited).min();
             tokio::select! {
                 biased;
                 Some(ended) = self.ends.recv() => self.ended(&ended),
                 list = self.lists.recv() => match list {
-                    Some(list) => self.replace(list),
+                    Some((specs, whose)) => self.replace(specs, whose),
                     None => break,
                 },
                 changed = self.statuses.changed(), if hears => {
                     deaf = changed.is_err();
                     self.hear();
                 }
-                () = sleep_until(self.time, deadline) => {
-                    self.hooks.deadline_reached(self.time.now());
-                }
+                () = sleep_until(self.time, deadline) => self.deadline_reached(),
             }
         }
         self.close().await;
     }
 
-    /// The node's newest word.
+    fn deadline_reached(&mut self) {
+        let now = self.time.now();
+        if self.old.take_if(|(_, _, until)| *until <= now).is_some() {
+            self.hear();
+        }
+        self.watch(None, |hooks| hooks.deadline_reached(now));
+    }
+
+    /// The node's newest word; not while a run of the list before may be under way.
     fn hear(&mut self) {
+        if self.old.is_some() {
+            return;
+        }
         let word = Word::from(&*self.statuses.borrow_and_update());
         self.hooks.heard(self.time.now(), word);
     }
@@ -216,25 +238,36 @@ impl Body {
             if self.hooks.is_settled() {
                 return;
             }
+            // What a list before has left is not waited for: its guard ends it.
             let deadline = self.hooks.next_deadline();
             tokio::select! {
                 biased;
                 Some(ended) = self.ends.recv() => self.ended(&ended),
                 () = sleep_until(self.time, Some(until)) => {
-                    warn!("hooks still run; the daemon ends without them");
-                    self.stop_running();
-                    return;
+                    warn!("not every hook was run in {patience:?}; the daemon ends without them");
+                    break;
                 }
-                () = sleep_until(self.time, deadline) => {
-                    self.hooks.deadline_reached(self.time.now());
-                }
+                () = sleep_until(self.time, deadline) => self.deadline_reached(),
             }
+        }
+        self.stop_running();
+        // Its thread needs a moment to end it; what it does not end, the guard does in time.
+        let gone = self.time.now().after(KILL_PATIENCE);
+        tokio::select! {
+            biased;
+            Some(ended) = self.ends.recv() => self.ended(&ended),
+            () = sleep_until(self.time, Some(gone)) => {}
         }
     }
 
-    fn replace(&mut self, specs: Vec<HookSpec>) {
+    fn replace(&mut self, specs: Vec<HookSpec>, whose: Whose) {
+        self.whose = whose;
         if specs == self.specs {
             return;
+        }
+        if let Some((number, _)) = &self.running {
+            let until = self.time.now().after(KILL_PATIENCE);
+            self.old = Some((self.list, *number, until));
         }
         self.stop_running();
         self.list += 1;
@@ -255,7 +288,9 @@ impl Body {
             match act {
                 Act::Start { run, hook, call } => self.start(run, hook, call),
                 Act::Kill { run } => {
-                    if let Some((_, stop)) = self.running.take_if(|(number, _)| *number == run) {
+                    if let Some((_, stop)) =
+                        self.running.as_ref().filter(|(number, _)| *number == run)
+                    {
                         stop.end();
                     }
                 }
@@ -273,10 +308,10 @@ impl Body {
         let run = Run {
             list: self.list,
             number,
-            hook,
             call,
             spec: spec.clone(),
             whose: self.whose.clone(),
+            start_by: self.time.boottime_at(self.time.now().after(START_WITHIN)),
             stop,
         };
         let sender = self.sender.clone();
@@ -289,7 +324,6 @@ impl Body {
             self.ended(&Ended {
                 list: self.list,
                 number,
-                hook,
                 name: spec.name.clone(),
                 call,
                 outcome: Err(format!("failed to start a thread: {error}")),
@@ -297,23 +331,50 @@ impl Body {
         }
     }
 
-    /// Of a list that was replaced nothing is heard any more: its runs are not of this one.
+    /// A run has ended; what it says counts if it is of this list.
     fn ended(&mut self, ended: &Ended) {
-        let name = &ended.name;
-        let for_what = for_what(ended.call);
-        match &ended.outcome {
-            Ok(()) => info!("hook {name}, {for_what}: done"),
-            Err(why) => warn!("hook {name}, {for_what}: {why}"),
-        }
         if ended.list != self.list {
+            let known = (ended.list, ended.number);
+            if self.old.take_if(|old| (old.0, old.1) == known).is_some() {
+                self.hear();
+            }
             return;
-        }
-        if let Some(said) = self.said.get_mut(ended.hook) {
-            *said = ended.outcome.clone().err().unwrap_or_default();
         }
         self.running.take_if(|(number, _)| *number == ended.number);
         let now = self.time.now();
-        self.hooks.ended(now, ended.number, ended.outcome.is_ok());
+        let (run, passed) = (ended.number, ended.outcome.is_ok());
+        self.watch(Some(ended), |hooks| hooks.ended(now, run, passed));
+    }
+
+    /// Lets something happen, and tells what it makes known of a hook. `ended`: a run's end that it
+    /// is about.
+    fn watch(&mut self, ended: Option<&Ended>, happens: impl FnOnce(&mut Hooks)) {
+        let last = |hooks: &Hooks| hooks.states().map(|state| state.last).collect::<Vec<_>>();
+        let before = last(&self.hooks);
+        happens(&mut self.hooks);
+        let after = last(&self.hooks);
+        let all = before
+            .into_iter()
+            .zip(after)
+            .zip(&self.specs)
+            .zip(&mut self.said);
+        let mut news = false;
+        for (((before, after), spec), said) in all {
+            let Some((call, _, outcome)) = after.filter(|_| before != after) else {
+                continue;
+            };
+            news = true;
+            *said = reason(spec, outcome, ended);
+            let (name, for_what) = (&spec.name, for_what(call));
+            match outcome {
+                Outcome::Done => info!("hook {name}, {for_what}: done"),
+                Outcome::Failed | Outcome::Late => warn!("hook {name}, {for_what}: {said}"),
+            }
+        }
+        if let Some(ended) = ended.filter(|_| !news) {
+            let (name, for_what) = (&ended.name, for_what(ended.call));
+            info!("hook {name}, {for_what}: ended, it is not wanted any more");
+        }
     }
 
     fn tell(&self) {
@@ -331,6 +392,18 @@ async fn sleep_until(time: Monotonic, deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(deadline.since(time.now())).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Why a run did not pass; nothing of one that did.
+fn reason(spec: &HookSpec, outcome: Outcome, ended: Option<&Ended>) -> String {
+    let limit = spec.timeout;
+    match (outcome, ended) {
+        (Outcome::Done, _) => String::new(),
+        (Outcome::Failed, Some(ended)) => ended.outcome.clone().err().unwrap_or_default(),
+        (Outcome::Failed, None) => "failed".to_owned(),
+        (Outcome::Late, Some(_)) => format!("no end within {limit:?}"),
+        (Outcome::Late, None) => format!("no end within {limit:?}, and it cannot be ended"),
     }
 }
 

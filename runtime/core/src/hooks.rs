@@ -12,14 +12,16 @@
 //! ```
 //!
 //! A run ends within its time-out, and none begins on a word that is older than [`FRESH`]. So once
-//! a claim, or the last sign of a rival, is that much older, no run of anybody else is under way,
-//! and the one that then begins is the last. This holds wherever one owner at a time is kept, and
-//! for two owners from the moment on at which they found each other.
+//! a claim, or the last sign of another that served or comes back, is that much older, no run of
+//! anybody else is under way, and the one that then begins is the last. A daemon that starts does
+//! the same for whatever it is: a run of its earlier life may still be under way. All this holds
+//! where the longest time-out is the same on every node, which the nodes' digests compare.
 //!
 //! The newest level wins: what runs for another one is ended at once. The hard case is a program
-//! that cannot be ended (it hangs in the kernel): it is left behind after [`KILL_PATIENCE`], and
-//! may still do what it was started for. The limit: hooks of two nodes run beside each other; who
-//! needs one to end before the other begins must compare epochs where both of them write.
+//! that cannot be ended (it hangs in the kernel): it is left behind after [`KILL_PATIENCE`], may
+//! still do what it was started for, and is not started again before it is gone. The limit: hooks
+//! of two nodes run beside each other; who needs one to end before the other begins must compare
+//! epochs where both of them write.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -32,7 +34,8 @@ use crate::{Epoch, Instant};
 
 /// Most hooks of a node.
 pub const HOOKS_MAX: usize = 16;
-/// How old a node's word may be and still start a hook. A driver says its word each 100 ms.
+/// How old a node's word may be and still start a hook. A driver says its word when it has had a
+/// turn, each 100 ms at most; without a newer one a hook waits for the next.
 pub const FRESH: Duration = Duration::from_millis(300);
 /// How long a run that was ended may take to be gone.
 pub const KILL_PATIENCE: Duration = Duration::from_secs(1);
@@ -60,7 +63,7 @@ pub struct Call {
     pub level: Level,
     /// The newest claim that it knows of; while it serves at least its own.
     pub epoch: Epoch,
-    /// All hooks have been run for this claim before.
+    /// All hooks have been run for this before.
     pub again: bool,
 }
 
@@ -73,7 +76,7 @@ pub struct Word {
     pub level: Level,
     /// The newest claim that it knows of.
     pub epoch: Epoch,
-    /// When another was last heard to serve beside it.
+    /// When another was last heard to serve beside it, or came back from a silence.
     pub rival_at: Option<Instant>,
 }
 
@@ -100,7 +103,8 @@ impl From<&Status> for Word {
 /// What is to be done, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Run a hook. Answered once by [`Hooks::ended`], when nothing of it runs any more.
+    /// Run a hook. Answered once by [`Hooks::ended`]: when it has ended by itself, or when nothing
+    /// of its group runs any more.
     Start {
         /// Numbers the run.
         run: u64,
@@ -140,6 +144,8 @@ pub struct HookState {
 #[derive(Clone, Copy, Debug)]
 struct Running {
     run: u64,
+    /// The level it is for.
+    turn: u64,
     hook: usize,
     call: Call,
     since: Instant,
@@ -164,7 +170,11 @@ pub struct Hooks {
     /// Nobody else's run is under way any more.
     sure_at: Option<Instant>,
     running: Option<Running>,
+    /// Runs that were given up and may not be over, of each hook.
+    left: Vec<Option<u64>>,
     runs: u64,
+    /// Counts levels.
+    turns: u64,
     closing: bool,
     acts: VecDeque<Act>,
     last: Vec<Option<(Call, Instant, Outcome)>>,
@@ -177,6 +187,7 @@ impl Hooks {
     pub fn new(timeouts: Vec<Duration>) -> Self {
         Self {
             last: vec![None; timeouts.len()],
+            left: vec![None; timeouts.len()],
             timeouts,
             word: None,
             wanted: None,
@@ -188,12 +199,13 @@ impl Hooks {
             sure_at: None,
             running: None,
             runs: 0,
+            turns: 0,
             closing: false,
             acts: VecDeque::new(),
         }
     }
 
-    /// The node says what it is. To be called with every word, and at least thrice in [`FRESH`].
+    /// The node says what it is. To be called with every word.
     pub fn heard(&mut self, now: Instant, word: Word) {
         if self.closing {
             return;
@@ -230,6 +242,9 @@ impl Hooks {
     pub fn ended(&mut self, now: Instant, run: u64, passed: bool) {
         let Some(running) = self.running.take_if(|running| running.run == run) else {
             // It was given up before.
+            for left in &mut self.left {
+                left.take_if(|left| *left == run);
+            }
             return;
         };
         self.note(now, running, passed);
@@ -243,6 +258,9 @@ impl Hooks {
         };
         if running.killed {
             self.running = None;
+            if let Some(left) = self.left.get_mut(running.hook) {
+                *left = Some(running.run);
+            }
             self.note(now, running, false);
             self.go_on(now);
         } else {
@@ -287,7 +305,8 @@ impl Hooks {
 
     /// A new level: everything is run for it, and nothing for the old one any more.
     fn turn(&mut self, now: Instant, level: Level, epoch: Epoch) {
-        let again = false;
+        let (again, first) = (false, self.wanted.is_none());
+        self.turns += 1;
         self.wanted = Some(Call {
             level,
             epoch,
@@ -296,7 +315,7 @@ impl Hooks {
         self.begin_pass();
         self.failures = 0;
         self.quiet_at = None;
-        self.sure_at = (level == Level::Active).then(|| self.outlived(now));
+        self.sure_at = (level == Level::Active || first).then(|| self.outlived(now));
         if self.running.is_some_and(|running| !running.killed) {
             self.kill(now);
         }
@@ -324,10 +343,7 @@ impl Hooks {
 
     /// What a run that is over says, unless it was for what the node is not any more.
     fn note(&mut self, now: Instant, running: Running, passed: bool) {
-        let current = self.wanted.is_some_and(|call| {
-            (call.level, call.epoch) == (running.call.level, running.call.epoch)
-        });
-        if !current {
+        if running.turn != self.turns {
             return;
         }
         let outcome = match (running.killed, passed) {
@@ -341,6 +357,11 @@ impl Hooks {
         if outcome != Outcome::Done {
             self.failed.push(running.hook);
         }
+        self.consider_retry(now);
+    }
+
+    /// When what failed in this pass is run again, once the pass is over.
+    fn consider_retry(&mut self, now: Instant) {
         if !self.due.is_empty() {
             return;
         }
@@ -363,13 +384,26 @@ impl Hooks {
         if self.due.is_empty() {
             self.begin_anew(now);
         }
-        let (Some(hook), Some(call)) = (self.due.pop_front(), self.wanted) else {
+        while let Some(hook) = self.due.pop_front() {
+            if self.left.get(hook).is_none_or(Option::is_none) {
+                self.start(now, hook);
+                return;
+            }
+            // What may still run must not pile up.
+            self.failed.push(hook);
+            self.consider_retry(now);
+        }
+    }
+
+    fn start(&mut self, now: Instant, hook: usize) {
+        let Some(call) = self.wanted else {
             return;
         };
         let timeout = self.timeouts.get(hook).copied().unwrap_or_default();
         self.runs += 1;
         self.running = Some(Running {
             run: self.runs,
+            turn: self.turns,
             hook,
             call,
             since: now,
@@ -385,6 +419,9 @@ impl Hooks {
 
     /// Everything was run: again, if another's run may have come after, or what failed.
     fn begin_anew(&mut self, now: Instant) {
+        if self.closing {
+            return;
+        }
         let is_due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         let (quiet, sure) = (is_due(&mut self.quiet_at), is_due(&mut self.sure_at));
         if quiet || sure {
@@ -392,7 +429,7 @@ impl Hooks {
                 call.again = true;
             }
             self.begin_pass();
-        } else if is_due(&mut self.retry_at) && !self.closing {
+        } else if is_due(&mut self.retry_at) {
             self.due = self.failed.drain(..).collect();
         }
     }

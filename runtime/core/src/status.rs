@@ -156,7 +156,7 @@ pub struct Status {
     pub node: NodeId,
     /// This life of the daemon.
     pub boot: BootId,
-    /// When it says so.
+    /// Its time: of the last thing that it was told.
     pub at: Instant,
     /// What the operator set.
     pub configured: ConfiguredRole,
@@ -172,7 +172,7 @@ pub struct Status {
     pub epoch: Epoch,
     /// The newest claim that it knows of.
     pub newest: Epoch,
-    /// When another node was last heard to serve beside this one.
+    /// When another node was last heard to serve beside this one, or came back from a silence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rival_at: Option<Instant>,
     /// The claim rests on evidence or consent (D11).

@@ -57,7 +57,8 @@ pub(super) fn assemble(
         checks: checks(raw),
         digests: Digests::default(),
     };
-    parts.digests = digest::digests(&parts, facts);
+    let longest = raw.hooks.iter().map(|hook| hook.spec().timeout).max();
+    parts.digests = digest::digests(&parts, facts, longest);
     addresses::check(raw, &parts, interfaces.here(), findings);
     check_names(raw, findings);
     choices::check_profile(raw, findings);

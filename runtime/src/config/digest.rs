@@ -6,13 +6,20 @@
 //! believe a peer dead (D1).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use steadfast_core::config::{Digests, Parts, Policy, PortConfig, Timing};
 
-/// The digests of a configuration; `facts` is that of the product's facts, 0 without any.
-pub(super) fn digests(parts: &Parts, facts: u64) -> Digests {
+/// The digests of a configuration; `facts` is that of the product's facts, 0 without any, and
+/// `longest` the longest time-out of a hook, if there is one: by it an owner knows when no other's
+/// can be under way.
+pub(super) fn digests(parts: &Parts, facts: u64, longest: Option<Duration>) -> Digests {
+    let mut form = shared(parts);
+    if let Some(longest) = longest {
+        line(&mut form, "longest_hook", &longest.as_nanos().to_string());
+    }
     Digests {
-        config: of_bytes(shared(parts).as_bytes()),
+        config: of_bytes(form.as_bytes()),
         facts,
         interfaces: of_bytes(interfaces(parts).as_bytes()),
         version: version(),

@@ -82,10 +82,15 @@ fn one(
 /// The program and its arguments.
 fn command(section: &mut Section<'_>, findings: &mut Findings) -> Option<Vec<String>> {
     let key = Key::new("command", "[\"/etc/steadfast/uplink\"]").or(&["script", "notify"]);
+    // A missing one is told by `demand_any`.
+    let written = [key.name]
+        .iter()
+        .chain(key.aliases)
+        .any(|name| section.holds(name));
     section.demand_any(key, &key.cure(), findings);
     let before = findings.count();
     let words = section.each(key, findings, argument);
-    if words.is_empty() && findings.count() == before && section.holds(key.name) {
+    if words.is_empty() && findings.count() == before && written {
         findings.wrong(&section.place, "`command` is empty", key.cure());
     }
     let words: Vec<String> = words.into_iter().map(Spanned::into_inner).collect();

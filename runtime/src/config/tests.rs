@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod checks;
+mod hooks;
 mod mistakes;
 mod profiles;
 mod sound;

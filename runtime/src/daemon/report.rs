@@ -88,15 +88,12 @@ impl Report {
         orders: &Orders,
         statuses: watch::Receiver<Status>,
     ) -> std::io::Result<()> {
-        let (checks, hooks, whose) = {
-            let loaded = lock(&self.loaded);
-            let whose = Whose {
-                cluster: loaded.names.cluster.clone(),
-                node: loaded.names.node.clone(),
-                id: loaded.config.node.0,
-            };
-            (loaded.checks.clone(), loaded.hooks.clone(), whose)
-        };
+        let beside = Beside::of(&lock(&self.loaded));
+        let Beside {
+            checks,
+            hooks,
+            whose,
+        } = beside;
         *lock(&self.checks) = Some(Checks::start(&checks, orders)?);
         *lock(&self.hooks) = Some(RoleHooks::start(hooks, whose, statuses, self.time)?);
         Ok(())
@@ -209,10 +206,7 @@ impl Report {
             )),
             Change::Live(_) | Change::Same => {
                 let config = Box::new(loaded.config.clone());
-                let beside = Beside {
-                    checks: loaded.checks.clone(),
-                    hooks: loaded.hooks.clone(),
-                };
+                let beside = Beside::of(&loaded);
                 *known = loaded;
                 Ok((config, beside))
             }
@@ -279,9 +273,22 @@ impl Report {
 struct Beside {
     checks: Vec<CheckSpec>,
     hooks: Vec<HookSpec>,
+    whose: Whose,
 }
 
 impl Beside {
+    fn of(loaded: &Loaded) -> Self {
+        Self {
+            checks: loaded.checks.clone(),
+            hooks: loaded.hooks.clone(),
+            whose: Whose {
+                cluster: loaded.names.cluster.clone(),
+                node: loaded.names.node.clone(),
+                id: loaded.config.node.0,
+            },
+        }
+    }
+
     fn run(self, checks: &Mutex<Option<Checks>>, hooks: &Mutex<Option<RoleHooks>>) {
         if let Some(checks) = lock(checks).as_ref()
             && let Err(why) = checks.replace(&self.checks)
@@ -289,7 +296,7 @@ impl Beside {
             error!("failed to start the changed checks: {why}");
         }
         if let Some(hooks) = lock(hooks).as_ref()
-            && let Err(why) = hooks.replace(self.hooks)
+            && let Err(why) = hooks.replace(self.hooks, self.whose)
         {
             error!("failed to take the changed hooks: {why}");
         }

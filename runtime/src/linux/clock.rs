@@ -58,6 +58,11 @@ impl Monotonic {
         Instant::from_nanos(boottime_nanos().saturating_sub(self.origin))
     }
 
+    /// The instant on the kernel's clock, for another process: see [`boottime_nanos`].
+    pub(crate) const fn boottime_at(self, instant: Instant) -> u64 {
+        self.origin.saturating_add(instant.as_nanos())
+    }
+
     /// The instant on the kernel's clock, as timers want it.
     fn on_kernel_clock(self, instant: Instant) -> Timespec {
         let nanos = self.origin.saturating_add(instant.as_nanos());
@@ -210,7 +215,8 @@ pub(crate) fn timespec(wait: Duration) -> Timespec {
     }
 }
 
-fn boottime_nanos() -> u64 {
+/// Nanoseconds since the kernel booted, suspension included.
+pub(crate) fn boottime_nanos() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);

@@ -62,8 +62,8 @@ fn hooks_follow_the_role_in_order() {
     gateway.is_clean();
 }
 
-/// A hook that takes too long is ended with all that it started, told, and run again; it delays no
-/// other node's claim and keeps the next hook from nothing.
+/// A hook that takes too long is ended with all that it started, told, and run again; it keeps
+/// neither the gateway from serving nor the next hook from running.
 #[test]
 fn hooks_that_are_late_are_ended_with_all_they_started() {
     if !inside_own_namespace!("hooks_that_are_late_are_ended_with_all_they_started") {
@@ -77,7 +77,7 @@ fn hooks_that_are_late_are_ended_with_all_they_started() {
     });
     let mut daemon = gateway.start();
     daemon.says("active:");
-    daemon.says("hook hangs, active, epoch 1: /bin/sh: no end within 500ms");
+    daemon.says("hook hangs, active, epoch 1: no end within 500ms");
     daemon.says("hook next, active, epoch 1: done");
     let (_, told) = gateway.ctl("status");
     assert!(
@@ -85,7 +85,7 @@ fn hooks_that_are_late_are_ended_with_all_they_started() {
         "{told}"
     );
     assert_eq!(states(&gateway)[0]["state"]["last"][2], "late");
-    daemon.says("hook hangs, active, epoch 1: /bin/sh: no end within 500ms");
+    daemon.says("hook hangs, active, epoch 1: no end within 500ms");
     assert!(gateway.holds());
     let noted = text_of(&pids);
     let last = noted.lines().next_back().expect("it began");
@@ -102,19 +102,49 @@ fn hooks_are_ended_while_the_daemon_stands_still() {
     }
     let [gateway, _other] = pair();
     let pids = gateway.folder.join("pids");
-    let hangs = format!("echo $$ >> {}; sleep 1000; true", pids.display());
+    let noted = "$STEADFAST_ROLE $$";
+    let hangs = format!("echo {noted} >> {}; sleep 1000; true", pids.display());
     gateway.configure(|text| text + &hook("hangs", "2s", &hangs));
     let mut daemon = gateway.start();
     daemon.says("active:");
     gateway.status_when("the hook runs for its claim", |told| {
         told["daemon"]["hooks"][0]["state"]["running"][0]["level"] == "active"
     });
-    let noted = || std::fs::read_to_string(&pids).unwrap_or_default();
-    gateway.status_when("it has begun", |_| noted().lines().count() > 0);
+    let begun = || {
+        let noted = std::fs::read_to_string(&pids).unwrap_or_default();
+        let mut lines = noted.lines().rev();
+        lines.find_map(|line| Some(line.strip_prefix("active ")?.to_owned()))
+    };
+    gateway.status_when("it has begun", |_| begun().is_some());
     daemon.signal(Signal::STOP);
-    is_gone(noted().lines().next_back().expect("it began"));
+    let pid = begun().expect("it began");
+    assert!(Path::new("/proc").join(&pid).exists(), "it ended by itself");
+    is_gone(&pid);
     daemon.signal(Signal::CONT);
     daemon.stop();
+}
+
+/// A program may end its whole group, the guard included: what is left of it is ended all the same,
+/// before it is run again.
+#[test]
+fn hooks_that_end_their_guard_are_ended() {
+    if !inside_own_namespace!("hooks_that_end_their_guard_are_ended") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    let pids = gateway.folder.join("pids");
+    let stays = format!(
+        "trap '' TERM; echo $$ >> {}; kill 0; sleep 1000; true",
+        pids.display()
+    );
+    gateway.configure(|text| text + &hook("stays", "1min", &stays));
+    let mut daemon = gateway.start();
+    daemon.says("active:");
+    daemon.says("hook stays, active, epoch 1: /bin/sh ended by signal 15");
+    is_gone(text_of(&pids).lines().next_back().expect("it began"));
+    daemon.says("hook stays, active, epoch 1: /bin/sh ended by signal 15");
+    daemon.stop();
+    gateway.is_clean();
 }
 
 /// A reload takes changed hooks over, and an unchanged list runs none of them.

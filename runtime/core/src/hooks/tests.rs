@@ -150,23 +150,64 @@ fn hooks_are_ended_when_late() {
     assert_eq!(bench.acts.len(), 3);
 }
 
+/// One that was left behind is not started beside itself; the others are, and it once it is gone.
+#[test]
+fn hooks_left_behind_do_not_pile_up() {
+    let mut bench = Bench::new(2);
+    bench.heard(0, Level::Active, 5);
+    bench.hooks.deadline_reached(at(1_000));
+    bench.hooks.deadline_reached(at(2_000));
+    bench.take();
+    bench.acts.clear();
+    let started = bench.serve(2_100, 20_000, Level::Active, 5);
+    assert!(
+        !started.is_empty() && started.iter().all(|(_, hook, _)| *hook == 1),
+        "{started:?}"
+    );
+    bench.ended(20_000, 1, false);
+    let started = bench.serve(20_000, 90_000, Level::Active, 5);
+    assert_eq!(
+        started.iter().map(|(_, hook, _)| *hook).collect::<Vec<_>>(),
+        [0]
+    );
+}
+
+/// A level that came back at once is another one: what was ended for it has not failed.
+#[test]
+fn hooks_of_a_level_that_came_back_have_not_failed() {
+    let mut bench = Bench::new(1);
+    bench.serve(0, 10_000, Level::Standby, 5);
+    bench.heard(10_000, Level::Active, 6);
+    bench.heard(10_100, Level::Standby, 6);
+    bench.heard(10_200, Level::Active, 6);
+    bench.acts.clear();
+    bench.ended(10_210, 3, false);
+    let Some(Act::Start { run, .. }) = bench.acts.pop() else {
+        panic!("{:?}", bench.acts);
+    };
+    bench.ended(10_220, run, true);
+    let started = bench.serve(10_300, 12_000, Level::Active, 6);
+    assert_eq!(started, []);
+}
+
 /// A failed hook keeps no other from running; it alone is run again, after longer and longer.
 #[test]
 fn hooks_that_failed_are_run_again() {
     let mut bench = Bench::new(2);
-    bench.heard(0, Level::Standby, 5);
-    bench.ended(10, 1, false);
-    bench.ended(20, 2, true);
-    bench.heard(900, Level::Standby, 5);
+    bench.serve(0, 10_000, Level::Active, 5);
+    bench.heard(10_000, Level::Standby, 5);
+    bench.ended(10_010, 5, false);
+    bench.ended(10_020, 6, true);
+    bench.heard(10_900, Level::Standby, 5);
     assert_eq!(bench.acts.len(), 2);
-    bench.heard(1_100, Level::Standby, 5);
-    assert_eq!(bench.acts.last(), Some(&start(3, 1, Level::Standby, 5)));
-    bench.ended(1_110, 3, false);
-    bench.heard(3_000, Level::Standby, 5);
+    bench.heard(11_100, Level::Standby, 5);
+    assert_eq!(bench.acts.last(), Some(&start(7, 1, Level::Standby, 5)));
+    bench.ended(11_110, 7, false);
+    bench.heard(13_000, Level::Standby, 5);
     assert_eq!(bench.acts.len(), 3);
-    bench.heard(3_200, Level::Standby, 5);
-    bench.ended(3_210, 4, true);
-    bench.heard(60_000, Level::Standby, 5);
+    bench.heard(13_200, Level::Standby, 5);
+    bench.ended(13_210, 8, true);
+    bench.heard(90_000, Level::Standby, 5);
     assert_eq!(bench.acts.len(), 4);
 }
 
@@ -178,6 +219,14 @@ fn hooks_are_run_again_when_the_last_owner_is_outlived() {
     assert_eq!(started, [(0, 0, false), (2_300, 0, true)]);
     let started = bench.serve(60_000, 120_000, Level::Standby, 5);
     assert_eq!(started, [(60_000, 0, false)]);
+}
+
+/// A daemon that starts may have an earlier life's run beside it, whatever it is.
+#[test]
+fn hooks_are_run_again_after_a_start() {
+    let mut bench = Bench::new(1);
+    let started = bench.serve(0, 60_000, Level::Standby, 5);
+    assert_eq!(started, [(0, 0, false), (2_300, 0, true)]);
 }
 
 /// A rival that gave up leaves the claim as it is, and may have run hooks meanwhile.
@@ -220,6 +269,7 @@ fn hooks_stand_by_at_the_end() {
     let mut bench = Bench::new(1);
     bench.heard(0, Level::Active, 5);
     bench.ended(10, 1, true);
+    bench.acts.clear();
     bench.hooks.close(at(5_000));
     bench.heard(5_010, Level::Active, 5);
     assert_eq!(bench.acts.last(), Some(&start(2, 0, Level::Standby, 5)));

@@ -94,7 +94,8 @@ pub struct Node {
     relisten: Option<Relisten>,
     grants: Grants,
     dispute: Option<Dispute>,
-    /// When another was last heard to serve beside this node. For others to act on, not for it.
+    /// When another was last heard to serve beside this node, or came back from a silence. For
+    /// others to act on, not for it.
     rival_at: Option<Instant>,
     /// At most one for each peer.
     deafness: Vec<Deafness>,

@@ -161,6 +161,7 @@ impl Node {
         self.known = self.known.max(advert.epoch);
         if self.is_raised(&Alert::PeerDown { peer }) {
             self.clear(|alert| *alert == Alert::PeerDown { peer });
+            self.rival_at = Some(self.now);
             self.emit(crate::effect::Effect::Alert(Alert::PeerUp { peer }));
         }
         self.compare_roles(&advert);

@@ -32,7 +32,7 @@ impl Node {
         Status {
             node: self.config.node,
             boot: self.boot,
-            at: now,
+            at: self.now,
             configured: self.config.policy.configured,
             role: self.role,
             since: self.since,

@@ -152,6 +152,10 @@ fn service_two_actives_after_a_healed_split_become_one() {
             world.run(5_000);
             assert!(one(&world), "split {length} ms: {:?}", world.roles());
             assert_eq!(world.watch.none, [], "the winner went on all the while");
+            let winner = if world.is_live(A) { A } else { B };
+            let told = world.status(winner);
+            assert!(told.rival_at.is_some(), "its hooks are run again (F03)");
+            assert!(told.newest >= world.status(1 - winner).epoch);
             for place in [A, B] {
                 let told = Alert::SplitBrain {
                     peer: node(1 - place),
