@@ -36,6 +36,8 @@ pub(crate) enum Turn {
     },
     /// Power comes.
     PowerOn { gateway: usize },
+    /// The daemon has read its changed file.
+    Reload { gateway: usize },
     /// The daemon is given, or denied, the processor.
     Starve {
         gateway: usize,
@@ -137,6 +139,10 @@ impl World<'_> {
             }
             Turn::Obey { gateway } => {
                 self.gateways[gateway].apply = ApplyMode::Ok;
+                None
+            }
+            Turn::Reload { gateway } => {
+                self.file_read(gateway);
                 None
             }
             Turn::PowerOn { gateway } => {
