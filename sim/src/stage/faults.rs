@@ -21,9 +21,6 @@ const LOAD_PER_ELEMENT: Duration = Duration::from_micros(2);
 /// From an operator's command to the daemon: a request over its control socket.
 const COMMAND_LATENCY: Duration = Duration::from_micros(250);
 const COMMAND_JITTER: Duration = Duration::from_micros(400);
-/// From there to a changed file's being read, checked against the interfaces and found sound.
-const RELOAD_LATENCY: Duration = Duration::from_millis(1);
-const RELOAD_JITTER: Duration = Duration::from_millis(1);
 
 /// The plan's steps, followed.
 #[derive(Clone, Debug)]
@@ -195,18 +192,9 @@ impl World<'_> {
         let changed = changes.made_to(&self.plan, &place.name);
         // What the product refuses is not taken, and the file before it is put back.
         if let Ok(config) = setup::config(&changed, place) {
-            self.configs[gateway] = config;
-            let turn = Turn::Reload { gateway };
-            let wait = RELOAD_LATENCY + self.drawn(RELOAD_JITTER);
-            self.queue
-                .push(self.now.after(wait), Happening::Turn { turn });
+            self.configs[gateway] = config.clone();
+            self.order(gateway, Order::Reload(Box::new(config)));
         }
-    }
-
-    /// A daemon has read its file and found it sound.
-    pub(crate) fn file_read(&mut self, gateway: usize) {
-        let config = self.configs[gateway].clone();
-        self.order(gateway, Order::Reload(Box::new(config)));
     }
 
     /// An operator gives a command, which takes its way to the daemon.

@@ -36,8 +36,6 @@ pub(crate) enum Turn {
     },
     /// Power comes.
     PowerOn { gateway: usize },
-    /// The daemon has read its changed file.
-    Reload { gateway: usize },
     /// The daemon is given, or denied, the processor.
     Starve {
         gateway: usize,
@@ -139,10 +137,6 @@ impl World<'_> {
             }
             Turn::Obey { gateway } => {
                 self.gateways[gateway].apply = ApplyMode::Ok;
-                None
-            }
-            Turn::Reload { gateway } => {
-                self.file_read(gateway);
                 None
             }
             Turn::PowerOn { gateway } => {
