@@ -220,6 +220,7 @@ impl Agent for Steadfast {
         BTreeSet::from([
             Capability::Checks,
             Capability::Commands,
+            Capability::Hooks,
             Capability::Reloads,
         ])
     }

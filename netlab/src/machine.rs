@@ -76,7 +76,7 @@ pub enum DaemonOrder {
     Quit,
     /// Is started, unless it runs.
     Start,
-    /// Stands still, with all its processes.
+    /// Stands still: a foreign one with all its processes, ours without the programs it runs.
     Stop,
 }
 

@@ -368,6 +368,7 @@ impl Picture {
             | EventKind::Blind { .. }
             | EventKind::Carrier { .. }
             | EventKind::End
+            | EventKind::Hook { .. }
             | EventKind::Names(_)
             | EventKind::PeerStatus { .. }
             | EventKind::ProbeReceived { .. }

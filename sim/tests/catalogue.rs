@@ -20,10 +20,11 @@ const IMPOSSIBLE_WITHIN: u64 = 200;
 const WORKERS_MAX: usize = 8;
 
 /// Every oracle there is, by the name a file calls it.
-const ORACLES: [&str; 10] = [
+const ORACLES: [&str; 11] = [
     "at_most_one_active",
     "converges",
     "exactly_one_active",
+    "hooks_follow",
     "kernel_matches_role",
     "no_flap",
     "outage",

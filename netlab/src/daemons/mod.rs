@@ -7,6 +7,7 @@
 
 pub mod frr;
 pub mod keepalived;
+pub mod programs;
 pub mod steadfast;
 pub mod ucarp;
 mod vrrp;

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    AllPacified, Asks, CheckSetup, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
-    OnFailure, Plan, Preempt, SegmentKind, Span, Verb,
+    AllPacified, Asks, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout, OnFailure,
+    Plan, Preempt, SegmentKind, Span,
 };
 
-use super::{FOLDER, RUN, STATE};
+use super::{FOLDER, RUN, STATE, programs};
 use crate::machine::Setup;
 
 /// The cluster of every lab.
@@ -42,50 +42,9 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     ];
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
     let mut setup = super::setup(files, argv.map(str::to_owned).to_vec());
-    let passing = |check: &CheckSetup| (check_file(&check.name), Vec::new());
-    setup.files.extend(plan.cluster.checks.iter().map(passing));
+    setup.files.extend(programs::files(&plan.cluster));
     setup.forwards = true;
     Ok(setup)
-}
-
-/// The file in [`FOLDER`] whose being there makes a check pass.
-pub fn check_file(name: &str) -> String {
-    format!("check-{name}")
-}
-
-/// The file in [`FOLDER`] whose being there keeps a check from ending.
-pub fn hang_file(name: &str) -> String {
-    format!("check-{name}-hangs")
-}
-
-fn checks(text: &mut String, plan: &Plan) -> std::fmt::Result {
-    for check in &plan.cluster.checks {
-        let probe = probe(plan, &check.name);
-        write!(
-            text,
-            "\n[[check]]\nname = \"{}\"\n{probe}\nevery = \"{}\"\n\
-             rise = {}\nfall = {}\n",
-            check.name, check.every, check.rise, check.fall
-        )?;
-        if let Some(weight) = check.weight {
-            writeln!(text, "weight = {weight}")?;
-        }
-    }
-    Ok(())
-}
-
-/// A file to look at; where the story lets the check hang, a program that looks at it.
-fn probe(plan: &Plan, name: &str) -> String {
-    let file = format!("{FOLDER}/{}", check_file(name));
-    let hangs =
-        |verb: &Verb| matches!(verb, Verb::Check { check, hangs: true, .. } if check == name);
-    if !plan.steps.iter().any(|step| hangs(&step.verb)) {
-        return format!("file = \"{file}\"");
-    }
-    let hangs = format!("{FOLDER}/{}", hang_file(name));
-    format!(
-        "script = [\"/bin/sh\", \"-c\", \"while [ -e {hangs} ]; do sleep 60; done; [ -e {file} ]\"]"
-    )
 }
 
 fn configuration(plan: &Plan, gateway: &Gateway) -> String {
@@ -102,7 +61,10 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     let _ = peers(&mut text, &plan.layout, gateway);
     let _ = ports(&mut text, &plan.layout, gateway);
     let _ = witness(&mut text, plan);
-    let _ = checks(&mut text, plan);
+    let _ = programs::checks(&mut text, plan);
+    if !gateway.witness {
+        let _ = programs::hooks(&mut text, &plan.cluster);
+    }
     let (times, policy) = (needed(&plan.cluster, times), needed(&plan.cluster, policy));
     let _ = write!(text, "\n[timing]\n{times}\n[policy]\n{policy}");
     let _ = write!(

@@ -25,7 +25,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::mount_bind;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Stage, init};
@@ -68,7 +70,7 @@ pub(crate) struct Spec {
 pub(crate) enum Order {
     /// Power has come: the clock since boot starts.
     Boot = b'b',
-    /// The stopped daemon goes on, with all its processes.
+    /// The stopped daemon goes on.
     Cont = b'c',
     /// Every process of the gateway is killed.
     Kill = b'k',
@@ -76,7 +78,8 @@ pub(crate) enum Order {
     Quit = b'q',
     /// The daemon is started, unless it runs.
     Start = b's',
-    /// The daemon stands still, with all its processes.
+    /// The daemon stands still: a foreign one with all its processes, ours without the programs
+    /// that it runs, which have process groups of their own.
     Stop = b'z',
 }
 
@@ -235,11 +238,11 @@ impl Node {
             _ if length == 0 => return false,
             None => {}
             Some(Order::Boot) => self.clockless = start_clock(&self.spec).err(),
-            Some(Order::Cont) => sys::signal_everybody(libc::SIGCONT),
+            Some(Order::Cont) => self.halt(Signal::CONT),
             Some(Order::Kill) => sys::signal_everybody(libc::SIGKILL),
             Some(Order::Quit) => self.quit(),
             Some(Order::Start) => self.start(),
-            Some(Order::Stop) => sys::signal_everybody(libc::SIGSTOP),
+            Some(Order::Stop) => self.halt(Signal::STOP),
         }
         true
     }
@@ -296,6 +299,16 @@ impl Node {
         self.daemon = None;
         self.log.read();
         self.tell(Event::Ended(code));
+    }
+
+    /// Stops the daemon, or lets it go on.
+    fn halt(&self, signal: Signal) {
+        if self.spec.foreign {
+            sys::signal_everybody(signal.as_raw());
+        } else if let Some((child, _)) = &self.daemon {
+            // As above.
+            let _ = kill_process_group(Pid::from_child(child), signal);
+        }
     }
 
     /// Buries whoever was left to us; never the daemon, whose end is told.

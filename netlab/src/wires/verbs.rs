@@ -34,6 +34,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::DropFrames { .. }
         | Verb::Flap { .. }
         | Verb::FlushRuleset
+        | Verb::Hook { .. }
         | Verb::Impair { .. }
         | Verb::Kill
         | Verb::LinkDown

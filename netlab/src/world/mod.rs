@@ -13,6 +13,7 @@
 
 mod agent;
 mod frames;
+mod hooks;
 mod operator;
 mod reckon;
 
@@ -94,7 +95,9 @@ pub fn run(
     judge: &mut Judge,
     sink: &mut dyn FnMut(&Event),
 ) -> Result<(), LabError> {
+    let pipes = hooks::Pipes::open(plan, lab)?;
     let mut world = World {
+        pipes,
         plan,
         lab,
         agent,
@@ -115,6 +118,8 @@ pub fn run(
 
 struct World<'a, A: ?Sized, E> {
     plan: &'a Plan,
+    /// On which hooks say what they do.
+    pipes: hooks::Pipes,
     lab: &'a mut Lab,
     agent: &'a mut A,
     eyes: &'a mut E,
@@ -157,6 +162,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 self.lab.settle(now)?;
             }
             self.tell_lab(now);
+            self.tell_hooks();
             self.lay_snares(now)?;
             self.await_frames()?;
             self.take_steps()?;
@@ -199,6 +205,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 self.command(subject, &step.verb, now);
                 self.reload(subject, &step.verb)?;
                 self.set_check(subject, &step.verb)?;
+                self.set_hook(subject, &step.verb)?;
             }
             let (at, took) = if self.has_struck(&due, now)? {
                 (due.at.max(before(now, AGE_MAX)), None)
@@ -293,6 +300,15 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 }
             };
             self.eyes.tell(at, kind);
+        }
+    }
+
+    /// Tells what hooks said.
+    fn tell_hooks(&mut self) {
+        for said in self.pipes.read() {
+            let at = self.eyes.now();
+            let blind = |why| EventKind::Blind { since: at, why };
+            self.eyes.tell(at, said.unwrap_or_else(blind));
         }
     }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use steadfast_core::Instant;
 use steadfast_scenarios::Subject;
-use steadfast_scenarios::format::{CommandName, Verb};
+use steadfast_scenarios::format::{CommandName, Span, Verb};
 
 use super::{Agent, Eyes, World};
-use crate::daemons::steadfast::{check_file, hang_file};
+use crate::daemons::programs::{check_file, fails_file, hang_file, takes_file};
 use crate::error::{Doing as _, LabError};
 
 impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
@@ -75,6 +75,29 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         put(&folder.join(hang_file(check)), *hangs)?;
         put(&file, *passes)
     }
+
+    /// How runs of a hook go that begin from now on.
+    pub(super) fn set_hook(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
+        let (Subject::Gateway(id), Verb::Hook { hook, takes, fails }) = (subject, verb) else {
+            return Ok(());
+        };
+        let Some(machine) = self.lab.machine(id) else {
+            return Ok(());
+        };
+        let folder = machine.place().join("etc");
+        let file = folder.join(takes_file(hook));
+        // A program that begins this moment must not find half of it.
+        let made = folder.join("takes");
+        fs::write(&made, seconds(*takes))
+            .and_then(|()| fs::rename(&made, &file))
+            .doing(|| format!("change {}", file.display()))?;
+        put(&folder.join(fails_file(hook)), *fails)
+    }
+}
+
+/// How long a hook works, in the words of `sleep`.
+fn seconds(takes: Span) -> String {
+    format!("{}.{:06}\n", takes.0.as_secs(), takes.0.subsec_micros())
 }
 
 /// Whether a file is there from now on.

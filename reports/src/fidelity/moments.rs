@@ -18,10 +18,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use steadfast_core::hooks::Level;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::trace::{
-    Event, EventKind, Holder, Names, PowerState, ProcessState, SourceKind,
+    Event, EventKind, Holder, HookPhase, Names, PowerState, ProcessState, SourceKind,
 };
 
 use super::RESOLUTION;
@@ -250,11 +251,7 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         EventKind::HandoverFrame { kind, from, .. } => {
             format!("{} says {}", names.gateway(*from), word(kind))
         }
-        EventKind::Neighbour {
-            host,
-            holder: Holder::Gateway(gateway),
-            ..
-        } => format!("{} turns to {}", names.host(*host), names.gateway(*gateway)),
+        EventKind::Hook { .. } | EventKind::Neighbour { .. } => pointed(&event.kind, names)?,
         EventKind::Owner {
             segment,
             gateway,
@@ -300,7 +297,6 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         | EventKind::Blind { .. }
         | EventKind::End
         | EventKind::Names(_)
-        | EventKind::Neighbour { .. }
         | EventKind::PeerStatus { .. }
         | EventKind::ProbeReceived { .. }
         | EventKind::ProbeSent { .. }
@@ -310,6 +306,28 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         | EventKind::VirtualSource { .. } => return None,
     };
     Some(name)
+}
+
+/// Something outside of the gateways turns to one of them.
+fn pointed(kind: &EventKind, names: &Names) -> Option<String> {
+    match kind {
+        EventKind::Hook {
+            gateway,
+            hook,
+            level: Level::Active,
+            phase: HookPhase::Done,
+            ..
+        } => Some(format!("{hook} points at {}", names.gateway(*gateway))),
+        EventKind::Neighbour {
+            host,
+            holder: Holder::Gateway(gateway),
+            ..
+        } => {
+            let (host, gateway) = (names.host(*host), names.gateway(*gateway));
+            Some(format!("{host} turns to {gateway}"))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

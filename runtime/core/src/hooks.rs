@@ -34,6 +34,10 @@ use crate::{Epoch, Instant};
 
 /// Most hooks of a node.
 pub const HOOKS_MAX: usize = 16;
+/// Shortest time in which a hook is ended: a program needs so long to start on a busy gateway.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Longest: so much later an earlier owner's hook may end.
+pub const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// How old a node's word may be and still start a hook. A driver says its word when it has had a
 /// turn, each 100 ms at most; without a newer one a hook waits for the next.
 pub const FRESH: Duration = Duration::from_millis(300);

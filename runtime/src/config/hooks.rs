@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use steadfast_core::hooks::HOOKS_MAX;
+use steadfast_core::hooks::{HOOKS_MAX, TIMEOUT_MAX, TIMEOUT_MIN};
 use toml::Spanned;
 
 use super::mistake::{Findings, Place};
@@ -14,10 +14,6 @@ use crate::hooks::HookSpec;
 
 /// When a hook is ended, unless the file says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A program needs so long to start on a busy gateway.
-const TIMEOUT_MIN: Duration = Duration::from_millis(100);
-/// So much later an earlier owner's hook may end.
-const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Others than the owner may write.
 const WRITABLE: u32 = 0o022;
 

@@ -6,12 +6,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use steadfast_core::CheckId;
 use steadfast_core::config;
 use steadfast_core::config::profile::Profile;
 use steadfast_core::role::ConfiguredRole;
 
-use super::{Shift, Span};
+use super::{CheckSetup, HookSetup, Shift, Span};
 
 /// Settings that all gateways share. Sources: the rule named at each, and R2.1, R3, R12.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +36,9 @@ pub struct Cluster {
     pub flap_window: Span,
     /// Wait after a change before the next move.
     pub hold_down: Span,
+    /// Programs that follow the role on every gateway, in this order when it serves (R1.5).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookSetup>,
     /// Wait after boot and link-up before a claim when no peer runs (R12.2).
     pub initial_wait: Span,
     /// Time between advertisements.
@@ -74,54 +76,6 @@ pub struct Cluster {
     pub witness_term: Option<Span>,
 }
 
-/// A check of a gateway's own health (R4.2). It passes until the verb `check` says otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CheckSetup {
-    /// Its name.
-    pub name: String,
-    /// What its failure costs, 1 to 15; as much as a lost port when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u8>,
-    /// How often it is run.
-    #[serde(default = "check_every")]
-    pub every: Span,
-    /// Passes in a row that count.
-    #[serde(default = "check_streak")]
-    pub rise: u8,
-    /// Failures in a row that count.
-    #[serde(default = "check_streak")]
-    pub fall: u8,
-}
-
-const fn check_every() -> Span {
-    Span::millis(200)
-}
-
-const fn check_streak() -> u8 {
-    2
-}
-
-impl CheckSetup {
-    /// When a run of it has failed without an answer: half of the time to the next one, as the
-    /// configuration has it unless it says otherwise.
-    pub fn timeout(&self) -> core::time::Duration {
-        self.every.0 / 2
-    }
-
-    /// As a node takes it.
-    pub fn configured(&self, place: usize) -> config::check::CheckConfig {
-        use config::check::{CheckConfig, Cost};
-        CheckConfig {
-            id: CheckId(u8::try_from(place).unwrap_or(u8::MAX)),
-            name: self.name.clone(),
-            cost: self.weight.map_or(Cost::Fault, Cost::Weight),
-            rise: self.rise,
-            fall: self.fall,
-        }
-    }
-}
-
 impl Default for Cluster {
     fn default() -> Self {
         Self {
@@ -134,6 +88,7 @@ impl Default for Cluster {
             flap_limit: 6,
             flap_window: Span::secs(900),
             hold_down: Span::secs(10),
+            hooks: Vec::new(),
             initial_wait: Span::secs(10),
             interval: Span::millis(100),
             isolation: Isolation::Serve,

@@ -21,7 +21,7 @@ use super::{Moment, Span};
 pub struct Expectation {
     /// Which oracle, with its bounds.
     pub check: Check,
-    /// What it looks at: a stream, segment or gateway; everything when absent.
+    /// What it looks at: a stream, segment, gateway or hook; everything when absent.
     pub scope: Option<String>,
     /// From when on; the start of the run when absent.
     pub after: Option<Moment>,
@@ -110,6 +110,13 @@ pub enum Check {
         #[serde(default)]
         within: Span,
     },
+    /// What hooks point at the owner points there, and every hook runs in its order (R1.5, F03).
+    HooksFollow {
+        /// Longest disagreement; when absent, how long an earlier owner's run may still be under
+        /// way after a claim, and half a second.
+        #[serde(default)]
+        within: Option<Span>,
+    },
     /// The kernel answers as the role says (F39, F40).
     KernelMatchesRole {
         /// Longest disagreement; the dead interval when absent.
@@ -170,6 +177,7 @@ impl Check {
             Self::AtMostOneActive { .. } => "at_most_one_active",
             Self::Converges { .. } => "converges",
             Self::ExactlyOneActive { .. } => "exactly_one_active",
+            Self::HooksFollow { .. } => "hooks_follow",
             Self::KernelMatchesRole { .. } => "kernel_matches_role",
             Self::NoFlap { .. } => "no_flap",
             Self::Outage { .. } => "outage",
@@ -183,6 +191,7 @@ impl Check {
     /// What the scope names.
     pub const fn scope(&self) -> Scope {
         match self {
+            Self::HooksFollow { .. } => Scope::Hook,
             Self::Outage { .. } => Scope::Stream,
             Self::KernelMatchesRole { .. }
             | Self::PacifiedStaysOut
@@ -202,6 +211,8 @@ impl Check {
 pub enum Scope {
     /// A gateway.
     Gateway,
+    /// A hook.
+    Hook,
     /// A served segment.
     Segment,
     /// A stream of probes.

@@ -16,6 +16,7 @@ mod error;
 mod expect;
 mod param;
 mod plan;
+mod programs;
 mod quantity;
 mod read;
 mod scenario;
@@ -26,13 +27,14 @@ mod verb;
 
 pub use build::Builder;
 pub use cluster::{
-    AllPacified, Asks, CheckSetup, Cluster, Detection, GatewaySetup, Isolation, OnFailure,
-    PastBoot, Preempt, StoreState,
+    AllPacified, Asks, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot, Preempt,
+    StoreState,
 };
 pub use error::ScenarioError;
 pub use expect::{Allow, Check, Expectation, Scope};
 pub use param::Param;
 pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};
+pub use programs::{CheckSetup, HookSetup, hooks_outlived};
 pub use quantity::{Bandwidth, Rate, Share, Shift, Span};
 pub use scenario::Scenario;
 pub use schema::schema;

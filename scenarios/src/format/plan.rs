@@ -77,6 +77,9 @@ impl Plan {
                 needs.insert(Capability::FrameFilter);
             }
         }
+        if !self.cluster.hooks.is_empty() {
+            needs.insert(Capability::Hooks);
+        }
         for gateway in self.gateways.values() {
             if !gateway.boots.is_empty() {
                 needs.insert(Capability::Boots);

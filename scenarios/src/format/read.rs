@@ -12,13 +12,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use steadfast_core::hooks::{HOOKS_MAX, TIMEOUT_MAX, TIMEOUT_MIN};
 use toml::de::{DeTable, DeValue, Error as TomlError, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use super::error::suggest;
 use super::plan::destination;
 use super::{
-    Cluster, GatewaySetup, Layout, Param, Plan, ScenarioError, Span, Stream, Topology, WorldSetup,
+    Cluster, GatewaySetup, HookSetup, Layout, Param, Plan, ScenarioError, Span, Stream, Topology,
+    WorldSetup,
 };
 
 mod expect;
@@ -337,6 +339,9 @@ impl<'i> Reader<'i> {
         if plan.duration == Span::default() {
             return wrong("duration", "the run must last longer than nothing");
         }
+        if let Some(message) = wrong_hook(&plan.cluster.hooks) {
+            return wrong("cluster.hooks", &message);
+        }
         for (name, setup) in &plan.gateways {
             let key = format!("gateway.{name}");
             if plan.layout.gateway(name).is_none() {
@@ -389,6 +394,25 @@ impl<'i> Reader<'i> {
         }
         Ok(())
     }
+}
+
+/// What the product would refuse, of which a run could not be told apart, or of which no file.
+fn wrong_hook(hooks: &[HookSetup]) -> Option<String> {
+    if hooks.len() > HOOKS_MAX {
+        return Some(format!("more than {HOOKS_MAX} hooks"));
+    }
+    let twice = |place: usize, name: &str| hooks.iter().take(place).any(|it| it.name == name);
+    hooks.iter().enumerate().find_map(|(place, hook)| {
+        let HookSetup { name, timeout } = hook;
+        if !is_name(name) {
+            return Some("a hook's name has letters, digits, `-` and `_`".to_owned());
+        }
+        if twice(place, name) {
+            return Some(format!("the hook `{name}` is there twice"));
+        }
+        (!(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout.0))
+            .then(|| format!("`timeout` of `{name}` is 100 ms to 10 min"))
+    })
 }
 
 fn is_name(text: &str) -> bool {

@@ -143,6 +143,17 @@ pub enum Verb {
         #[serde(default = "one")]
         count: u32,
     },
+    /// Runs of a hook that begin from now on go otherwise (target: gateway).
+    Hook {
+        /// Its name, as in `cluster.hooks`.
+        hook: String,
+        /// How long it works before it points and ends; a moment when absent.
+        #[serde(default)]
+        takes: Span,
+        /// It fails instead of pointing anywhere.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        fails: bool,
+    },
     /// Frames suffer; with no argument the wire is good again (target: port, gateway or segment).
     Impair {
         /// Share lost.
@@ -342,6 +353,8 @@ pub enum Capability {
     Foreigners,
     /// Chosen frames seen or lost.
     FrameFilter,
+    /// Programs that follow the role.
+    Hooks,
     /// Loss, delay, jitter, duplicates, reordering, bandwidth.
     Impairment,
     /// Frames made by an attacker.
@@ -404,6 +417,7 @@ impl Verb {
             | Self::Disk { .. }
             | Self::FlushRuleset
             | Self::Freeze { .. }
+            | Self::Hook { .. }
             | Self::Kill
             | Self::Lie { .. }
             | Self::LoadRuleset { .. }
@@ -444,6 +458,7 @@ impl Verb {
             Self::FlushRuleset | Self::LoadRuleset { .. } => &[C::Ruleset],
             Self::ForeignSpeaker { .. } | Self::Thief { .. } => &[C::Foreigners],
             Self::Freeze { .. } | Self::Thaw => &[C::BoxFreeze],
+            Self::Hook { .. } => &[C::Hooks],
             Self::Impair { .. } => &[C::Impairment],
             Self::Kill | Self::Quit | Self::Start => &[C::Process],
             Self::Lie { .. } => &[C::Lies],

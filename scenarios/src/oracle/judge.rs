@@ -11,6 +11,7 @@ use steadfast_core::{Instant, NodeId};
 use super::at_most_one_active::AtMostOneActive;
 use super::converges::Converges;
 use super::exactly_one_active::ExactlyOneActive;
+use super::hooks_follow::HooksFollow;
 use super::kernel_matches_role::KernelMatchesRole;
 use super::no_flap::NoFlap;
 use super::outage::Outage;
@@ -19,7 +20,7 @@ use super::standby_is_silent::StandbyIsSilent;
 use super::status_truthful::StatusTruthful;
 use super::vip_owner_agrees::VipOwnerAgrees;
 use super::{Finding, Oracle, Report, Scene, Verdict, Window};
-use crate::format::{AllPacified, Allow, Check, Expectation, Plan, Span};
+use crate::format::{AllPacified, Allow, Check, Expectation, Plan, Span, hooks_outlived};
 use crate::ids::{SegmentId, StreamId};
 use crate::picture::Picture;
 use crate::trace::{Event, EventKind, Names};
@@ -28,6 +29,8 @@ use crate::trace::{Event, EventKind, Names};
 const FLIGHT: Duration = Duration::from_millis(5);
 /// How long hosts may point elsewhere where a file does not say.
 const BELIEF: Duration = Duration::from_secs(1);
+/// How long hooks' own work may take where a file does not say.
+const HOOK: Duration = Duration::from_millis(500);
 /// How long a status may be wrong where a file does not say.
 const STATUS: Duration = Duration::from_secs(1);
 
@@ -253,6 +256,16 @@ impl Bench<'_> {
                 segment,
                 drain.saturating_add(self.tolerance),
             )),
+            Check::HooksFollow { within } => {
+                let usual = hooks_outlived(&cluster.hooks).saturating_add(HOOK);
+                let hooks = cluster.hooks.iter().map(|hook| hook.name.clone());
+                let within = self.within(*within, usual);
+                Box::new(HooksFollow::new(
+                    task.scope.as_deref(),
+                    hooks.collect(),
+                    within,
+                ))
+            }
             Check::KernelMatchesRole { within } => {
                 let within = self.within(*within, cluster.dead_interval.0);
                 Box::new(KernelMatchesRole::new(gateway, within))

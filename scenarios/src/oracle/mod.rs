@@ -20,6 +20,7 @@ use crate::trace::Event;
 pub mod at_most_one_active;
 pub mod converges;
 pub mod exactly_one_active;
+pub mod hooks_follow;
 mod judge;
 pub mod kernel_matches_role;
 pub mod no_flap;
@@ -118,7 +119,7 @@ impl Verdict {
 pub struct Finding {
     /// The oracle.
     pub oracle: String,
-    /// The stream, segment or gateway it looked at; empty for everything.
+    /// The stream, segment, gateway or hook it looked at; empty for everything.
     pub scope: String,
     /// The place of its expectation in the plan; none for the ones that always watch.
     pub expectation: Option<usize>,

@@ -217,19 +217,31 @@ impl Tape {
 
     /// What oracles find, and the plan's expectation is this alone.
     pub(crate) fn findings(&self, expect: &str) -> Vec<Finding> {
-        let plan = plan(expect);
+        self.judged(&plan(expect))
+    }
+
+    fn judged(&self, plan: &Plan) -> Vec<Finding> {
         let mut events = vec![Event::new(
             Instant::ORIGIN,
-            EventKind::Names(Names::of(&plan)),
+            EventKind::Names(Names::of(plan)),
         )];
         events.extend(self.events());
         events.push(Event::new(Instant::from_millis(END), EventKind::End));
-        judge(&plan, &events)
+        judge(plan, &events)
     }
 
     /// What the expectation's oracle finds.
     pub(crate) fn finding(&self, oracle: &str, expect: &str) -> Finding {
-        let findings = self.findings(expect).into_iter();
+        Self::expected(oracle, self.findings(expect))
+    }
+
+    /// The same where gateways are configured with this line of `[cluster]`.
+    pub(crate) fn finding_with(&self, oracle: &str, cluster: &str, expect: &str) -> Finding {
+        Self::expected(oracle, self.judged(&plan_with(cluster, expect)))
+    }
+
+    fn expected(oracle: &str, findings: Vec<Finding>) -> Finding {
+        let findings = findings.into_iter();
         let mut expected =
             findings.filter(|finding| finding.oracle == oracle && finding.expectation == Some(0));
         expected.next().expect("the oracle must be seated")
@@ -238,8 +250,13 @@ impl Tape {
 
 /// A pair, two steps named `cut` and `heal`, and this expectation.
 pub(crate) fn plan(expect: &str) -> Plan {
+    plan_with("", expect)
+}
+
+fn plan_with(cluster: &str, expect: &str) -> Plan {
     let text = format!(
         "format = 1\nname = \"tape\"\ntitle = \"hand-made\"\nduration = \"{END}ms\"\n\
+         [cluster]\n{cluster}\n\
          [[step]]\nname = \"cut\"\nat = \"1s\"\ndo = \"kill\"\ntarget = \"a\"\n\
          [[step]]\nname = \"heal\"\nat = \"2s\"\ndo = \"start\"\ntarget = \"a\"\n\
          [[expect]]\n{expect}\n"

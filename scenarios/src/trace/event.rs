@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use steadfast_core::hooks::Level;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::advert::Kind;
 use steadfast_core::{Epoch, Instant, NodeId, PortId};
@@ -91,6 +92,21 @@ pub enum EventKind {
         kind: FrameKind,
         /// The gateway whose port it left.
         from: NodeId,
+    },
+    /// A hook's program began, or ended by itself. One that is ended says nothing more.
+    Hook {
+        /// Where it runs.
+        gateway: NodeId,
+        /// Its name.
+        hook: String,
+        /// What it was told that the node is.
+        level: Level,
+        /// The claim that it was told of.
+        epoch: Epoch,
+        /// Whether it was told that all hooks have run for this before.
+        again: bool,
+        /// Began, or ended.
+        phase: HookPhase,
     },
     /// A run begins: what the numbers are called.
     Names(Names),
@@ -272,6 +288,18 @@ impl From<Kind> for FrameKind {
             Kind::Request => Self::Request,
         }
     }
+}
+
+/// What a hook's program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookPhase {
+    /// It begins.
+    Began,
+    /// It has pointed, or taken away, what it is for, and ends.
+    Done,
+    /// It ends without.
+    Failed,
 }
 
 /// Where a neighbour entry or a switch's table points.

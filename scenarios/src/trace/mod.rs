@@ -12,7 +12,7 @@ mod reader;
 mod writer;
 
 pub use event::{
-    Event, EventKind, FrameKind, Holder, Outcome, PowerState, ProcessState, SourceKind,
+    Event, EventKind, FrameKind, Holder, HookPhase, Outcome, PowerState, ProcessState, SourceKind,
 };
 pub use names::{GatewayName, HostName, Names, SegmentName};
 pub use reader::{TraceError, read};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use steadfast_core::boot::Record;
 use steadfast_core::config::Config;
 use steadfast_core::effect::{Effect, Failure, Forwarding};
+use steadfast_core::status::Status;
 use steadfast_core::{Instant, PortId};
 use steadfast_shell::env::{
     Clock, Dataplane, Entry, Env, Executor, Frames, Journal, LinkEvent, Links, Sent, Store,
@@ -62,6 +63,11 @@ impl<G: Ground> Seated<G> {
         let done = act(&mut stage);
         self.ground.due(stage.next_at());
         done
+    }
+
+    /// The hooks' thread hears every word of the node.
+    pub(crate) fn hooks_hear(&self, status: &Status) {
+        self.on_stage(|stage| stage.hooks_hear(self.station, status));
     }
 
     async fn sleep(&self, wait: Duration) {

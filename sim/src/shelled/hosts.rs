@@ -189,6 +189,7 @@ async fn talk<S: Socket>(lane: &Lane, socket: &S, to: impl Fn(&Packet) -> Host) 
 async fn listen<G: Ground>(seated: Seated<G>, mut said: watch::Receiver<Status>) {
     while said.changed().await.is_ok() {
         let status = said.borrow_and_update().clone();
+        seated.hooks_hear(&status);
         *seated.desk.status.borrow_mut() = Some((seated.ground.now(), status));
     }
 }

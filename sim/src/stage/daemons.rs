@@ -127,6 +127,7 @@ impl World<'_> {
         self.turn_completions(station, life);
         self.turn_deadline(station, life);
         self.tell_status(station);
+        self.tell_hooks(station);
         let Some(daemon) = self.gateways[station].turns(Some(life)) else {
             return;
         };

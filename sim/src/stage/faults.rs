@@ -122,6 +122,7 @@ impl World<'_> {
     fn on_gateway(&mut self, gateway: usize, verb: &Verb) {
         match verb {
             Verb::Check { .. } => self.set_check(gateway, verb),
+            Verb::Hook { .. } => self.set_hook(gateway, verb),
             Verb::PowerOff => self.power_off(gateway),
             Verb::PowerOn => self.power_on(gateway),
             Verb::Reboot { clean } => self.reboot(gateway, *clean),

@@ -14,6 +14,7 @@ use steadfast_core::effect::{Command, Failure, Forwarding};
 use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
 
 use super::checks::Fate;
+use super::hooks::{Follower, Work};
 use super::players::Seat;
 use crate::model::Frame;
 use crate::model::kernel::Kernel;
@@ -230,6 +231,10 @@ pub(crate) struct Gateway {
     pub awaited: BTreeSet<usize>,
     /// When each check is run next.
     pub check_at: Vec<Instant>,
+    /// The hooks of its daemon, until its process is gone.
+    pub hooks: Option<Follower>,
+    /// How its hooks go, by place; the others take a moment and go well.
+    pub works: BTreeMap<usize, Work>,
     /// Counts boots: the kernel's boot id.
     pub boot: u64,
     /// When it was last powered on.
@@ -260,6 +265,8 @@ impl Gateway {
             failing: BTreeMap::new(),
             awaited: BTreeSet::new(),
             check_at: Vec::new(),
+            hooks: None,
+            works: BTreeMap::new(),
             boot: 0,
             booted_at: Instant::ORIGIN,
             lives: 0,

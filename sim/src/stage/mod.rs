@@ -15,6 +15,7 @@ mod checks;
 pub(crate) mod daemons;
 mod faults;
 pub(crate) mod gateway;
+mod hooks;
 pub(crate) mod net;
 mod observe;
 pub(crate) mod players;

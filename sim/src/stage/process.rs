@@ -65,6 +65,7 @@ impl World<'_> {
         let ports = self.configs[station].ports.len();
         self.gateways[station].daemon = Some(Daemon::new(body, life, ports));
         self.see_links(station);
+        self.begin_hooks(station, life);
         self.pump(station, life);
         let gateway = station;
         self.queue
@@ -126,6 +127,7 @@ impl World<'_> {
 
     pub(crate) fn end_daemon(&mut self, station: usize) {
         let passes = self.gateways[station].passage.take().is_some();
+        self.gateways[station].hooks = None;
         if self.withdraw_daemon(station) || passes {
             self.tell_process(station, ProcessState::Killed);
         }
@@ -163,6 +165,7 @@ impl World<'_> {
         let life = self.gateways[station].daemon.as_ref().map(|it| it.life);
         if let Some(life) = life {
             self.withdraw_daemon(station);
+            self.close_hooks(station);
             let again = false;
             self.gateways[station].passage = Some(Passage::Ending { life, again });
             let at = self.now.after(EXIT_TIME + self.drawn(EXIT_JITTER));
@@ -180,7 +183,14 @@ impl World<'_> {
         if ended != life {
             return;
         }
+        if let Some(at) = self.awaits_hooks(station) {
+            let gateway = station;
+            self.queue.push(at, Happening::Exited { gateway, life });
+            return;
+        }
+        let gateway = &mut self.gateways[station];
         gateway.passage = None;
+        gateway.hooks = None;
         self.tell_process(station, ProcessState::Killed);
         if again {
             self.start_daemon(station);

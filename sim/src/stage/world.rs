@@ -43,6 +43,10 @@ pub(crate) enum Happening {
         life: u64,
         check: usize,
     },
+    /// A run of a hook may have taken too long.
+    HooksDue { gateway: usize, life: u64 },
+    /// A hook's program takes its next step.
+    ProgramDue { gateway: usize, life: u64, run: u64 },
     /// A process that was started begins to decide.
     Begun { gateway: usize, life: u64 },
     /// A process that has decided for the last time is gone.
@@ -244,6 +248,8 @@ impl<'a> World<'a> {
                 check,
             } => self.check_due(gateway, life, check),
             Happening::Exited { gateway, life } => self.exited(gateway, life),
+            Happening::HooksDue { gateway, life } => self.hooks_due(gateway, life),
+            Happening::ProgramDue { gateway, life, run } => self.program_due(gateway, life, run),
             Happening::LinkSeen {
                 gateway,
                 life,

@@ -109,7 +109,8 @@ function legend() {
   const kinds = new Set(run.lanes.flatMap((lane) => (lane.marks || []).map((mark) => mark.kind)));
   const hand = ['prepare', 'ready', 'offer', 'released', 'request', 'decline', 'let-go'];
   const entries = [['advert', 'advertisement'], ['probe', 'probe, answer'], ['claim', 'claim'],
-    ['arp', 'ARP, ND'], ['announce', 'announcement'], ['alert', 'alert']];
+    ['arp', 'ARP, ND'], ['announce', 'announcement'], ['alert', 'alert'],
+    ['hook', 'hook']];
   const shown = entries.filter(([kind]) => kinds.has(kind));
   if (hand.some((kind) => kinds.has(kind))) shown.push(['prepare', 'hand-over']);
   const box = byId('legend');

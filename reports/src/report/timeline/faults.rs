@@ -216,6 +216,7 @@ fn nature(verb: &Verb) -> (&'static str, Ends) {
         | Verb::Starve { lasting, .. }
         | Verb::Thief { lasting, .. } => ("fault", Ends::After(lasting.0)),
         Verb::Freeze { .. } => ("fault", Ends::By(&["thaw"])),
+        Verb::Hook { .. } => ("fault", Ends::By(&["hook"])),
         Verb::Impair { .. } => ("fault", Ends::By(&["impair"])),
         Verb::Kill | Verb::Quit => ("fault", Ends::By(&["start", "power_on", "reboot"])),
         Verb::LinkDown => ("fault", Ends::By(&["link_up"])),

@@ -233,6 +233,19 @@ fn said(kind: &EventKind, evidence: &Evidence) -> Option<(NodeId, Mark)> {
                 mark("alert", format!("its kernel refused to {wish}")),
             ))
         }
+        EventKind::Hook {
+            gateway,
+            hook,
+            level,
+            epoch,
+            again,
+            phase,
+        } => {
+            let again = if *again { ", again" } else { "" };
+            let (role, phase) = (word(level), word(phase));
+            let text = format!("hook {hook} {phase}: {role}, claim {epoch}{again}");
+            Some((*gateway, mark("hook", text)))
+        }
         EventKind::Barred { gateway, barred } => {
             let word = if *barred {
                 "barred by its boot record"

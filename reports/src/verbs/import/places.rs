@@ -163,6 +163,8 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         flap_limit: u8::try_from(policy.flap_limit).unwrap_or(u8::MAX),
         flap_window: Span(policy.flap_window),
         hold_down: Span(timing.hold_down),
+        // What they did is no input of the node, and in no journal.
+        hooks: Vec::new(),
         initial_wait: Span(timing.initial_wait),
         interval: Span(timing.interval),
         isolation: match policy.isolation {

@@ -83,6 +83,14 @@ fn check_scope(
                 .map(|gateway| gateway.name.as_str())
                 .collect(),
         ),
+        Scope::Hook => (
+            "hook",
+            plan.cluster
+                .hooks
+                .iter()
+                .map(|hook| hook.name.as_str())
+                .collect(),
+        ),
         Scope::Segment => (
             "served segment",
             served.map(|it| it.name.as_str()).collect(),

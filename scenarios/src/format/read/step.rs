@@ -173,6 +173,7 @@ fn check_arguments(
     let gateways = layout.gateways.iter().map(|gateway| gateway.name.as_str());
     let hosts = layout.hosts.iter().map(|host| host.name.as_str());
     let checks = plan.cluster.checks.iter().map(|check| check.name.as_str());
+    let hooks = plan.cluster.hooks.iter().map(|hook| hook.name.as_str());
     let anybody = || {
         (
             gateways.clone().chain(hosts).collect(),
@@ -190,6 +191,10 @@ fn check_arguments(
         Verb::Check { check: name, .. } => {
             let known = (checks.collect(), "none of `cluster.checks`");
             ("check", one(name), known)
+        }
+        Verb::Hook { hook: name, .. } => {
+            let known = (hooks.collect(), "none of `cluster.hooks`");
+            ("hook", one(name), known)
         }
         _ => return Ok(()),
     };

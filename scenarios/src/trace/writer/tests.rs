@@ -1,20 +1,19 @@
 //! The trace's bytes and their hash.
 
+use steadfast_core::hooks::Level;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, NodeId, PortId};
 
 use super::*;
 use crate::ids::{HostId, SegmentId, StreamId};
 use crate::trace::{
-    FrameKind, GatewayName, Holder, HostName, Names, Outcome, PowerState, ProcessState,
+    FrameKind, GatewayName, Holder, HookPhase, HostName, Names, Outcome, PowerState, ProcessState,
     SegmentName, SourceKind, read,
 };
 
-/// The first half of the kinds.
-fn kinds_a_to_o() -> Vec<EventKind> {
-    let gateway = NodeId(1);
-    let segment = SegmentId(0);
-    let names = Names {
+/// A gateway, a segment, a host and a stream.
+fn names(gateway: NodeId, segment: SegmentId) -> Names {
+    Names {
         scenario: "x".to_owned(),
         seed: 7,
         gateways: vec![GatewayName {
@@ -30,7 +29,14 @@ fn kinds_a_to_o() -> Vec<EventKind> {
             segment,
         }],
         streams: vec!["out".to_owned()],
-    };
+    }
+}
+
+/// The first half of the kinds.
+fn kinds_a_to_o() -> Vec<EventKind> {
+    let gateway = NodeId(1);
+    let segment = SegmentId(0);
+    let names = names(gateway, segment);
     vec![
         EventKind::Names(names),
         EventKind::Alert {
@@ -64,6 +70,14 @@ fn kinds_a_to_o() -> Vec<EventKind> {
             segment,
             kind: FrameKind::LetGo,
             from: gateway,
+        },
+        EventKind::Hook {
+            gateway,
+            hook: "uplink".to_owned(),
+            level: Level::Active,
+            epoch: Epoch(3),
+            again: true,
+            phase: HookPhase::Done,
         },
         EventKind::Neighbour {
             host: HostId(0),
