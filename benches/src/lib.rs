@@ -12,6 +12,7 @@ use steadfast_core::effect::{Effect, Input};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, PortId};
 
 /// The cluster of the benches.
@@ -77,6 +78,7 @@ fn config(own: u8) -> Config {
         witness: None,
         keys: keys(NodeId(own)),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     };
     Config::new(parts).expect("a sound configuration")

@@ -179,6 +179,7 @@ function steadfast.dissector(buffer, pinfo, root)
 end
 
 DissectorTable.get("ethertype"):add(0x88b5, steadfast)
+DissectorTable.get("udp.port"):add(6973, steadfast)
 
 -- Notes between the frames: packets without bytes, link type USER0, whose comment is the text.
 local note = Proto("steadfast_note", "Steadfast note")

@@ -54,6 +54,11 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
          secret_file = \"{FOLDER}/secret\"\n"
     );
     // Writing to memory cannot fail.
+    if !plan.cluster.transports.is_empty() {
+        let forms = plan.cluster.transports.iter();
+        let forms: Vec<String> = forms.map(|form| format!("\"{}\"", form.word())).collect();
+        let _ = writeln!(text, "transports = [{}]", forms.join(", "));
+    }
     if let Some(profile) = plan.cluster.profile {
         let _ = writeln!(text, "profile = \"{profile}\"");
     }

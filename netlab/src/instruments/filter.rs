@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use steadfast_core::MacAddr;
+use steadfast_core::wire::carriage::UDP_PORT;
 use steadfast_core::wire::ethernet::ethertype;
 
 use super::PROBE_PORT;
@@ -96,8 +97,8 @@ pub(super) fn probes() -> Vec<Instruction> {
     ]
 }
 
-/// What events are made of: our own frames, ARP, and IPv4 from a virtual address, but nothing that
-/// goes to the observer.
+/// What events are made of: our own frames and datagrams, ARP, and IPv4 from a virtual address, but
+/// nothing that goes to the observer.
 pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<Ipv4Addr>]) -> Vec<Instruction> {
     let mut program = vec![
         load(LOAD_WORD, 0),
@@ -107,7 +108,10 @@ pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<Ipv4Addr>]) -
         test(IF_EQUAL, u32::from(ethertype::ARP), 1, 2),
         give(0),
         give(HEAD),
-        test(IF_EQUAL, u32::from(ethertype::IPV4), 0, 1),
+        test(IF_EQUAL, u32::from(ethertype::IPV4), 0, 4),
+        load(LOAD_HALF, 36),
+        test(IF_EQUAL, u32::from(UDP_PORT), 0, 1),
+        give(HEAD),
         load(LOAD_WORD, 26),
     ];
     // Another protocol skips the load and still holds its EtherType, which is below any address.

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use steadfast_core::NodeId;
 use steadfast_core::wire::advert::Kind;
 use steadfast_core::wire::arp::{Arp, Operation};
+use steadfast_core::wire::carriage;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::Layout;
@@ -21,9 +22,11 @@ pub(super) fn sight(
     gateway: NodeId,
     frame: &[u8],
 ) -> Option<EventKind> {
+    let datagram = carriage::look(frame, carriage::UDP_PORT);
     let frame = Frame::parse(frame)?;
-    if frame.ethertype == ethertype::STEADFAST {
-        let kind = Kind::from_byte(*frame.payload.get(2)?).map(FrameKind::from)?;
+    let ours = (frame.ethertype == ethertype::STEADFAST).then_some(frame.payload);
+    if let Some(payload) = ours.or(datagram.map(|(_, payload)| payload)) {
+        let kind = Kind::from_byte(*payload.get(2)?).map(FrameKind::from)?;
         return is_handover(kind).then_some(EventKind::HandoverFrame {
             segment,
             kind,

@@ -10,6 +10,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use steadfast_core::wire::arp::{self, Arp};
+use steadfast_core::wire::carriage::{self, Form};
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 
 /// Bytes of the fixed part, from behind the EtherType on.
@@ -83,7 +84,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Decoded {
     let mut decoded = match frame.ethertype {
         ethertype::STEADFAST => ours(frame.payload),
         ethertype::ARP => address_question(frame.payload),
-        ethertype::IPV4 => ipv4(frame.payload),
+        ethertype::IPV4 => match carriage::look(bytes, carriage::UDP_PORT) {
+            Some((form, payload)) => in_datagram(form, payload),
+            None => ipv4(frame.payload),
+        },
         ethertype::IPV6 => ipv6(frame.payload),
         other => plain("other", format!("EtherType {other:#06x}")),
     };
@@ -98,6 +102,13 @@ fn plain(kind: &'static str, text: String) -> Decoded {
         text,
         ..Decoded::default()
     }
+}
+
+/// A message of ours in a datagram (D4).
+fn in_datagram(form: Form, payload: &[u8]) -> Decoded {
+    let mut decoded = ours(payload);
+    decoded.fields.push(("form", form.word().to_owned()));
+    decoded
 }
 
 /// A message of ours; see the head of this file for the layout.

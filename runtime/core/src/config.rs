@@ -21,6 +21,7 @@ use self::check::{CHECKS_MAX, STREAK_MAX, WEIGHT_MAX};
 use crate::role::ConfiguredRole;
 use crate::wire::advert::{NODES_MAX, PORTS_MAX};
 use crate::wire::auth::KeyRing;
+use crate::wire::carriage::Carriage;
 use crate::{ClusterId, MacAddr, NodeId, PortId};
 
 /// A checked configuration; clones share it.
@@ -48,6 +49,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Who grants claims, if anybody does (D14).
     pub witness: Option<witness::Witness>,
+    /// What advertisements may travel in (D4, R2.5).
+    pub carriage: Carriage,
     /// Keys of the cluster.
     pub keys: KeyRing,
     /// Digests that peers compare; a mismatch is shown, never a reason to be dead (D1).
@@ -332,6 +335,12 @@ pub enum ConfigError {
     /// No port carries heartbeats.
     #[error("no port carries heartbeats; mark at least one with heartbeat = true")]
     NoHeartbeat,
+    /// No form is left for advertisements (D4).
+    #[error("no transport is listed; list at least one, \"ethernet\" is the usual one")]
+    NoForm,
+    /// UDP port 0.
+    #[error("the UDP port of heartbeats is 0; it must lie between 1 and 65535")]
+    UdpPort,
     /// No port has virtual addresses.
     #[error("no port has a virtual address; give at least one port a virtual address")]
     NothingServed,

@@ -10,6 +10,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::boot::Record;
+use crate::wire::carriage::Form;
 use crate::wire::foreign::ForeignSpeaker;
 use crate::{CheckId, Epoch, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId};
 
@@ -208,6 +209,13 @@ pub enum Alert {
     FenceDamaged,
     /// Somebody else uses this virtual router number (R5.4).
     ForeignSpeaker(ForeignSpeaker),
+    /// On a port a peer hears this node in another form alone than the most preferred (D4, R2.5).
+    FormFallback {
+        /// The port.
+        port: PortId,
+        /// The form that passes.
+        form: Form,
+    },
     /// A peer is dead.
     PeerDown {
         /// Which.

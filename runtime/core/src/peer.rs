@@ -14,6 +14,7 @@ use core::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::node::forms::Hearing;
 use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
 use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
@@ -69,6 +70,8 @@ pub(crate) struct Path {
     pub(crate) unit_asked_at: Option<Instant>,
     /// How long its kernel's answers took lately (D7).
     pub(crate) round_trip: RoundTrip,
+    /// In which form it hears this node there, by its own word (D4).
+    pub(crate) hearing: Hearing,
 }
 
 /// The two longest round trips lately. The second counts: a single answer may come late because a
@@ -339,6 +342,14 @@ impl Peer {
         let echoes = &self.latest.as_ref()?.echoes;
         let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
         echo.heard.iter().map(|heard| heard.counter).max()
+    }
+
+    /// The newest message of this node, in this life, that the peer has heard on a path.
+    pub(crate) fn heard_there(&self, own: NodeId, boot: BootId, port: PortId) -> Option<u64> {
+        let echoes = &self.latest.as_ref()?.echoes;
+        let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
+        let there = echo.heard.iter().find(|heard| heard.path == port)?;
+        Some(there.counter)
     }
 
     /// Whether the peer hears this node on a path, by its last word: it is not more than `behind`

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::check::Cost;
 use crate::role::{ConfiguredRole, EffectiveRole};
+use crate::wire::carriage::Form;
 use crate::{BootId, CheckId, Epoch, Instant, NodeId, PortId};
 
 /// Why a node is what it is.
@@ -235,6 +236,9 @@ pub struct PathStatus {
     pub heard: Option<Duration>,
     /// Whether the peer hears this node there, by its own word; none while it says nothing.
     pub hears_us: Option<bool>,
+    /// In which form it does; none while that is not known, or where only one may be used (D4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
 }
 
 /// In what a peer is another than this node (R1.4, R7.1): shown, and never a reason to be dead.

@@ -17,6 +17,8 @@ mod setup;
 #[path = "pair/world.rs"]
 mod world;
 
+#[path = "pair/forms.rs"]
+mod forms;
 #[path = "pair/handover.rs"]
 mod handover;
 #[path = "pair/lease.rs"]

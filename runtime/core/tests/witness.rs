@@ -17,6 +17,7 @@ use steadfast_core::effect::{Effect, Forwarding, Input};
 use steadfast_core::role::{ConfiguredRole, EffectiveRole};
 use steadfast_core::status::Cause;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::wire::ethernet;
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, PortId};
 
@@ -98,6 +99,7 @@ fn config(place: usize, isolation: Isolation) -> Config {
         }),
         keys: KeyRing::new(CLUSTER, id(place), &all, vec![key]).expect("good keys"),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     };
     Config::new(parts).expect("a sound configuration")

@@ -53,6 +53,7 @@ pub(super) fn assemble(
         timing: choices::timing(raw),
         policy: choices::policy(raw),
         witness: choices::witness(raw),
+        carriage: raw.cluster.carriage(),
         keys,
         checks: checks(raw),
         digests: Digests::default(),
@@ -102,6 +103,8 @@ fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
         | ConfigError::NodeIds(_)
         | ConfigError::Nodes(_)
         | ConfigError::Ports(_)
+        | ConfigError::NoForm
+        | ConfigError::UdpPort
         | ConfigError::DirectServed(_)
         | ConfigError::OutsideSubnet(..)
         | ConfigError::VirtualIsUnit(..)

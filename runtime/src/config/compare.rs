@@ -55,6 +55,10 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
             "the virtual router's number",
             from.virtual_router != to.virtual_router,
         ),
+        (
+            "the transports or the UDP port",
+            from.carriage != to.carriage,
+        ),
         ("this node's id", from.node != to.node),
         ("the peers' ids", ids(from) != ids(to)),
         ("the ports, their numbers or uses", set(from) != set(to)),

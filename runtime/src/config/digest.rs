@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use steadfast_core::config::{Digests, Parts, Policy, PortConfig, Timing};
+use steadfast_core::wire::carriage::{Carriage, Form};
 
 /// The digests of a configuration; `facts` is that of the product's facts, 0 without any, and
 /// `longest` the longest time-out of a hook, if there is one: by it an owner knows when no other's
@@ -45,6 +46,12 @@ fn shared(parts: &Parts) -> String {
         "virtual_router",
         &parts.virtual_router.to_string(),
     );
+    // What has always been so is not written: a node of before has the same digest.
+    if parts.carriage != Carriage::default() {
+        let forms: Vec<&str> = parts.carriage.forms.iter().map(Form::word).collect();
+        line(&mut form, "transports", &forms.join(" "));
+        line(&mut form, "udp_port", &parts.carriage.port.to_string());
+    }
     let mut nodes: Vec<u8> = parts.peers.iter().map(|peer| peer.node.0).collect();
     nodes.push(parts.node.0);
     nodes.sort_unstable();

@@ -37,6 +37,7 @@ mod addresses;
 mod assemble;
 mod checks;
 mod choices;
+mod cluster;
 mod digest;
 mod files;
 mod hooks;

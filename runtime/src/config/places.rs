@@ -65,6 +65,9 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
         ConfigError::Ports(_) => ports(raw, findings),
         // Told where they are read.
         ConfigError::CheckNumbers(_) | ConfigError::Checks(_) => {}
+        ConfigError::NoForm | ConfigError::UdpPort => {
+            findings.wrong(&raw.cluster.place, text, "leave it out");
+        }
         ConfigError::NoHeartbeat => no_heartbeat(raw, text, findings),
         ConfigError::NothingServed => nothing_served(raw, text, findings),
         ConfigError::DirectServed(name) => direct_served(raw, name, text, findings),

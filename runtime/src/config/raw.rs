@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use steadfast_core::ClusterId;
-use steadfast_core::config::profile::Profile;
 use steadfast_core::config::{
     AllPacified, Detection, FLAP_LIMIT_MAX, Isolation, OnFailure, Preempt,
 };
@@ -18,6 +16,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::checks::{self, Check};
+use super::cluster::{self, Cluster};
 use super::hooks::{self, Hook};
 use super::mistake::{Findings, Place};
 use super::section::{Key, Section, Word};
@@ -43,15 +42,6 @@ pub(super) struct Raw {
     pub(super) daemon: Daemon,
     /// Nothing was wrong with ports and their addresses so far.
     pub(super) ports_whole: bool,
-}
-
-pub(super) struct Cluster {
-    pub(super) place: Place,
-    pub(super) id: Option<Spanned<ClusterId>>,
-    pub(super) name: Option<Spanned<String>>,
-    pub(super) profile: Option<Spanned<Profile>>,
-    pub(super) virtual_router: Option<Spanned<u64>>,
-    pub(super) secret_file: Option<Spanned<String>>,
 }
 
 pub(super) struct Node {
@@ -133,7 +123,9 @@ pub(super) const POLICY_TIMES: [Key; 4] = [
     Key::new("flap_window", "\"15min\""),
 ];
 /// Keys that people look for under another header.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 15] = [
+    ("transports", "[cluster]"),
+    ("udp_port", "[cluster]"),
     ("profile", "[cluster]"),
     ("role", "[node]"),
     ("priority", "[node]"),
@@ -147,20 +139,6 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("dead_interval", "[timing]"),
     ("virtual", "[[port]]"),
     ("neighbour", "[[port]]"),
-];
-const PROFILES: [Word<Profile>; 8] = [
-    ("fortimail", Profile::Fortimail, None),
-    ("kemp", Profile::Kemp, None),
-    ("kerio", Profile::Kerio, None),
-    ("safe-at-office", Profile::SafeAtOffice, None),
-    ("seqrite", Profile::Seqrite, None),
-    ("loadmaster", Profile::Kemp, Some("kemp")),
-    ("safe@office", Profile::SafeAtOffice, Some("safe-at-office")),
-    (
-        "safe_at_office",
-        Profile::SafeAtOffice,
-        Some("safe-at-office"),
-    ),
 ];
 const ROLES: [Word<ConfiguredRole>; 12] = [
     ("any", ConfiguredRole::Any, None),
@@ -241,7 +219,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Raw> {
     if !format(&mut root, findings) {
         return None;
     }
-    let cluster = cluster(root.section("cluster", findings), findings);
+    let cluster = cluster::read(root.section("cluster", findings), &ELSEWHERE, findings);
     let node = node(root.section("node", findings), findings);
     let before = findings.count();
     let peers = root.sections("peer", TABLES_MAX, findings);
@@ -298,36 +276,6 @@ pub(super) fn format(root: &mut Section<'_>, findings: &mut Findings) -> bool {
         None => {}
     }
     false
-}
-
-fn cluster(mut section: Section<'_>, findings: &mut Findings) -> Cluster {
-    let cure = "`steadfastctl init` draws one; every node of a cluster has the same";
-    section.demand("id", cure, findings);
-    let id = section.text(Key::new("id", "\"32 hexadecimal digits\""), findings);
-    let id = id.and_then(|id| {
-        let known = steadfast_shell::secret::cluster_id(id.get_ref());
-        if known.is_none() {
-            let message = "`id` is not 32 hexadecimal digits, or all of them are 0";
-            findings.wrong(&id.span(), message, cure);
-        }
-        Some(Spanned::new(id.span(), known?))
-    });
-    let name = section.text(Key::new("name", "\"office\""), findings);
-    let profile = section.word(Key::new("profile", "\"kemp\""), &PROFILES, findings);
-    let key = Key::new("virtual_router", "51").or(&["vrid", "virtual_router_id"]);
-    let cure = "write a number between 1 and 255 that nobody else uses on these segments";
-    section.demand_any(key, cure, findings);
-    let virtual_router = section.number(key, (0, 255), findings);
-    let key = Key::new("secret_file", "\"/etc/steadfast/secret\"");
-    let secret_file = section.text(key, findings);
-    Cluster {
-        place: section.finish(&ELSEWHERE, findings),
-        id,
-        name,
-        profile,
-        virtual_router,
-        secret_file,
-    }
 }
 
 fn node(mut section: Section<'_>, findings: &mut Findings) -> Node {

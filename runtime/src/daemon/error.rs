@@ -45,6 +45,17 @@ pub enum StartError {
         /// What helps.
         cure: &'static str,
     },
+    /// Another program has the UDP port of heartbeats (R2.5).
+    #[error(
+        "UDP port {port} is held by another program: {error}; stop it, or give every node of the \
+         cluster another [cluster] udp_port"
+    )]
+    PortHeld {
+        /// The port.
+        port: u16,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// Another daemon runs.
     #[error(
         "{error}; stop it first, or give this one its own [daemon] runtime_dir ({})",

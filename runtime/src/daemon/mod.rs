@@ -15,6 +15,7 @@ mod service;
 mod words;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use crate::journal::{self, Recorder};
 use crate::linux::addresses::Addresses;
 use crate::linux::carrier::CarrierBoard;
 use crate::linux::clock::{Monotonic, MonotonicClock};
+use crate::linux::datagrams::Datagrams;
 use crate::linux::dataplane::KernelPlane;
 use crate::linux::environment::{Linux, LocalTasks};
 use crate::linux::fence::{self, Fence, FenceSpec, ServedPort};
@@ -154,8 +156,8 @@ fn sweep(addresses: &mut Addresses) -> Result<(), StartError> {
 fn uses(config: &Config) -> Vec<PortUse> {
     let uses = config.ports.iter().map(|port| PortUse {
         name: port.name.clone(),
-        virtual4: port.virtuals.iter().any(std::net::IpAddr::is_ipv4),
-        virtual6: port.virtuals.iter().any(std::net::IpAddr::is_ipv6),
+        virtual4: port.virtuals.iter().any(IpAddr::is_ipv4),
+        virtual6: port.virtuals.iter().any(IpAddr::is_ipv6),
         virtual_mac: false,
     });
     uses.collect()
@@ -220,6 +222,7 @@ fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
                 virtual_macs: Vec::new(),
             })
             .collect(),
+        datagrams: datagrams(config),
         lease: config.timing.lease,
         tail: config.timing.tail,
         keeper_dir: keeper.to_owned(),
@@ -258,6 +261,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     let undo = dataplane.undo();
     let links = LinkWatch::start(&link_specs(&config), &board);
     let links = links.map_err(StartError::refused("watch the links"))?;
+    let _port = hold_port(&config)?;
     let frames = PacketPorts::open(&port_specs(&config), time, &board);
     let frames = frames.map_err(StartError::refused("open the ports"))?;
     let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
@@ -375,6 +379,30 @@ fn link_specs(config: &Config) -> Vec<LinkSpec> {
     config.ports.iter().map(spec).collect()
 }
 
+/// No other program may send from the port of advertisements.
+fn hold_port(config: &Config) -> Result<Option<Datagrams>, StartError> {
+    let Some(port) = datagrams(config) else {
+        return Ok(None);
+    };
+    let ports = config.ports.iter().filter(|port| port.heartbeat);
+    let units = ports.filter_map(|port| {
+        let mut units = port.units.iter();
+        units.find_map(|(unit, _)| match unit {
+            IpAddr::V4(unit) => Some(*unit),
+            IpAddr::V6(_) => None,
+        })
+    });
+    let held = Datagrams::hold(port, &units.collect::<Vec<_>>());
+    held.map(Some)
+        .map_err(|error| StartError::PortHeld { port, error })
+}
+
+/// The UDP port of advertisements, where datagrams are used.
+fn datagrams(config: &Config) -> Option<u16> {
+    let carriage = &config.carriage;
+    carriage.has_datagrams().then_some(carriage.port)
+}
+
 fn port_specs(config: &Config) -> Vec<PortSpec> {
     let spec = |port: &steadfast_core::config::PortConfig| PortSpec {
         id: port.id,
@@ -382,6 +410,7 @@ fn port_specs(config: &Config) -> Vec<PortSpec> {
         mac: port.mac,
         heartbeat: port.heartbeat,
         served: port.served(),
+        datagrams: datagrams(config).filter(|_| port.heartbeat),
     };
     config.ports.iter().map(spec).collect()
 }

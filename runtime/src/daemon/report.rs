@@ -223,7 +223,8 @@ impl Report {
             known.unwrap_or_else(|| format!("node {node}"))
         };
         let check = |check: CheckId| check_name(&lock(&self.loaded).config, check);
-        let words = words::alert(alert, name, check);
+        let port = |port| port_name(&lock(&self.loaded).config, port);
+        let words = words::alert(alert, name, check, port);
         let mut alerts = lock(&self.alerts);
         if alerts.len() >= ALERTS_TOLD_MAX {
             alerts.pop_front();

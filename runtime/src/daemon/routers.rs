@@ -276,6 +276,7 @@ fn ports(routers: &[RouterConfig]) -> Vec<PortSpec> {
                 // Before all other traffic: a word that waits is a word not heard.
                 heartbeat: true,
                 served: true,
+                datagrams: None,
             });
         }
     }

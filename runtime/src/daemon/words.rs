@@ -2,13 +2,14 @@
 
 use steadfast_core::effect::Alert;
 use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
-use steadfast_core::{CheckId, NodeId};
+use steadfast_core::{CheckId, NodeId, PortId};
 
-/// What an alert says. `name` says how a node is called, `check` how a check is.
+/// What an alert says. `name` says how a node is called, `check` how a check is, `port` how a port.
 pub(super) fn alert(
     alert: &Alert,
     name: impl Fn(NodeId) -> String,
     check: impl Fn(CheckId) -> String,
+    port: impl Fn(PortId) -> String,
 ) -> String {
     match *alert {
         Alert::AddressConflict { address, mac } => format!(
@@ -26,6 +27,12 @@ pub(super) fn alert(
             "the fence was damaged: some other program changes nf_tables tables".to_owned()
         }
         Alert::ForeignSpeaker(speaker) => foreign(speaker),
+        Alert::FormFallback { port: on, form } => format!(
+            "on {} heartbeats do not reach every peer in their usual form ([cluster] transports); \
+             {} passes there and is used: see what the network drops",
+            port(on),
+            form.word()
+        ),
         Alert::Pacified => {
             "barred after repeated unclean boots; `steadfastctl clear-pacified` ends it".to_owned()
         }
@@ -76,6 +83,8 @@ fn foreign(speaker: ForeignSpeaker) -> String {
 
 #[cfg(test)]
 mod tests {
+    use steadfast_core::wire::carriage::Form;
+
     use super::*;
 
     /// A node is called by its name, a stranger by its address and with what helps.
@@ -83,7 +92,8 @@ mod tests {
     fn words_of_alerts_name_whom_they_are_about() {
         let name = |node: NodeId| format!("gw{}", node.0);
         let check = |check: CheckId| format!("number {check}");
-        let down = alert(&Alert::PeerDown { peer: NodeId(2) }, name, check);
+        let port = |_: PortId| "lan0".to_owned();
+        let down = alert(&Alert::PeerDown { peer: NodeId(2) }, name, check, port);
         assert_eq!(down, "gw2 is dead");
         let speaker = ForeignSpeaker {
             protocol: ForeignProtocol::Vrrp3,
@@ -91,10 +101,14 @@ mod tests {
             priority: 100,
             source: steadfast_core::MacAddr([0, 0, 0x5e, 0, 1, 51]),
         };
-        let told = alert(&Alert::ForeignSpeaker(speaker), name, check);
+        let told = alert(&Alert::ForeignSpeaker(speaker), name, check, port);
         assert!(
             told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"),
             "{told}"
         );
+        let (id, form) = (PortId(1), Form::Multicast);
+        let told = alert(&Alert::FormFallback { port: id, form }, name, check, port);
+        assert!(told.starts_with("on lan0 heartbeats"), "{told}");
+        assert!(told.contains("multicast passes there"), "{told}");
     }
 }

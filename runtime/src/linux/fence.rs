@@ -59,6 +59,8 @@ pub struct FenceSpec {
     pub heartbeat_ports: Vec<String>,
     /// Where clients are: on each stands the fence.
     pub served: Vec<ServedPort>,
+    /// The UDP port of advertisements in datagrams, where there are any (R2.5).
+    pub datagrams: Option<u16>,
     /// L, how long the lease lasts from the last refresh. Whole milliseconds count.
     pub lease: Duration,
     /// How long packets in flight are carried after the lease.

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod carrier;
 pub mod clock;
 pub(crate) mod credentials;
+pub mod datagrams;
 pub mod dataplane;
 pub mod environment;
 pub mod fence;

@@ -75,6 +75,8 @@ pub struct PortSpec {
     pub heartbeat: bool,
     /// Virtual addresses live here: other redundancy protocols are listened for (R5.4).
     pub served: bool,
+    /// Advertisements may come in datagrams to this UDP port (R2.5).
+    pub datagrams: Option<u16>,
 }
 
 /// The sockets of all ports.

@@ -90,6 +90,7 @@ impl Linux {
                     virtual_macs: Vec::new(),
                 })
                 .collect(),
+            datagrams: None,
             lease,
             tail,
             keeper_dir: self.folder.clone(),

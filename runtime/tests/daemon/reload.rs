@@ -109,6 +109,7 @@ impl Wire {
             mac: mac.unwrap_or_default(),
             heartbeat: true,
             served: false,
+            datagrams: None,
         };
         let entered = runtime.enter();
         let ports = PacketPorts::open(&[spec], time, &CarrierBoard::new()).expect("a socket");

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use steadfast_core::MacAddr;
+use steadfast_core::wire::carriage::{self, Route, UDP_PORT};
+
 pub(crate) type Mac = [u8; 6];
 
 /// A station on the far end of every wire. No interface has this address.
@@ -23,6 +26,19 @@ pub(crate) fn advert(mark: u8) -> Vec<u8> {
         0x88b5,
         &[1, mark, 1],
     )
+}
+
+/// The same in a datagram: to everybody, or as this changes it.
+pub(crate) fn advert_datagram(mark: u8, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let route = Route {
+        station: MacAddr::BROADCAST,
+        from: Ipv4Addr::new(10, 0, 1, 11),
+        to: Ipv4Addr::BROADCAST,
+        port: UDP_PORT,
+    };
+    let mut frame = carriage::datagram(&advert(mark), &route);
+    change(&mut frame);
+    frame
 }
 
 fn arp(operation: u8, to: Mac, (mac, sender): (Mac, Ipv4Addr), target: Ipv4Addr) -> Vec<u8> {

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use steadfast::linux::fence::LeaseError;
 
 use super::Story;
-use super::frames::advert;
+use super::frames::{advert, advert_datagram};
 use super::world::{L, LAN_VIRTUAL, TAIL, World};
 
 pub(super) const STORIES: &[Story] = &[
     ("guard_active_frame_without_a_lease_is_refused", refused),
     ("guard_active_frame_renews_a_living_lease", renews),
     ("guard_offering_frame_renews_nothing", offering),
+    ("guard_judges_datagrams_as_frames", datagrams),
+    ("guard_lets_other_datagrams_pass", others),
     ("lease_ends_by_itself_never_late", ends),
     ("lease_offer_shortens_only", offer_shortens),
     ("lease_lapsed_leaves_no_tail", lapsed),
@@ -78,6 +80,50 @@ fn offering() {
         );
     }
     assert!(is_refusal(world.ha.send(&advert(OFFERING))));
+    fence.unfence().unwrap();
+}
+
+/// An advertisement in a datagram is refused without a lease and renews it while it lives.
+fn datagrams() {
+    let world = World::new();
+    let mut fence = world.fenced();
+    let said = |mark| advert_datagram(mark, |_| {});
+    for port in [&world.lan, &world.wan] {
+        for mark in [ACTIVE, OFFERING] {
+            assert!(is_refusal(port.send(&said(mark))));
+            assert!(!port.lets_out(&said(mark)));
+        }
+        assert!(port.lets_out(&said(1)));
+    }
+    assert_eq!(fence.lease_left().unwrap(), None);
+    fence.arm().unwrap();
+    for port in [&world.lan, &world.wan] {
+        while fence.lease_left().unwrap().unwrap() > L - Duration::from_millis(20) {}
+        assert!(port.lets_out(&said(ACTIVE)));
+        assert!(fence.lease_left().unwrap().unwrap() > L - Duration::from_millis(20));
+    }
+    fence.unfence().unwrap();
+}
+
+/// What a router passed on, or another program sent from its own port, is no advertisement: it
+/// passes, and renews no lease, whatever byte stands where a mark would.
+fn others() {
+    let world = World::new();
+    let mut fence = world.fenced();
+    let passed_on = advert_datagram(ACTIVE, |frame| frame[22] = 254);
+    let from_another = advert_datagram(ACTIVE, |frame| frame[35] ^= 1);
+    let to_another = advert_datagram(ACTIVE, |frame| frame[37] ^= 1);
+    for frame in [&passed_on, &from_another, &to_another] {
+        assert!(world.lan.lets_out(frame));
+    }
+    fence.arm().unwrap();
+    while let Some(before) = fence.lease_left().unwrap() {
+        for frame in [&passed_on, &from_another, &to_another] {
+            let _ = world.lan.send(frame);
+        }
+        let after = fence.lease_left().unwrap();
+        assert!(after.is_none_or(|after| after <= before), "{after:?}");
+    }
     fence.unfence().unwrap();
 }
 

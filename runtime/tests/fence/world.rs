@@ -165,6 +165,7 @@ pub(crate) fn spec(keeper_dir: PathBuf) -> FenceSpec {
                 virtual_macs: Vec::new(),
             },
         ],
+        datagrams: Some(6973),
         lease: L,
         tail: TAIL,
         keeper_dir,

@@ -34,6 +34,7 @@ fn port(id: u8, name: &str) -> PortSpec {
         mac: mac.unwrap_or_default(),
         heartbeat: true,
         served: true,
+        datagrams: Some(6973),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Frames in and out: what comes through, what does not, and what survives.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use steadfast::linux::carrier::CarrierBoard;
@@ -7,6 +8,7 @@ use steadfast::linux::clock::{Monotonic, MonotonicClock};
 use steadfast::linux::links::{LinkSpec, LinkWatch};
 use steadfast::linux::packet::{FRAME_MAX, PacketPorts, PortCounters, PortSpec};
 use steadfast_core::wire::advert::GROUP_MAC;
+use steadfast_core::wire::carriage::{self, Route};
 use steadfast_core::wire::ethernet::{self, ethertype};
 use steadfast_core::{MacAddr, PortId};
 use steadfast_shell::env::{Clock, Frames, Links, Sent};
@@ -36,6 +38,17 @@ fn ipv4(protocol: u8) -> Vec<u8> {
     payload[0] = 0x45;
     payload[9] = protocol;
     frame(ethertype::IPV4, &payload)
+}
+
+/// An advertisement in a datagram to this port.
+fn datagram(port: u16) -> Vec<u8> {
+    let route = Route {
+        station: MacAddr::BROADCAST,
+        from: Ipv4Addr::new(192, 0, 2, 1),
+        to: Ipv4Addr::BROADCAST,
+        port,
+    };
+    carriage::datagram(&frame(ethertype::STEADFAST, &[1, 2, 1]), &route)
 }
 
 /// An IPv6 packet of a next header, whose payload begins with `first`.
@@ -124,6 +137,7 @@ fn packet_filter_lets_through_what_a_node_understands() {
         frame(ethertype::STEADFAST, &[]),
         frame(ethertype::ARP, &[]),
         ipv4(112),
+        datagram(6973),
         ipv6(112, 0),
         ipv6(58, 133),
         ipv6(58, 137),
@@ -133,6 +147,7 @@ fn packet_filter_lets_through_what_a_node_understands() {
     let no = [
         frame(0x88b6, &[]),
         ipv4(17),
+        datagram(6974),
         ipv6(58, 132),
         ipv6(58, 138),
         ipv6(17, 135),
@@ -347,7 +362,7 @@ fn packet_refused_by_a_guard_is_told_from_no_room() {
     }
     cable("a0", "b0");
     let hook = "type filter hook egress device a0 priority -500;";
-    let guard = "ether type 0x88b5 @ll,120,8 2-3 drop; ether type arp drop;";
+    let guard = "ether type 0x88b5 @ll,120,8 2-3 drop; ether type { arp, ip } drop;";
     let table = format!("table netdev guard {{\nchain out {{\n{hook} {guard}\n}}\n}}\n");
     let nft = std::process::Command::new("nft").arg(table).status();
     let Ok(status) = nft else {
@@ -362,12 +377,14 @@ fn packet_refused_by_a_guard_is_told_from_no_room() {
             (ethertype::STEADFAST, 2, Sent::Refused),
             (ethertype::STEADFAST, 3, Sent::Refused),
             (ethertype::ARP, 2, Sent::Dropped),
+            (ethertype::IPV4, 2, Sent::Dropped),
         ];
         for (kind, mark, outcome) in outcomes {
             let sent = a.send(A, &frame(kind, &[1, mark])).await;
             assert_eq!(sent, outcome, "{kind:#x} marked {mark}");
         }
+        assert_eq!(a.send(A, &datagram(6973)).await, Sent::Refused);
         let counted = counters(&mut a);
-        assert_eq!((counted.sent, counted.refused, counted.no_room), (1, 2, 1));
+        assert_eq!((counted.sent, counted.refused, counted.no_room), (1, 3, 2));
     });
 }

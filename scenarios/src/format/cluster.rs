@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::config;
 use steadfast_core::config::profile::Profile;
 use steadfast_core::role::ConfiguredRole;
+use steadfast_core::wire::carriage::{Carriage, Form, Forms};
 
 use super::{CheckSetup, HookSetup, Shift, Span};
 
@@ -59,6 +60,10 @@ pub struct Cluster {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Product>")]
     pub profile: Option<Profile>,
+    /// What advertisements may travel in; Ethernet frames alone when absent (D4, R2.5).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Transport>")]
+    pub transports: Vec<Form>,
     /// Longest round trip counted with in a hand-over (D10).
     pub rtt_bound: Span,
     /// An advertisement later than interval plus this is suspicious (D7).
@@ -98,6 +103,7 @@ impl Default for Cluster {
             preempt: Preempt::Never,
             preempt_delay: Span::secs(10),
             profile: None,
+            transports: Vec::new(),
             rtt_bound: Span::millis(5),
             slack: Span::millis(5),
             tail: Span::millis(30),
@@ -110,6 +116,17 @@ impl Default for Cluster {
 }
 
 impl Cluster {
+    /// What advertisements may travel in, as a node takes it.
+    pub fn carriage(&self) -> Carriage {
+        let usual = Carriage::default();
+        let forms = self.transports.iter().copied();
+        let forms = forms.fold(Forms::default(), Forms::and);
+        Carriage {
+            forms: forms.first().map_or(usual.forms, |_| forms),
+            ..usual
+        }
+    }
+
     /// As it reads with this profile and nothing else.
     #[must_use]
     pub fn following(profile: Option<Profile>) -> Self {
@@ -327,6 +344,17 @@ pub(in crate::format) enum Configured {
     Any,
     Off,
     Standby,
+}
+
+/// The words of [`Form`], for the schema.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "names the words in the JSON Schema; never built")]
+enum Transport {
+    Broadcast,
+    Ethernet,
+    Multicast,
+    Unicast,
 }
 
 /// The words of [`Profile`], for the schema.

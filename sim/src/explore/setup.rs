@@ -11,6 +11,7 @@ use core::time::Duration;
 use steadfast_core::boot::{Boot, Record};
 use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, Instant, Node, NodeId, PortId, Rule, Rules};
 use steadfast_scenarios::format::{Gateway, Layout, SegmentKind, Topology};
 
@@ -170,6 +171,7 @@ fn config(layout: &Layout, own: &Gateway, other: &Gateway) -> Result<Config, Str
         witness: None,
         keys,
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     };
     Config::new(parts).map_err(|errors| {

@@ -8,6 +8,7 @@
 use core::net::IpAddr;
 
 use steadfast_core::role::EffectiveRole;
+use steadfast_core::wire::carriage;
 use steadfast_core::wire::ethernet::ethertype;
 use steadfast_core::{Epoch, Instant, MacAddr, PortId};
 use steadfast_scenarios::format::Plan;
@@ -288,6 +289,8 @@ impl World<'_> {
 /// The kind of one of our own frames, read as anybody on the wire could.
 fn frame_kind(frame: &[u8]) -> Option<FrameKind> {
     use steadfast_core::wire::advert::Kind;
+    let opened = carriage::open(frame, carriage::UDP_PORT);
+    let frame = opened.as_ref().map_or(frame, |opened| &opened.frame);
     let parsed = steadfast_core::wire::ethernet::Frame::parse(frame)?;
     if parsed.ethertype != ethertype::STEADFAST {
         return None;

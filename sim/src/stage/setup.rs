@@ -87,6 +87,7 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
         witness: witness(plan),
         keys,
         checks: checks(&plan.cluster),
+        carriage: plan.cluster.carriage(),
         digests: Digests::default(),
     };
     Config::new(parts).map_err(|errors| {

@@ -201,6 +201,7 @@ impl Hearing {
             Alert::ApplyFailed
             | Alert::CheckFailed { .. }
             | Alert::FenceDamaged
+            | Alert::FormFallback { .. }
             | Alert::Pacified
             | Alert::PeerDown { .. }
             | Alert::PeerUp { .. }

@@ -6,6 +6,7 @@
 //! all.
 
 use steadfast_core::config::{self, Timing, witness};
+use steadfast_core::wire::carriage::Form;
 use steadfast_core::{NodeId, PortId};
 use steadfast_scenarios::format::{
     Asks, Cluster, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span, Topology,
@@ -182,6 +183,7 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         preempt_delay: Span(timing.preempt_delay),
         profile: None,
         rtt_bound: Span(timing.rtt_bound),
+        transports: transports(facts),
         slack: Span(timing.slack),
         tail: Span(timing.tail),
         w_carrier: Span(timing.w_carrier),
@@ -211,5 +213,15 @@ pub(super) fn own_setup(facts: &LifeFacts) -> GatewaySetup {
         preferred: policy.preferred,
         priority: policy.priority,
         ..GatewaySetup::default()
+    }
+}
+
+/// What advertisements may travel in, where that is not the usual.
+fn transports(facts: &ConfigFacts) -> Vec<Form> {
+    let carriage = facts.carriage;
+    if carriage.has_datagrams() {
+        carriage.forms.iter().collect()
+    } else {
+        Vec::new()
     }
 }

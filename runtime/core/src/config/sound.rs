@@ -76,6 +76,12 @@ pub(super) fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
         }
         check_virtuals(parts, port, errors);
     }
+    if parts.carriage.forms.first().is_none() {
+        errors.push(ConfigError::NoForm);
+    }
+    if parts.carriage.port == 0 {
+        errors.push(ConfigError::UdpPort);
+    }
     if !parts.ports.iter().any(|port| port.heartbeat) {
         errors.push(ConfigError::NoHeartbeat);
     }

@@ -7,6 +7,7 @@ use super::witness::{Asks, TERM_MAX, Witness};
 use super::{Config, ConfigError, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use crate::role::ConfiguredRole;
 use crate::wire::auth::{Key, KeyRing, Phase, Secret};
+use crate::wire::carriage::Carriage;
 use crate::{ClusterId, MacAddr, NodeId, PortId};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -59,6 +60,7 @@ fn sound() -> Parts {
         witness: None,
         keys: keys(),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     }
 }

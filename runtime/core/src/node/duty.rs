@@ -50,6 +50,7 @@ impl Node {
         };
         self.timers.arm(Timer::Advertise, next);
         self.consider_reapplying(self.lease_is_fresh());
+        self.forget_forms();
         self.broadcast(if self.wants_role() {
             Kind::Request
         } else if self.asks_for_consent() {
@@ -57,6 +58,7 @@ impl Node {
         } else {
             Kind::Advert
         });
+        self.try_forms();
         self.note_dead_peers();
         self.forget_strangers();
         self.retry_fence();

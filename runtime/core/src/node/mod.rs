@@ -17,6 +17,7 @@ mod dispute;
 mod duty;
 mod episodes;
 mod flaps;
+pub(crate) mod forms;
 mod grants;
 mod handover;
 pub(crate) mod project;
@@ -155,6 +156,8 @@ struct Port {
     other_at: Option<Instant>,
     /// When another station was first heard since the carrier came.
     first_heard: Option<Instant>,
+    /// In which forms messages went out lately (D4).
+    trials: forms::Trials,
     /// Since when other stations are heard, without a silence of a second between; nothing before
     /// the first since the carrier came (R3.6).
     hears_since: Option<Instant>,
@@ -208,6 +211,7 @@ impl Node {
             foreign_at: None,
             other_at: None,
             first_heard: None,
+            trials: forms::Trials::default(),
             hears_since: None,
         };
         let ports: Vec<Port> = config.ports.iter().map(port).collect();

@@ -13,6 +13,7 @@ use crate::peer::{Admission, Peer};
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::advert::{Advert, Kind, RoleMark};
 use crate::wire::arp::{Arp, Operation};
+use crate::wire::carriage;
 use crate::wire::codec::DecodeError;
 use crate::wire::ethernet::{Frame, ethertype};
 use crate::wire::foreign::foreign_speaker;
@@ -50,9 +51,19 @@ impl Node {
                 self.neighbour_received(index, &frame, at);
                 self.foreign_received(&frame);
             }
-            ethertype::IPV4 => self.foreign_received(&frame),
+            ethertype::IPV4 => match self.datagram_received(bytes) {
+                Some(bare) => self.advert_received(index, &bare, frame.source, at),
+                None => self.foreign_received(&frame),
+            },
             _ => {}
         }
+    }
+
+    /// The advertisement that came in a datagram (D4).
+    fn datagram_received(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let carriage = &self.config.carriage;
+        let opened = carriage::open(bytes, carriage.port)?;
+        carriage.forms.has(opened.form).then_some(opened.frame)
     }
 
     /// A station other than the suspect shows that this node can receive. If it is the first since
@@ -112,7 +123,9 @@ impl Node {
         };
         let own = self.config.node;
         let secret = self.secret;
-        match self.peers[place].admit(&advert, own, index, at, &secret) {
+        let admission = self.peers[place].admit(&advert, own, index, at, &secret);
+        self.note_seat((place, index), source, admission);
+        match admission {
             Admission::Fresh => self.peer_spoke(place, advert, at),
             Admission::NewLife => {
                 self.peers[place].forget_kernel_evidence();
@@ -180,6 +193,7 @@ impl Node {
         } else if was_active || kind == Kind::LetGo {
             self.peers[place].let_go_at = Some(at);
         }
+        self.weigh_forms(place);
         self.end_suspicion(place, at);
         self.hear_of_active(place);
         self.watch(place, was_active);
@@ -262,6 +276,7 @@ impl Node {
         let own = self.config.ports[index].mac;
         if arp.operation == Operation::Reply && frame.destination == own {
             self.kernel_answered(index, (arp.sender_mac, at), address);
+            self.note_kernel_seat(index, arp.sender_mac, address);
         }
         self.address_claimed(index, arp.sender_mac, address);
     }

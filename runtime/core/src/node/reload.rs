@@ -40,6 +40,9 @@ pub enum ConfigRefused {
     /// Other peers.
     #[error("the peers' ids differ; restart the daemon to add or remove a node")]
     Peers,
+    /// Other transports, or another UDP port.
+    #[error("the transports or the UDP port differ; restart the daemon to change them")]
+    Transports,
     /// Another witness, or one where there was none.
     #[error("the witness differs; restart the daemon to add, remove or change it")]
     Witness,
@@ -114,6 +117,9 @@ impl Node {
         }
         if old.node != new.node {
             return Err(ConfigRefused::Node);
+        }
+        if old.carriage != new.carriage {
+            return Err(ConfigRefused::Transports);
         }
         let witness = |config: &Config| config.witness.map(|witness| witness.node);
         if witness(old) != witness(new) {

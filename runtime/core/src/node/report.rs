@@ -132,6 +132,7 @@ impl Node {
             port: port.id,
             heard: path.heard_at.map(|at| now.since(at)),
             hears_us: peer.hears_on(self.config.node, self.boot, port.id, UNHEARD_MAX),
+            form: path.hearing.form,
         };
         paths.map(status).collect()
     }

@@ -13,6 +13,7 @@ use crate::role::EffectiveRole;
 use crate::wire::advert::{Advert, Flags, GROUP_MAC, Kind, RoleMark};
 use crate::wire::announce;
 use crate::wire::arp::{Arp, Operation};
+use crate::wire::carriage::{self, Form, Forms, Route};
 use crate::{MacAddr, PortId};
 
 impl Node {
@@ -47,9 +48,15 @@ impl Node {
                 && self.ports[index].up
                 && let Some(to) = to(self, port.id)
             {
-                self.seal(&mut advert, index, to);
+                let forms = self.forms_for(index, kind);
+                self.seal(&mut advert, index, to, forms);
             }
         }
+    }
+
+    /// The periodic message, for one port alone.
+    pub(super) fn own_advert(&self) -> Advert {
+        self.advert(Kind::Advert, None)
     }
 
     /// Sends one message to the peer that just spoke, on the port where it did.
@@ -67,14 +74,15 @@ impl Node {
         self.say_grants();
         let mut advert = self.advert(kind, candidate);
         self.guarded(advert.mark);
-        self.seal(&mut advert, index, to);
+        let forms = self.forms_for(index, kind);
+        self.seal(&mut advert, index, to, forms);
     }
 
-    fn silenced(&self) -> bool {
+    pub(super) fn silenced(&self) -> bool {
         self.kernel.fencing.is_some_and(|until| self.now < until)
     }
 
-    fn guarded(&mut self, mark: RoleMark) {
+    pub(super) fn guarded(&mut self, mark: RoleMark) {
         if mark != RoleMark::Standby {
             self.kernel.sent_on = 0;
             self.kernel.refused_on = 0;
@@ -84,7 +92,14 @@ impl Node {
         }
     }
 
-    fn seal(&mut self, advert: &mut Advert, index: usize, to: MacAddr) {
+    /// Sends one message on one port, in each of these forms.
+    pub(super) fn seal(
+        &mut self,
+        advert: &mut Advert,
+        index: usize,
+        to: MacAddr,
+        forms: (Forms, Option<Form>),
+    ) {
         let port = &self.config.ports[index];
         advert.path = port.id;
         let mut frame = Vec::with_capacity(320);
@@ -94,7 +109,19 @@ impl Node {
             self.kernel.sent_on |= 1 << port.id.0;
         }
         let port = port.id;
-        self.emit(Effect::Transmit { port, frame });
+        self.note_forms(index, advert.counter, forms);
+        let (forms, _) = forms;
+        let others = forms.iter().filter(|form| *form != Form::Ethernet);
+        let routes: Vec<Route> = others
+            .flat_map(|form| self.routes(index, form, to))
+            .collect();
+        for route in &routes {
+            let frame = carriage::datagram(&frame, route);
+            self.emit(Effect::Transmit { port, frame });
+        }
+        if forms.has(Form::Ethernet) {
+            self.emit(Effect::Transmit { port, frame });
+        }
     }
 
     /// From the moment the kernel is asked to shorten the lease, no frame may lengthen it again;

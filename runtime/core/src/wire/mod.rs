@@ -4,6 +4,7 @@ pub mod advert;
 pub mod announce;
 pub mod arp;
 pub mod auth;
+pub mod carriage;
 pub mod codec;
 pub mod ethernet;
 pub mod foreign;

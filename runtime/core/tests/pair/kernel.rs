@@ -12,6 +12,7 @@ use core::time::Duration;
 use steadfast_core::config::PortConfig;
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_core::wire::arp::{Arp, Operation};
+use steadfast_core::wire::carriage;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, MacAddr};
 
@@ -85,6 +86,8 @@ impl Kernel {
 
     /// Whether a frame may leave; one that says "active" refreshes the lease on its way.
     pub(crate) fn lets_out(&mut self, now: Instant, bytes: &[u8]) -> bool {
+        let opened = carriage::open(bytes, carriage::UDP_PORT);
+        let bytes = opened.as_ref().map_or(bytes, |opened| &opened.frame);
         let ours = Frame::parse(bytes).is_some_and(|it| it.ethertype == ethertype::STEADFAST);
         let mark = bytes.get(MARK_AT).copied().filter(|_| ours);
         let live = self.is_live(now);

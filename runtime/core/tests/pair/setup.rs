@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
 
 /// The direct cable.
@@ -65,6 +66,7 @@ pub(crate) fn config(place: usize, change: Change) -> Config {
         witness: None,
         keys: keys(place),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     };
     change(place, &mut parts);

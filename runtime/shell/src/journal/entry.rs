@@ -11,6 +11,7 @@ use steadfast_core::config::witness::Witness;
 use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use steadfast_core::effect::{Alert, Command, Effect, Failure, Forwarding, Input, Rejection};
 use steadfast_core::wire::auth::KeyRing;
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{
     CheckId, ClusterId, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId,
 };
@@ -298,6 +299,9 @@ pub struct ConfigFacts {
     /// See [`Parts::witness`]; none in files of before there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
+    /// See [`Parts::carriage`]; as it always was in files of before there was a choice.
+    #[serde(default)]
+    pub carriage: Carriage,
     /// See [`Parts::digests`]: configuration, facts, interfaces.
     pub digests: [u64; 3],
     /// See [`Digests::version`].
@@ -360,6 +364,7 @@ impl ConfigFacts {
             timing: config.timing,
             policy: config.policy,
             witness: config.witness,
+            carriage: config.carriage,
             digests: [shared, facts, interfaces],
             version,
         }
@@ -382,6 +387,7 @@ impl ConfigFacts {
             timing: self.timing,
             policy: self.policy,
             witness: self.witness,
+            carriage: self.carriage,
             keys,
             digests: Digests {
                 config,

@@ -18,6 +18,7 @@ use steadfast_core::effect::{Alert, Effect, Failure, Forwarding, Input};
 use steadfast_core::status::Status;
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, PortId};
 use steadfast_shell::driver::{Outlets, run};
 use steadfast_shell::env::{
@@ -286,6 +287,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
         witness: None,
         keys: KeyRing::new(CLUSTER, NodeId(own), &nodes, vec![key]).unwrap(),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     };
     change(&mut settings);

@@ -53,6 +53,18 @@ pub(super) fn check(cases: &str) -> String {
     all
 }
 
+/// A transport that is none, and a port that is none (R2.5).
+#[test]
+fn config_transports_that_are_none() {
+    let cases = r##"
+virtual_router = 51 | virtual_router = 51⏎transports = ["udp"] | "udp" | known here: `ethernet`
+virtual_router = 51 | virtual_router = 51⏎transports = 3 | 3 | must be a text
+virtual_router = 51 | virtual_router = 51⏎udp_port = 70000 | 70000 | between 1 and 65535
+[timing] | [timing]⏎udp_port = 7000 | udp_port | [cluster]
+"##;
+    check(cases);
+}
+
 /// Values of a wrong kind are told with an example of the right one.
 #[test]
 fn config_values_of_a_wrong_kind() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use steadfast_core::PortId;
 use steadfast_core::config::Preempt;
 use steadfast_core::role::ConfiguredRole;
+use steadfast_core::wire::carriage::{Carriage, Form};
 
 use super::*;
 
@@ -174,6 +175,11 @@ fn config_compare_tells_live_from_restart() {
     let restart = |from, to, what| assert_eq!(after(from, to), Change::Restart(vec![what]));
     restart("id = 1\n", "id = 3\n", "this node's id");
     restart("id = 2\n", "id = 3\n", "the peers' ids");
+    restart(
+        "virtual_router",
+        "transports = [\"ethernet\", \"multicast\"]\nvirtual_router",
+        "the transports or the UDP port",
+    );
     restart("= 51", "= 52", "the virtual router's number");
     restart("id = \"0001", "id = \"ff01", "the cluster's id");
     restart(
@@ -186,6 +192,23 @@ fn config_compare_tells_live_from_restart() {
         "state_dir = \"/x\"\nlog = ",
         "the daemon's folders, sockets or bounds",
     );
+}
+
+/// Transports are read in any order and kept in that of preference; without a word for them there
+/// is one, and the digest is what it was before there were any (R2.5).
+#[test]
+fn config_transports() {
+    let usual = sound();
+    assert_eq!(usual.config.carriage, Carriage::default());
+    let said = changed(
+        "virtual_router",
+        "transports = [\"unicast\", \"ethernet\"]\nudp_port = 7000\nvirtual_router",
+    );
+    let loaded = load_text(&said).1.expect("sound");
+    let forms: Vec<Form> = loaded.config.carriage.forms.iter().collect();
+    assert_eq!(forms, [Form::Ethernet, Form::Unicast]);
+    assert_eq!(loaded.config.carriage.port, 7000);
+    assert_ne!(loaded.config.digests.config, usual.config.digests.config);
 }
 
 /// A changed key is seen on a reload, without the keys being shown.

@@ -34,6 +34,7 @@ fn well() -> Status {
     let heard = |port| PathStatus {
         port: PortId(port),
         heard: Some(Duration::from_millis(50)),
+        form: None,
         hears_us: Some(true),
     };
     status.ports = [SERVED, CABLE]

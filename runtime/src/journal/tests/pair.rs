@@ -9,6 +9,7 @@ use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortCon
 use steadfast_core::effect::{Effect, Input};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, OpId, PortId};
 use steadfast_shell::env::{Entry, Journal as _};
 
@@ -72,6 +73,7 @@ pub(crate) fn config(place: usize) -> Config {
         witness: None,
         keys: keys(place),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     };
     Config::new(parts).expect("a sound configuration")

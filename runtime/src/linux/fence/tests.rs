@@ -27,6 +27,7 @@ fn spec(name: &str) -> FenceSpec {
             ],
             virtual_macs: vec![MacAddr([0, 0, 0x5e, 0, 1, 0x33])],
         }],
+        datagrams: None,
         lease: Duration::from_secs(30),
         tail: Duration::from_secs(3),
         keeper_dir: folder,

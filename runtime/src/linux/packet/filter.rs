@@ -16,11 +16,17 @@ const VLAN_ID: u32 = 0x0fff;
 /// VRRP and CARP.
 const PROTOCOL_112: u32 = 112;
 const ICMPV6: u32 = 58;
+const UDP: u32 = 17;
+/// How advertisements in datagrams begin: five words, network control
+/// (`steadfast_core::wire::carriage`).
+const DATAGRAM_BEGINS: u32 = 0x45c0;
 /// Router solicitation, the first message of neighbour discovery, to redirect, its last.
 const ND_FIRST: u32 = 133;
 const ND_LAST: u32 = 137;
 
 const ETHERTYPE_AT: u32 = 12;
+const IPV4_BEGIN_AT: u32 = 14;
+const UDP_TO_AT: u32 = 14 + 20 + 2;
 const IPV4_PROTOCOL_AT: u32 = 14 + 9;
 const IPV6_NEXT_HEADER_AT: u32 = 14 + 6;
 const ICMPV6_TYPE_AT: u32 = 14 + 40;
@@ -50,6 +56,8 @@ enum Step {
     And(u32),
     /// Equal: there, otherwise there.
     Is(u32, To, To),
+    /// Equal to the UDP port of advertisements, if there is one: there, otherwise there.
+    IsPort(To, To),
     /// Equal or greater: there, otherwise there.
     AtLeast(u32, To, To),
     /// Greater: there, otherwise there.
@@ -58,7 +66,7 @@ enum Step {
     Answer(u32),
 }
 
-const LINES: [Line; 22] = [
+const LINES: [Line; 27] = [
     (None, Step::Known(libc::SKF_AD_PKTTYPE)),
     (None, Step::Is(OTHER_HOST, To::Drop, To::Next)),
     (None, Step::Known(libc::SKF_AD_VLAN_TAG_PRESENT)),
@@ -75,7 +83,12 @@ const LINES: [Line; 22] = [
     (None, Step::Is(ethertype::IPV4 as u32, To::Ipv4, To::Next)),
     (None, Step::Is(ethertype::IPV6 as u32, To::Ipv6, To::Drop)),
     (Some(To::Ipv4), Step::Byte(IPV4_PROTOCOL_AT)),
-    (None, Step::Is(PROTOCOL_112, To::Accept, To::Drop)),
+    (None, Step::Is(PROTOCOL_112, To::Accept, To::Next)),
+    (None, Step::Is(UDP, To::Next, To::Drop)),
+    (None, Step::Half(IPV4_BEGIN_AT)),
+    (None, Step::Is(DATAGRAM_BEGINS, To::Next, To::Drop)),
+    (None, Step::Half(UDP_TO_AT)),
+    (None, Step::IsPort(To::Accept, To::Drop)),
     (Some(To::Ipv6), Step::Byte(IPV6_NEXT_HEADER_AT)),
     (None, Step::Is(PROTOCOL_112, To::Accept, To::Next)),
     (None, Step::Is(ICMPV6, To::Next, To::Drop)),
@@ -86,13 +99,17 @@ const LINES: [Line; 22] = [
     (Some(To::Drop), Step::Answer(0)),
 ];
 
-/// The program as the kernel takes it.
-pub(super) fn program() -> Vec<libc::sock_filter> {
-    let instruction = |(at, (_, step)): (usize, &Line)| instruction(at, step);
+/// No port of UDP: two bytes never read as this.
+const NO_PORT: u32 = u32::MAX;
+
+/// The program as the kernel takes it; advertisements in datagrams to this UDP port pass.
+pub(super) fn program(datagrams: Option<u16>) -> Vec<libc::sock_filter> {
+    let port = datagrams.map_or(NO_PORT, u32::from);
+    let instruction = |(at, (_, step)): (usize, &Line)| instruction(at, step, port);
     LINES.iter().enumerate().map(instruction).collect()
 }
 
-fn instruction(at: usize, step: &Step) -> libc::sock_filter {
+fn instruction(at: usize, step: &Step, port: u32) -> libc::sock_filter {
     let load = |size: u32, k: u32| plain(libc::BPF_LD | size | libc::BPF_ABS, k);
     match *step {
         Step::Byte(offset) => load(libc::BPF_B, offset),
@@ -100,6 +117,7 @@ fn instruction(at: usize, step: &Step) -> libc::sock_filter {
         Step::Known(what) => load(libc::BPF_W, (libc::SKF_AD_OFF + what).cast_unsigned()),
         Step::And(bits) => plain(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
         Step::Is(value, yes, no) => jump(at, libc::BPF_JEQ, value, (yes, no)),
+        Step::IsPort(yes, no) => jump(at, libc::BPF_JEQ, port, (yes, no)),
         Step::AtLeast(value, yes, no) => jump(at, libc::BPF_JGE, value, (yes, no)),
         Step::Above(value, yes, no) => jump(at, libc::BPF_JGT, value, (yes, no)),
         Step::Answer(bytes) => plain(libc::BPF_RET | libc::BPF_K, bytes),
@@ -137,7 +155,10 @@ mod tests {
     #[test]
     fn filter_every_jump_leads_forward_to_its_place() {
         for (at, (_, step)) in LINES.iter().enumerate() {
-            let (Step::Is(_, yes, no) | Step::AtLeast(_, yes, no) | Step::Above(_, yes, no)) = step
+            let (Step::Is(_, yes, no)
+            | Step::IsPort(yes, no)
+            | Step::AtLeast(_, yes, no)
+            | Step::Above(_, yes, no)) = step
             else {
                 continue;
             };

@@ -8,6 +8,7 @@ use rustix::event::epoll;
 use rustix::net::netdevice::name_to_index;
 use rustix::time::{ClockId, clock_gettime};
 use steadfast_core::wire::advert::GROUP_MAC;
+use steadfast_core::wire::carriage::{DATAGRAM_LEN, GROUP_IP_MAC};
 use steadfast_core::wire::ethernet::ethertype;
 use steadfast_core::wire::ndisc::{ALL_NODES, group_mac};
 use steadfast_core::{Instant, MacAddr};
@@ -204,7 +205,7 @@ impl Port {
 
     /// Everything of the socket that must be right before it hears the first frame.
     fn prepare(&self, fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
-        raw::attach_filter(fd, &filter::program())?;
+        raw::attach_filter(fd, &filter::program(self.spec.datagrams))?;
         raw::set_number(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
         raw::set_number(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         let room = |name| raw::set_number(fd, libc::SOL_SOCKET, name, RECEIVE_ROOM);
@@ -226,6 +227,9 @@ impl Port {
         if self.spec.heartbeat {
             groups.push(GROUP_MAC);
         }
+        if self.spec.datagrams.is_some() {
+            groups.push(GROUP_IP_MAC);
+        }
         if self.spec.served {
             groups.extend(VRRP_MACS);
             groups.push(group_mac(ALL_NODES));
@@ -235,7 +239,7 @@ impl Port {
 
     fn not_sent(&mut self, error: &io::Error, kind: u16, frame: &[u8]) -> Sent {
         match error.raw_os_error() {
-            Some(libc::ENOBUFS) if claims(kind, frame) => {
+            Some(libc::ENOBUFS) if self.claims(kind, frame) => {
                 self.counters.refused += 1;
                 Sent::Refused
             }
@@ -249,6 +253,17 @@ impl Port {
                 Sent::Dropped
             }
         }
+    }
+
+    /// Whether a frame says active or offering, so that it leaves under a lease alone (D9). The
+    /// only datagrams that are sent are advertisements.
+    fn claims(&self, kind: u16, frame: &[u8]) -> bool {
+        let mark = match kind {
+            ethertype::STEADFAST => frame.get(MARK_AT),
+            ethertype::IPV4 if self.spec.datagrams.is_some() => frame.get(MARK_AT + DATAGRAM_LEN),
+            _ => None,
+        };
+        matches!(mark, Some(&(MARK_ACTIVE | MARK_OFFERING)))
     }
 
     /// An error said that the interface is down or gone. Down is no reason to close the socket: it
@@ -283,12 +298,6 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN)
     )
-}
-
-/// Whether a frame says active or offering, so that it leaves under a lease alone (D9).
-fn claims(kind: u16, frame: &[u8]) -> bool {
-    let mark = frame.get(MARK_AT).copied();
-    kind == ethertype::STEADFAST && matches!(mark, Some(MARK_ACTIVE | MARK_OFFERING))
 }
 
 fn kind(frame: &[u8]) -> u16 {

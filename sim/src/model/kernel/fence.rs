@@ -18,6 +18,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use steadfast_core::wire::arp::Arp;
+use steadfast_core::wire::carriage::{DATAGRAM_LEN, UDP_PORT};
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, MacAddr};
 
@@ -60,6 +61,25 @@ impl FenceConfig {
             virtual_macs: Vec::new(),
         }
     }
+}
+
+/// What an advertisement says of its sender, in whatever it travels; one in a datagram begins on
+/// this machine, since its hop limit is whole.
+fn mark(frame: &Frame<'_>) -> Option<u8> {
+    let bytes = frame.payload;
+    let at = match frame.ethertype {
+        ethertype::STEADFAST => MARK_AT,
+        ethertype::IPV4 if is_advert(bytes) => MARK_AT + DATAGRAM_LEN,
+        _ => return None,
+    };
+    bytes.get(at).copied()
+}
+
+fn is_advert(packet: &[u8]) -> bool {
+    let [high, low] = UDP_PORT.to_be_bytes();
+    packet.starts_with(&[0x45, 0xc0])
+        && packet.get(8..10) == Some(&[255, 17])
+        && packet.get(20..24) == Some(&[high, low, high, low])
 }
 
 /// The lease was not there to be changed: it lapsed, was never armed, or the table is gone.
@@ -244,8 +264,8 @@ impl Fence {
             return Egress::Pass;
         }
         let live = is_present(self.live, now);
-        if heartbeat && frame.ethertype == ethertype::STEADFAST {
-            match (frame.payload.get(MARK_AT).copied(), live) {
+        if heartbeat && let Some(mark) = mark(frame) {
+            match (Some(mark), live) {
                 (Some(MARK_ACTIVE), true) => return Egress::Refresh,
                 (Some(MARK_ACTIVE | MARK_OFFERING), false) => return Egress::Refuse,
                 _ => {}

@@ -24,6 +24,7 @@ mod neighbours;
 mod outbox;
 mod packet;
 mod resolution;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ pub use neighbours::{
 use neighbours::{Ask, Neighbours};
 pub use outbox::{Delivered, Outbox};
 pub use packet::protocol;
+use sockets::{is_captured, is_discovery};
 
 use super::{Frame, Uncompared};
 
@@ -478,21 +480,4 @@ impl Kernel {
             out.frames.push((port, Frame::from(bytes)));
         }
     }
-}
-
-/// Whether the daemon's packet sockets ask for this frame: advertisements, ARP, neighbour
-/// discovery, and foreign speakers.
-fn is_captured(frame: &ethernet::Frame<'_>) -> bool {
-    let at = |index: usize| frame.payload.get(index).copied();
-    match frame.ethertype {
-        ethertype::STEADFAST | ethertype::ARP => true,
-        ethertype::IPV4 => at(9) == Some(protocol::VRRP),
-        ethertype::IPV6 => at(6) == Some(protocol::VRRP) || is_discovery(frame.payload),
-        _ => false,
-    }
-}
-
-/// Whether an IPv6 packet is a neighbour solicitation or advertisement.
-fn is_discovery(packet: &[u8]) -> bool {
-    packet.get(6) == Some(&protocol::ICMPV6) && matches!(packet.get(40), Some(135 | 136))
 }

@@ -8,6 +8,7 @@ use steadfast_core::boot::{Boot, Record};
 use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use steadfast_core::effect::{Alert, Effect, Input};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
+use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, OpId, PortId};
 use steadfast_shell::journal::codec::{self, MAGIC, Opening};
 use steadfast_shell::journal::{ConfigFacts, LifeFacts};
@@ -60,6 +61,7 @@ fn config(id: u8) -> Config {
         witness: None,
         keys: KeyRing::new(CLUSTER, NodeId(id), &nodes, vec![key]).unwrap(),
         checks: Vec::new(),
+        carriage: Carriage::default(),
         digests: Digests::default(),
     })
     .unwrap()
