@@ -5,14 +5,16 @@
 //! form is known to pass by the peer's own word, and nothing is added to what is said on the wire.
 //!
 //! ```text
-//!  every message     in the forms that peers are known to hear on that port; while one of them is
-//!                    known to hear none there, in another form as well, each in its turn
-//!  now and then      one more, in a better form than is used
-//!  questions, answers   in every form
+//!  every message     in the forms that peers are known to hear on that port; while none is known,
+//!                    in one form after the other
+//!  each fourth       in one form more, if a peer is known to hear none
+//!  now and then      one message more, in a better form than is used
+//!  questions, answers   in every form; what is heard of them proves nothing
 //! ```
 //!
-//! A form that was not heard for a dead interval is forgotten, and the trials begin again: a port
-//! whose switch begins to drop one form is back after that and an interval for each form.
+//! A form that was not heard for a dead interval, or four of its own, is forgotten, and the trials
+//! begin again: a port whose switch begins to drop one form is back after that and an interval for
+//! each form; after four intervals for each where another peer is heard there.
 //!
 //! The hard case is a peer that is known by no message yet: its station is learned from its
 //! kernel's answer for its address, or from any frame of its own that verified. The limits: IPv4; a
@@ -33,6 +35,12 @@ use crate::{Instant, MacAddr};
 const SENT_MAX: usize = 16;
 /// Stations are asked for once in so many intervals.
 const SEEK_EVERY: usize = 4;
+/// While some form is known to be heard, every so manieth message is on trial for who hears none.
+const TRIAL_EVERY: usize = 4;
+/// A form is forgotten that was not heard for so many intervals, and a dead interval.
+const FORGOTTEN_AFTER: u32 = 4;
+/// A worse form is no news before a better one was tried for so long.
+const FALLEN_FOR: Duration = Duration::from_secs(5);
 /// A better form is tried so often.
 const BETTER_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,6 +55,8 @@ pub(super) struct Trials {
     /// How often a better form was tried, and when last.
     tries: usize,
     better_at: Instant,
+    /// Since when a peer hears a worse form alone.
+    fallen: Option<Instant>,
 }
 
 /// A message, in which forms it went out, and which of these was on trial.
@@ -132,6 +142,11 @@ impl Node {
         let useful = |form: &Form| !heard.has(*form) && (*form != Form::Unicast || seated());
         let choice: Vec<Form> = may.iter().filter(useful).collect();
         let turn = self.ports[index].trials.turn;
+        let turn = match heard.first() {
+            None => turn,
+            Some(_) if turn.is_multiple_of(TRIAL_EVERY) => turn / TRIAL_EVERY,
+            Some(_) => return None,
+        };
         choice.get(turn.checked_rem(choice.len())?).copied()
     }
 
@@ -141,10 +156,17 @@ impl Node {
             .filter_map(move |peer| peer.paths.get(index))
     }
 
-    /// The message with this counter went out so.
-    pub(super) fn note_forms(&mut self, index: usize, counter: u64, forms: (Forms, Option<Form>)) {
-        if self.config.carriage.has_datagrams() {
-            let (forms, trial) = forms;
+    /// The message with this counter went out so. Of one that went out in all forms at once, as
+    /// questions and answers do, nothing can be learned.
+    pub(super) fn note_forms(
+        &mut self,
+        (index, kind): (usize, Kind),
+        counter: u64,
+        (forms, trial): (Forms, Option<Form>),
+    ) {
+        let many = forms.sole().is_none();
+        let asks = many && matches!(kind, Kind::Probe | Kind::Answer);
+        if self.config.carriage.has_datagrams() && !asks {
             let sent = Sent {
                 counter,
                 forms,
@@ -224,7 +246,6 @@ impl Node {
             return;
         }
         let (own, boot, now) = (self.config.node, self.boot, self.now);
-        let all = self.config.carriage.forms;
         let peer = &mut self.peers[place];
         for (index, port) in self.config.ports.iter().enumerate() {
             let Some(counter) = peer.heard_there(own, boot, port.id) else {
@@ -234,8 +255,7 @@ impl Node {
             let hearing = &mut peer.paths[index].hearing;
             if let Some(sent) = sent.filter(|_| counter > hearing.counter) {
                 hearing.counter = counter;
-                let proves = sent.forms.sole().is_some() || sent.forms != all;
-                hearing.weigh(sent, proves, now);
+                hearing.weigh(sent, now);
             }
         }
         self.say_forms();
@@ -247,7 +267,8 @@ impl Node {
             return;
         }
         let timing = &self.config.timing;
-        let (now, long) = (self.now, timing.dead_interval.max(timing.interval * 3));
+        let long = timing.dead_interval.max(timing.interval * FORGOTTEN_AFTER);
+        let now = self.now;
         for path in self.peers.iter_mut().flat_map(|peer| &mut peer.paths) {
             if now.since(path.hearing.at) >= long {
                 path.hearing.form = None;
@@ -324,7 +345,8 @@ impl Node {
         }
     }
 
-    /// Says on which ports a peer is reached in another form than the most preferred.
+    /// Says on which ports a peer is reached in another form than the most preferred, once that was
+    /// tried in vain.
     fn say_forms(&mut self) {
         for index in 0..self.ports.len() {
             let best = self.forms_of(index).first();
@@ -338,9 +360,13 @@ impl Node {
                 _ => false,
             };
             let alert = Alert::FormFallback { port, form };
+            let now = self.now;
+            let fallen = &mut self.ports[index].trials.fallen;
             if Some(form) == best {
+                *fallen = None;
                 self.clear(told);
-            } else if !self.is_raised(&alert) {
+            } else if now.since(*fallen.get_or_insert(now)) >= FALLEN_FOR && !self.is_raised(&alert)
+            {
                 self.clear(told);
                 self.raise(alert);
             }
@@ -349,13 +375,17 @@ impl Node {
 }
 
 impl Hearing {
-    /// A message was heard that went out so. One that went out in all forms proves none.
-    fn weigh(&mut self, sent: Sent, proves: bool, now: Instant) {
-        let known = self.form.filter(|known| proves && sent.forms.has(*known));
-        let new = sent.forms.sole().or(sent.trial);
-        let better = new.filter(|form| proves && self.form.is_none_or(|known| *form < known));
-        let sole = sent.forms.sole().is_some();
-        if let Some(form) = better.filter(|_| sole || known.is_none()).or(known) {
+    /// A message was heard that went out so. One in several forms proves none of them: it keeps what
+    /// is known, unless one of them was on trial, and shows that one to who hears no other.
+    fn weigh(&mut self, sent: Sent, now: Instant) {
+        let better = |form: &Form| self.form.is_none_or(|known| *form < known);
+        let found = match (sent.forms.sole(), sent.trial) {
+            (Some(form), _) => Some(form).filter(better),
+            (None, trial) => trial.filter(|_| self.form.is_none()),
+        };
+        let certain = sent.forms.sole().is_some() || sent.trial.is_none();
+        let known = self.form.filter(|known| certain && sent.forms.has(*known));
+        if let Some(form) = found.or(known) {
             self.form = Some(form);
             self.at = now;
         }

@@ -109,7 +109,7 @@ impl Node {
             self.kernel.sent_on |= 1 << port.id.0;
         }
         let port = port.id;
-        self.note_forms(index, advert.counter, forms);
+        self.note_forms((index, advert.kind), advert.counter, forms);
         let (forms, _) = forms;
         let others = forms.iter().filter(|form| *form != Form::Ethernet);
         let routes: Vec<Route> = others
