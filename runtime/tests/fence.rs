@@ -26,6 +26,8 @@ mod life;
 mod packets;
 #[path = "fence/sys.rs"]
 mod sys;
+#[path = "fence/user.rs"]
+mod user;
 #[path = "fence/world.rs"]
 mod world;
 

@@ -338,6 +338,9 @@ pub enum ConfigError {
     /// No form is left for advertisements (D4).
     #[error("no transport is listed; list at least one, \"ethernet\" is the usual one")]
     NoForm,
+    /// A peer that no datagram can be sent to, where nothing else may be used.
+    #[error("transport \"unicast\" alone, and node {0} has no IPv4 address listed; list it")]
+    Unaddressed(NodeId),
     /// UDP port 0.
     #[error("the UDP port of heartbeats is 0; it must lie between 1 and 65535")]
     UdpPort,

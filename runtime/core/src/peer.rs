@@ -28,6 +28,8 @@ const NARROWED_BY: u32 = 32;
 /// What a frame from a peer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
+    /// The newest message again, on a path that has brought it before.
+    Copy,
     /// Newer than everything heard in its session.
     Fresh,
     /// The first proven frame of a new life: everything known of the old one is void.
@@ -190,12 +192,9 @@ impl Peer {
                 self.mark(port, advert.counter, at);
             }
             Admission::PathOnly => {
-                if self
-                    .paths
-                    .get(port)
-                    .is_some_and(|path| path.counter >= advert.counter)
-                {
-                    return Admission::Stale;
+                let known = self.paths.get(port).map_or(0, |path| path.counter);
+                if known == advert.counter {
+                    return Admission::Copy;
                 }
                 self.mark(port, advert.counter, at);
             }
@@ -205,7 +204,7 @@ impl Peer {
                     self.unproven_active_at = Some(at);
                 }
             }
-            Admission::Stale => {}
+            Admission::Copy | Admission::Stale => {}
         }
         admission
     }

@@ -104,6 +104,7 @@ fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
         | ConfigError::Nodes(_)
         | ConfigError::Ports(_)
         | ConfigError::NoForm
+        | ConfigError::Unaddressed(_)
         | ConfigError::UdpPort
         | ConfigError::DirectServed(_)
         | ConfigError::OutsideSubnet(..)

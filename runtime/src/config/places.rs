@@ -65,6 +65,10 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
         ConfigError::Ports(_) => ports(raw, findings),
         // Told where they are read.
         ConfigError::CheckNumbers(_) | ConfigError::Checks(_) => {}
+        ConfigError::Unaddressed(_) => {
+            let cure = "write its `addresses`, or list another transport as well";
+            findings.wrong(&raw.cluster.place, text, cure);
+        }
         ConfigError::NoForm | ConfigError::UdpPort => {
             findings.wrong(&raw.cluster.place, text, "leave it out");
         }

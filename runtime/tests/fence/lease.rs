@@ -15,6 +15,7 @@ pub(super) const STORIES: &[Story] = &[
     ("guard_offering_frame_renews_nothing", offering),
     ("guard_judges_datagrams_as_frames", datagrams),
     ("guard_lets_other_datagrams_pass", others),
+    ("guard_another_users_datagram_renews_nothing", another_user),
     ("lease_ends_by_itself_never_late", ends),
     ("lease_offer_shortens_only", offer_shortens),
     ("lease_lapsed_leaves_no_tail", lapsed),
@@ -120,6 +121,27 @@ fn others() {
     while let Some(before) = fence.lease_left().unwrap() {
         for frame in [&passed_on, &from_another, &to_another] {
             let _ = world.lan.send(frame);
+        }
+        let after = fence.lease_left().unwrap();
+        assert!(after.is_none_or(|after| after <= before), "{after:?}");
+    }
+    fence.unfence().unwrap();
+}
+
+/// Whatever it says: a program of another user, which may have taken the port of a dead daemon,
+/// keeps no lease alive.
+fn another_user() {
+    let world = World::new();
+    let mut fence = world.fenced();
+    fence.arm().unwrap();
+    let frame = advert_datagram(ACTIVE, |_| {});
+    while let Some(before) = fence.lease_left().unwrap() {
+        match world.lan.send_as(65_534, "lan0", &frame) {
+            None => {
+                println!("not run: needs another user");
+                break;
+            }
+            Some(sent) => sent.expect("what is no word of the daemon's passes"),
         }
         let after = fence.lease_left().unwrap();
         assert!(after.is_none_or(|after| after <= before), "{after:?}");

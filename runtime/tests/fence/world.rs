@@ -185,6 +185,13 @@ impl Port {
         Ok(())
     }
 
+    /// Sends as a program of another user would; none where there is no other one.
+    pub(crate) fn send_as(&self, user: u32, name: &str, frame: &[u8]) -> Option<io::Result<()>> {
+        let socket = super::user::packet_socket_of(user, index_of(name)).unwrap()?;
+        let sent = rustix::net::send(&socket, frame, SendFlags::empty());
+        Some(sent.map(drop).map_err(io::Error::from))
+    }
+
     /// Whether a wanted frame comes before the last one, which must come.
     pub(crate) fn hears(
         &self,

@@ -51,6 +51,12 @@ fn datagram(port: u16) -> Vec<u8> {
     carriage::datagram(&frame(ethertype::STEADFAST, &[1, 2, 1]), &route)
 }
 
+/// The same with the hop limit that a router leaves.
+fn passed_on(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[22] = 254;
+    frame
+}
+
 /// An IPv6 packet of a next header, whose payload begins with `first`.
 fn ipv6(next_header: u8, first: u8) -> Vec<u8> {
     let mut payload = [0; 60];
@@ -148,6 +154,7 @@ fn packet_filter_lets_through_what_a_node_understands() {
         frame(0x88b6, &[]),
         ipv4(17),
         datagram(6974),
+        passed_on(datagram(6973)),
         ipv6(58, 132),
         ipv6(58, 138),
         ipv6(17, 135),

@@ -18,7 +18,7 @@ use steadfast_core::{Epoch, Instant, NodeId};
 
 use super::{Lag, Oracle, Report, Scene, Tally};
 use crate::picture::Picture;
-use crate::trace::{Event, EventKind, HookPhase};
+use crate::trace::{Event, EventKind, HookPhase, ProcessState};
 
 /// How long ago a node may have served that tells a hook so: what a word's age and a program's
 /// start may take together (`steadfast_core::hooks::FRESH`, half a second), and a little more.
@@ -32,6 +32,8 @@ pub struct HooksFollow {
     /// Of those that are watched.
     pointers: BTreeMap<String, Pointer>,
     passes: BTreeMap<NodeId, Pass>,
+    /// Who last owned everything.
+    owner: Option<NodeId>,
     tally: Tally,
 }
 
@@ -63,6 +65,7 @@ impl HooksFollow {
             pointers: watched.map(nowhere).collect(),
             hooks,
             passes: BTreeMap::new(),
+            owner: None,
             tally: Tally::new(),
         }
     }
@@ -108,6 +111,13 @@ impl Pass {
 
 impl Oracle for HooksFollow {
     fn observe(&mut self, event: &Event, scene: &Scene<'_>) {
+        if let EventKind::Process {
+            gateway,
+            state: ProcessState::Killed,
+        } = &event.kind
+        {
+            self.passes.remove(gateway);
+        }
         let EventKind::Hook {
             gateway,
             hook,
@@ -139,9 +149,16 @@ impl Oracle for HooksFollow {
     }
 
     fn hold(&mut self, from: Instant, to: Instant, scene: &Scene<'_>) {
-        let owner = owner(scene.picture);
+        // A moment without an owner is no agreement; another owner has its own time to be followed.
+        let Some(owner) = owner(scene.picture) else {
+            return;
+        };
+        let is_new = self.owner.replace(owner) != Some(owner);
         for (hook, pointer) in &mut self.pointers {
-            let wrong = owner.is_some() && pointer.at != owner;
+            if is_new {
+                pointer.wrong.hold(false, from, to);
+            }
+            let wrong = pointer.at != Some(owner);
             if let Some((from, to)) = pointer.wrong.hold(wrong, from, to) {
                 let names = scene.picture.names();
                 let text = || match pointer.at {

@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::{ConfigError, Parts, PortConfig, Timing};
 use crate::NodeId;
 use crate::wire::advert::{NODES_MAX, PORTS_MAX};
+use crate::wire::carriage::{Form, Forms};
 
 pub(super) fn check_timing(timing: &Timing, errors: &mut Vec<ConfigError>) {
     let beat = timing.interval.saturating_add(timing.slack);
@@ -78,6 +79,14 @@ pub(super) fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
     }
     if parts.carriage.forms.first().is_none() {
         errors.push(ConfigError::NoForm);
+    }
+    if parts.carriage.forms == Forms::only(Form::Unicast) {
+        let reached = |(_, unit): &(_, IpAddr)| unit.is_ipv4();
+        let unlisted = parts
+            .peers
+            .iter()
+            .filter(|peer| !peer.units.iter().any(reached));
+        errors.extend(unlisted.map(|peer| ConfigError::Unaddressed(peer.node)));
     }
     if parts.carriage.port == 0 {
         errors.push(ConfigError::UdpPort);

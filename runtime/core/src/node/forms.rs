@@ -5,21 +5,22 @@
 //! form is known to pass by the peer's own word, and nothing is added to what is said on the wire.
 //!
 //! ```text
-//!  every message     in the forms that peers are known to hear on that port; while none is known,
-//!                    in one form after the other
-//!  each fourth       in one form more, if a peer is known to hear none
-//!  now and then      one message more, in a better form than is used
-//!  questions, answers   in every form; what is heard of them proves nothing
+//!  every message   in the forms that the peers are known to hear on that port; in every form while
+//!                  one of them is not known to hear any, and if it asks or answers
+//!  on trial        one message more, in one form: at each interval on one port where a peer is not
+//!                  known to hear any, and each second for a better form than a peer hears
 //! ```
 //!
-//! A form that was not heard for a dead interval, or four of its own, is forgotten, and the trials
-//! begin again: a port whose switch begins to drop one form is back after that and an interval for
-//! each form; after four intervals for each where another peer is heard there.
+//! Only a message that went out in one form shows that this form passes. What is known is never
+//! acted upon by saying less to a peer that may not hear: an active that is heard must not fall
+//! silent because it does not hear (D12). A form that was not heard for a dead interval, or four of
+//! its own, is forgotten.
 //!
 //! The hard case is a peer that is known by no message yet: its station is learned from its
-//! kernel's answer for its address, or from any frame of its own that verified. The limits: IPv4; a
+//! kernel's answer for its address, or from a frame of its own that verified. The limits: IPv4; a
 //! port without an address of its own carries our own EtherType alone; datagrams do not leave the
-//! segment.
+//! segment. Where no form can be sent at all a frame of our own EtherType is: its way through the
+//! lease guard is what keeps an active's lease (D9).
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -27,7 +28,7 @@ use core::time::Duration;
 use super::Node;
 use crate::effect::Alert;
 use crate::peer::{Admission, Path, Peer};
-use crate::wire::advert::{GROUP_MAC, Kind};
+use crate::wire::advert::{Advert, GROUP_MAC, Kind};
 use crate::wire::carriage::{Form, Forms, GROUP_IP, GROUP_IP_MAC, Route};
 use crate::{Instant, MacAddr};
 
@@ -35,8 +36,6 @@ use crate::{Instant, MacAddr};
 const SENT_MAX: usize = 16;
 /// Stations are asked for once in so many intervals.
 const SEEK_EVERY: usize = 4;
-/// While some form is known to be heard, every so manieth message is on trial for who hears none.
-const TRIAL_EVERY: usize = 4;
 /// A form is forgotten that was not heard for so many intervals, and a dead interval.
 const FORGOTTEN_AFTER: u32 = 4;
 /// A worse form is no news before a better one was tried for so long.
@@ -47,38 +46,44 @@ const BETTER_EVERY: Duration = Duration::from_secs(1);
 /// What was tried on a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Trials {
-    /// The last messages sent there.
-    sent: [Sent; SENT_MAX],
+    /// The last messages sent there, and in which forms.
+    sent: [(u64, Forms); SENT_MAX],
     next: usize,
-    /// Which form's turn it is.
+    /// Counts intervals.
     turn: usize,
-    /// How often a better form was tried, and when last.
+    /// How often a form was tried alone, and when last.
     tries: usize,
-    better_at: Instant,
+    tried_at: Instant,
     /// Since when a peer hears a worse form alone.
     fallen: Option<Instant>,
 }
 
-/// A message, in which forms it went out, and which of these was on trial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Sent {
-    counter: u64,
-    forms: Forms,
-    trial: Option<Form>,
-}
-
 impl Trials {
-    fn note(&mut self, sent: Sent) {
+    fn note(&mut self, counter: u64, forms: Forms) {
         if let Some(place) = self.sent.get_mut(self.next) {
-            *place = sent;
+            *place = (counter, forms);
         }
         self.next = (self.next + 1) % SENT_MAX;
     }
 
-    fn sent(&self, counter: u64) -> Option<Sent> {
-        let mut sent = self.sent.iter().copied();
-        sent.find(|sent| sent.counter == counter && sent.forms.first().is_some())
+    fn sent_in(&self, counter: u64) -> Option<Forms> {
+        let of = self.sent.iter().find(|(sent, _)| *sent == counter);
+        of.map(|(_, forms)| *forms)
+            .filter(|forms| forms.first().is_some())
     }
+}
+
+/// Whom a message is for, and in what it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// The receiver's hardware address, or the group's.
+    pub(super) to: MacAddr,
+    /// The place of the one peer it is for.
+    pub(super) peer: Option<usize>,
+    /// It answers what came from there.
+    pub(super) back: bool,
+    /// The forms.
+    pub(super) forms: Forms,
 }
 
 /// A peer's word on the form in which it hears this node on a path.
@@ -92,6 +97,8 @@ pub(crate) struct Hearing {
     counter: u64,
     /// Where the peer's frames come from.
     station: Option<MacAddr>,
+    /// When a frame that proves itself last came from there.
+    seated_at: Option<Instant>,
 }
 
 impl Node {
@@ -108,19 +115,14 @@ impl Node {
         units.iter().find_map(|(unit, _)| v4(*unit))
     }
 
-    /// The forms that a message goes out in on a port, and which of them is on trial.
-    pub(super) fn forms_for(&self, index: usize, kind: Kind) -> (Forms, Option<Form>) {
+    /// The forms that a message goes out in on a port.
+    pub(super) fn forms_for(&self, index: usize, kind: Kind) -> Forms {
         let may = self.forms_of(index);
-        if may.sole().is_some() || matches!(kind, Kind::Probe | Kind::Answer) {
-            return (may, None);
+        let unheard = || self.paths(index).any(|path| path.hearing.form.is_none());
+        if may.sole().is_some() || matches!(kind, Kind::Probe | Kind::Answer) || unheard() {
+            return may;
         }
-        let heard = self.forms_heard(index).within(may);
-        let trial = self.on_trial(index, may, heard);
-        let forms = trial.map_or(heard, |trial| heard.and(trial));
-        match forms.first() {
-            Some(_) => (forms, trial),
-            None => (may.first().map(Forms::only).unwrap_or_default(), None),
-        }
+        self.forms_heard(index).within(may)
     }
 
     /// What the peers are known to hear on a port.
@@ -129,113 +131,100 @@ impl Node {
         forms.fold(Forms::default(), Forms::and)
     }
 
-    /// The form whose turn it is, while a peer is known to hear none on a port.
-    fn on_trial(&self, index: usize, may: Forms, heard: Forms) -> Option<Form> {
-        if self.paths(index).all(|path| path.hearing.form.is_some()) {
-            return None;
-        }
-        let seated = || {
-            self.peers
-                .iter()
-                .any(|peer| self.seat(index, peer).is_some())
-        };
-        let useful = |form: &Form| !heard.has(*form) && (*form != Form::Unicast || seated());
-        let choice: Vec<Form> = may.iter().filter(useful).collect();
-        let turn = self.ports[index].trials.turn;
-        let turn = match heard.first() {
-            None => turn,
-            Some(_) if turn.is_multiple_of(TRIAL_EVERY) => turn / TRIAL_EVERY,
-            Some(_) => return None,
-        };
-        choice.get(turn.checked_rem(choice.len())?).copied()
-    }
-
     fn paths(&self, index: usize) -> impl Iterator<Item = &Path> {
         self.peers
             .iter()
             .filter_map(move |peer| peer.paths.get(index))
     }
 
-    /// The message with this counter went out so. Of one that went out in all forms at once, as
-    /// questions and answers do, nothing can be learned.
-    pub(super) fn note_forms(
-        &mut self,
-        (index, kind): (usize, Kind),
-        counter: u64,
-        (forms, trial): (Forms, Option<Form>),
-    ) {
-        let many = forms.sole().is_none();
-        let asks = many && matches!(kind, Kind::Probe | Kind::Answer);
-        if self.config.carriage.has_datagrams() && !asks {
-            let sent = Sent {
-                counter,
-                forms,
-                trial,
-            };
-            self.ports[index].trials.note(sent);
+    /// The message with this counter went out so. A question and an answer go out in every form
+    /// whatever is known, so that they are heard says nothing of it.
+    pub(super) fn note_forms(&mut self, index: usize, advert: &Advert, forms: Forms) {
+        let always = matches!(advert.kind, Kind::Probe | Kind::Answer);
+        let proves = !always || forms.sole().is_some();
+        if self.config.carriage.has_datagrams() && proves {
+            self.ports[index].trials.note(advert.counter, forms);
         }
     }
 
-    /// Where a datagram of this form goes on a port: to `to`, or to everybody.
-    pub(super) fn routes(&self, index: usize, form: Form, to: MacAddr) -> Vec<Route> {
-        let port = self.config.carriage.port;
+    /// Where the datagrams of a message go on a port.
+    pub(super) fn routes(&self, index: usize, way: Way) -> Vec<Route> {
+        let mut routes = Vec::new();
         let Some(from) = self.own_v4(index) else {
-            return Vec::new();
+            return routes;
         };
-        let route = |station, to| Route {
-            station,
-            from,
-            to,
-            port,
+        let port = self.config.carriage.port;
+        let mut route = |station, to| {
+            routes.push(Route {
+                station,
+                from,
+                to,
+                port,
+            });
         };
-        match form {
-            Form::Ethernet => Vec::new(),
-            Form::Multicast => vec![route(GROUP_IP_MAC, GROUP_IP)],
-            Form::Broadcast => vec![route(MacAddr::BROADCAST, Ipv4Addr::BROADCAST)],
-            Form::Unicast => {
-                let known = self.peers.iter().filter_map(|peer| self.seat(index, peer));
-                let meant = known.filter(|(station, _)| to == GROUP_MAC || *station == to);
-                meant.map(|(station, unit)| route(station, unit)).collect()
+        for form in way.forms.iter() {
+            match form {
+                Form::Ethernet => {}
+                Form::Multicast => route(GROUP_IP_MAC, GROUP_IP),
+                Form::Broadcast => route(MacAddr::BROADCAST, Ipv4Addr::BROADCAST),
+                Form::Unicast => {
+                    let meant = |place: &usize| way.peer.is_none_or(|peer| peer == *place);
+                    for place in (0..self.peers.len()).filter(meant) {
+                        let peer = &self.peers[place];
+                        let asked = way.back.then_some(way.to);
+                        let station = asked.or_else(|| self.station(index, peer));
+                        if let (Some(station), Some(unit)) = (station, self.unit_v4(index, peer)) {
+                            route(station, unit);
+                        }
+                    }
+                }
             }
         }
+        routes
     }
 
-    /// A peer's station on a port, and its address there.
-    fn seat(&self, index: usize, peer: &Peer) -> Option<(MacAddr, Ipv4Addr)> {
+    /// Where a peer is on a port, as far as is known.
+    fn station(&self, index: usize, peer: &Peer) -> Option<MacAddr> {
         let id = self.config.ports.get(index)?.id;
-        let unit = v4(peer.unit(id, false)?)?;
         let path = peer.paths.get(index)?;
-        Some((path.hearing.station.or_else(|| peer.mac(id))?, unit))
+        path.hearing.station.or_else(|| peer.mac(id))
     }
 
-    /// A frame of a peer, sent by itself, came in from there. One that proves nothing, and may be
-    /// an old one that somebody else sends again, only fills a gap.
+    fn unit_v4(&self, index: usize, peer: &Peer) -> Option<Ipv4Addr> {
+        v4(peer.unit(self.config.ports.get(index)?.id, false)?)
+    }
+
+    /// A frame of a peer that verified came in from there. One that proves nothing may be an old
+    /// one that somebody else sends again: it does not move a peer that was heard just now.
     pub(super) fn note_seat(
         &mut self,
         (place, index): (usize, usize),
         station: MacAddr,
         admission: Admission,
     ) {
-        let known = &mut self.peers[place].paths[index].hearing.station;
+        let (now, long) = (self.now, self.config.timing.dead_interval);
+        let hearing = &mut self.peers[place].paths[index].hearing;
+        let heard = hearing.seated_at.is_some_and(|at| now.since(at) < long);
         match admission {
-            Admission::Fresh | Admission::NewLife => *known = Some(station),
-            Admission::Unproven => {
-                known.get_or_insert(station);
+            Admission::Fresh | Admission::NewLife => {
+                hearing.station = Some(station);
+                hearing.seated_at = Some(now);
             }
-            Admission::PathOnly | Admission::Stale => {}
+            Admission::Unproven if !heard => hearing.station = Some(station),
+            Admission::Copy | Admission::PathOnly | Admission::Stale | Admission::Unproven => {}
         }
     }
 
-    /// A kernel said that its address is there.
+    /// A kernel said that its address is there. Anybody can say so: it only fills a gap.
     pub(super) fn note_kernel_seat(&mut self, index: usize, station: MacAddr, address: IpAddr) {
         if !self.config.carriage.has_datagrams() {
             return;
         }
         let id = self.config.ports[index].id;
         for peer in &mut self.peers {
-            let hearing = &mut peer.paths[index].hearing;
-            if peer.units.contains(&(id, address)) && hearing.form.is_none() {
-                hearing.station = Some(station);
+            if peer.units.contains(&(id, address)) {
+                let known = &mut peer.paths[index].hearing.station;
+                known.get_or_insert(station);
             }
         }
     }
@@ -251,11 +240,11 @@ impl Node {
             let Some(counter) = peer.heard_there(own, boot, port.id) else {
                 continue;
             };
-            let sent = self.ports[index].trials.sent(counter);
+            let sent = self.ports[index].trials.sent_in(counter);
             let hearing = &mut peer.paths[index].hearing;
-            if let Some(sent) = sent.filter(|_| counter > hearing.counter) {
+            if let Some(forms) = sent.filter(|_| counter > hearing.counter) {
                 hearing.counter = counter;
-                hearing.weigh(sent, now);
+                hearing.weigh(forms, now);
             }
         }
         self.say_forms();
@@ -276,30 +265,28 @@ impl Node {
         }
     }
 
-    /// Once an interval, behind the advertisement: the next form has its turn, and one port tries a
-    /// better form than it uses. One alone, since a peer may read another port's message first, and
-    /// the older one proves nothing then.
+    /// Once an interval, behind the advertisement: one port sends one message in one form. One port
+    /// alone, since a peer may read another port's message first, and the older one proves nothing
+    /// then.
     pub(super) fn try_forms(&mut self) {
         if !self.config.carriage.has_datagrams() || self.silenced() {
             return;
         }
         let mut longest: Option<(Instant, usize, Form)> = None;
         for index in 0..self.ports.len() {
-            let trials = &mut self.ports[index].trials;
-            trials.turn = trials.turn.wrapping_add(1);
-            let (turn, tried) = (trials.turn, trials.better_at);
             if !self.ports[index].up || !self.config.ports[index].heartbeat {
                 continue;
             }
+            let trials = &mut self.ports[index].trials;
+            trials.turn = trials.turn.wrapping_add(1);
+            let (turn, at) = (trials.turn, trials.tried_at);
             if turn.is_multiple_of(SEEK_EVERY) {
-                self.seek_seats(index);
+                self.seek_stations(index);
             }
-            let due = self.now.since(tried) >= BETTER_EVERY;
-            let better = self.better_form(index).filter(|_| due);
-            if let Some(form) = better
-                && longest.is_none_or(|(at, ..)| tried < at)
+            if let Some(form) = self.on_trial(index)
+                && longest.is_none_or(|(longest, ..)| at < longest)
             {
-                longest = Some((tried, index, form));
+                longest = Some((at, index, form));
             }
         }
         if let Some((_, index, form)) = longest {
@@ -307,41 +294,48 @@ impl Node {
         }
     }
 
-    /// A form that is preferred to one that is used on a port; each in its turn.
-    fn better_form(&self, index: usize) -> Option<Form> {
-        let heard = self.forms_heard(index);
-        let worst = heard.iter().next_back()?;
-        let better = |form: &Form| *form < worst && !heard.has(*form);
-        let choice: Vec<Form> = self.forms_of(index).iter().filter(better).collect();
-        let tries = self.ports[index].trials.tries;
-        choice.get(tries.checked_rem(choice.len())?).copied()
+    /// The form whose turn it is to be sent alone on a port, if one is to be.
+    fn on_trial(&self, index: usize) -> Option<Form> {
+        let may = self.forms_of(index);
+        may.sole().is_none().then_some(())?;
+        let trials = &self.ports[index].trials;
+        let unheard = self.paths(index).any(|path| path.hearing.form.is_none());
+        let worst = self.forms_heard(index).iter().next_back();
+        let better = self.now.since(trials.tried_at) >= BETTER_EVERY;
+        let wanted = |form: &Form| unheard || (better && worst.is_some_and(|worst| *form < worst));
+        let choice: Vec<Form> = may.iter().filter(wanted).collect();
+        choice.get(trials.tries.checked_rem(choice.len())?).copied()
     }
 
     fn send_on_trial(&mut self, index: usize, form: Form) {
         let trials = &mut self.ports[index].trials;
         trials.tries = trials.tries.wrapping_add(1);
-        trials.better_at = self.now;
+        trials.tried_at = self.now;
         self.counter += 1;
         self.say_grants();
+        // It is no further word on the lease: what was refused of the one before still counts.
         let mut advert = self.own_advert();
-        self.guarded(advert.mark);
-        let forms = (Forms::only(form), Some(form));
-        self.seal(&mut advert, index, GROUP_MAC, forms);
+        let way = Way {
+            to: GROUP_MAC,
+            peer: None,
+            back: false,
+            forms: Forms::only(form),
+        };
+        self.seal(&mut advert, index, way);
     }
 
-    /// Asks for the stations of peers that are not known.
-    fn seek_seats(&mut self, index: usize) {
+    /// Asks for the stations of peers that are not known, where datagrams go to each alone.
+    fn seek_stations(&mut self, index: usize) {
         if !self.forms_of(index).has(Form::Unicast) {
             return;
         }
-        let id = self.config.ports[index].id;
-        let unknown = self
-            .peers
-            .iter()
-            .filter(|peer| self.seat(index, peer).is_none());
-        let units: Vec<IpAddr> = unknown.filter_map(|peer| peer.unit(id, false)).collect();
+        let unknown = self.peers.iter();
+        let unknown = unknown.filter(|peer| self.station(index, peer).is_none());
+        let units: Vec<Ipv4Addr> = unknown
+            .filter_map(|peer| self.unit_v4(index, peer))
+            .collect();
         for unit in units {
-            self.ask(index, MacAddr::BROADCAST, unit);
+            self.ask(index, MacAddr::BROADCAST, IpAddr::V4(unit));
         }
     }
 
@@ -375,16 +369,12 @@ impl Node {
 }
 
 impl Hearing {
-    /// A message was heard that went out so. One in several forms proves none of them: it keeps what
-    /// is known, unless one of them was on trial, and shows that one to who hears no other.
-    fn weigh(&mut self, sent: Sent, now: Instant) {
+    /// A message was heard that went out in these forms. In several it proves none of them, and
+    /// keeps what is known: while it does, nothing is said in fewer.
+    fn weigh(&mut self, forms: Forms, now: Instant) {
         let better = |form: &Form| self.form.is_none_or(|known| *form < known);
-        let found = match (sent.forms.sole(), sent.trial) {
-            (Some(form), _) => Some(form).filter(better),
-            (None, trial) => trial.filter(|_| self.form.is_none()),
-        };
-        let certain = sent.forms.sole().is_some() || sent.trial.is_none();
-        let known = self.form.filter(|known| certain && sent.forms.has(*known));
+        let found = forms.sole().filter(better);
+        let known = self.form.filter(|known| forms.has(*known));
         if let Some(form) = found.or(known) {
             self.form = Some(form);
             self.at = now;

@@ -138,7 +138,9 @@ impl Node {
                 self.answer_paced(place, index, source, None);
             }
             Admission::PathOnly => {}
-            Admission::Stale => self.drops.stale += 1,
+            // The same message in another form.
+            Admission::Copy if self.config.carriage.has_datagrams() => {}
+            Admission::Copy | Admission::Stale => self.drops.stale += 1,
             Admission::Unproven => {
                 self.drops.unproven += 1;
                 self.answer_paced(place, index, source, Some(place));
@@ -155,7 +157,7 @@ impl Node {
             return;
         }
         path.answered_at = Some(self.now);
-        self.answer(Kind::Answer, index, to, candidate);
+        self.answer(Kind::Answer, (place, index), to, candidate);
     }
 
     /// A fresh question is answered on every path: the one it came in on may carry nothing back.

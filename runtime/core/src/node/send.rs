@@ -6,6 +6,7 @@
 
 use core::net::IpAddr;
 
+use super::forms::Way;
 use super::handover::Giving;
 use super::{DEFAULT_GROUP, Node};
 use crate::effect::Effect;
@@ -13,22 +14,22 @@ use crate::role::EffectiveRole;
 use crate::wire::advert::{Advert, Flags, GROUP_MAC, Kind, RoleMark};
 use crate::wire::announce;
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::carriage::{self, Form, Forms, Route};
+use crate::wire::carriage::{self, Form, Forms};
 use crate::{MacAddr, PortId};
 
 impl Node {
     /// Sends one message to everybody on every heartbeat port that has carrier. While the fence is
     /// not confirmed, the first message waits for it and the others are void.
     pub(super) fn broadcast(&mut self, kind: Kind) {
-        self.send_everywhere(kind, |_, _| Some(GROUP_MAC));
+        self.send_everywhere(kind, None);
     }
 
     /// The same to one peer alone, where its address is known.
     pub(super) fn send_to(&mut self, kind: Kind, place: usize) {
-        self.send_everywhere(kind, |node, port| node.peers[place].mac(port));
+        self.send_everywhere(kind, Some(place));
     }
 
-    fn send_everywhere(&mut self, kind: Kind, to: impl Fn(&Self, PortId) -> Option<MacAddr>) {
+    fn send_everywhere(&mut self, kind: Kind, peer: Option<usize>) {
         if self.silenced() {
             self.kernel.owed.get_or_insert(kind);
             return;
@@ -46,10 +47,17 @@ impl Node {
             let port = &self.config.ports[index];
             if port.heartbeat
                 && self.ports[index].up
-                && let Some(to) = to(self, port.id)
+                && let Some(to) = peer.map_or(Some(GROUP_MAC), |it| self.peers[it].mac(port.id))
             {
                 let forms = self.forms_for(index, kind);
-                self.seal(&mut advert, index, to, forms);
+                let back = false;
+                let way = Way {
+                    to,
+                    peer,
+                    back,
+                    forms,
+                };
+                self.seal(&mut advert, index, way);
             }
         }
     }
@@ -63,7 +71,7 @@ impl Node {
     pub(super) fn answer(
         &mut self,
         kind: Kind,
-        index: usize,
+        (place, index): (usize, usize),
         to: MacAddr,
         candidate: Option<usize>,
     ) {
@@ -75,7 +83,13 @@ impl Node {
         let mut advert = self.advert(kind, candidate);
         self.guarded(advert.mark);
         let forms = self.forms_for(index, kind);
-        self.seal(&mut advert, index, to, forms);
+        let way = Way {
+            to,
+            peer: Some(place),
+            back: true,
+            forms,
+        };
+        self.seal(&mut advert, index, way);
     }
 
     pub(super) fn silenced(&self) -> bool {
@@ -93,33 +107,28 @@ impl Node {
     }
 
     /// Sends one message on one port, in each of these forms.
-    pub(super) fn seal(
-        &mut self,
-        advert: &mut Advert,
-        index: usize,
-        to: MacAddr,
-        forms: (Forms, Option<Form>),
-    ) {
+    pub(super) fn seal(&mut self, advert: &mut Advert, index: usize, way: Way) {
         let port = &self.config.ports[index];
         advert.path = port.id;
         let mut frame = Vec::with_capacity(320);
-        let left_out = advert.encode(to, port.mac, &self.config.keys, &mut frame);
+        let left_out = advert.encode(way.to, port.mac, &self.config.keys, &mut frame);
         self.drops.left_out += u64::try_from(left_out).unwrap_or(u64::MAX);
         if advert.mark != RoleMark::Standby {
             self.kernel.sent_on |= 1 << port.id.0;
         }
         let port = port.id;
-        self.note_forms((index, advert.kind), advert.counter, forms);
-        let (forms, _) = forms;
-        let others = forms.iter().filter(|form| *form != Form::Ethernet);
-        let routes: Vec<Route> = others
-            .flat_map(|form| self.routes(index, form, to))
-            .collect();
+        self.note_forms(index, advert, way.forms);
+        let routes = if way.forms == Forms::only(Form::Ethernet) {
+            Vec::new()
+        } else {
+            self.routes(index, way)
+        };
         for route in &routes {
             let frame = carriage::datagram(&frame, route);
             self.emit(Effect::Transmit { port, frame });
         }
-        if forms.has(Form::Ethernet) {
+        // What is for nobody in any other form still goes through the lease guard (D9).
+        if way.forms.has(Form::Ethernet) || routes.is_empty() {
             self.emit(Effect::Transmit { port, frame });
         }
     }

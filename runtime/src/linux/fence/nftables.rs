@@ -85,6 +85,7 @@ pub(super) enum Meta {
     Protocol = 1,
     InType = 8,
     OutType = 9,
+    SocketUser = 10,
     L4Protocol = 16,
     PacketType = 19,
 }

@@ -163,11 +163,15 @@ fn guard(spec: &FenceSpec, device: &str) -> Chain {
     }
 }
 
-/// What an advertisement in a datagram looks like. Its hop limit is 255, and of what this machine
-/// only passes on none is; its source port is held by the daemon, so no other program's looks so.
+/// What an advertisement in a datagram looks like. Its hop limit is 255, which what is passed on
+/// here has not; and it was sent by this user from this network namespace, which whatever was
+/// bridged, redirected or made by another user was not.
 fn datagrams(port: u16) -> Vec<Word> {
     let port = port.to_be_bytes();
+    let user = rustix::process::geteuid().as_raw();
     vec![
+        Word::Meta(Meta::SocketUser),
+        Word::Is(user.to_ne_bytes().to_vec()),
         Word::Payload(Base::Link, 12, 4),
         Word::Is([IPV4, DATAGRAM_BEGINS].concat()),
         Word::Payload(Base::Link, 22, 2),

@@ -26,7 +26,13 @@ const ND_LAST: u32 = 137;
 
 const ETHERTYPE_AT: u32 = 12;
 const IPV4_BEGIN_AT: u32 = 14;
-const UDP_TO_AT: u32 = 14 + 20 + 2;
+const PIECE_AT: u32 = 14 + 6;
+const PIECES: u32 = 0x3fff;
+const HOPS_AT: u32 = 14 + 8;
+/// No router passes this on: what is heard began on this segment.
+const HOPS: u32 = 255;
+const UDP_FROM_AT: u32 = 14 + 20;
+const UDP_TO_AT: u32 = UDP_FROM_AT + 2;
 const IPV4_PROTOCOL_AT: u32 = 14 + 9;
 const IPV6_NEXT_HEADER_AT: u32 = 14 + 6;
 const ICMPV6_TYPE_AT: u32 = 14 + 40;
@@ -66,7 +72,7 @@ enum Step {
     Answer(u32),
 }
 
-const LINES: [Line; 27] = [
+const LINES: [Line; 34] = [
     (None, Step::Known(libc::SKF_AD_PKTTYPE)),
     (None, Step::Is(OTHER_HOST, To::Drop, To::Next)),
     (None, Step::Known(libc::SKF_AD_VLAN_TAG_PRESENT)),
@@ -87,6 +93,13 @@ const LINES: [Line; 27] = [
     (None, Step::Is(UDP, To::Next, To::Drop)),
     (None, Step::Half(IPV4_BEGIN_AT)),
     (None, Step::Is(DATAGRAM_BEGINS, To::Next, To::Drop)),
+    (None, Step::Half(PIECE_AT)),
+    (None, Step::And(PIECES)),
+    (None, Step::Is(0, To::Next, To::Drop)),
+    (None, Step::Byte(HOPS_AT)),
+    (None, Step::Is(HOPS, To::Next, To::Drop)),
+    (None, Step::Half(UDP_FROM_AT)),
+    (None, Step::IsPort(To::Next, To::Drop)),
     (None, Step::Half(UDP_TO_AT)),
     (None, Step::IsPort(To::Accept, To::Drop)),
     (Some(To::Ipv6), Step::Byte(IPV6_NEXT_HEADER_AT)),

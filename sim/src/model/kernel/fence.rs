@@ -18,9 +18,11 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use steadfast_core::wire::arp::Arp;
-use steadfast_core::wire::carriage::{DATAGRAM_LEN, UDP_PORT};
+use steadfast_core::wire::carriage::DATAGRAM_LEN;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, MacAddr};
+
+use super::sockets::is_datagram;
 
 /// The kernel's clock tick (HZ = 250).
 pub const JIFFY: Duration = Duration::from_millis(4);
@@ -69,17 +71,10 @@ fn mark(frame: &Frame<'_>) -> Option<u8> {
     let bytes = frame.payload;
     let at = match frame.ethertype {
         ethertype::STEADFAST => MARK_AT,
-        ethertype::IPV4 if is_advert(bytes) => MARK_AT + DATAGRAM_LEN,
+        ethertype::IPV4 if is_datagram(bytes) => MARK_AT + DATAGRAM_LEN,
         _ => return None,
     };
     bytes.get(at).copied()
-}
-
-fn is_advert(packet: &[u8]) -> bool {
-    let [high, low] = UDP_PORT.to_be_bytes();
-    packet.starts_with(&[0x45, 0xc0])
-        && packet.get(8..10) == Some(&[255, 17])
-        && packet.get(20..24) == Some(&[high, low, high, low])
 }
 
 /// The lease was not there to be changed: it lapsed, was never armed, or the table is gone.

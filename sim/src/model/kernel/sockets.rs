@@ -17,10 +17,14 @@ pub(super) fn is_captured(frame: &ethernet::Frame<'_>) -> bool {
     }
 }
 
-/// Whether an IPv4 packet is to the UDP port of advertisements, and begins as they do.
-fn is_datagram(packet: &[u8]) -> bool {
-    let udp = packet.starts_with(&[0x45, 0xc0]) && packet.get(9) == Some(&17);
-    udp && packet.get(22..24) == Some(&UDP_PORT.to_be_bytes())
+/// Whether an IPv4 packet looks as advertisements in datagrams do, the hop limit included.
+pub(super) fn is_datagram(packet: &[u8]) -> bool {
+    let [high, low] = UDP_PORT.to_be_bytes();
+    let whole = |piece: &[u8]| matches!(*piece, [high, 0] if high & 0x3f == 0);
+    packet.starts_with(&[0x45, 0xc0])
+        && packet.get(8..10) == Some(&[255, 17])
+        && packet.get(20..24) == Some(&[high, low, high, low])
+        && packet.get(6..8).is_some_and(whole)
 }
 
 /// Whether an IPv6 packet is a neighbour solicitation or advertisement.
