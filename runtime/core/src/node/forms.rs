@@ -7,8 +7,8 @@
 //! ```text
 //!  every message   in the forms that the peers are known to hear on that port; in every form while
 //!                  one of them is not known to hear any, and if it asks or answers
-//!  on trial        one message more, in one form: at each interval on one port where a peer is not
-//!                  known to hear any, and each second for a better form than a peer hears
+//!  on trial        one message more, in one form: each other interval on one port where a peer is
+//!                  not known to hear any, and each second for a better form than a peer hears
 //! ```
 //!
 //! Only a message that went out in one form shows that this form passes. What is known is never
@@ -131,10 +131,15 @@ impl Node {
         forms.fold(Forms::default(), Forms::and)
     }
 
+    /// The paths to peers on a port; a peer that says that it has no port there has none.
     fn paths(&self, index: usize) -> impl Iterator<Item = &Path> {
-        self.peers
-            .iter()
-            .filter_map(move |peer| peer.paths.get(index))
+        let id = self.config.ports.get(index).map(|port| port.id);
+        let absent = move |peer: &Peer| {
+            let latest = peer.latest.as_ref();
+            latest.is_some_and(|latest| latest.macs.iter().all(|(port, _)| Some(*port) != id))
+        };
+        let there = self.peers.iter().filter(move |peer| !absent(peer));
+        there.filter_map(move |peer| peer.paths.get(index))
     }
 
     /// The message with this counter went out so. A question and an answer go out in every form
@@ -300,6 +305,8 @@ impl Node {
         may.sole().is_none().then_some(())?;
         let trials = &self.ports[index].trials;
         let unheard = self.paths(index).any(|path| path.hearing.form.is_none());
+        // In between, peers that do hear say that they still do.
+        let unheard = unheard && trials.turn.is_multiple_of(2);
         let worst = self.forms_heard(index).iter().next_back();
         let better = self.now.since(trials.tried_at) >= BETTER_EVERY;
         let wanted = |form: &Form| unheard || (better && worst.is_some_and(|worst| *form < worst));
