@@ -19,8 +19,8 @@ use steadfast_scenarios::trace::{EventKind, HookPhase};
 use super::gateway::Body;
 use super::world::{Happening, World};
 
-/// From the core's decision to a program's first line: its guard, a shell, a file. 4 to 8 ms in
-/// the lab while nothing else runs; it has no priority there, and company doubles it.
+/// From the core's decision to a program's first line: its guard, a shell, a file. In the lab 2 to
+/// 5 ms while nothing else runs, and 10 and more in company, since it has no priority: between.
 const START_TIME: Duration = Duration::from_millis(4);
 const START_JITTER: Duration = Duration::from_millis(4);
 /// What a program takes besides what it is told to.
