@@ -322,7 +322,7 @@ fn host_taps(plan: &Plan, lab: &Lab) -> Result<Vec<Tap>, LabError> {
 }
 
 fn outlets(plan: &Plan, lab: &Lab) -> Result<Vec<Outlet>, LabError> {
-    at_hosts(plan, lab, |host| Outlet::open(host.id, host.address))
+    at_hosts(plan, lab, Outlet::open)
 }
 
 fn stations(
@@ -414,9 +414,13 @@ fn connect(plan: &Plan, lab: &Lab) -> Result<Connections, LabError> {
     };
     let there = lab.ground().host(to.id).ok_or_else(needs)?;
     let here = lab.ground().host(from.id).ok_or_else(needs)?;
-    let listener = there.run(|| Connections::listen(to.address))?;
+    let version = plan.topology.family.first();
+    let (Some(client), Some(server)) = (from.address(version), to.address(version)) else {
+        return Err(needs());
+    };
+    let listener = there.run(|| Connections::listen(server))?;
     let listener = listener.doing(|| "listen for connections".to_owned())?;
     let enter: Enter = here.door().doing(|| "open a way to a host".to_owned())?;
-    let connections = Connections::new(from.address, enter, listener);
+    let connections = Connections::new(client, enter, listener);
     connections.doing(|| "prepare connections".to_owned())
 }

@@ -367,7 +367,7 @@ fn orderly() {
 
 /// No process of a gateway says a word after its power failed.
 fn power_loss() {
-    let host = layout(Preset::Pair).hosts[0].address;
+    let host = layout(Preset::Pair).hosts[0].addresses[0];
     let script = format!("exec bash -c 'exec 3<>/dev/tcp/{host}/{STREAM_PORT}; sleep 1000'");
     let mut listener = None;
     let mut lab = prepared(Wiring::PLAIN, &script, |lab| {
@@ -375,7 +375,7 @@ fn power_loss() {
         let listen = || TcpListener::bind((host, STREAM_PORT)).unwrap();
         listener = Some(lab.ground().host(id).unwrap().run(listen).unwrap());
     });
-    let unit = lab.ground().layout().gateways[0].ports[0].unit.unwrap();
+    let unit = lab.ground().layout().gateways[0].ports[0].units[0];
     let listener = listener.unwrap();
     let mut stream = loop {
         let (stream, from) = listener.accept().unwrap();

@@ -23,6 +23,7 @@ pub mod oracle;
 mod picture;
 mod random;
 mod schedule;
+pub mod sight;
 pub mod trace;
 
 pub use format::{Plan, Scenario, ScenarioError, schema};

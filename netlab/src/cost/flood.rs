@@ -6,7 +6,7 @@
 //! timed, and the middle one counts: whatever else ran then spoils some, not most.
 
 use std::io;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -46,12 +46,16 @@ impl Flood {
         let [from, to, ..] = plan.layout.hosts.as_slice() else {
             return Err(needs());
         };
-        let address = SocketAddrV4::new(to.address, CONNECTION_PORT);
+        let version = plan.topology.family.first();
+        let (Some(client), Some(server)) = (from.address(version), to.address(version)) else {
+            return Err(needs());
+        };
+        let address = SocketAddr::new(server, CONNECTION_PORT);
         let there = lab.ground().host(to.id).ok_or_else(needs)?;
         let there = there.run(|| UdpSocket::bind(address))?;
         let here = lab.ground().host(from.id).ok_or_else(needs)?;
         let here = here.run(|| -> io::Result<UdpSocket> {
-            let socket = UdpSocket::bind((from.address, 0))?;
+            let socket = UdpSocket::bind((client, 0))?;
             socket.connect(address)?;
             Ok(socket)
         })?;

@@ -4,7 +4,7 @@
 //! Advertisements go over each served segment. VRRPv3, because v2 cannot do less than a second.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
@@ -103,7 +103,7 @@ fn seconds(interval: Duration) -> Result<String, String> {
     Ok(format!("{}.{:02}", centis / 100, centis % 100))
 }
 
-fn list(text: &mut String, key: &str, addresses: &[Ipv4Addr], device: &str) {
+fn list(text: &mut String, key: &str, addresses: &[IpAddr], device: &str) {
     // Writing to memory cannot fail.
     let _ = writeln!(text, "  {key} {{");
     for address in addresses {

@@ -12,7 +12,7 @@ pub mod steadfast;
 pub mod ucarp;
 mod vrrp;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ impl Daemon {
 fn served<'a>(
     layout: &'a Layout,
     gateway: &'a Gateway,
-) -> impl Iterator<Item = (&'a Port, &'a [Ipv4Addr])> + 'a {
+) -> impl Iterator<Item = (&'a Port, &'a [IpAddr])> + 'a {
     gateway.ports.iter().filter_map(|port| {
         let segment = layout.segments.get(port.segment.index())?;
         (!segment.virtuals.is_empty()).then_some((port, segment.virtuals.as_slice()))
@@ -163,7 +163,7 @@ const ADDRESSES_MAX: usize = 255;
 
 /// # Errors
 /// A port with more virtual addresses than `daemon` can name for one router.
-fn few(daemon: &str, ports: &[(&Port, &[Ipv4Addr])]) -> Result<(), String> {
+fn few(daemon: &str, ports: &[(&Port, &[IpAddr])]) -> Result<(), String> {
     let many = ports.iter().find(|(_, it)| it.len() > ADDRESSES_MAX);
     many.map_or(Ok(()), |(port, it)| {
         Err(format!(
@@ -175,15 +175,15 @@ fn few(daemon: &str, ports: &[(&Port, &[Ipv4Addr])]) -> Result<(), String> {
 }
 
 /// Addresses as text.
-fn spelt(addresses: &[Ipv4Addr]) -> Vec<String> {
-    addresses.iter().map(Ipv4Addr::to_string).collect()
+fn spelt(addresses: &[IpAddr]) -> Vec<String> {
+    addresses.iter().map(IpAddr::to_string).collect()
 }
 
 /// The only virtual address of a port.
 ///
 /// # Errors
 /// There are more, which `daemon` cannot have there.
-fn only<'a>(daemon: &str, port: &Port, virtuals: &'a [Ipv4Addr]) -> Result<&'a Ipv4Addr, String> {
+fn only<'a>(daemon: &str, port: &Port, virtuals: &'a [IpAddr]) -> Result<&'a IpAddr, String> {
     match virtuals {
         [only] => Ok(only),
         _ => Err(format!(

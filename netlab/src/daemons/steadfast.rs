@@ -109,8 +109,12 @@ fn peers(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
         writeln!(text, "[peer.addresses]")?;
         for port in &other.ports {
             let here = gateway.ports.iter().any(|own| own.name == port.name);
-            if let Some(unit) = port.unit.filter(|_| here) {
-                writeln!(text, "{} = \"{unit}\"", port.name)?;
+            let units: Vec<String> = port.units.iter().map(|ip| format!("\"{ip}\"")).collect();
+            match units.as_slice() {
+                [one] if here => writeln!(text, "{} = {one}", port.name)?,
+                [] => {}
+                many if here => writeln!(text, "{} = [{}]", port.name, many.join(", "))?,
+                _ => {}
             }
         }
     }
@@ -137,8 +141,9 @@ fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
             writeln!(text, "virtual = [{}]", virtuals.join(", "))?;
         }
         let mut hosts = layout.hosts.iter();
-        if let Some(host) = hosts.find(|it| it.segment == port.segment && !gateway.witness) {
-            writeln!(text, "neighbour = \"{}\"", host.address)?;
+        let host = hosts.find(|it| it.segment == port.segment && !gateway.witness);
+        if let Some(address) = host.and_then(|host| host.addresses.first()) {
+            writeln!(text, "neighbour = \"{address}\"")?;
         }
     }
     Ok(())

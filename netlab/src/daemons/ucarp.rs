@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use steadfast_scenarios::format::{Gateway, Layout};
+use steadfast_scenarios::format::{Gateway, Layout, Version};
 
 use super::{FOLDER, place, served};
 use crate::machine::Setup;
@@ -37,7 +37,7 @@ pub(super) fn setup(
     for (number, (port, addresses)) in served(layout, gateway).enumerate() {
         let address = super::only("ucarp", port, addresses)?;
         let own = port
-            .unit
+            .unit(Version::Ipv4)
             .ok_or_else(|| format!("{} has no address of its own", port.name))?;
         let router = usize::from(VIRTUAL_HOST) + number;
         start.push_str(&format!(

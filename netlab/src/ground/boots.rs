@@ -13,9 +13,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use steadfast_core::NodeId;
+use steadfast_scenarios::format::Family;
 
 use super::plugs::{Plug, Station};
-use super::{Ground, PREFIX, Room, links, settings};
+use super::{Ground, Room, links, settings};
 use crate::error::{Doing, LabError};
 use crate::netlink::Request;
 
@@ -35,6 +36,8 @@ pub(crate) enum Ports {
 #[derive(Debug)]
 pub(super) struct Gateway {
     pub(super) room: Room,
+    /// What its kernel is set to at each boot.
+    settings: Vec<settings::Setting>,
     /// How often it has booted.
     boots: u32,
     /// Lays its wires anew.
@@ -58,8 +61,8 @@ impl Ground {
         let old = self.gateways[place].next(&self.layout.gateways[place].name)?;
         let mut requests = vec![links::enable(1, true)];
         let units = self.layout.gateways[place].ports.iter();
-        for (unit, index) in units.map(|port| port.unit).zip(&indexes) {
-            requests.extend(unit.map(|unit| links::address(*index, unit, PREFIX)));
+        for (units, index) in units.map(|port| &port.units).zip(&indexes) {
+            requests.extend(units.iter().map(|unit| links::address(*index, *unit)));
             requests.push(links::enable(*index, true));
         }
         match (old, ports) {
@@ -141,9 +144,11 @@ impl Ground {
 }
 
 impl Gateway {
-    pub(super) fn new(name: &str) -> Result<Self, LabError> {
+    pub(super) fn new(name: &str, family: Family) -> Result<Self, LabError> {
+        let settings = settings::speaking(family, settings::GATEWAY);
         Ok(Self {
-            room: Room::new(&format!("{name}-0"), settings::GATEWAY)?,
+            room: Room::new(&format!("{name}-0"), &settings)?,
+            settings,
             boots: 0,
             laying: None,
         })
@@ -155,7 +160,7 @@ impl Gateway {
         if self.boots == 1 {
             return Ok(None);
         }
-        let fresh = Room::new(&format!("{name}-{}", self.boots), settings::GATEWAY)?;
+        let fresh = Room::new(&format!("{name}-{}", self.boots), &self.settings)?;
         Ok(Some(core::mem::replace(&mut self.room, fresh)))
     }
 

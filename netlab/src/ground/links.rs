@@ -1,6 +1,6 @@
 //! Requests about interfaces, addresses and routes: what a ground is built of, as values to send.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_core::Emitable;
@@ -14,6 +14,7 @@ use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use steadfast_core::MacAddr;
+use steadfast_scenarios::format::Version;
 
 use crate::namespace::Namespace;
 use crate::netlink::{CREATE, EXCL, Request};
@@ -179,32 +180,39 @@ pub(super) fn carry(index: u32, there: &Namespace) -> Request {
 }
 
 /// Gives an interface an address.
-pub(super) fn address(index: u32, address: Ipv4Addr, prefix: u8) -> Request {
+pub(super) fn address(index: u32, address: IpAddr) -> Request {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = prefix;
+    message.header.family = family(address);
+    message.header.prefix_len = Version::of(address).prefix();
     message.header.index = index;
     message.attributes.extend([
-        AddressAttribute::Local(address.into()),
-        AddressAttribute::Address(address.into()),
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
     ]);
     Request::new(NEW_ADDRESS, CREATE | EXCL, bytes(&message))
 }
 
 /// Sends everything without a nearer way through this gateway.
-pub(super) fn default_route(gateway: Ipv4Addr) -> Request {
+pub(super) fn default_route(gateway: IpAddr) -> Request {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
-        address_family: AddressFamily::Inet,
+        address_family: family(gateway),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Static,
         scope: RouteScope::Universe,
         kind: RouteType::Unicast,
         ..RouteHeader::default()
     };
-    let gateway = RouteAttribute::Gateway(std::net::IpAddr::V4(gateway).into());
+    let gateway = RouteAttribute::Gateway(gateway.into());
     message.attributes.push(gateway);
     Request::new(NEW_ROUTE, CREATE | EXCL, bytes(&message))
+}
+
+const fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
 }
 
 fn numbered(index: u32) -> LinkMessage {

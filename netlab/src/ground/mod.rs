@@ -19,7 +19,7 @@
 //! A scenario that slows frames down has its gateways' wires relayed ([`Wiring`]): then the end in
 //! the bridge is another pair's, and a thread carries frames between the two.
 //!
-//! The hard case is a reboot ([`boots`]). Limit: IPv4, as layouts are; a bridge keeps frames to
+//! The hard case is a reboot ([`boots`]). Limit: a bridge keeps frames to
 //! 01:80:c2:00:00:0x to itself, also on a cable.
 
 mod boots;
@@ -46,8 +46,6 @@ use links::End;
 use plugs::{INNER, plugs};
 pub use plugs::{Plug, Station};
 
-/// Prefix length of a layout's segments.
-pub const PREFIX: u8 = 16;
 /// What a host's only port is called.
 pub const HOST_PORT: &str = "eth0";
 
@@ -110,6 +108,7 @@ impl Ground {
     /// # Errors
     /// What the kernel refuses, by name; and a layout with more machines than there are numbers.
     pub fn build(layout: &Layout, wiring: Wiring) -> Result<Self, LabError> {
+        let speaking = |kind| settings::speaking(layout.family, kind);
         let gateways = layout.gateways.iter();
         let hosts = layout.hosts.iter();
         let switch = Room::new("switch", settings::SWITCH)?;
@@ -123,12 +122,12 @@ impl Ground {
             switch,
             at_switch: at_switch.doing(|| "open a socket at the switch".to_owned())?,
             gateways: gateways
-                .map(|gateway| Gateway::new(&gateway.name))
+                .map(|gateway| Gateway::new(&gateway.name, layout.family))
                 .collect::<Result<_, _>>()?,
             hosts: hosts
-                .map(|host| Room::new(&format!("host-{}", host.name), settings::HOST))
+                .map(|host| Room::new(&format!("host-{}", host.name), &speaking(settings::HOST)))
                 .collect::<Result<_, _>>()?,
-            observer: Room::new("observer", settings::OBSERVER)?,
+            observer: Room::new("observer", &speaking(settings::OBSERVER))?,
             layout: layout.clone(),
         };
         ground.wire_up()?;
@@ -353,17 +352,17 @@ impl Ground {
                 Station::Gateway(..) => continue,
                 Station::Host(id) => {
                     let host = &self.layout.hosts[id.index()];
-                    (&mut self.hosts[id.index()], host.address)
+                    (&mut self.hosts[id.index()], &host.addresses)
                 }
-                Station::Spare => (&mut self.observer, segment.observer()),
+                Station::Spare => (&mut self.observer, &segment.observers),
             };
-            let mut requests = vec![
-                links::enable(1, true),
-                links::address(plug.far, own, PREFIX),
-                links::enable(plug.far, true),
-            ];
+            let mut requests = vec![links::enable(1, true)];
+            requests.extend(own.iter().map(|ip| links::address(plug.far, *ip)));
+            requests.push(links::enable(plug.far, true));
             if matches!(plug.station, Station::Host(_)) {
-                requests.extend(segment.virtuals.first().copied().map(links::default_route));
+                let versions = self.layout.family.versions().iter();
+                let gateways = versions.filter_map(|it| segment.first_virtual(*it));
+                requests.extend(gateways.map(links::default_route));
             }
             room.ask(&requests, "set up a host")?;
         }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io;
 
+use steadfast_scenarios::format::{Family, Version};
+
 use crate::error::{Doing, LabError};
 use crate::namespace::Namespace;
 
 /// A setting below `/proc/sys/net`, and its value.
-type Setting = (&'static str, &'static str);
+pub(super) type Setting = (&'static str, &'static str);
 
 /// A router's kernel forwards from the start; other settings are reset by this one.
 pub(crate) const FORWARDING: &[(&str, &str)] = &[("ipv4/ip_forward", "1")];
@@ -44,12 +46,26 @@ pub(super) const SWITCH: &[(&str, &str)] = &[
     ("ipv6/conf/default/disable_ipv6", "1"),
 ];
 
-/// No address makes itself, so nobody multicasts without being asked.
+/// No address makes itself, so that nobody multicasts without being asked.
 const QUIET: [Setting; 3] = [
     ("ipv6/conf/default/accept_ra", "0"),
     ("ipv6/conf/default/autoconf", "0"),
     ("ipv6/conf/default/addr_gen_mode", "1"),
 ];
+
+/// Where IPv6 is spoken beside: every port makes its link-local address, as on any machine, and
+/// uses it and those it is given at once, without asking whether another has them.
+const SPEAKS_IPV6: [Setting; 3] = [
+    ("ipv6/conf/default/addr_gen_mode", "0"),
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/default/dad_transmits", "0"),
+];
+
+/// A machine's settings in a network that speaks these versions of IP.
+pub(super) fn speaking(family: Family, settings: &[Setting]) -> Vec<Setting> {
+    let more = SPEAKS_IPV6.iter().filter(|_| family.has(Version::Ipv6));
+    settings.iter().chain(more).copied().collect()
+}
 
 /// Writes settings in a namespace. One that this kernel does not have is not needed either.
 pub(crate) fn apply(net: &Namespace, settings: &[(&str, &str)]) -> Result<(), LabError> {

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, NodeId};
-use steadfast_scenarios::format::{Destination, Layout, Plan, Segment};
+use steadfast_scenarios::format::{Destination, Layout, Plan, Segment, Version};
+use steadfast_scenarios::sight;
 use steadfast_scenarios::trace::EventKind;
 use steadfast_scenarios::trace::capture::{Direction, PortIndex, Recording};
 use steadfast_scenarios::{HostId, SegmentId, StreamId};
@@ -27,7 +28,6 @@ use super::clock::Reading;
 use super::observer::dark;
 use super::probes::Probe;
 use super::recorder::{Desk, Instrument};
-use super::sight::sight;
 use super::sys::{BATCH, Batch, Caught, PacketSocket};
 use super::{filter, gateway_of};
 
@@ -41,8 +41,9 @@ const BATCHES_MAX: usize = 256;
 pub const WAITING_MAX: usize = 64;
 /// Turns between two looks at what was dropped.
 const DROPS_EVERY: u32 = 100;
-/// Bytes of an IPv4 header without options, and of a UDP or ICMP echo header.
+/// Bytes of an IPv4 header without options, of one of IPv6, and of a UDP or ICMP echo header.
 const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
 const CARRIED_LEN: usize = 8;
 
 /// A recording that the capture writes frames into and the world writes notes into.
@@ -222,7 +223,7 @@ impl Capture {
     fn take(&self, desk: &Desk, tap: &Tap, caught: &Caught<'_>, at: Instant) {
         match tap.place {
             Place::Gateway(segment, gateway) if !caught.outgoing => {
-                if let Some(kind) = sight(&self.layout, segment, gateway, caught.bytes) {
+                if let Some(kind) = sight::event(&self.layout, segment, gateway, caught.bytes) {
                     desk.tell(at, kind);
                 }
             }
@@ -247,10 +248,12 @@ impl Capture {
     /// The probe in a frame that a host received, and the gateway that brought it.
     fn arrived(&self, host: HostId, bytes: &[u8]) -> Option<(Probe, Option<NodeId>)> {
         let frame = Frame::parse(bytes)?;
-        if frame.ethertype != ethertype::IPV4 {
-            return None;
-        }
-        let probe = Probe::decode(frame.payload.get(IPV4_LEN + CARRIED_LEN..)?)?;
+        let header = match frame.ethertype {
+            ethertype::IPV4 => IPV4_LEN,
+            ethertype::IPV6 => IPV6_LEN,
+            _ => return None,
+        };
+        let probe = Probe::decode(frame.payload.get(header + CARRIED_LEN..)?)?;
         let StreamId(stream) = probe.stream;
         let end = self.ends.get(usize::from(stream)).copied().flatten();
         if end != Some(host) {
@@ -319,15 +322,21 @@ impl Instrument for Capture {
     }
 }
 
-/// The virtual addresses of each segment, from first to last.
-fn ranges(layout: &Layout) -> Vec<std::ops::RangeInclusive<std::net::Ipv4Addr>> {
-    let range = |segment: &Segment| {
-        let (first, last) = (
-            segment.virtuals.iter().min()?,
-            segment.virtuals.iter().max()?,
-        );
-        Some(*first..=*last)
+/// The virtual addresses of each segment and version, from first to last.
+fn ranges(layout: &Layout) -> Vec<std::ops::RangeInclusive<std::net::IpAddr>> {
+    let versions = layout.family.versions().iter();
+    let range = |segment: &Segment, version: Version| {
+        let of = || {
+            segment
+                .virtuals
+                .iter()
+                .filter(|ip| Version::of(**ip) == version)
+        };
+        Some(*of().min()?..=*of().max()?)
     };
-    let served = layout.segments.iter().filter_map(range);
-    served.collect()
+    let ranges = versions.flat_map(|version| {
+        let segments = layout.segments.iter();
+        segments.filter_map(|segment| range(segment, *version))
+    });
+    ranges.collect()
 }

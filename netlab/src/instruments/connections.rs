@@ -11,7 +11,7 @@
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -71,8 +71,8 @@ pub type Enter = Box<dyn FnOnce() -> io::Result<()> + Send>;
 /// Opens one connection after the other.
 pub struct Connections {
     enter: Option<Enter>,
-    from: Ipv4Addr,
-    to: SocketAddrV4,
+    from: IpAddr,
+    to: SocketAddr,
     listener: Socket,
     open: Vec<Attempt>,
     served: Vec<Socket>,
@@ -92,10 +92,14 @@ impl Connections {
     ///
     /// # Errors
     /// When the address is not there.
-    pub fn listen(to: Ipv4Addr) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    pub fn listen(to: IpAddr) -> io::Result<Socket> {
+        let socket = Socket::new(
+            Domain::for_address(SocketAddr::new(to, 0)),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
-        socket.bind(&SockAddr::from(SocketAddrV4::new(to, CONNECTION_PORT)))?;
+        socket.bind(&SockAddr::from(SocketAddr::new(to, CONNECTION_PORT)))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(socket)
@@ -104,9 +108,9 @@ impl Connections {
     /// Connects from the host `from`, in whose namespace `enter` puts the thread, to the listener.
     ///
     /// # Errors
-    /// When the listener has no IPv4 address.
-    pub fn new(from: Ipv4Addr, enter: Enter, listener: Socket) -> io::Result<Self> {
-        let to = listener.local_addr()?.as_socket_ipv4();
+    /// When the listener has no address.
+    pub fn new(from: IpAddr, enter: Enter, listener: Socket) -> io::Result<Self> {
+        let to = listener.local_addr()?.as_socket();
         Ok(Self {
             enter: Some(enter),
             from,
@@ -137,11 +141,12 @@ impl Connections {
     }
 
     fn connect(&self, at: Instant) -> io::Result<Attempt> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        let domain = Domain::for_address(self.to);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         // Closed by a reset: thousands of connections must leave no ports behind.
         socket.set_linger(Some(Duration::ZERO))?;
-        socket.bind(&SockAddr::from(SocketAddrV4::new(self.from, 0)))?;
+        socket.bind(&SockAddr::from(SocketAddr::new(self.from, 0)))?;
         match socket.connect(&SockAddr::from(self.to)) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -264,11 +269,11 @@ mod tests {
     #[test]
     fn connections_are_counted_with_their_time() {
         let mut recorder = Recorder::new(Setup::new(RunClock::start()));
-        let listener = Connections::listen(Ipv4Addr::new(127, 0, 0, 77)).unwrap();
+        let listener = Connections::listen(IpAddr::from([127, 0, 0, 77])).unwrap();
         let here: Enter = Box::new(|| Ok(()));
-        let from = Ipv4Addr::new(127, 0, 0, 78);
+        let from = IpAddr::from([127, 0, 0, 78]);
         let whole = Connections::new(from, here, listener).unwrap();
-        let elsewhere = Connections::listen(Ipv4Addr::new(127, 0, 0, 79)).unwrap();
+        let elsewhere = Connections::listen(IpAddr::from([127, 0, 0, 79])).unwrap();
         let mut broken = Connections::new(from, Box::new(|| Ok(())), elsewhere).unwrap();
         broken.to.set_port(1);
         let (good, bad) = (whole.log(), broken.log());

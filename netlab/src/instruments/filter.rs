@@ -2,12 +2,12 @@
 //!
 //! On two cores what is not looked at is the cheapest. Each program is a short list of tests on
 //! fixed places of an Ethernet frame; the first that decides, decides. Offsets count from the
-//! frame's first byte: 0 destination, 6 source, 12 EtherType, 14 IPv4 header (20 bytes: nobody in
-//! the lab sends options), 34 what IPv4 carries.
+//! frame's first byte: 0 destination, 6 source, 12 EtherType, 14 header of IPv4 (20 bytes: nobody
+//! in the lab sends options) or IPv6 (40 bytes), behind it what that carries.
 //!
 //! The limit: frames with a VLAN tag match nothing.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use steadfast_core::MacAddr;
@@ -39,6 +39,10 @@ const WHOLE: u32 = 0x4_0000;
 const UDP: u32 = 17;
 const ICMP: u32 = 1;
 const ECHO_REPLY: u32 = 0;
+const ICMPV6: u32 = 58;
+const ECHO_REPLY_V6: u32 = 129;
+const SOLICITATION: u32 = 135;
+const ADVERTISEMENT: u32 = 136;
 
 /// The first four bytes of all MACs that the observer of a segment uses.
 pub(super) fn prefix(mac: MacAddr) -> u32 {
@@ -46,13 +50,16 @@ pub(super) fn prefix(mac: MacAddr) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// ARP to any of the observer's MACs.
+/// ARP, and advertisements of neighbours, to any of the observer's MACs.
 pub(super) fn answers(observer: MacAddr) -> Vec<Instruction> {
     vec![
-        load(LOAD_HALF, 12),
-        test(IF_EQUAL, u32::from(ethertype::ARP), 0, 3),
         load(LOAD_WORD, 0),
-        test(IF_EQUAL, prefix(observer), 0, 1),
+        test(IF_EQUAL, prefix(observer), 0, 6),
+        load(LOAD_HALF, 12),
+        test(IF_EQUAL, u32::from(ethertype::ARP), 3, 0),
+        test(IF_EQUAL, u32::from(ethertype::IPV6), 0, 3),
+        load(LOAD_BYTE, 54),
+        test(IF_EQUAL, ADVERTISEMENT, 0, 1),
         give(HEAD),
         give(0),
     ]
@@ -84,46 +91,108 @@ pub(super) fn nothing() -> Vec<Instruction> {
 pub(super) fn probes() -> Vec<Instruction> {
     vec![
         load(LOAD_HALF, 12),
-        test(IF_EQUAL, u32::from(ethertype::IPV4), 0, 7),
+        test(IF_EQUAL, u32::from(ethertype::IPV6), 8, 0),
+        test(IF_EQUAL, u32::from(ethertype::IPV4), 0, 14),
         load(LOAD_BYTE, 23),
         test(IF_EQUAL, ICMP, 3, 0),
-        test(IF_EQUAL, UDP, 0, 4),
+        test(IF_EQUAL, UDP, 0, 11),
         load(LOAD_HALF, 36),
-        test(IF_EQUAL, u32::from(PROBE_PORT), 3, 2),
+        test(IF_EQUAL, u32::from(PROBE_PORT), 10, 9),
         load(LOAD_BYTE, 34),
-        test(IF_EQUAL, ECHO_REPLY, 1, 0),
+        test(IF_EQUAL, ECHO_REPLY, 8, 7),
+        load(LOAD_BYTE, 20),
+        test(IF_EQUAL, ICMPV6, 3, 0),
+        test(IF_EQUAL, UDP, 0, 4),
+        load(LOAD_HALF, 56),
+        test(IF_EQUAL, u32::from(PROBE_PORT), 3, 2),
+        load(LOAD_BYTE, 54),
+        test(IF_EQUAL, ECHO_REPLY_V6, 1, 0),
         give(0),
         give(HEAD),
     ]
 }
 
-/// What events are made of: our own frames and datagrams, ARP, and IPv4 from a virtual address, but
-/// nothing that goes to the observer.
-pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<Ipv4Addr>]) -> Vec<Instruction> {
-    let mut program = vec![
+/// What events are made of: our own frames and datagrams, ARP, neighbour discovery, and IP from a
+/// virtual address, but nothing that goes to the observer.
+pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
+    let (v4, v6) = (sights_v4(virtuals), sights_v6(virtuals));
+    let behind_v4 = u8::try_from(v4.len()).unwrap_or(u8::MAX);
+    let head = [
         load(LOAD_WORD, 0),
-        test(IF_EQUAL, prefix(observer), 3, 0),
+        test(IF_EQUAL, prefix(observer), 5, 0),
         load(LOAD_HALF, 12),
-        test(IF_EQUAL, u32::from(ethertype::STEADFAST), 2, 0),
-        test(IF_EQUAL, u32::from(ethertype::ARP), 1, 2),
+        test(IF_EQUAL, u32::from(ethertype::STEADFAST), 4, 0),
+        test(IF_EQUAL, u32::from(ethertype::ARP), 3, 0),
+        test(IF_EQUAL, u32::from(ethertype::IPV4), 3, 0),
+        test(IF_EQUAL, u32::from(ethertype::IPV6), 2 + behind_v4, 0),
         give(0),
         give(HEAD),
-        test(IF_EQUAL, u32::from(ethertype::IPV4), 0, 4),
+    ];
+    [&head[..], &v4, &v6].concat()
+}
+
+/// Our datagrams, and packets from these addresses.
+fn sights_v4(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
+    let mut part = vec![
         load(LOAD_HALF, 36),
         test(IF_EQUAL, u32::from(UDP_PORT), 0, 1),
         give(HEAD),
         load(LOAD_WORD, 26),
     ];
-    // Another protocol skips the load and still holds its EtherType, which is below any address.
-    for range in virtuals {
-        program.extend([
-            test(IF_AT_LEAST, u32::from(*range.start()), 0, 2),
-            test(IF_GREATER, u32::from(*range.end()), 1, 0),
-            give(HEAD),
-        ]);
-    }
-    program.push(give(0));
-    program
+    part.extend(virtuals.iter().filter_map(range_v4).flatten());
+    part.push(give(0));
+    part
+}
+
+/// Neighbour discovery, and packets from these addresses.
+fn sights_v6(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
+    let mut part = vec![
+        load(LOAD_BYTE, 54),
+        test(IF_EQUAL, SOLICITATION, 1, 0),
+        test(IF_EQUAL, ADVERTISEMENT, 0, 1),
+        give(HEAD),
+    ];
+    part.extend(virtuals.iter().filter_map(range_v6).flatten());
+    part.push(give(0));
+    part
+}
+
+/// Takes IPv4 whose source, which is loaded, is in the range.
+fn range_v4(range: &RangeInclusive<IpAddr>) -> Option<[Instruction; 3]> {
+    let (IpAddr::V4(start), IpAddr::V4(end)) = (range.start(), range.end()) else {
+        return None;
+    };
+    Some([
+        test(IF_AT_LEAST, u32::from(*start), 0, 2),
+        test(IF_GREATER, u32::from(*end), 1, 0),
+        give(HEAD),
+    ])
+}
+
+/// Takes IPv6 whose source is in the range, of which the last four bytes alone differ.
+fn range_v6(range: &RangeInclusive<IpAddr>) -> Option<[Instruction; 10]> {
+    let (IpAddr::V6(start), IpAddr::V6(end)) = (range.start(), range.end()) else {
+        return None;
+    };
+    let [a, b, c, first] = words(*start);
+    let [.., last] = words(*end);
+    Some([
+        load(LOAD_WORD, 22),
+        test(IF_EQUAL, a, 0, 8),
+        load(LOAD_WORD, 26),
+        test(IF_EQUAL, b, 0, 6),
+        load(LOAD_WORD, 30),
+        test(IF_EQUAL, c, 0, 4),
+        load(LOAD_WORD, 34),
+        test(IF_AT_LEAST, first, 0, 2),
+        test(IF_GREATER, last, 1, 0),
+        give(HEAD),
+    ])
+}
+
+fn words(address: Ipv6Addr) -> [u32; 4] {
+    let bits = address.to_bits();
+    [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
 }
 
 const fn load(code: u16, offset: u32) -> Instruction {
@@ -149,6 +218,8 @@ const fn instruction(code: u16, yes: u8, no: u8, value: u32) -> Instruction {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use steadfast_core::wire::arp::{Arp, Operation};
     use steadfast_core::wire::ethernet;
@@ -198,6 +269,18 @@ mod tests {
         frame
     }
 
+    fn ipv6(protocol: u8, source: Ipv6Addr, carried: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        ethernet::header(&mut frame, PEER, PEER, ethertype::IPV6);
+        let mut header = [0_u8; 40];
+        header[0] = 0x60;
+        header[6] = protocol;
+        header[8..24].copy_from_slice(&source.octets());
+        frame.extend(header);
+        frame.extend(carried);
+        frame
+    }
+
     fn arp(destination: MacAddr, source: MacAddr) -> Vec<u8> {
         let arp = Arp {
             operation: Operation::Reply,
@@ -216,6 +299,12 @@ mod tests {
         assert_ne!(run(&answers(OBSERVER), &arp(tagged, PEER)), 0);
         assert_eq!(run(&answers(OBSERVER), &arp(PEER, OBSERVER)), 0);
         assert_eq!(run(&answers(OBSERVER), &ipv4(17, [1; 4], &[0; 8])), 0);
+        let mut advert = ipv6(58, Ipv6Addr::LOCALHOST, &[136; 24]);
+        assert_eq!(run(&answers(OBSERVER), &advert), 0, "to another");
+        advert[..6].copy_from_slice(&tagged.0);
+        assert_ne!(run(&answers(OBSERVER), &advert), 0);
+        advert[54] = 135;
+        assert_eq!(run(&answers(OBSERVER), &advert), 0, "a question");
     }
 
     /// Datagrams to the probes' port and echo replies; no request, no other port.
@@ -231,13 +320,28 @@ mod tests {
         assert_eq!(run(&probes(), &ipv4(1, [1; 4], &[8; 8])), 0);
         assert_eq!(run(&probes(), &ipv4(6, [1; 4], &[0; 8])), 0);
         assert_eq!(run(&probes(), &arp(PEER, PEER)), 0);
+        let from = Ipv6Addr::LOCALHOST;
+        let udp = |port: u16| {
+            let [high, low] = port.to_be_bytes();
+            ipv6(17, from, &[0, 0, high, low, 0, 0, 0, 0])
+        };
+        assert_ne!(run(&probes(), &udp(PROBE_PORT)), 0);
+        assert_eq!(run(&probes(), &udp(PROBE_PORT + 1)), 0);
+        assert_ne!(run(&probes(), &ipv6(58, from, &[129; 8])), 0);
+        assert_eq!(run(&probes(), &ipv6(58, from, &[128; 8])), 0);
+        assert_eq!(run(&probes(), &ipv6(6, from, &[129; 8])), 0);
     }
 
     /// Our frames, ARP and datagrams from virtual addresses, both ends of a range included.
     #[test]
     fn filter_sights_takes_what_events_are_made_of() {
-        let range = |last| Ipv4Addr::new(10, 77, 0, 1)..=Ipv4Addr::new(10, 77, 0, last);
-        let program = sights(OBSERVER, &[range(3), range(5)]);
+        let range = |last| {
+            let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 77, 0, last));
+            ip(1)..=ip(last)
+        };
+        let v6 = |segment, last| Ipv6Addr::new(0xfd77, 0, 0, segment, 0, 0, 0, last);
+        let range_v6 = |segment| IpAddr::V6(v6(segment, 1))..=IpAddr::V6(v6(segment, 3));
+        let program = sights(OBSERVER, &[range(3), range(5), range_v6(0), range_v6(1)]);
         let takes = |frame: &[u8]| run(&program, frame) != 0;
         let mut ours = Vec::new();
         ethernet::header(&mut ours, PEER, PEER, ethertype::STEADFAST);
@@ -251,10 +355,19 @@ mod tests {
                 "{last}"
             );
         }
-        let mut other = Vec::new();
-        ethernet::header(&mut other, PEER, PEER, ethertype::IPV6);
-        other.extend([0; 60]);
-        assert!(!takes(&other));
+        for (segment, last, taken) in [
+            (0, 0, false),
+            (0, 1, true),
+            (1, 3, true),
+            (1, 4, false),
+            (2, 1, false),
+        ] {
+            let frame = ipv6(17, v6(segment, last), &[0; 8]);
+            assert_eq!(takes(&frame), taken, "{segment} {last}");
+        }
+        assert!(takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[135; 24])));
+        assert!(takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[136; 24])));
+        assert!(!takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[143; 24])));
     }
 
     /// A recording leaves out the observer's chatter in both directions and nothing else.

@@ -3,13 +3,14 @@
 //! The oracles ask about one moment of an announcement; a claim of thousands of addresses is a
 //! stretch, from the frame that claims to the first announcement of the last address. Seen at the
 //! switches' ends of all ports, in the kernel's stamps: the product's frames and those of VRRP and
-//! CARP are heartbeats, and ARP in an address's name towards everybody announces it.
+//! CARP are heartbeats, and ARP or an advertisement in an address's name towards everybody
+//! announces it.
 //!
 //! Limit: frames that a full queue drops make the log worthless, and it gives none then.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use core::time::Duration;
@@ -17,6 +18,7 @@ use core::time::Duration;
 use steadfast_core::wire::advert::Kind;
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{Frame, ethertype};
+use steadfast_core::wire::ndisc::NeighbourAdvert;
 use steadfast_core::{Instant, NodeId};
 
 use super::observer::dark;
@@ -41,7 +43,7 @@ pub struct Heard {
     /// Each CLAIM of the product.
     pub claims: Vec<Instant>,
     /// When each address was announced first.
-    pub announced: BTreeMap<Ipv4Addr, Instant>,
+    pub announced: BTreeMap<IpAddr, Instant>,
 }
 
 /// What all gateways let be heard so far, to read when the run is over.
@@ -165,7 +167,15 @@ impl Heard {
                 let told = arp.sender_ip == arp.target_ip
                     || (arp.operation == Operation::Reply && frame.destination.is_group());
                 if told {
-                    self.announced.entry(arp.sender_ip).or_insert(at);
+                    let ip = IpAddr::V4(arp.sender_ip);
+                    self.announced.entry(ip).or_insert(at);
+                }
+            }
+            ethertype::IPV6 => {
+                let advert = NeighbourAdvert::parse(frame.payload);
+                if let Some(advert) = advert.filter(|_| frame.destination.is_group()) {
+                    let ip = IpAddr::V6(advert.target);
+                    self.announced.entry(ip).or_insert(at);
                 }
             }
             _ => {}
@@ -212,6 +222,8 @@ pub struct Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use steadfast_core::MacAddr;
 
     use super::*;

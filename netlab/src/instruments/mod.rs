@@ -29,7 +29,6 @@ mod observer;
 mod probes;
 mod recorder;
 mod rounds;
-mod sight;
 mod stall;
 mod sys;
 

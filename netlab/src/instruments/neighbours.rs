@@ -12,6 +12,7 @@
 
 use core::time::Duration;
 use std::io;
+use std::net::IpAddr;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -23,7 +24,7 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netdevice::name_to_index;
 use steadfast_core::{Instant, MacAddr, NodeId};
-use steadfast_scenarios::format::{Layout, Plan};
+use steadfast_scenarios::format::{Layout, Plan, Version};
 use steadfast_scenarios::trace::{EventKind, Holder};
 use steadfast_scenarios::{HostId, SegmentId};
 
@@ -140,10 +141,20 @@ impl Station {
                 let Some(segment) = layout.segments.get(it.segment.index()) else {
                     return Ok(());
                 };
-                let entries = self.dump(AddressFamily::Inet)?;
+                let mut entries = Vec::new();
+                for version in layout.family.versions() {
+                    let family = match version {
+                        Version::Ipv4 => AddressFamily::Inet,
+                        Version::Ipv6 => AddressFamily::Inet6,
+                    };
+                    entries.extend(self.dump(family)?);
+                }
                 for (address, ip) in (0..ASKED_MAX).zip(&segment.virtuals) {
                     let about = |entry: &&NeighbourMessage| {
-                        let ip = NeighbourAddress::Inet(*ip);
+                        let ip = match *ip {
+                            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+                            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+                        };
                         entry
                             .attributes
                             .contains(&NeighbourAttribute::Destination(ip))

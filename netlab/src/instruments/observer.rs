@@ -1,12 +1,14 @@
 //! The observer: asks each gateway's own MAC, a thousand times a second, what it answers for.
 //!
 //! On each switched segment it has an outlet of the switch. Each round asks every gateway by
-//! unicast ARP for the segment's first virtual addresses and for its unit address. The sender
-//! address is 0.0.0.0: kernels answer that, and make no neighbour entry for it.
+//! unicast ARP or neighbour solicitation for the segment's first virtual addresses and for its unit
+//! addresses. The sender address of ARP is 0.0.0.0: kernels answer that, and make no neighbour
+//! entry for it. IPv6 knows no such question; a gateway makes entries of the observer's addresses.
 //!
-//! ARP has no room for a round's number, but the answer goes to the MAC that asked. So the observer
-//! has sixteen MACs, one for each round modulo 16; its switch learns them all, and an answer says
-//! by its destination which round asked. `rounds` makes the changes of them.
+//! Questions have no room for a round's number, but the answer goes to the MAC that asked. So the
+//! observer has sixteen MACs, one for each round modulo 16, and with IPv6 as many link-local
+//! addresses; its switch learns them all, and an answer says by its destination which round asked.
+//! `rounds` makes the changes of them.
 //!
 //! The hard case is a virtual MAC: it answers in nobody's name, so through a switch nobody could
 //! say who answered. There each gateway is asked at the switch's end of its own port
@@ -17,10 +19,11 @@
 
 use core::time::Duration;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use steadfast_core::wire::arp::{Arp, Operation};
-use steadfast_core::wire::ethernet::Frame;
+use steadfast_core::wire::ethernet::{Frame, ethertype};
+use steadfast_core::wire::ndisc::{NeighbourAdvert, NeighbourSolicit};
 use steadfast_core::{Instant, MacAddr, NodeId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Plan, Segment};
@@ -90,7 +93,7 @@ struct Line {
 struct Question {
     gateway: NodeId,
     mac: MacAddr,
-    ip: Ipv4Addr,
+    ip: IpAddr,
     /// The virtual address's index; none for the unit address.
     address: Option<u16>,
 }
@@ -193,7 +196,8 @@ impl Sight {
                     .clone()
                     .map(|(at, ip)| question(mac, *ip, Some(at))),
             );
-            questions.extend(port.unit.map(|ip| question(port.mac, ip, None)));
+            let unit = port.units.first();
+            questions.extend(unit.map(|ip| question(port.mac, *ip, None)));
         }
         let mac = segment.observer_mac();
         let mut lines = vec![Line::new(eye.outlet, mac, &questions, |question| {
@@ -287,7 +291,7 @@ impl Line {
         let chosen = questions.iter().enumerate().filter(|(_, it)| asks(it));
         let asks: Vec<usize> = chosen.map(|(at, _)| at).collect();
         let frames = |tag| {
-            let frame = |at: &usize| frame(tagged(mac, tag), &questions[*at]);
+            let frame = |at: &usize| frame(tagged(mac, tag), tag, &questions[*at]);
             asks.iter().map(frame).collect()
         };
         Self {
@@ -312,25 +316,65 @@ fn tagged(mac: MacAddr, tag: u8) -> MacAddr {
     MacAddr([a, b, c, d, e, tag + 1])
 }
 
-fn frame(asker: MacAddr, question: &Question) -> Vec<u8> {
-    let arp = Arp {
-        operation: Operation::Request,
-        sender_mac: asker,
-        sender_ip: Ipv4Addr::UNSPECIFIED,
-        target_mac: MacAddr::default(),
-        target_ip: question.ip,
-    };
-    arp.frame(question.mac, asker)
+/// The observer's IPv6 address of a round.
+fn source(tag: u8) -> Ipv6Addr {
+    Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        0x53,
+        0x46ff,
+        0xfeff,
+        0xff00 + u16::from(tag),
+    )
+}
+
+fn frame(asker: MacAddr, tag: u8, question: &Question) -> Vec<u8> {
+    match question.ip {
+        IpAddr::V4(ip) => {
+            let arp = Arp {
+                operation: Operation::Request,
+                sender_mac: asker,
+                sender_ip: Ipv4Addr::UNSPECIFIED,
+                target_mac: MacAddr::default(),
+                target_ip: ip,
+            };
+            arp.frame(question.mac, asker)
+        }
+        IpAddr::V6(ip) => {
+            let solicit = NeighbourSolicit {
+                source: source(tag),
+                destination: ip,
+                target: ip,
+                link_layer: Some(asker),
+            };
+            solicit.frame(question.mac, asker)
+        }
+    }
 }
 
 /// The round's tag, who answers, and for what; nothing if it is no answer to us.
-fn read(mac: MacAddr, bytes: &[u8]) -> Option<(u8, MacAddr, Ipv4Addr)> {
+fn read(mac: MacAddr, bytes: &[u8]) -> Option<(u8, MacAddr, IpAddr)> {
     let frame = Frame::parse(bytes)?;
-    let arp = Arp::parse(frame.payload)?;
     let tag = frame.destination.0[5].checked_sub(1)?;
     let ours = tag < TAGS && frame.destination == tagged(mac, tag);
-    let answers = arp.operation == Operation::Reply && arp.sender_mac == frame.source;
-    (ours && answers).then_some((tag, arp.sender_mac, arp.sender_ip))
+    let (answers, ip) = match frame.ethertype {
+        ethertype::ARP => {
+            let arp = Arp::parse(frame.payload)?;
+            let answers = arp.operation == Operation::Reply && arp.sender_mac == frame.source;
+            (answers, IpAddr::V4(arp.sender_ip))
+        }
+        ethertype::IPV6 => {
+            let advert = NeighbourAdvert::parse(frame.payload)?;
+            // A unicast answer may leave its MAC out (RFC 4861 §7.2.4).
+            let from = advert.link_layer.unwrap_or(frame.source);
+            let answers = advert.solicited && from == frame.source;
+            (answers, IpAddr::V6(advert.target))
+        }
+        _ => return None,
+    };
+    (ours && answers).then_some((tag, frame.source, ip))
 }
 
 #[cfg(test)]
@@ -340,6 +384,7 @@ mod tests {
     const OBSERVER: MacAddr = MacAddr([2, 0x77, 1, 2, 0, 1]);
     const GATEWAY: MacAddr = MacAddr([2, 0x77, 1, 0, 0, 1]);
     const IP: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+    const IP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 1, 0, 0, 0, 1);
 
     fn reply(to: MacAddr, sender_mac: MacAddr, source: MacAddr) -> Vec<u8> {
         let arp = Arp {
@@ -357,7 +402,18 @@ mod tests {
     fn observer_answers_carry_their_round() {
         for tag in 0..TAGS {
             let frame = reply(tagged(OBSERVER, tag), GATEWAY, GATEWAY);
-            assert_eq!(read(OBSERVER, &frame), Some((tag, GATEWAY, IP)));
+            assert_eq!(read(OBSERVER, &frame), Some((tag, GATEWAY, IP.into())));
+            let advert = NeighbourAdvert {
+                source: IP6,
+                destination: source(tag),
+                target: IP6,
+                router: true,
+                solicited: true,
+                overrides: true,
+                link_layer: Some(GATEWAY),
+            };
+            let frame = advert.frame(tagged(OBSERVER, tag), GATEWAY);
+            assert_eq!(read(OBSERVER, &frame), Some((tag, GATEWAY, IP6.into())));
         }
     }
 
@@ -368,13 +424,15 @@ mod tests {
         assert_eq!(read(OBSERVER, &reply(OBSERVER, GATEWAY, OBSERVER)), None);
         let beyond = tagged(OBSERVER, TAGS);
         assert_eq!(read(OBSERVER, &reply(beyond, GATEWAY, GATEWAY)), None);
-        let question = Question {
-            gateway: NodeId(1),
-            mac: GATEWAY,
-            ip: IP,
-            address: None,
-        };
-        assert_eq!(read(OBSERVER, &frame(OBSERVER, &question)), None);
+        for ip in [IP.into(), IP6.into()] {
+            let question = Question {
+                gateway: NodeId(1),
+                mac: GATEWAY,
+                ip,
+                address: None,
+            };
+            assert_eq!(read(OBSERVER, &frame(OBSERVER, 1, &question)), None);
+        }
         assert_eq!(read(OBSERVER, &[0; 20]), None);
     }
 }

@@ -1,11 +1,11 @@
 //! Probes: what clients would notice, sent on time.
 //!
 //! One thread sends for all streams of a plan. To a host goes a UDP datagram, to a virtual address
-//! an ICMP echo; each through its host's own kernel, so that routes, neighbour entries and queues
-//! are those of a real client. A probe carries its stream, its number and when it was sent;
-//! [`super::Capture`] sees it arrive. Streams run at their rate, and at their burst's rate around
-//! steps ([`Pace`]), as in the simulated world; streams of one period are sent together, which
-//! costs one wake-up and not four.
+//! an echo of ICMP or ICMPv6; each through its host's own kernel, so that routes, neighbour entries
+//! and queues are those of a real client. A probe carries its stream, its number and when it was
+//! sent; [`super::Capture`] sees it arrive. Streams run at their rate, and at their burst's rate
+//! around steps ([`Pace`]), as in the simulated world; streams of one period are sent together,
+//! which costs one wake-up and not four.
 //!
 //! The hard case is a late thread: slots that passed are skipped, not made up for by a burst no
 //! client would send; a wake-up more than [`LATE_MAX`] late is told as a stall. What a kernel
@@ -13,13 +13,13 @@
 
 use core::time::Duration;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use steadfast_core::Instant;
-use steadfast_scenarios::format::{Destination, Plan};
+use steadfast_scenarios::format::{Destination, Host, Plan, Version};
 use steadfast_scenarios::trace::EventKind;
 use steadfast_scenarios::{HostId, StreamId};
 
@@ -44,6 +44,12 @@ const ECHO_ID: [u8; 2] = *b"sf";
 #[derive(Debug)]
 pub struct Outlet {
     host: HostId,
+    /// One of each version of IP that the host speaks.
+    versions: Vec<(Version, Sockets)>,
+}
+
+#[derive(Debug)]
+struct Sockets {
     udp: Socket,
     icmp: Socket,
 }
@@ -52,17 +58,39 @@ impl Outlet {
     /// Opens a host's sockets, in the calling thread's namespace.
     ///
     /// # Errors
-    /// When the address is not there, or no right to open raw sockets.
-    pub fn open(host: HostId, address: Ipv4Addr) -> io::Result<Self> {
-        let udp = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    /// When an address is not there, or no right to open raw sockets.
+    pub fn open(host: &Host) -> io::Result<Self> {
+        let open = |ip: &IpAddr| Ok((Version::of(*ip), Sockets::open(*ip)?));
+        let versions = host.addresses.iter().map(open);
+        Ok(Self {
+            host: host.id,
+            versions: versions.collect::<io::Result<_>>()?,
+        })
+    }
+
+    fn of(&self, version: Version) -> Option<&Sockets> {
+        let mut all = self.versions.iter();
+        all.find(|(it, _)| *it == version)
+            .map(|(_, sockets)| sockets)
+    }
+}
+
+impl Sockets {
+    fn open(address: IpAddr) -> io::Result<Self> {
+        let (domain, echo) = match address {
+            IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+            // The kernel writes the checksum of these, which covers addresses (RFC 3542 §3.1).
+            IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+        };
+        let udp = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         sys::attach(udp.as_fd(), &filter::nothing())?;
         udp.set_nonblocking(true)?;
-        udp.bind(&SockAddr::from(SocketAddrV4::new(address, PROBE_PORT)))?;
-        let icmp = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+        udp.bind(&SockAddr::from(SocketAddr::new(address, PROBE_PORT)))?;
+        let icmp = Socket::new(domain, Type::RAW, Some(echo))?;
         sys::attach(icmp.as_fd(), &filter::nothing())?;
         icmp.set_nonblocking(true)?;
-        icmp.bind(&SockAddr::from(SocketAddrV4::new(address, 0)))?;
-        Ok(Self { host, udp, icmp })
+        icmp.bind(&SockAddr::from(SocketAddr::new(address, 0)))?;
+        Ok(Self { udp, icmp })
     }
 }
 
@@ -112,6 +140,7 @@ struct Progress {
     /// Index of the outlet.
     outlet: usize,
     to: SockAddr,
+    version: Version,
     echo: bool,
     period: Duration,
     burst: Option<(Duration, Duration)>,
@@ -126,19 +155,15 @@ impl ProbeSender {
         let streams = (0_u8..).zip(&plan.traffic).filter_map(|(id, stream)| {
             let from = plan.layout.host(&stream.from)?;
             let outlet = outlets.iter().position(|it| it.host == from.id)?;
-            let (ip, echo) = match plan.destination(stream)? {
-                Destination::Host(to) => (plan.layout.hosts.get(to.index())?.address, false),
-                Destination::Virtual(segment) => {
-                    let segment = plan.layout.segments.get(segment.index())?;
-                    (*segment.virtuals.first()?, true)
-                }
-            };
+            let echo = matches!(plan.destination(stream)?, Destination::Virtual(_));
+            let (_, ip) = plan.addresses(stream)?;
             let port = if echo { 0 } else { PROBE_PORT };
             let burst = |it: steadfast_scenarios::format::Burst| (it.rate.period(), it.lasting.0);
             Some(Progress {
                 id: StreamId(id),
                 outlet,
-                to: SockAddr::from(SocketAddrV4::new(ip, port)),
+                to: SockAddr::from(SocketAddr::new(ip, port)),
+                version: Version::of(ip),
                 echo,
                 period: stream.rate.period(),
                 burst: stream.burst.map(burst),
@@ -215,13 +240,14 @@ impl Progress {
             sent_at: at,
         };
         // What the kernel refuses is a lost probe, and is told as one by never arriving.
-        let _ = if self.echo {
-            outlet
-                .icmp
-                .send_to(&echo(self.seq, &body.encode()), &self.to)
-        } else {
-            outlet.udp.send_to(&body.encode(), &self.to)
-        };
+        if let Some(sockets) = outlet.of(self.version) {
+            let _ = if self.echo {
+                let message = echo(self.version, self.seq, &body.encode());
+                sockets.icmp.send_to(&message, &self.to)
+            } else {
+                sockets.udp.send_to(&body.encode(), &self.to)
+            };
+        }
         self.seq = self.seq.wrapping_add(1);
     }
 
@@ -231,8 +257,9 @@ impl Progress {
             return self.period;
         };
         let after = steps.ran.is_some_and(|ran| now < ran.after(lasting));
-        let before = |at: &Instant| *at >= now && *at <= now.after(lasting);
-        if after || steps.known.iter().any(before) {
+        // A step whose time has come may still be under way, and is told of when it is done.
+        let near = |at: &Instant| now <= at.after(lasting) && *at <= now.after(lasting);
+        if after || steps.known.iter().any(near) {
             fast.min(self.period)
         } else {
             self.period
@@ -282,10 +309,15 @@ impl Probe {
     }
 }
 
-/// An ICMP echo request (RFC 792).
-fn echo(seq: u32, body: &[u8]) -> Vec<u8> {
+/// An echo request (RFC 792, RFC 4443 §4.1). The checksum is of IPv4; the kernel replaces it in
+/// ICMPv6.
+fn echo(version: Version, seq: u32, body: &[u8]) -> Vec<u8> {
+    let kind = match version {
+        Version::Ipv4 => 8,
+        Version::Ipv6 => 128,
+    };
     let [_, _, s0, s1] = seq.to_be_bytes();
-    let mut bytes = vec![8, 0, 0, 0, ECHO_ID[0], ECHO_ID[1], s0, s1];
+    let mut bytes = vec![kind, 0, 0, 0, ECHO_ID[0], ECHO_ID[1], s0, s1];
     bytes.extend_from_slice(body);
     let words = bytes.chunks(2).map(|pair| {
         let low = pair.get(1).copied().unwrap_or(0);
@@ -311,7 +343,8 @@ mod tests {
         Progress {
             id: StreamId(1),
             outlet: 0,
-            to: SockAddr::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
+            to: SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 1))),
+            version: Version::Ipv4,
             echo: false,
             period: 10 * MS,
             burst: Some((MS, 500 * MS)),
@@ -338,7 +371,7 @@ mod tests {
     #[test]
     fn probes_echo_checksum_holds() {
         for seq in [0, 1, 65_535, 1_000_000] {
-            let bytes = echo(seq, &[7; LEN]);
+            let bytes = echo(Version::Ipv4, seq, &[7; LEN]);
             let pairs = bytes
                 .chunks(2)
                 .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
@@ -355,7 +388,9 @@ mod tests {
         assert_eq!(stream().wait(now, &pace.steps()), 10 * MS);
         pace.steps_due([Instant::from_millis(10_400)]);
         assert_eq!(stream().wait(now, &pace.steps()), MS);
-        pace.steps_due([Instant::from_millis(9_900), Instant::from_millis(10_600)]);
+        pace.steps_due([Instant::from_millis(9_999)]);
+        assert_eq!(stream().wait(now, &pace.steps()), MS, "it is under way");
+        pace.steps_due([Instant::from_millis(9_400), Instant::from_millis(10_600)]);
         assert_eq!(stream().wait(now, &pace.steps()), 10 * MS);
         pace.step_ran(Instant::from_millis(9_900));
         assert_eq!(stream().wait(now, &pace.steps()), MS);

@@ -1,7 +1,7 @@
 //! A lab that stands, and what tests ask of it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant as Clock};
 
 use steadfast_core::{Instant, NodeId};
@@ -73,15 +73,15 @@ pub(crate) fn prepared(wiring: Wiring, script: &str, before: impl FnOnce(&Lab)) 
 
 /// A socket on the client, and one on gateway a's lan port.
 pub(crate) fn pair(lab: &Lab) -> (UdpSocket, UdpSocket) {
-    let socket = |address: Ipv4Addr| UdpSocket::bind((address, 0)).unwrap();
+    let socket = |address: IpAddr| UdpSocket::bind((address, 0)).unwrap();
     let ground = lab.ground();
     let host = &ground.layout().hosts[0];
     let client = ground
         .host(host.id)
         .unwrap()
-        .run(|| socket(host.address))
+        .run(|| socket(host.addresses[0]))
         .unwrap();
-    let unit = ground.layout().gateways[0].ports[0].unit.unwrap();
+    let unit = ground.layout().gateways[0].ports[0].units[0];
     let gateway = ground.gateway(A).unwrap().run(|| socket(unit)).unwrap();
     (client, gateway)
 }

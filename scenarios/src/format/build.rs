@@ -1,8 +1,8 @@
 //! Builds a scenario in Rust: the same text, the same checks.
 
 use super::{
-    Cluster, Expectation, GatewaySetup, Layout, Moment, OnFrame, Plan, Scenario, ScenarioError,
-    Span, Step, Stream, Target, Topology, Verb, When, Who,
+    Cluster, Expectation, Family, GatewaySetup, Layout, Moment, OnFrame, Plan, Scenario,
+    ScenarioError, Span, Step, Stream, Target, Topology, Verb, When, Who,
 };
 
 /// A scenario in the making; mistakes are told by [`Builder::build`].
@@ -28,7 +28,7 @@ impl Builder {
                 topology,
                 cluster: Cluster::default(),
                 gateways: Default::default(),
-                traffic: Stream::usual(),
+                traffic: Stream::usual(Family::Ipv4),
                 worlds: Default::default(),
                 steps: Vec::new(),
                 expects: Vec::new(),
@@ -60,6 +60,9 @@ impl Builder {
     /// The network; to be set before steps name its parts.
     #[must_use]
     pub fn topology(mut self, topology: Topology) -> Self {
+        if self.plan.traffic == Stream::usual(self.plan.topology.family) {
+            self.plan.traffic = Stream::usual(topology.family);
+        }
         self.plan.layout = Layout::new(&topology).unwrap_or_default();
         self.plan.topology = topology;
         self

@@ -14,6 +14,7 @@ mod build;
 mod cluster;
 mod error;
 mod expect;
+mod family;
 mod param;
 mod plan;
 mod programs;
@@ -32,6 +33,7 @@ pub use cluster::{
 };
 pub use error::ScenarioError;
 pub use expect::{Allow, Check, Expectation, Scope};
+pub use family::{Family, Version};
 pub use param::Param;
 pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};
 pub use programs::{CheckSetup, HookSetup, hooks_outlived};

@@ -1,13 +1,15 @@
 //! What one seed makes of a scenario: everything concrete, every name known to exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::Instant;
 
 use super::{
-    Capability, Cluster, Expectation, GatewaySetup, Layout, Rate, Span, Step, Topology, When,
+    Capability, Cluster, Expectation, Family, GatewaySetup, Layout, Rate, Span, Step, Topology,
+    Version, When,
 };
 use crate::ids::{HostId, SegmentId, StreamId};
 
@@ -62,6 +64,20 @@ impl Plan {
         destination(&stream.to, &self.layout)
     }
 
+    /// The addresses a stream goes between.
+    pub fn addresses(&self, stream: &Stream) -> Option<(IpAddr, IpAddr)> {
+        let version = stream.version(self.topology.family);
+        let from = self.layout.host(&stream.from)?.address(version)?;
+        let to = match self.destination(stream)? {
+            Destination::Host(to) => self.layout.hosts.get(to.index())?.address(version)?,
+            Destination::Virtual(segment) => {
+                let segment = self.layout.segments.get(segment.index())?;
+                segment.first_virtual(version)?
+            }
+        };
+        Some((from, to))
+    }
+
     /// The stream of this name.
     pub fn stream(&self, name: &str) -> Option<StreamId> {
         let index = self.traffic.iter().position(|stream| stream.name == name)?;
@@ -105,6 +121,9 @@ pub struct Stream {
     pub from: String,
     /// A host, or `vip.lan`, `vip.wan`: the first virtual address there, which answers.
     pub to: String,
+    /// Which version of IP it speaks; the network's first unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
     /// How often.
     #[serde(default = "usual_rate")]
     pub rate: Rate,
@@ -114,25 +133,42 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The streams of a scenario that names none: through both ways, and to both addresses.
-    pub fn usual() -> Vec<Self> {
+    /// The streams of a scenario that names none: through both ways, and to both addresses; where
+    /// everybody speaks both versions of IP those of IPv6 too, whose names end in `6`.
+    pub fn usual(family: Family) -> Vec<Self> {
         let streams = [
             ("out", "client", "server"),
             ("back", "server", "client"),
             ("ping_lan", "client", "vip.lan"),
             ("ping_wan", "server", "vip.wan"),
         ];
-        let stream = |(name, from, to): (&str, &str, &str)| Self {
-            name: name.to_owned(),
+        let first = family.first();
+        let stream = |version: Version, (name, from, to): (&str, &str, &str)| Self {
+            name: if version == first {
+                name.to_owned()
+            } else {
+                format!("{name}6")
+            },
             from: from.to_owned(),
             to: to.to_owned(),
+            version: (version != first).then_some(version),
             rate: usual_rate(),
             burst: Some(Burst {
                 rate: Rate(1_000_000),
                 lasting: Span::millis(500),
             }),
         };
-        streams.into_iter().map(stream).collect()
+        let versions = family.versions().iter();
+        versions
+            .flat_map(|version| streams.map(|it| stream(*version, it)))
+            .collect()
+    }
+}
+
+impl Stream {
+    /// Which version of IP it speaks in such a network.
+    pub fn version(&self, family: Family) -> Version {
+        self.version.unwrap_or_else(|| family.first())
     }
 }
 

@@ -108,11 +108,13 @@ pub(super) fn plan(
         claims: head.claims,
         duration: head.duration,
         long: head.long,
+        traffic: head
+            .traffic
+            .unwrap_or_else(|| Stream::usual(head.topology.family)),
         topology: head.topology,
         layout,
         cluster: head.cluster,
         gateways: head.gateway,
-        traffic: head.traffic.unwrap_or_else(Stream::usual),
         worlds: head.world,
         steps: Vec::new(),
         expects: Vec::new(),
@@ -386,6 +388,12 @@ impl<'i> Reader<'i> {
             }
             if plan.layout.host(&stream.from).is_none() {
                 return wrong(index, &format!("`{}` is no host", stream.from));
+            }
+            if let Some(version) = stream.version.filter(|it| !plan.topology.family.has(*it)) {
+                let message = format!("nobody speaks {} here", version.word());
+                return Err(self
+                    .fail(places.of_key(&format!("traffic.{index}")), &message)
+                    .with_help(Some("`topology.family` says which versions".to_owned())));
             }
             if destination(&stream.to, &plan.layout).is_none() {
                 let message = format!("`{}` is neither a host nor `vip.<segment>`", stream.to);

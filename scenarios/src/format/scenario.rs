@@ -105,7 +105,7 @@ fn draws(
 
 /// A plan as a file: nothing that equals its default, no parameters.
 fn write(plan: &Plan) -> String {
-    let usual = plan.traffic == Stream::usual();
+    let usual = plan.traffic == Stream::usual(plan.topology.family);
     let document = Document {
         format: read::FORMAT,
         name: &plan.name,

@@ -5,25 +5,30 @@
 //! virtual addresses live there) and have one observer each; cables join the like-named ports of
 //! two gateways and carry no address (R2.3).
 //!
-//! Addresses on segment number `s`, prefix length 16:
-//! `10.(77+s).0.1…` virtual, `10.(77+s).250.<node>` gateways, `10.(77+s).251.<n>` hosts,
-//! `10.(77+s).252.1` observer. MACs: `02:77:<s>:<kind>:00:<n>`, kind 0 gateway, 1 host, 2 observer.
-//! Limit: at most [`VIRTUALS_MAX`] virtual addresses on a segment and [`HOSTS_MAX`] hosts.
+//! How addresses are numbered says [`Family`]. MACs: `02:77:<s>:<kind>:00:<n>` on segment number
+//! `s`, kind 0 gateway, 1 host, 2 observer. Limit: at most [`VIRTUALS_MAX`] virtual addresses on a
+//! segment and [`HOSTS_MAX`] hosts.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{MacAddr, NodeId, PortId};
 
 use super::Span;
+use super::family::{Family, Version, of_version};
 use crate::ids::{HostId, SegmentId};
 
-/// Most virtual addresses on one segment; a file with more is refused.
+/// Most virtual addresses on one segment, of both versions together; a file with more is refused.
 pub const VIRTUALS_MAX: u16 = 4096;
 /// Most hosts of a scenario; a file with more is refused.
 pub const HOSTS_MAX: usize = 64;
+
+/// What stands in the address of a machine of each kind ([`Version::address`]).
+const GATEWAY: u8 = 250;
+const HOST: u8 = 251;
+const OBSERVER: u8 = 252;
 
 /// A ready-made network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,7 +53,9 @@ pub enum Preset {
 pub struct Topology {
     /// The network to start from.
     pub preset: Preset,
-    /// Virtual addresses on each served segment, 1 to [`VIRTUALS_MAX`].
+    /// Which versions of IP everybody speaks.
+    pub family: Family,
+    /// Virtual addresses on each served segment and of each version, 1 to [`VIRTUALS_MAX`].
     pub virtual_addresses: u16,
     /// Whether the active uses a virtual MAC (R5.5) and not its own.
     pub virtual_mac: bool,
@@ -62,6 +69,7 @@ impl Default for Topology {
     fn default() -> Self {
         Self {
             preset: Preset::Pair,
+            family: Family::Ipv4,
             virtual_addresses: 1,
             virtual_mac: false,
             hosts: Vec::new(),
@@ -79,6 +87,8 @@ pub struct Layout {
     pub segments: Vec<Segment>,
     /// `client`, `server`, then the file's own; `HostId` is the index.
     pub hosts: Vec<Host>,
+    /// Which versions of IP everybody speaks.
+    pub family: Family,
 }
 
 /// A machine that runs the daemon.
@@ -105,8 +115,8 @@ pub struct Port {
     pub segment: SegmentId,
     /// Its own MAC.
     pub mac: MacAddr,
-    /// Its own (unit) address; a cable's port has none.
-    pub unit: Option<Ipv4Addr>,
+    /// Its own (unit) addresses, one of each version; a cable's port has none.
+    pub units: Vec<IpAddr>,
 }
 
 /// What a segment is made of.
@@ -129,8 +139,10 @@ pub struct Segment {
     pub kind: SegmentKind,
     /// Time from port up to forwarding.
     pub stp_delay: Span,
-    /// The virtual addresses; an event's `address` is the index.
-    pub virtuals: Vec<Ipv4Addr>,
+    /// The virtual addresses, those of IPv4 first; an event's `address` is the index.
+    pub virtuals: Vec<IpAddr>,
+    /// The observer's addresses, one of each version; none on a cable.
+    pub observers: Vec<IpAddr>,
 }
 
 impl Segment {
@@ -139,9 +151,9 @@ impl Segment {
         matches!(self.kind, SegmentKind::Switch)
     }
 
-    /// The observer's address here; it exists on served segments.
-    pub const fn observer(&self) -> Ipv4Addr {
-        address(self.id, 252, 1)
+    /// The first virtual address of this version, which hosts have as their gateway.
+    pub fn first_virtual(&self, version: Version) -> Option<IpAddr> {
+        of_version(&self.virtuals, version)
     }
 
     /// The observer's MAC here.
@@ -159,17 +171,33 @@ pub struct Host {
     pub id: HostId,
     /// Where it is.
     pub segment: SegmentId,
-    /// Its address; its default gateway is the segment's first virtual address.
-    pub address: Ipv4Addr,
+    /// Its addresses, one of each version; its default gateways are the segment's first virtual
+    /// addresses.
+    pub addresses: Vec<IpAddr>,
     /// Its MAC.
     pub mac: MacAddr,
+}
+
+impl Host {
+    /// Its address of this version.
+    pub fn address(&self, version: Version) -> Option<IpAddr> {
+        of_version(&self.addresses, version)
+    }
+}
+
+impl Port {
+    /// Its own address of this version.
+    pub fn unit(&self, version: Version) -> Option<IpAddr> {
+        of_version(&self.units, version)
+    }
 }
 
 impl Layout {
     /// Spells a topology out, or says what is wrong with it.
     pub fn new(topology: &Topology) -> Result<Self, String> {
-        if topology.virtual_addresses == 0 || topology.virtual_addresses > VIRTUALS_MAX {
-            return Err(format!("`virtual_addresses` must be 1 to {VIRTUALS_MAX}"));
+        let most = VIRTUALS_MAX / u16::try_from(topology.family.versions().len()).unwrap_or(1);
+        if topology.virtual_addresses == 0 || topology.virtual_addresses > most {
+            return Err(format!("`virtual_addresses` must be 1 to {most}"));
         }
         let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
             Preset::Pair | Preset::PairWitness => (&["a", "b"], &["ha"]),
@@ -177,7 +205,10 @@ impl Layout {
             Preset::PairTwoCables => (&["a", "b"], &["ha", "ha2"]),
             Preset::Trio => (&["a", "b", "c"], &[]),
         };
-        let mut layout = Self::default();
+        let mut layout = Self {
+            family: topology.family,
+            ..Self::default()
+        };
         for name in ["lan", "wan"] {
             layout.add_segment(name, SegmentKind::Switch, topology);
         }
@@ -235,6 +266,7 @@ impl Layout {
 
     fn add_segment(&mut self, name: &str, kind: SegmentKind, topology: &Topology) {
         let id = SegmentId(u8::try_from(self.segments.len()).unwrap_or(u8::MAX));
+        let versions = topology.family.versions();
         let count = match kind {
             SegmentKind::Cable => 0,
             SegmentKind::Switch => topology.virtual_addresses,
@@ -244,12 +276,14 @@ impl Layout {
             id,
             kind,
             stp_delay: topology.stp_delay.get(name).copied().unwrap_or_default(),
-            virtuals: (1..=count)
-                .map(|index| {
-                    let [high, low] = index.to_be_bytes();
-                    address(id, high, low)
-                })
+            virtuals: versions
+                .iter()
+                .flat_map(|version| (1..=count).map(|index| version.virtual_address(id, index)))
                 .collect(),
+            observers: match kind {
+                SegmentKind::Cable => Vec::new(),
+                SegmentKind::Switch => topology.family.addresses(id, OBSERVER, 1),
+            },
         });
     }
 
@@ -261,7 +295,11 @@ impl Layout {
             id: PortId(segment.id.0),
             segment: segment.id,
             mac: mac(segment.id, 0, id.0),
-            unit: segment.served().then(|| address(segment.id, 250, id.0)),
+            units: if segment.served() {
+                self.family.addresses(segment.id, GATEWAY, id.0)
+            } else {
+                Vec::new()
+            },
         });
         self.gateways.push(Gateway {
             name: name.to_owned(),
@@ -296,15 +334,11 @@ impl Layout {
             name: name.to_owned(),
             id: HostId(number),
             segment,
-            address: address(segment, 251, number + 1),
+            addresses: self.family.addresses(segment, HOST, number + 1),
             mac: mac(segment, 1, number + 1),
         });
         Ok(())
     }
-}
-
-const fn address(segment: SegmentId, third: u8, fourth: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77 + segment.0, third, fourth)
 }
 
 const fn mac(segment: SegmentId, kind: u8, number: u8) -> MacAddr {
@@ -329,7 +363,8 @@ mod tests {
         ] {
             let topology = Topology {
                 preset,
-                virtual_addresses: VIRTUALS_MAX,
+                family: Family::Both,
+                virtual_addresses: VIRTUALS_MAX / 2,
                 hosts: vec!["x@lan".to_owned(), "y@wan".to_owned()],
                 ..Topology::default()
             };
@@ -342,10 +377,10 @@ mod tests {
                 .chain(layout.segments.iter().map(Segment::observer_mac))
                 .collect();
             let served = layout.segments.iter().filter(|segment| segment.served());
-            let addresses: Vec<Ipv4Addr> = ports
-                .filter_map(|port| port.unit)
-                .chain(layout.hosts.iter().map(|host| host.address))
-                .chain(served.clone().map(Segment::observer))
+            let addresses: Vec<IpAddr> = ports
+                .flat_map(|port| port.units.clone())
+                .chain(layout.hosts.iter().flat_map(|host| host.addresses.clone()))
+                .chain(served.clone().flat_map(|it| it.observers.clone()))
                 .chain(served.flat_map(|segment| segment.virtuals.clone()))
                 .collect();
             assert_eq!(macs.iter().collect::<BTreeSet<_>>().len(), macs.len());
@@ -376,5 +411,11 @@ mod tests {
             ..Topology::default()
         };
         assert!(Layout::new(&none).is_err());
+        let many = Topology {
+            family: Family::Both,
+            virtual_addresses: VIRTUALS_MAX / 2 + 1,
+            ..Topology::default()
+        };
+        assert!(Layout::new(&many).unwrap_err().contains("1 to 2048"));
     }
 }

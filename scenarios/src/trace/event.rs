@@ -272,6 +272,28 @@ pub enum FrameKind {
     Vrrp,
 }
 
+impl FrameKind {
+    /// Whether it is part of a hand-over, or of a claim.
+    pub const fn is_handover(self) -> bool {
+        match self {
+            Self::Claim
+            | Self::Decline
+            | Self::Offer
+            | Self::Prepare
+            | Self::Ready
+            | Self::Released => true,
+            Self::Advert
+            | Self::Answer
+            | Self::Arp
+            | Self::LetGo
+            | Self::Ndisc
+            | Self::Probe
+            | Self::Request
+            | Self::Vrrp => false,
+        }
+    }
+}
+
 impl From<Kind> for FrameKind {
     fn from(kind: Kind) -> Self {
         match kind {

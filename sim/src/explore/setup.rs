@@ -76,7 +76,7 @@ impl Setup {
         let (Some(lan), Some(wan)) = (first(0), first(1)) else {
             return Err("the preset `pair` serves no addresses".to_owned());
         };
-        let virtuals = [IpAddr::V4(*lan), IpAddr::V4(*wan)];
+        let virtuals = [*lan, *wan];
         Ok(Self {
             rules,
             configs,
@@ -192,17 +192,15 @@ fn core_port(layout: &Layout, own: &Gateway, id: PortId) -> PortConfig {
         heartbeat: true,
         watched: !direct,
         units: units(own, id),
-        virtuals: segment.virtuals.iter().map(|ip| IpAddr::V4(*ip)).collect(),
+        virtuals: segment.virtuals.clone(),
         neighbour: None,
     }
 }
 
 fn units(gateway: &Gateway, id: PortId) -> Vec<(IpAddr, u8)> {
     let port = gateway.ports.iter().find(|port| port.id == id);
-    let unit = port.and_then(|port| port.unit);
-    unit.map(|unit| (IpAddr::V4(unit), PREFIX))
-        .into_iter()
-        .collect()
+    let units = port.into_iter().flat_map(|port| &port.units);
+    units.map(|unit| (*unit, PREFIX)).collect()
 }
 
 fn keys(own: NodeId, nodes: &[NodeId]) -> Option<KeyRing> {

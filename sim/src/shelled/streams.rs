@@ -263,9 +263,8 @@ fn peer(stage: &Stage, station: usize, port: PortId, to: IpAddr) -> io::Result<(
     let own = gateways.get(station).into_iter().flat_map(|it| &it.ports);
     let own = own.filter(|it| it.id == port).map(|it| it.segment).next();
     let segment = own.ok_or(io::ErrorKind::NotFound)?;
-    let has = |it: &steadfast_scenarios::format::Port| {
-        it.segment == segment && it.unit.is_some_and(|unit| IpAddr::V4(unit) == to)
-    };
+    let has =
+        |it: &steadfast_scenarios::format::Port| it.segment == segment && it.units.contains(&to);
     let peer = gateways.iter().position(|it| it.ports.iter().any(has));
     // Nobody answers for an address that nobody has.
     Ok((segment.index(), peer.ok_or(io::ErrorKind::HostUnreachable)?))
@@ -277,7 +276,7 @@ fn opener(stage: &Stage, station: usize, segment: usize) -> io::Result<(PortId, 
     let ports = stage.plan.layout.gateways.get(station);
     let mut ports = ports.into_iter().flat_map(|it| &it.ports);
     let port = ports.find(|it| it.segment.index() == segment);
-    let found = port.and_then(|it| Some((it.id, IpAddr::V4(it.unit?))));
+    let found = port.and_then(|it| Some((it.id, *it.units.first()?)));
     found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 

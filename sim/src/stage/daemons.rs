@@ -3,10 +3,7 @@
 use core::time::Duration;
 
 use steadfast_core::effect::{Effect, Input};
-use steadfast_core::wire::arp::{Arp, Operation};
-use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
 use steadfast_core::{Instant, PortId, Rule};
-use steadfast_scenarios::trace::SourceKind;
 use steadfast_scenarios::trace::capture::Direction;
 
 use super::gateway::{DRAIN_MAX, Order};
@@ -281,36 +278,5 @@ impl World<'_> {
     /// The number of a gateway on the wire.
     pub(crate) fn id(&self, station: usize) -> steadfast_core::NodeId {
         self.plan.layout.gateways[station].id
-    }
-
-    /// What a frame that leaves a gateway in the name of a virtual address is.
-    pub(crate) fn virtual_source(&self, segment: usize, frame: &[u8]) -> Option<SourceKind> {
-        let parsed = Ethernet::parse(frame)?;
-        let ours = &self.plan.layout.segments[segment].virtuals;
-        let any = |ip: &core::net::Ipv4Addr| {
-            self.plan
-                .layout
-                .segments
-                .iter()
-                .any(|segment| segment.virtuals.contains(ip))
-        };
-        match parsed.ethertype {
-            ethertype::ARP => {
-                let arp = Arp::parse(parsed.payload).filter(|arp| ours.contains(&arp.sender_ip))?;
-                let told = arp.sender_ip == arp.target_ip
-                    || (arp.operation == Operation::Reply && parsed.destination.is_group());
-                Some(if told {
-                    SourceKind::Announcement
-                } else {
-                    SourceKind::Arp
-                })
-            }
-            ethertype::IPV4 => {
-                let source = parsed.payload.get(12..16)?;
-                let source = core::net::Ipv4Addr::new(source[0], source[1], source[2], source[3]);
-                any(&source).then_some(SourceKind::Datagram)
-            }
-            _ => None,
-        }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! What each room does: `daemons` gives nodes their turns, `wishes` is what kernels and disks are
 //! asked, `power` boots and kills, `faults` carries out steps, `wires` the faults of wires, `turns`
-//! what takes time, `observe` asks who answers, `traffic` sends probes, `strangers` misbehave,
+//! what takes time, `members` tells switches who listens, `observe` asks who answers, `traffic`
+//! sends probes, `strangers` misbehave,
 //! `setup` makes machines of a plan, `tap` records
 //! frames, `players` is the border to the worlds that run the shell.
 
@@ -16,6 +17,7 @@ pub(crate) mod daemons;
 mod faults;
 pub(crate) mod gateway;
 mod hooks;
+mod members;
 pub(crate) mod net;
 mod observe;
 pub(crate) mod players;

@@ -5,14 +5,11 @@
 //! answers real frames ([`crate::model::kernel::Kernel::answers_for`]), at every instant at which
 //! an answer may have changed, so an overlap of a microsecond is seen.
 
-use core::net::IpAddr;
-
 use steadfast_core::role::EffectiveRole;
-use steadfast_core::wire::carriage;
-use steadfast_core::wire::ethernet::ethertype;
 use steadfast_core::{Epoch, Instant, MacAddr, PortId};
 use steadfast_scenarios::format::Plan;
-use steadfast_scenarios::trace::{Event, EventKind, FrameKind, Holder, Names};
+use steadfast_scenarios::sight;
+use steadfast_scenarios::trace::{Event, EventKind, Holder, Names};
 use steadfast_scenarios::{HostId, Picture, SegmentId};
 
 use super::gateway::Body;
@@ -153,7 +150,7 @@ impl World<'_> {
         let virtuals = &plan.layout.segments[segment.index()].virtuals;
         for (address, ip) in (0_u16..).zip(virtuals) {
             let kernel = &self.gateways[station].kernel;
-            let answered = heard && kernel.answers_for(self.now, port, IpAddr::V4(*ip));
+            let answered = heard && kernel.answers_for(self.now, port, *ip);
             let known = &mut self.observer.cells[station][cell].answered[usize::from(address)];
             if *known != answered {
                 *known = answered;
@@ -172,21 +169,11 @@ impl World<'_> {
     pub(crate) fn watch_frame(&mut self, station: usize, segment: usize, frame: &[u8]) {
         let id = SegmentId(u8::try_from(segment).unwrap_or(u8::MAX));
         let gateway = self.id(station);
-        if let Some(kind) = frame_kind(frame) {
+        if let Some(kind) = sight::kind(frame) {
             self.frame_seen(station, kind);
-            if is_handover(kind) {
-                self.emit(EventKind::HandoverFrame {
-                    segment: id,
-                    kind,
-                    from: gateway,
-                });
-            }
-        } else if let Some(what) = self.virtual_source(segment, frame) {
-            self.emit(EventKind::VirtualSource {
-                segment: id,
-                gateway,
-                what,
-            });
+        }
+        if let Some(event) = sight::event(&self.plan.layout, id, gateway, frame) {
+            self.emit(event);
         }
     }
 
@@ -196,7 +183,7 @@ impl World<'_> {
         let plan = std::rc::Rc::clone(&self.plan);
         for (address, ip) in (0_u16..).zip(&plan.layout.segments[segment].virtuals) {
             let kernel = &self.hosts[host].kernel;
-            let state = kernel.neighbour(self.now, PortId(0), IpAddr::V4(*ip));
+            let state = kernel.neighbour(self.now, PortId(0), *ip);
             let holder = self.holder(segment, state.and_then(NeighbourState::mac));
             let known = &mut self.observer.holders[host][usize::from(address)];
             if *known != holder {
@@ -283,36 +270,5 @@ impl World<'_> {
                 age,
             });
         }
-    }
-}
-
-/// The kind of one of our own frames, read as anybody on the wire could.
-fn frame_kind(frame: &[u8]) -> Option<FrameKind> {
-    use steadfast_core::wire::advert::Kind;
-    let opened = carriage::open(frame, carriage::UDP_PORT);
-    let frame = opened.as_ref().map_or(frame, |opened| &opened.frame);
-    let parsed = steadfast_core::wire::ethernet::Frame::parse(frame)?;
-    if parsed.ethertype != ethertype::STEADFAST {
-        return None;
-    }
-    Kind::from_byte(*parsed.payload.get(2)?).map(FrameKind::from)
-}
-
-const fn is_handover(kind: FrameKind) -> bool {
-    match kind {
-        FrameKind::Claim
-        | FrameKind::Decline
-        | FrameKind::Offer
-        | FrameKind::Prepare
-        | FrameKind::Ready
-        | FrameKind::Released => true,
-        FrameKind::Advert
-        | FrameKind::Answer
-        | FrameKind::Arp
-        | FrameKind::LetGo
-        | FrameKind::Ndisc
-        | FrameKind::Probe
-        | FrameKind::Request
-        | FrameKind::Vrrp => false,
     }
 }

@@ -198,6 +198,9 @@ impl World<'_> {
                     wait += self.drawn(LATE_JITTER) + spread;
                 }
                 self.notice_link(station, port, up, wait);
+                if up {
+                    self.members_later(station, segment);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From a plan to machines: the same configuration a gateway would be given, and the wiring.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
 use steadfast_core::boot::{BootRecord, Record};
@@ -11,10 +11,10 @@ use steadfast_core::config::{
 };
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
-use steadfast_core::{ClusterId, NodeId, PortId};
+use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
 use steadfast_scenarios::Random;
 use steadfast_scenarios::format::{
-    self as format, CheckSetup, Cluster, GatewaySetup, Plan, SegmentKind, StoreState,
+    self as format, CheckSetup, Cluster, GatewaySetup, Plan, SegmentKind, StoreState, Version,
 };
 
 use super::net::{Medium, Network, attachment};
@@ -29,8 +29,6 @@ pub(crate) const VIRTUAL_ROUTER: u8 = 51;
 const SECRET: &[u8] = b"known to every reader of this file";
 /// The secret of a gateway that was given another one.
 const OTHER_SECRET: &[u8] = b"mistyped, and nobody has noticed yet";
-/// Prefix length of a scenario's segments.
-const PREFIX: u8 = 16;
 
 /// The keys as a node with this id holds them.
 ///
@@ -69,7 +67,7 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
         units: other
             .ports
             .iter()
-            .filter_map(|port| Some((port.id, IpAddr::V4(port.unit?))))
+            .flat_map(|port| port.units.iter().map(|unit| (port.id, *unit)))
             .collect(),
     };
     let parts = Parts {
@@ -129,17 +127,13 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         direct: segment.kind == SegmentKind::Cable,
         heartbeat: true,
         watched: segment.served(),
-        units: port
-            .unit
-            .map(|unit| (IpAddr::V4(unit), PREFIX))
-            .into_iter()
-            .collect(),
+        units: with_prefix(&port.units),
         virtuals: if gateway.witness {
             Vec::new()
         } else {
-            segment.virtuals.iter().map(|ip| IpAddr::V4(*ip)).collect()
+            segment.virtuals.clone()
         },
-        neighbour: neighbour.map(|host| IpAddr::V4(host.address)),
+        neighbour: neighbour.and_then(|host| host.addresses.first().copied()),
     }
 }
 
@@ -210,11 +204,7 @@ pub(crate) fn gateway_kernel(
     let ports = gateway.ports.iter().map(|port| KernelPort {
         id: port.id,
         mac: port.mac,
-        addresses: port
-            .unit
-            .map(|unit| (IpAddr::V4(unit), PREFIX))
-            .into_iter()
-            .collect(),
+        addresses: addresses(port.mac, &port.units),
         served: plan.layout.segments[port.segment.index()].served() && !gateway.witness,
         heartbeat: true,
     });
@@ -226,7 +216,7 @@ pub(crate) fn gateway_kernel(
     let fence = FenceConfig {
         lease: plan.cluster.lease.0,
         tail: plan.cluster.tail.0,
-        ..FenceConfig::new(virtuals.map(|ip| IpAddr::V4(*ip)).collect())
+        ..FenceConfig::new(virtuals.copied().collect())
     };
     let mut config = KernelConfig::gateway(ports.collect(), fence);
     config.jiffy_phase = phase;
@@ -237,21 +227,39 @@ pub(crate) fn gateway_kernel(
     Kernel::new(config)
 }
 
-/// A host's kernel: its default gateway is the first virtual address of its segment.
+fn with_prefix(addresses: &[IpAddr]) -> Vec<(IpAddr, u8)> {
+    let mut all = Vec::with_capacity(addresses.len());
+    all.extend(addresses.iter().map(|ip| (*ip, Version::of(*ip).prefix())));
+    all
+}
+
+/// What a kernel has on a port: these, and with IPv6 the link-local address that it makes of the
+/// MAC (RFC 4291, appendix A).
+fn addresses(mac: MacAddr, configured: &[IpAddr]) -> Vec<(IpAddr, u8)> {
+    let mut all = with_prefix(configured);
+    if configured.iter().any(IpAddr::is_ipv6) {
+        let [a, b, c, d, e, f] = mac.0.map(u16::from);
+        let parts = [(a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f];
+        let [p, q, r, s] = parts;
+        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, p, q, r, s);
+        all.push((IpAddr::V6(own), 64));
+    }
+    all
+}
+
+/// A host's kernel: its default gateways are the first virtual addresses of its segment.
 pub(crate) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
     let segment = &plan.layout.segments[host.segment.index()];
     let port = KernelPort {
         id: PortId(0),
         mac: host.mac,
-        addresses: vec![(IpAddr::V4(host.address), PREFIX)],
+        addresses: addresses(host.mac, &host.addresses),
         served: false,
         heartbeat: false,
     };
-    let gateways = segment.virtuals.first().map(|ip| IpAddr::V4(*ip));
-    Kernel::new(KernelConfig::host(
-        vec![port],
-        gateways.into_iter().collect(),
-    ))
+    let versions = plan.topology.family.versions().iter();
+    let gateways = versions.filter_map(|it| segment.first_virtual(*it));
+    Kernel::new(KernelConfig::host(vec![port], gateways.collect()))
 }
 
 /// What a gateway's disk holds before its first boot.

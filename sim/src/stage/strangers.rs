@@ -8,10 +8,11 @@ use core::time::Duration;
 
 use std::collections::VecDeque;
 use steadfast_core::wire::advert::{GROUP_MAC, Kind};
-use steadfast_core::wire::announce::gratuitous_arp;
+use steadfast_core::wire::announce::{gratuitous_arp, unsolicited_na};
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{self, ethertype};
 use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
+use steadfast_core::wire::ndisc::{NeighbourAdvert, NeighbourSolicit};
 use steadfast_core::{Instant, MacAddr};
 use steadfast_scenarios::format::{self, ReplayWhat, Verb};
 
@@ -45,7 +46,7 @@ struct Deed {
 enum What {
     Flood,
     Speak(ForeignSpeaker, Ipv4Addr),
-    Steal(Ipv4Addr),
+    Steal(IpAddr),
 }
 
 impl World<'_> {
@@ -92,18 +93,43 @@ impl World<'_> {
                     self.thief_answers(segment, &arp);
                 }
             }
+            ethertype::IPV6 => {
+                if let Some(solicit) = NeighbourSolicit::parse(parsed.payload) {
+                    self.thief_advertises(segment, parsed.source, &solicit);
+                }
+            }
             _ => {}
         }
     }
 
-    fn thief_answers(&mut self, segment: usize, arp: &Arp) {
+    /// Whether a stranger claims this address now.
+    fn steals(&mut self, segment: usize, address: IpAddr) -> bool {
         let now = self.now;
-        let stranger = self.stranger(segment);
-        let mac = stranger.mac;
-        let steals = |deed: &Deed| {
-            deed.until > now && matches!(deed.what, What::Steal(ip) if ip == arp.target_ip)
-        };
-        if arp.operation == Operation::Request && stranger.deeds.iter().any(steals) {
+        let mut deeds = self.stranger(segment).deeds.iter();
+        deeds.any(|it| it.until > now && matches!(it.what, What::Steal(ip) if ip == address))
+    }
+
+    fn thief_advertises(&mut self, segment: usize, asker: MacAddr, solicit: &NeighbourSolicit) {
+        let mac = self.stranger(segment).mac;
+        let is_question = !solicit.source.is_unspecified();
+        if is_question && self.steals(segment, IpAddr::V6(solicit.target)) {
+            let advert = NeighbourAdvert {
+                source: solicit.target,
+                destination: solicit.source,
+                target: solicit.target,
+                router: false,
+                solicited: true,
+                overrides: true,
+                link_layer: Some(mac),
+            };
+            self.stranger_puts(segment, advert.frame(asker, mac));
+        }
+    }
+
+    fn thief_answers(&mut self, segment: usize, arp: &Arp) {
+        let mac = self.stranger(segment).mac;
+        let steals = self.steals(segment, IpAddr::V4(arp.target_ip));
+        if arp.operation == Operation::Request && steals {
             let reply = Arp {
                 operation: Operation::Reply,
                 sender_mac: mac,
@@ -192,7 +218,11 @@ impl World<'_> {
                     }
                 }
                 What::Steal(ip) => {
-                    for frame in gratuitous_arp(mac, ip) {
+                    let frames = match ip {
+                        IpAddr::V4(ip) => gratuitous_arp(mac, ip).to_vec(),
+                        IpAddr::V6(ip) => vec![unsolicited_na(mac, ip)],
+                    };
+                    for frame in frames {
                         self.stranger_puts(segment, frame);
                     }
                 }

@@ -28,6 +28,8 @@ pub(crate) struct Traffic {
 struct Progress {
     host: usize,
     destination: Option<Destination>,
+    /// From and to.
+    ends: Option<(IpAddr, IpAddr)>,
     period: Duration,
     fast: Option<(Duration, Duration)>,
     fast_until: Instant,
@@ -45,6 +47,7 @@ impl Traffic {
                 .host(&stream.from)
                 .map_or(0, |host| host.id.index()),
             destination: plan.destination(stream),
+            ends: plan.addresses(stream),
             period: stream.rate.period(),
             fast: stream
                 .burst
@@ -105,7 +108,7 @@ impl World<'_> {
     pub(crate) fn probe_due(&mut self, index: usize) {
         let now = self.now;
         let stream = &mut self.traffic.streams[index];
-        let (host, seq, destination) = (stream.host, stream.seq, stream.destination);
+        let (host, seq, to) = (stream.host, stream.seq, (stream.destination, stream.ends));
         stream.seq += 1;
         let next = now.after(stream.wait(now));
         stream.due = Some(next);
@@ -116,28 +119,28 @@ impl World<'_> {
         body[0] = id.0;
         body[1..5].copy_from_slice(&seq.to_be_bytes());
         body[5..].copy_from_slice(&now.as_nanos().to_be_bytes());
-        self.send_probe(host, destination, seq, &body);
+        self.send_probe(host, to, seq, &body);
     }
 
-    fn send_probe(&mut self, host: usize, to: Option<Destination>, seq: u32, body: &[u8]) {
-        let plan = std::rc::Rc::clone(&self.plan);
-        let source = IpAddr::V4(plan.layout.hosts[host].address);
+    fn send_probe(
+        &mut self,
+        host: usize,
+        to: (Option<Destination>, Option<(IpAddr, IpAddr)>),
+        seq: u32,
+        body: &[u8],
+    ) {
+        let (Some(destination), Some((source, to))) = to else {
+            return;
+        };
         let mut out: Outbox = core::mem::take(&mut self.outbox);
         out.clear();
         let kernel = &mut self.hosts[host].kernel;
-        match to {
-            Some(Destination::Host(to)) => {
-                let to = IpAddr::V4(plan.layout.hosts[to.index()].address);
-                kernel.send_datagram(self.now, source, to, body, &mut out);
+        match destination {
+            Destination::Host(_) => kernel.send_datagram(self.now, source, to, body, &mut out),
+            Destination::Virtual(_) => {
+                let short = (seq & 0xffff) as u16;
+                kernel.ping(self.now, source, to, (short, body), &mut out);
             }
-            Some(Destination::Virtual(segment)) => {
-                if let Some(to) = self.first_virtual(segment.index()) {
-                    let kernel = &mut self.hosts[host].kernel;
-                    let short = (seq & 0xffff) as u16;
-                    kernel.ping(self.now, source, to, (short, body), &mut out);
-                }
-            }
-            None => {}
         }
         self.host_sends(host, &mut out);
         self.outbox = out;

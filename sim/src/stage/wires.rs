@@ -167,7 +167,11 @@ impl World<'_> {
                 self.change_switch(segment, |switch| switch.ignore_mac_moves(*on));
             }
             Verb::Snooping { enabled: on } => {
-                self.change_switch(segment, |it| it.set_snooping(*on));
+                let now = self.now;
+                self.change_switch(segment, |it| it.set_snooping(now, *on));
+                if *on {
+                    self.members_asked(segment);
+                }
             }
             Verb::MacFilter { enabled: on } => self.filter_macs(segment, *on),
             Verb::Flood { .. }
@@ -198,6 +202,9 @@ impl World<'_> {
             if self.hosts[host].segment == segment {
                 self.hosts[host].kernel.set_carrier(PortId(0), on);
                 self.host_neighbours(host);
+                if on {
+                    self.members_later(self.gateways.len() + host, segment);
+                }
             }
         }
     }

@@ -51,6 +51,8 @@ pub(crate) enum Happening {
     Begun { gateway: usize, life: u64 },
     /// A process that has decided for the last time is gone.
     Exited { gateway: usize, life: u64 },
+    /// A station tells a switch what it listens to.
+    Members { station: Station, segment: usize },
     /// A port's carrier is noticed.
     LinkSeen {
         gateway: usize,
@@ -258,6 +260,7 @@ impl<'a> World<'a> {
             } => {
                 self.link_seen(gateway, life, port, up);
             }
+            Happening::Members { station, segment } => self.members_due(station, segment),
             Happening::Net(event) => self.net_event(event),
             Happening::PersistDue { gateway, life, op } => self.persist_due(gateway, life, op),
             Happening::Probe { stream } => self.probe_due(stream),
@@ -405,9 +408,6 @@ impl<'a> World<'a> {
 
     /// The first virtual address of a segment.
     pub(crate) fn first_virtual(&self, segment: usize) -> Option<IpAddr> {
-        self.plan.layout.segments[segment]
-            .virtuals
-            .first()
-            .map(|ip| IpAddr::V4(*ip))
+        self.plan.layout.segments[segment].virtuals.first().copied()
     }
 }

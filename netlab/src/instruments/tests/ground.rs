@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -101,7 +102,7 @@ impl Ground {
             plug(&mut script, name, "observer", segment.observer_mac());
             for host in layout.hosts.iter().filter(|it| it.segment == segment.id) {
                 plug(&mut script, name, &host.name, host.mac);
-                let (ip, host) = (host.address, &host.name);
+                let (ip, host) = (host.addresses[0], &host.name);
                 writeln!(script, "ip -n {host} addr add {ip}/16 dev {name}0").unwrap();
                 let gateway = segment.virtuals[0];
                 writeln!(script, "ip -n {host} route add default via {gateway}").unwrap();
@@ -109,7 +110,7 @@ impl Ground {
             for gateway in &layout.gateways {
                 let port = port(gateway, segment);
                 plug(&mut script, name, &gateway.name, port.mac);
-                let (ip, gateway) = (port.unit.unwrap(), &gateway.name);
+                let (ip, gateway) = (port.units[0], &gateway.name);
                 writeln!(script, "ip -n {gateway} addr add {ip}/16 dev {name}0").unwrap();
                 let key = "/proc/sys/net/ipv4/ip_forward";
                 let set = format!("sh -c 'echo 1 > {key}'");
@@ -162,7 +163,7 @@ impl Ground {
         let port = port(gateway, segment);
         let mut script = format!("ip -n switch link del {name}.{}\n", gateway.name);
         plug(&mut script, name, &gateway.name, port.mac);
-        let (unit, address) = (port.unit.unwrap(), segment.virtuals[0]);
+        let (unit, address) = (port.units[0], segment.virtuals[0]);
         for ip in [format!("{unit}/16"), format!("{address}/32")] {
             let gateway = &gateway.name;
             writeln!(script, "ip -n {gateway} addr add {ip} dev {name}0").unwrap();
@@ -175,7 +176,10 @@ impl Ground {
         let segment = &self.plan.layout.segments[segment.index()];
         let gateway = self.gateway(gateway);
         let mac = port(gateway, segment).mac;
-        let frames: Vec<Vec<u8>> = gratuitous_arp(mac, segment.virtuals[0]).into();
+        let IpAddr::V4(ip) = segment.virtuals[0] else {
+            unreachable!("this ground speaks IPv4");
+        };
+        let frames: Vec<Vec<u8>> = gratuitous_arp(mac, ip).into();
         self.put(&gateway.name, segment, &frames);
     }
 
@@ -231,16 +235,16 @@ impl Ground {
     pub(super) fn outlets(&self) -> Vec<Outlet> {
         let hosts = self.plan.layout.hosts.iter();
         hosts
-            .map(|host| within(&host.name, || Outlet::open(host.id, host.address)).unwrap())
+            .map(|host| within(&host.name, || Outlet::open(host)).unwrap())
             .collect()
     }
 
     pub(super) fn connections(&self) -> Connections {
         let (client, server) = (&self.plan.layout.hosts[0], &self.plan.layout.hosts[1]);
-        let listener = within(&server.name, || Connections::listen(server.address)).unwrap();
+        let listener = within(&server.name, || Connections::listen(server.addresses[0])).unwrap();
         let name = client.name.clone();
         let enter = Box::new(move || enter(&name));
-        Connections::new(client.address, enter, listener).unwrap()
+        Connections::new(client.addresses[0], enter, listener).unwrap()
     }
 
     fn served(&self) -> impl Iterator<Item = &Segment> {

@@ -5,7 +5,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::error::suggest;
-use super::super::{Moment, OnFrame, Plan, ScenarioError, Span, Step, Target, Verb, When, Who};
+use super::super::{
+    Moment, OnFrame, Plan, ScenarioError, Span, Step, Target, Verb, Version, When, Who,
+};
 use super::{Flat, Reader, is_name};
 
 /// A step's own keys; all others are its verb's arguments.
@@ -144,17 +146,18 @@ fn target(
     Ok(target)
 }
 
-/// Names inside a verb's arguments must exist too.
-fn check_arguments(
+/// What a verb is told must be possible here.
+fn check_values(
     reader: &Reader<'_>,
     flat: &Flat<'_>,
     verb: &Verb,
     plan: &Plan,
 ) -> Result<(), ScenarioError> {
-    let layout = &plan.layout;
     if let Verb::Reload(changes) = verb {
+        let versions = plan.topology.family.versions().len();
+        let all = usize::from(plan.topology.virtual_addresses) * versions;
         return match changes.without_address {
-            Some(index) if index >= plan.topology.virtual_addresses => {
+            Some(index) if usize::from(index) >= all => {
                 let message = format!("there is no virtual address {index}");
                 Err(reader.fail(flat.place_of("without_address"), &message))
             }
@@ -170,6 +173,25 @@ fn check_arguments(
         let message = "a check that hangs does not pass";
         return Err(reader.fail(flat.place_of("hangs"), message));
     }
+    if matches!(verb, Verb::ForeignSpeaker { .. }) && !plan.topology.family.has(Version::Ipv4) {
+        let message = "a foreign speaker speaks IPv4, and nobody else does";
+        let help = "`topology.family` says which versions of IP are spoken".to_owned();
+        return Err(reader
+            .fail(flat.place_of("do"), message)
+            .with_help(Some(help)));
+    }
+    Ok(())
+}
+
+/// Names inside a verb's arguments must exist too.
+fn check_arguments(
+    reader: &Reader<'_>,
+    flat: &Flat<'_>,
+    verb: &Verb,
+    plan: &Plan,
+) -> Result<(), ScenarioError> {
+    check_values(reader, flat, verb, plan)?;
+    let layout = &plan.layout;
     let gateways = layout.gateways.iter().map(|gateway| gateway.name.as_str());
     let hosts = layout.hosts.iter().map(|host| host.name.as_str());
     let checks = plan.cluster.checks.iter().map(|check| check.name.as_str());

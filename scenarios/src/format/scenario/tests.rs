@@ -125,7 +125,7 @@ fn scenario_reads_typed_values() {
 #[test]
 fn scenario_defaults_are_the_products() {
     let plan = plan("");
-    assert_eq!(plan.traffic, Stream::usual());
+    assert_eq!(plan.traffic, Stream::usual(crate::format::Family::Ipv4));
     assert_eq!(plan.cluster, Cluster::default());
     assert_eq!(plan.cluster.interval, Span::millis(100));
     assert_eq!(

@@ -171,6 +171,12 @@ impl Addresses {
         near.or_else(|| same.next()).map(|(address, _)| *address)
     }
 
+    /// All addresses on a port.
+    pub(super) fn on(&self, port: PortId) -> impl Iterator<Item = IpAddr> {
+        let here = self.locals.iter().filter(move |local| local.port == port);
+        here.map(|local| local.address)
+    }
+
     /// The link-local IPv6 address of a port, if it was given one.
     pub(super) fn link_local(&self, port: PortId) -> Option<IpAddr> {
         let own = self.port(port)?.config.addresses.iter();

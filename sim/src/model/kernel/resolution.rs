@@ -33,6 +33,23 @@ pub(super) struct Reply {
 
 impl Kernel {
     /// The frame with which [`Kernel::answers_for`] asks.
+    /// What a port says to switches that ask who listens: a report for each IPv6 address on it, of
+    /// the group on which others ask for that (RFC 3810 §6, RFC 4861 §7.2.1).
+    pub fn membership_reports(&self, port: PortId) -> Vec<Vec<u8>> {
+        let Some(mac) = self.mac(port) else {
+            return Vec::new();
+        };
+        let from = match self.addresses.link_local(port) {
+            Some(IpAddr::V6(own)) => own,
+            Some(IpAddr::V4(_)) | None => Ipv6Addr::UNSPECIFIED,
+        };
+        let report = |ip| match ip {
+            IpAddr::V6(ip) => Some(ndisc::mld2_report(mac, from, ndisc::solicited_node(ip))),
+            IpAddr::V4(_) => None,
+        };
+        self.addresses.on(port).filter_map(report).collect()
+    }
+
     pub(super) fn question(&self, port: PortId, address: IpAddr) -> Option<Vec<u8>> {
         let own = self.mac(port)?;
         match address {

@@ -23,7 +23,7 @@ use steadfast_core::{Instant, MacAddr};
 
 pub use fdb::FDB_MAX;
 use fdb::{Fdb, Learned};
-pub use snooping::MEMBERS_MAX;
+pub use snooping::{MEMBERS_MAX, QUERY_RESPONSE};
 
 use super::Uncompared;
 
@@ -42,7 +42,8 @@ pub struct Switch {
     dropped_ethertypes: Vec<u16>,
     forward_delay: Duration,
     powered: bool,
-    snooping: bool,
+    /// Since then groups are restricted.
+    snooping: Option<Instant>,
     counters: Uncompared<SwitchCounters>,
 }
 
@@ -91,7 +92,7 @@ impl Switch {
             dropped_ethertypes: Vec::new(),
             forward_delay: Duration::ZERO,
             powered: true,
-            snooping: false,
+            snooping: None,
             counters: Uncompared::default(),
         }
     }
@@ -172,9 +173,11 @@ impl Switch {
         }
     }
 
-    /// Whether IP multicast reaches only ports whose stations reported membership.
-    pub fn set_snooping(&mut self, on: bool) {
-        self.snooping = on;
+    /// Whether IP multicast reaches only ports whose stations reported membership. A switch that
+    /// begins asks for members, and floods for [`QUERY_RESPONSE`] until all have answered.
+    pub fn set_snooping(&mut self, now: Instant, on: bool) {
+        let known = self.snooping.filter(|_| on);
+        self.snooping = known.or_else(|| on.then(|| now.after(QUERY_RESPONSE)));
     }
 
     /// Notes a member of a multicast group, as a membership report would.
@@ -258,13 +261,14 @@ impl Switch {
                 Learned::Yes => {}
             }
         }
-        if self.snooping {
+        if self.snooping.is_some() {
             snooping::reported_groups(frame, |group| self.join(port, group));
         }
     }
 
     fn flood_group(&mut self, now: Instant, port: usize, group: MacAddr, out: &mut Vec<usize>) {
-        if !self.snooping || !snooping::is_restricted(group) {
+        let restricts = self.snooping.is_some_and(|from| now >= from);
+        if !restricts || !snooping::is_restricted(group) {
             self.flood(now, port, out, |_| true);
             return;
         }

@@ -7,8 +7,14 @@
 //! Reports are read from MLD (RFC 2710, RFC 3810). Limit: IGMP is not read and members do not
 //! expire; a world states IPv4 members with [`super::Switch::join`].
 
+use core::time::Duration;
+
 use steadfast_core::MacAddr;
 use steadfast_core::wire::ethernet::{self, ethertype};
+
+/// How long members may take to answer a switch's question, and how long it floods meanwhile: as
+/// the lab's switches are set.
+pub const QUERY_RESPONSE: Duration = Duration::from_millis(100);
 
 /// Most memberships known; a further one is ignored (its group stays silent) and counted.
 pub const MEMBERS_MAX: usize = 256;

@@ -159,15 +159,18 @@ fn switch_ignored_mac_move_first_port_wins() {
 #[test]
 fn switch_snooping_drops_groups_without_members() {
     let mut switch = Switch::new(3);
-    switch.set_snooping(true);
-    assert_eq!(hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)), NOWHERE);
+    switch.set_snooping(ms(0), true);
+    let asked = ms(0).after(QUERY_RESPONSE);
+    assert_eq!(hop(&mut switch, ms(99), 0, (A, VRRP_GROUP)), [1, 2]);
+    switch.set_snooping(ms(99), true);
+    assert_eq!(hop(&mut switch, asked, 0, (A, VRRP_GROUP)), NOWHERE);
     assert_eq!(switch.counters().snooped_count, 1);
     switch.join(2, VRRP_GROUP);
-    assert_eq!(hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)), [2]);
+    assert_eq!(hop(&mut switch, asked, 0, (A, VRRP_GROUP)), [2]);
     switch.set_port(ms(0), 2, false);
     switch.set_port(ms(0), 2, true);
     assert_eq!(
-        hop(&mut switch, ms(0), 0, (A, VRRP_GROUP)),
+        hop(&mut switch, asked, 0, (A, VRRP_GROUP)),
         NOWHERE,
         "forgotten"
     );
@@ -177,7 +180,7 @@ fn switch_snooping_drops_groups_without_members() {
         MacAddr([0x33, 0x33, 0, 0, 0, 1]),
         MacAddr([0x01, 0, 0x5e, 0, 0, 1]),
     ] {
-        assert_eq!(hop(&mut switch, ms(0), 0, (A, open)), [1, 2], "{open}");
+        assert_eq!(hop(&mut switch, asked, 0, (A, open)), [1, 2], "{open}");
     }
 }
 
@@ -206,14 +209,18 @@ fn switch_snooping_reads_membership_reports() {
         out.extend_from_slice(&report);
         for len in 0..out.len() {
             let mut switch = Switch::new(3);
-            switch.set_snooping(true);
+            switch.set_snooping(ms(0), true);
             egress(&mut switch, ms(0), 1, &out[..len]);
-            assert_eq!(hop(&mut switch, ms(1), 0, (A, solicited)), NOWHERE, "{len}");
+            assert_eq!(
+                hop(&mut switch, ms(200), 0, (A, solicited)),
+                NOWHERE,
+                "{len}"
+            );
         }
         let mut switch = Switch::new(3);
-        switch.set_snooping(true);
+        switch.set_snooping(ms(0), true);
         egress(&mut switch, ms(0), 1, &out);
-        assert_eq!(hop(&mut switch, ms(1), 0, (A, solicited)), [1]);
+        assert_eq!(hop(&mut switch, ms(200), 0, (A, solicited)), [1]);
     }
 }
 

@@ -124,8 +124,8 @@ fn step(at: &str, verb: &str, target: &str) -> String {
 fn played(steps: &str) -> Vec<(Instant, Seen)> {
     let plan = plan(steps);
     let log = Log::default();
-    let unit = plan.layout.gateways[1].ports[0].unit.expect("an address");
-    world::play(&plan, &log, IpAddr::V4(unit));
+    let unit = plan.layout.gateways[1].ports[0].units[0];
+    world::play(&plan, &log, unit);
     log.take()
 }
 
