@@ -45,6 +45,8 @@ pub struct Setup {
     pub argv: Vec<String>,
     /// What its environment has besides the lab's.
     pub env: BTreeMap<String, String>,
+    /// What runs beside the daemon from each boot on, with arguments.
+    pub others: Vec<Vec<String>>,
     /// What stands in `/run/etc`, by name.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Whether it is a foreign daemon that gives up where groups and owners cannot be changed: then
@@ -70,7 +72,7 @@ pub enum DaemonEvent {
 pub enum DaemonOrder {
     /// Goes on after [`Self::Stop`].
     Cont,
-    /// Is killed, with all its processes.
+    /// Is killed: a foreign one with all its processes, ours without the programs it runs.
     Kill,
     /// Is asked to end (SIGTERM).
     Quit,
@@ -303,6 +305,7 @@ impl Machine {
             foreign: self.setup.foreign,
             argv: self.setup.argv.clone(),
             env: self.setup.env.clone(),
+            others: self.setup.others.clone(),
         }
     }
 

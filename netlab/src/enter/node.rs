@@ -62,6 +62,8 @@ pub(crate) struct Spec {
     pub(crate) argv: Vec<String>,
     /// What its environment has besides ours.
     pub(crate) env: BTreeMap<String, String>,
+    /// What runs beside the daemon from each boot on, with arguments.
+    pub(crate) others: Vec<Vec<String>>,
 }
 
 /// What the worker wants.
@@ -72,7 +74,8 @@ pub(crate) enum Order {
     Boot = b'b',
     /// The stopped daemon goes on.
     Cont = b'c',
-    /// Every process of the gateway is killed.
+    /// The daemon is killed: a foreign one with all its processes, ours without the programs that
+    /// it runs.
     Kill = b'k',
     /// The daemon is asked to end.
     Quit = b'q',
@@ -237,9 +240,12 @@ impl Node {
         match Order::of(byte[0]) {
             _ if length == 0 => return false,
             None => {}
-            Some(Order::Boot) => self.clockless = start_clock(&self.spec).err(),
+            Some(Order::Boot) => {
+                self.clockless = start_clock(&self.spec).err();
+                self.start_others();
+            }
             Some(Order::Cont) => self.halt(Signal::CONT),
-            Some(Order::Kill) => sys::signal_everybody(libc::SIGKILL),
+            Some(Order::Kill) => self.halt(Signal::KILL),
             Some(Order::Quit) => self.quit(),
             Some(Order::Start) => self.start(),
             Some(Order::Stop) => self.halt(Signal::STOP),
@@ -259,14 +265,30 @@ impl Node {
         self.daemon = started.ok();
     }
 
+    /// Starts what runs beside the daemon; what cannot be started is told in the log.
+    fn start_others(&mut self) {
+        for argv in &self.spec.others {
+            if let Err(error) = self.launch(argv) {
+                let program = argv.first().map_or("", String::as_str);
+                let _ = writeln!(self.log.file, "cannot start {program}: {error}");
+            }
+        }
+    }
+
     fn spawn(&self) -> io::Result<(Child, OwnedFd)> {
         if let Some(errno) = self.clockless.as_ref().map(io::Error::raw_os_error) {
             return Err(io::Error::from_raw_os_error(errno.unwrap_or(libc::EIO)));
         }
-        let [program, args @ ..] = self.spec.argv.as_slice() else {
+        let child = self.launch(&self.spec.argv)?;
+        let pid = Pid::from_child(&child);
+        Ok((child, pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    fn launch(&self, argv: &[String]) -> io::Result<Child> {
+        let [program, args @ ..] = argv else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let child = Command::new(program)
+        Command::new(program)
             .args(args)
             .envs(&self.spec.env)
             .current_dir("/run/state")
@@ -275,9 +297,7 @@ impl Node {
             .stderr(self.log.write.try_clone()?)
             // One that signals its process group must not meet whoever started the lab.
             .process_group(0)
-            .spawn()?;
-        let pid = Pid::from_child(&child);
-        Ok((child, pidfd_open(pid, PidfdFlags::empty())?))
+            .spawn()
     }
 
     fn quit(&self) {
@@ -301,7 +321,7 @@ impl Node {
         self.tell(Event::Ended(code));
     }
 
-    /// Stops the daemon, or lets it go on.
+    /// Stops the daemon, lets it go on, or kills it.
     fn halt(&self, signal: Signal) {
         if self.spec.foreign {
             sys::signal_everybody(signal.as_raw());

@@ -14,7 +14,7 @@ use steadfast_core::effect::{Command, Failure, Forwarding};
 use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
 
 use super::checks::Fate;
-use super::hooks::{Follower, Work};
+use super::hooks::{Follower, Programs, Work};
 use super::players::Seat;
 use crate::model::Frame;
 use crate::model::kernel::Kernel;
@@ -233,6 +233,8 @@ pub(crate) struct Gateway {
     pub check_at: Vec<Instant>,
     /// The hooks of its daemon, until its process is gone.
     pub hooks: Option<Follower>,
+    /// What hooks run, also those of a daemon that is gone.
+    pub programs: Programs,
     /// How its hooks go, by place; the others take a moment and go well.
     pub works: BTreeMap<usize, Work>,
     /// Counts boots: the kernel's boot id.
@@ -266,6 +268,7 @@ impl Gateway {
             awaited: BTreeSet::new(),
             check_at: Vec::new(),
             hooks: None,
+            programs: Programs::new(),
             works: BTreeMap::new(),
             boot: 0,
             booted_at: Instant::ORIGIN,

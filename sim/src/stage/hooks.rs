@@ -3,9 +3,9 @@
 //! What is shipped decides when a program begins, what for, and when it is ended
 //! (`steadfast_core::hooks`); here are the programs, which take their time and then point something
 //! at their gateway, their guards, and the thread that hears the node's word. Programs stand still
-//! with their box and die with their daemon, as with everything of its service. The hard case (F03)
-//! is a daemon that stands still while its program goes on: nobody but the guard ends that one, and
-//! what it does it does in the name of a gateway that serves no more.
+//! with their box and end with its power. The hard case (F03) is a program that goes on while its
+//! daemon stands still or was killed: nobody but the guard ends that one, and what it does it does in
+//! the name of a gateway that serves no more.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -20,9 +20,9 @@ use super::gateway::Body;
 use super::world::{Happening, World};
 
 /// From the core's decision to a program's first line: its guard, a shell, a file. In the lab 2 to
-/// 5 ms while nothing else runs, and 10 and more in company, since it has no priority: between.
-const START_TIME: Duration = Duration::from_millis(4);
-const START_JITTER: Duration = Duration::from_millis(4);
+/// 5 ms while nothing else runs, and 10 and more in company, since it has no priority.
+const START_TIME: Duration = Duration::from_millis(2);
+const START_JITTER: Duration = Duration::from_millis(3);
 /// What a program takes besides what it is told to.
 const WORK_JITTER: Duration = Duration::from_millis(1);
 /// From an order to end a program to the end of all its group.
@@ -46,14 +46,17 @@ pub(crate) struct Work {
 pub(crate) struct Follower {
     life: u64,
     machine: Hooks,
-    programs: BTreeMap<u64, Program>,
     /// What the word last said, and when.
     told: Option<((Instant, Cause), Instant)>,
 }
 
+/// What a box runs for hooks, by its daemon's life and the run's number: a daemon that is killed
+/// leaves its programs behind.
+pub(crate) type Programs = BTreeMap<(u64, u64), Program>;
+
 /// A program that runs.
 #[derive(Clone, Copy, Debug)]
-struct Program {
+pub(crate) struct Program {
     hook: usize,
     call: Call,
     phase: Phase,
@@ -83,7 +86,6 @@ impl World<'_> {
         self.gateways[station].hooks = Some(Follower {
             life,
             machine: Hooks::new(hooks.iter().map(|hook| hook.timeout.0).collect()),
-            programs: BTreeMap::new(),
             told: None,
         });
     }
@@ -130,10 +132,7 @@ impl World<'_> {
     /// A program takes its next step.
     pub(crate) fn program_due(&mut self, station: usize, life: u64, run: u64) {
         let now = self.now;
-        let Some(hooks) = self.followed(station, life) else {
-            return;
-        };
-        let known = hooks.programs.get(&run).copied();
+        let known = self.gateways[station].programs.get(&(life, run)).copied();
         let Some(program) = known.filter(|program| program.due <= now) else {
             return;
         };
@@ -241,9 +240,8 @@ impl World<'_> {
                     phase: Phase::Starts,
                     due: self.now,
                 };
-                if let Some(hooks) = self.followed(station, life) {
-                    hooks.programs.insert(run, program);
-                }
+                let programs = &mut self.gateways[station].programs;
+                programs.insert((life, run), program);
                 (run, START_TIME + self.drawn(START_JITTER))
             }
             Act::Kill { run } => {
@@ -255,16 +253,16 @@ impl World<'_> {
     }
 
     fn step_program(&mut self, station: usize, life: u64, run: u64, phase: Phase) {
-        let hooks = self.followed(station, life);
-        if let Some(program) = hooks.and_then(|hooks| hooks.programs.get_mut(&run)) {
+        let programs = &mut self.gateways[station].programs;
+        if let Some(program) = programs.get_mut(&(life, run)) {
             program.phase = phase;
         }
     }
 
     fn program_later(&mut self, station: usize, life: u64, run: u64, wait: Duration) {
         let at = self.now.after(wait);
-        let hooks = self.followed(station, life);
-        if let Some(program) = hooks.and_then(|hooks| hooks.programs.get_mut(&run)) {
+        let programs = &mut self.gateways[station].programs;
+        if let Some(program) = programs.get_mut(&(life, run)) {
             program.due = at;
             let gateway = station;
             let happening = Happening::ProgramDue { gateway, life, run };
@@ -279,10 +277,11 @@ impl World<'_> {
             self.program_later(station, life, run, STANDSTILL);
             return;
         }
-        if let Some(hooks) = self.followed(station, life) {
-            hooks.programs.remove(&run);
+        self.gateways[station].programs.remove(&(life, run));
+        // Of what a killed daemon left behind nobody is told.
+        if self.followed(station, life).is_some() {
+            self.with_hooks(station, |hooks| hooks.ended(now, run, passed));
         }
-        self.with_hooks(station, |hooks| hooks.ended(now, run, passed));
     }
 
     fn tell_hook(&mut self, station: usize, program: Program, phase: HookPhase) {

@@ -129,6 +129,7 @@ impl World<'_> {
         self.end_daemon(station);
         let gateway = &mut self.gateways[station];
         gateway.power = Power::Off;
+        gateway.programs.clear();
         gateway.reboots = false;
         gateway.frozen = None;
         if let Some(players) = &mut self.players {
