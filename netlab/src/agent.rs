@@ -30,6 +30,7 @@ use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, NodeId};
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 
+use crate::daemons::routers;
 use crate::daemons::steadfast::{self, SOCKET};
 use crate::instruments::RunClock;
 use crate::machine::Setup;
@@ -217,12 +218,16 @@ impl Agent for Steadfast {
     }
 
     fn offers(&self) -> BTreeSet<Capability> {
-        BTreeSet::from([
+        let mut offers = BTreeSet::from([
             Capability::Checks,
             Capability::Commands,
             Capability::Hooks,
             Capability::Reloads,
-        ])
+        ]);
+        if routers::installed() {
+            offers.insert(Capability::RouterAdverts);
+        }
+        offers
     }
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {

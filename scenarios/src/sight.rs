@@ -19,6 +19,7 @@ use crate::ids::SegmentId;
 use crate::trace::{EventKind, FrameKind, SourceKind};
 
 const ICMPV6: u8 = 58;
+const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
@@ -77,6 +78,7 @@ fn source(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<Sour
             let source = at(8)?;
             let message = (frame.payload.get(6) == Some(&ICMPV6)).then(|| frame.payload.get(40));
             match message.flatten() {
+                Some(&ROUTER_ADVERTISEMENT) => Some(SourceKind::RouterAdvert),
                 Some(&NEIGHBOUR_ADVERTISEMENT) => {
                     ours(at(48)?).then(|| resolution(frame.destination.is_group()))
                 }

@@ -8,6 +8,7 @@
 pub mod frr;
 pub mod keepalived;
 pub mod programs;
+pub mod routers;
 pub mod steadfast;
 pub mod ucarp;
 mod vrrp;

@@ -10,7 +10,7 @@ use steadfast_scenarios::format::{
     Plan, Preempt, SegmentKind, Span,
 };
 
-use super::{FOLDER, RUN, STATE, programs};
+use super::{FOLDER, RUN, STATE, programs, routers};
 use crate::machine::Setup;
 
 /// The cluster of every lab.
@@ -43,6 +43,10 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
     let mut setup = super::setup(files, argv.map(str::to_owned).to_vec());
     setup.files.extend(programs::files(&plan.cluster));
+    if plan.topology.router_adverts && !gateway.witness {
+        setup.files.extend(routers::files(&plan.layout, gateway));
+        setup.others.push(routers::command());
+    }
     setup.forwards = true;
     Ok(setup)
 }

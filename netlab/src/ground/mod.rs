@@ -361,7 +361,7 @@ impl Ground {
             requests.push(links::enable(plug.far, true));
             if matches!(plug.station, Station::Host(_)) {
                 let versions = self.layout.family.versions().iter();
-                let gateways = versions.filter_map(|it| segment.first_virtual(*it));
+                let gateways = versions.filter_map(|it| segment.host_gateway(*it));
                 requests.extend(gateways.map(links::default_route));
             }
             room.ask(&requests, "set up a host")?;

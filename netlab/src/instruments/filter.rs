@@ -41,7 +41,7 @@ const ICMP: u32 = 1;
 const ECHO_REPLY: u32 = 0;
 const ICMPV6: u32 = 58;
 const ECHO_REPLY_V6: u32 = 129;
-const SOLICITATION: u32 = 135;
+const ROUTER_ADVERTISEMENT: u32 = 134;
 const ADVERTISEMENT: u32 = 136;
 
 /// The first four bytes of all MACs that the observer of a segment uses.
@@ -144,12 +144,12 @@ fn sights_v4(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
     part
 }
 
-/// Neighbour discovery, and packets from these addresses.
+/// Neighbour discovery, routers', and packets from these addresses.
 fn sights_v6(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
     let mut part = vec![
         load(LOAD_BYTE, 54),
-        test(IF_EQUAL, SOLICITATION, 1, 0),
-        test(IF_EQUAL, ADVERTISEMENT, 0, 1),
+        test(IF_GREATER, ADVERTISEMENT, 2, 0),
+        test(IF_AT_LEAST, ROUTER_ADVERTISEMENT, 0, 1),
         give(HEAD),
     ];
     part.extend(virtuals.iter().filter_map(range_v6).flatten());
@@ -365,7 +365,9 @@ mod tests {
             let frame = ipv6(17, v6(segment, last), &[0; 8]);
             assert_eq!(takes(&frame), taken, "{segment} {last}");
         }
+        assert!(takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[134; 24])));
         assert!(takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[135; 24])));
+        assert!(!takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[133; 24])));
         assert!(takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[136; 24])));
         assert!(!takes(&ipv6(58, Ipv6Addr::LOCALHOST, &[143; 24])));
     }

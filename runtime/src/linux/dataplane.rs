@@ -284,7 +284,19 @@ impl Plane {
             }
             return Err(failure);
         }
+        if !self.is_staged() {
+            self.await_usable();
+        }
         Ok(())
+    }
+
+    /// What is announced must be usable: else the first packets to it are lost.
+    fn await_usable(&mut self) {
+        match self.addresses.await_usable(&self.places) {
+            Ok(0) => {}
+            Ok(late) => warn!("{late} virtual addresses are not routed to this machine yet"),
+            Err(why) => warn!("failed to look whether the virtual addresses are usable: {why}"),
+        }
     }
 
     /// Neighbours of the served segments that are being asked for, or did not answer, and whatever

@@ -245,7 +245,10 @@ impl Plane {
     fn hold(&mut self, router: usize) -> Result<(), String> {
         let places = self.places(router);
         let added = self.addresses.add_all(&places);
-        added.map_err(|why| why.to_string())
+        added.map_err(|why| why.to_string())?;
+        // Whoever is told of an address sends to it at once. A late one mends itself.
+        let usable = self.addresses.await_usable(&places);
+        usable.map(drop).map_err(|why| why.to_string())
     }
 
     /// Where a router's addresses live; nowhere while its interface is missing.

@@ -15,6 +15,7 @@ pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_DELADDR: u16 = 21;
 pub(super) const RTM_GETADDR: u16 = 22;
+pub(super) const RTM_GETROUTE: u16 = 26;
 pub(super) const RTM_DELNEIGH: u16 = 29;
 pub(super) const RTM_GETNEIGH: u16 = 30;
 
@@ -31,6 +32,8 @@ pub(super) const IFA_F_NODAD: u32 = 0x02;
 pub(super) const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
 pub(super) const NDA_DST: u16 = 1;
+/// The header of a message about a route.
+const ROUTE_HEADER_LEN: usize = 12;
 /// A neighbour that is being asked for.
 pub(super) const NUD_INCOMPLETE: u16 = 0x01;
 /// A neighbour that did not answer.
@@ -95,6 +98,30 @@ pub(super) fn neighbour_header(family: u8, index: u32) -> [u8; 12] {
 }
 
 /// An address as the value of an attribute.
+/// A question where packets to an IPv6 address go; one of the link only means something there.
+pub(super) fn route_to(index: u32, address: IpAddr) -> Batch {
+    const RTA_DST: u16 = 1;
+    const RTA_OIF: u16 = 4;
+    let octets = octets(address);
+    let bits = u8::try_from(octets.len() * 8).unwrap_or(u8::MAX);
+    let mut header = [0; ROUTE_HEADER_LEN];
+    [header[0], header[1]] = [family(address), bits];
+    let mut question = Batch::new();
+    let mut message = question.message("ask for a route", RTM_GETROUTE, 0, &header);
+    message.put(RTA_DST, &octets);
+    if matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+        message.put_u32(RTA_OIF, index);
+    }
+    drop(message);
+    question
+}
+
+/// Whether the answer to [`route_to`] is that this machine takes such packets in (`RTN_LOCAL`).
+pub(super) fn is_local(answer: &Answer) -> bool {
+    const RTN_LOCAL: u8 = 2;
+    answer.body.get(7) == Some(&RTN_LOCAL)
+}
+
 pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),

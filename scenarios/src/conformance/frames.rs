@@ -1,6 +1,6 @@
 //! The frames that stations send to the machine, and that programs on it send.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use steadfast_core::MacAddr;
 use steadfast_core::wire::arp::{Arp, Operation};
@@ -113,6 +113,24 @@ pub fn unsolicited(station_mac: MacAddr, address: IpAddr, overrides: bool) -> Ve
         link_layer: Some(station_mac),
     };
     advert.frame(ndisc::group_mac(ndisc::ALL_NODES), station_mac)
+}
+
+/// What a program on the machine tells all hosts: that packets go by this link-local address for ten
+/// minutes (RFC 4861 §4.2).
+pub fn router_advert(station_mac: MacAddr, source: Ipv6Addr) -> Vec<u8> {
+    let mut message = vec![134, 0, 0, 0, HOPS, 0, 2, 0x58, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    message.extend_from_slice(&station_mac.0);
+    let sum = ndisc::checksum(source, ndisc::ALL_NODES, ICMPV6, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut out = Vec::new();
+    let group = ndisc::group_mac(ndisc::ALL_NODES);
+    ethernet::header(&mut out, group, station_mac, ethertype::IPV6);
+    let length = u8::try_from(message.len()).unwrap_or(u8::MAX);
+    out.extend_from_slice(&[0x60, 0, 0, 0, 0, length, ICMPV6, 255]);
+    out.extend_from_slice(&source.octets());
+    out.extend_from_slice(&ndisc::ALL_NODES.octets());
+    out.extend_from_slice(&message);
+    out
 }
 
 /// An advertisement's head with this role mark: 2 is active, 3 is offering.

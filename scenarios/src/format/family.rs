@@ -5,6 +5,7 @@
 //! | | IPv4, prefix 16 | IPv6, prefix 64 |
 //! |---|---|---|
 //! | virtual | `10.(77+s).0.1…` | `fd77:<s>::1…` |
+//! | virtual, of the link | | `fe80::77:<s>` |
 //! | gateways | `10.(77+s).250.n` | `fd77:<s>::250:n` |
 //! | hosts | `10.(77+s).251.n` | `fd77:<s>::251:n` |
 //! | observer | `10.(77+s).252.1` | `fd77:<s>::252:1` |
@@ -16,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use steadfast_core::MacAddr;
 
 use crate::ids::SegmentId;
 
@@ -117,6 +119,18 @@ impl Version {
     }
 }
 
+/// The link-local address of whoever carries packets out of a segment.
+pub(super) const fn router_address(segment: SegmentId) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x77, segment.0 as u16)
+}
+
+/// The link-local address that a kernel makes of a port's MAC (RFC 4291, appendix A).
+pub fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0.map(u16::from);
+    let [p, q, r, s] = [(a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f];
+    Ipv6Addr::new(0xfe80, 0, 0, 0, p, q, r, s)
+}
+
 /// The first address of a version in a list.
 pub(super) fn of_version(addresses: &[IpAddr], version: Version) -> Option<IpAddr> {
     let mut all = addresses.iter().copied();
@@ -154,5 +168,7 @@ mod tests {
         assert_eq!(of_version(&both, Version::Ipv6), Some(both[1]));
         assert_eq!(Family::Ipv6.first(), Version::Ipv6);
         assert!(!Family::Ipv6.has(Version::Ipv4));
+        let own = link_local(MacAddr([2, 0x77, 0, 0, 0, 1]));
+        assert_eq!(own.to_string(), "fe80::77:ff:fe00:1");
     }
 }

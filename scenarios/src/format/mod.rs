@@ -33,7 +33,7 @@ pub use cluster::{
 };
 pub use error::ScenarioError;
 pub use expect::{Allow, Check, Expectation, Scope};
-pub use family::{Family, Version};
+pub use family::{Family, Version, link_local};
 pub use param::Param;
 pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};
 pub use programs::{CheckSetup, HookSetup, hooks_outlived};

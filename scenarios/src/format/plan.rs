@@ -96,6 +96,9 @@ impl Plan {
         if !self.cluster.hooks.is_empty() {
             needs.insert(Capability::Hooks);
         }
+        if self.topology.router_adverts {
+            needs.insert(Capability::RouterAdverts);
+        }
         for gateway in self.gateways.values() {
             if !gateway.boots.is_empty() {
                 needs.insert(Capability::Boots);

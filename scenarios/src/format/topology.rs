@@ -10,14 +10,14 @@
 //! segment and [`HOSTS_MAX`] hosts.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{MacAddr, NodeId, PortId};
 
 use super::Span;
-use super::family::{Family, Version, of_version};
+use super::family::{Family, Version, of_version, router_address};
 use crate::ids::{HostId, SegmentId};
 
 /// Most virtual addresses on one segment, of both versions together; a file with more is refused.
@@ -57,6 +57,10 @@ pub struct Topology {
     pub family: Family,
     /// Virtual addresses on each served segment and of each version, 1 to [`VIRTUALS_MAX`].
     pub virtual_addresses: u16,
+    /// Whether each gateway runs a program that says on served segments that it is a router
+    /// (RFC 4861): from a link-local address that moves with the role while that is there, else
+    /// from its own. Hosts then know no other IPv6 gateway than the ones they hear of.
+    pub router_adverts: bool,
     /// Whether the active uses a virtual MAC (R5.5) and not its own.
     pub virtual_mac: bool,
     /// Further hosts, as `name@segment`.
@@ -71,6 +75,7 @@ impl Default for Topology {
             preset: Preset::Pair,
             family: Family::Ipv4,
             virtual_addresses: 1,
+            router_adverts: false,
             virtual_mac: false,
             hosts: Vec::new(),
             stp_delay: BTreeMap::new(),
@@ -141,6 +146,8 @@ pub struct Segment {
     pub stp_delay: Span,
     /// The virtual addresses, those of IPv4 first; an event's `address` is the index.
     pub virtuals: Vec<IpAddr>,
+    /// The link-local one of the virtual addresses, which the last is where routers are told of.
+    pub router: Option<Ipv6Addr>,
     /// The observer's addresses, one of each version; none on a cable.
     pub observers: Vec<IpAddr>,
 }
@@ -151,9 +158,15 @@ impl Segment {
         matches!(self.kind, SegmentKind::Switch)
     }
 
-    /// The first virtual address of this version, which hosts have as their gateway.
+    /// The first virtual address of this version.
     pub fn first_virtual(&self, version: Version) -> Option<IpAddr> {
         of_version(&self.virtuals, version)
+    }
+
+    /// The gateway of this version that hosts have from the start.
+    pub fn host_gateway(&self, version: Version) -> Option<IpAddr> {
+        let told = self.router.is_some() && version == Version::Ipv6;
+        self.first_virtual(version).filter(|_| !told)
     }
 
     /// The observer's MAC here.
@@ -198,6 +211,9 @@ impl Layout {
         let most = VIRTUALS_MAX / u16::try_from(topology.family.versions().len()).unwrap_or(1);
         if topology.virtual_addresses == 0 || topology.virtual_addresses > most {
             return Err(format!("`virtual_addresses` must be 1 to {most}"));
+        }
+        if topology.router_adverts && !topology.family.has(Version::Ipv6) {
+            return Err("`router_adverts` needs a `family` with IPv6".to_owned());
         }
         let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
             Preset::Pair | Preset::PairWitness => (&["a", "b"], &["ha"]),
@@ -271,15 +287,18 @@ impl Layout {
             SegmentKind::Cable => 0,
             SegmentKind::Switch => topology.virtual_addresses,
         };
+        let told = topology.router_adverts && kind == SegmentKind::Switch;
+        let router = told.then(|| router_address(id));
+        let versions = versions.iter();
+        let virtuals =
+            versions.flat_map(|version| (1..=count).map(|at| version.virtual_address(id, at)));
         self.segments.push(Segment {
             name: name.to_owned(),
             id,
             kind,
             stp_delay: topology.stp_delay.get(name).copied().unwrap_or_default(),
-            virtuals: versions
-                .iter()
-                .flat_map(|version| (1..=count).map(|index| version.virtual_address(id, index)))
-                .collect(),
+            virtuals: virtuals.chain(router.map(IpAddr::V6)).collect(),
+            router,
             observers: match kind {
                 SegmentKind::Cable => Vec::new(),
                 SegmentKind::Switch => topology.family.addresses(id, OBSERVER, 1),
@@ -365,6 +384,7 @@ mod tests {
                 preset,
                 family: Family::Both,
                 virtual_addresses: VIRTUALS_MAX / 2,
+                router_adverts: true,
                 hosts: vec!["x@lan".to_owned(), "y@wan".to_owned()],
                 ..Topology::default()
             };
@@ -417,5 +437,10 @@ mod tests {
             ..Topology::default()
         };
         assert!(Layout::new(&many).unwrap_err().contains("1 to 2048"));
+        let deaf = Topology {
+            router_adverts: true,
+            ..Topology::default()
+        };
+        assert!(Layout::new(&deaf).unwrap_err().contains("IPv6"));
     }
 }

@@ -367,6 +367,8 @@ pub enum Capability {
     Process,
     /// Configurations that change while a daemon runs.
     Reloads,
+    /// Programs that say on every gateway that it is a router.
+    RouterAdverts,
     /// A packet filter that others change.
     Ruleset,
     /// Frames that vanish without carrier loss, each way on its own.

@@ -1,7 +1,8 @@
 //! A standby sends nothing in a virtual address's name, and forwards nothing.
 //!
 //! A frame with a virtual source from the wrong gateway teaches switches and hosts the wrong way
-//! (F38); a standby that forwards is a second gateway (R1.6). A gateway is a standby where the
+//! (F38); a standby that forwards is a second gateway (R1.6), and one that says it is a router will be
+//! asked to be one (F44). A gateway is a standby where the
 //! observer hears its unit address and not the virtual ones. Frames are in flight: one that left
 //! within `within` before it begins to answer or after it stopped is no fault, and after a
 //! hand-over it forwards for `drain` more (D10). Who claimed, sent and lost its power within
@@ -126,6 +127,7 @@ impl Oracle for StandbyIsSilent {
             let (what, lag) = match what {
                 SourceKind::Announcement => ("an announcement", self.within),
                 SourceKind::Arp => ("ARP or ND as a virtual address", self.within),
+                SourceKind::RouterAdvert => ("a router advertisement", self.within),
                 SourceKind::Datagram => ("a datagram as a virtual address", self.forwarding()),
             };
             let doubt = Doubt {

@@ -384,4 +384,6 @@ pub enum SourceKind {
     Arp,
     /// A datagram from a virtual address, or a frame from the virtual MAC.
     Datagram,
+    /// A router advertisement, whatever its source.
+    RouterAdvert,
 }

@@ -109,6 +109,7 @@ impl World<'_> {
         self.tell_power(station, PowerState::Running);
         self.reckon(station);
         self.liven(station, true);
+        self.begin_router(station);
         self.start_daemon(station);
     }
 

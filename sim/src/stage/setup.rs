@@ -1,6 +1,6 @@
 //! From a plan to machines: the same configuration a gateway would be given, and the wiring.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use steadfast_core::boot::{BootRecord, Record};
@@ -234,15 +234,11 @@ fn with_prefix(addresses: &[IpAddr]) -> Vec<(IpAddr, u8)> {
 }
 
 /// What a kernel has on a port: these, and with IPv6 the link-local address that it makes of the
-/// MAC (RFC 4291, appendix A).
+/// MAC.
 fn addresses(mac: MacAddr, configured: &[IpAddr]) -> Vec<(IpAddr, u8)> {
     let mut all = with_prefix(configured);
     if configured.iter().any(IpAddr::is_ipv6) {
-        let [a, b, c, d, e, f] = mac.0.map(u16::from);
-        let parts = [(a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f];
-        let [p, q, r, s] = parts;
-        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, p, q, r, s);
-        all.push((IpAddr::V6(own), 64));
+        all.push((IpAddr::V6(format::link_local(mac)), 64));
     }
     all
 }
@@ -258,7 +254,7 @@ pub(crate) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
         heartbeat: false,
     };
     let versions = plan.topology.family.versions().iter();
-    let gateways = versions.filter_map(|it| segment.first_virtual(*it));
+    let gateways = versions.filter_map(|it| segment.host_gateway(*it));
     Kernel::new(KernelConfig::host(vec![port], gateways.collect()))
 }
 

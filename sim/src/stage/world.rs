@@ -66,6 +66,8 @@ pub(crate) enum Happening {
     PersistDue { gateway: usize, life: u64, op: OpId },
     /// A probe is due.
     Probe { stream: usize },
+    /// A gateway's program says that it is a router.
+    RouterDue { gateway: usize, boot: u64 },
     /// A step runs.
     Step { index: usize },
     /// A stranger acts again.
@@ -264,6 +266,7 @@ impl<'a> World<'a> {
             Happening::Net(event) => self.net_event(event),
             Happening::PersistDue { gateway, life, op } => self.persist_due(gateway, life, op),
             Happening::Probe { stream } => self.probe_due(stream),
+            Happening::RouterDue { gateway, boot } => self.router_due(gateway, boot),
             Happening::Step { index } => self.step_due(index),
             Happening::Stranger { index } => self.stranger_due(index),
             Happening::Tick { station } => self.tick(station),

@@ -201,6 +201,10 @@ fn seen(kind: &EventKind) -> Option<(SegmentId, NodeId, &'static str, String)> {
             }
             SourceKind::Arp => Some((*segment, *gateway, "arp", "question or answer".to_owned())),
             SourceKind::Datagram => None,
+            SourceKind::RouterAdvert => {
+                let text = "router advertisement".to_owned();
+                Some((*segment, *gateway, "announce", text))
+            }
         },
         _ => None,
     }

@@ -109,7 +109,9 @@ fn check_virtuals(parts: &Parts, port: &PortConfig, errors: &mut Vec<ConfigError
             errors.push(ConfigError::VirtualTwice(port.name.clone(), *address));
         }
         let inside = |(unit, prefix): &(IpAddr, u8)| same_subnet(*unit, *prefix, *address);
-        if !port.units.is_empty() && !port.units.iter().any(inside) {
+        // Every port has the link's own subnet (RFC 4291 §2.5.6), listed or not.
+        let linked = matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if !linked && !port.units.is_empty() && !port.units.iter().any(inside) {
             errors.push(ConfigError::OutsideSubnet(port.name.clone(), *address));
         }
         let own = port.units.iter().any(|(unit, _)| unit == address);

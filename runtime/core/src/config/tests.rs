@@ -236,6 +236,8 @@ fn config_virtual_address_lies_in_a_subnet_of_its_port() {
         })
     };
     assert_eq!(edges(&["203.0.113.9", "2001:db8::9"]), [], "prefix 0");
+    let linked = refused(|parts| parts.ports[1].virtuals.push(ip("fe80::77")));
+    assert_eq!(linked, [], "every port is on a link");
     let unnumbered = refused(|parts| parts.ports[1].units.clear());
     assert_eq!(unnumbered, []);
 }

@@ -6,11 +6,15 @@
 //!                                      offering frame: in @live? pass; else drop
 //! fence, served port, ingress -500     @live? pass  ARP/NS for virtual: drop  @tail? pass
 //!                                      to virtual address or MAC, transit: drop
-//! fence, served port, egress -500      @live? pass  ARP/NA from virtual, virtual MAC: drop
+//! fence, served port, egress -500      RA, own source: drop  @live? pass  RA: drop
+//!                                      ARP/NA from virtual, virtual MAC: drop
 //!                                      @tail? pass  from virtual address: drop
 //! ```
 //!
-//! The lease comes first: that is what every packet of an active node meets. Verdicts equal those
+//! The lease comes first: that is what every packet of an active node meets. Router advertisements
+//! are what hosts choose their gateway by: without a lease none leaves a port with virtual IPv6
+//! addresses, and where one of them is link-local, none in the name of an address that stays with
+//! the machine: hosts would follow the machine, not the role (F44). Verdicts equal those
 //! of the kernel model (`sim/src/model/kernel/fence.rs`). Transit is what came to this machine's
 //! MAC and is routed on: the routing table is asked, so any address the machine has, or gets
 //! later, stays reachable; without that question (`fib`) the unit addresses stand for it.
@@ -71,6 +75,7 @@ const MARK_AT: u32 = 15;
 const MARK_ACTIVE: u8 = 2;
 const MARK_OFFERING: u8 = 3;
 pub(super) const ICMPV6: u8 = 58;
+const ROUTER_ADVERTISE: u8 = 134;
 pub(super) const SOLICIT: u8 = 135;
 pub(super) const ADVERTISE: u8 = 136;
 /// `PACKET_HOST`: the frame came to the device's own MAC.
@@ -320,8 +325,12 @@ fn fence_out(port: &ServedPort) -> Chain {
         Word::IsIn(VIP6),
     ];
     let from_mac = vec![Word::Payload(Base::Link, 6, 6), Word::IsIn(VMAC)];
-    let mut rules = vec![rule(name, "lease", &[within(LIVE), pass()])];
+    let mut rules = Vec::new();
+    let [of_ours, any] = routers_kept_back(port);
+    rules.extend(of_ours);
+    rules.push(rule(name, "lease", &[within(LIVE), pass()]));
     rules.extend(vlans(name));
+    rules.extend(any);
     rules.extend([
         rule(
             name,
@@ -353,6 +362,30 @@ fn fence_out(port: &ServedPort) -> Chain {
         priority: -500,
         rules,
     }
+}
+
+/// Which router advertisements never leave a port, and which do not without a lease: none of the
+/// machine's own where a link-local address moves with the role, and none at all.
+fn routers_kept_back(port: &ServedPort) -> [Option<Rule>; 2] {
+    let name = &port.name;
+    let is_advert = || {
+        let kind = [
+            Word::Payload(Base::Link, 20, 1),
+            Word::Is(vec![ICMPV6]),
+            Word::Payload(Base::Link, 54, 1),
+            Word::Is(vec![ROUTER_ADVERTISE]),
+        ];
+        [of_type(IPV6), kind.to_vec()].concat()
+    };
+    let stays = vec![Word::Payload(Base::Link, 22, 16), Word::IsNotIn(VIP6)];
+    let moves = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let own = || rule(name, "out: RA, own address", &[is_advert(), stays, refuse()]);
+    let any = || rule(name, "out: RA", &[is_advert(), refuse()]);
+    let mut virtuals = port.virtuals.iter();
+    [
+        port.virtuals.iter().any(moves).then(own),
+        virtuals.any(IpAddr::is_ipv6).then(any),
+    ]
 }
 
 /// Frames of a VLAN other than 0 belong to the device above.

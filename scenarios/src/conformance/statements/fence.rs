@@ -1,11 +1,11 @@
 //! The fence: what passes with a lease, with its tail, and with neither (D9).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use steadfast_core::MacAddr;
 use steadfast_core::wire::ndisc::ALL_NODES;
 
-use super::super::frames::{datagram, echo, gratuitous, question, unsolicited};
+use super::super::frames::{datagram, echo, gratuitous, question, router_advert, unsolicited};
 use super::super::ground::{
     CABLE, CLIENT, LAN, LAN_UNIT, LAN_UNIT6, LAN_VIRTUAL, LAN_VIRTUAL6, PEER, SERVER, WAN,
     WAN_UNIT, WAN_UNIT6, WAN_VIRTUAL, WAN_VIRTUAL6, mac, v4,
@@ -16,7 +16,7 @@ use super::super::{Seen, Statement, Told, What};
 const FENCE: &str = "runtime/src/linux/fence/rules.rs; D9";
 
 pub(super) fn statements() -> Vec<Statement> {
-    [closed(), open(), multicast(), tail()].concat()
+    [closed(), open(), vec![routers()], multicast(), tail()].concat()
 }
 
 /// The stations that packets go between are known.
@@ -206,6 +206,24 @@ fn open() -> Vec<Statement> {
         .answers(SERVER, WAN_VIRTUAL)
         .forwards(CLIENT, SERVER, LAN_UNIT),
     ]
+}
+
+fn routers() -> Statement {
+    let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let frame = || router_advert(mac(LAN), own);
+    let heard = || Seen::read(LAN, &frame()).into_iter().collect::<Vec<_>>();
+    Statement::new(
+        "fence_lets_router_advertisements_out_with_a_lease_alone",
+        "hosts choose their gateway by router advertisements: without a lease none leaves, whoever \
+         sends them, and not in the tail either (F44)",
+        FENCE,
+    )
+    .held()
+    .step(Act::Transmit(LAN, frame()), Vec::new(), Told::Refused)
+    .quietly(Act::Arm)
+    .step(Act::Transmit(LAN, frame()), heard(), Told::Nothing)
+    .quietly(Act::Release)
+    .step(Act::Transmit(LAN, frame()), Vec::new(), Told::Refused)
 }
 
 fn multicast() -> Vec<Statement> {

@@ -22,6 +22,7 @@ use steadfast_core::wire::carriage::DATAGRAM_LEN;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, MacAddr};
 
+use super::routers;
 use super::sockets::is_datagram;
 
 /// The kernel's clock tick (HZ = 250).
@@ -266,10 +267,30 @@ impl Fence {
                 _ => {}
             }
         }
+        if served && self.keeps_router_back(live, frame) {
+            return Egress::Drop;
+        }
         if live || !served || self.lets_out(now, frame) {
             Egress::Pass
         } else {
             Egress::Drop
+        }
+    }
+
+    /// Whether this is a router advertisement that must not leave: without a lease any, with one
+    /// that of an address which stays here, where a link-local one moves with the role (F44).
+    /// Limit: one answer for all ports.
+    fn keeps_router_back(&self, live: bool, frame: &Frame<'_>) -> bool {
+        let mut virtuals = self.config.virtual_addresses.iter();
+        let moves = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if frame.ethertype != ethertype::IPV6 || !routers::is_advert(frame.payload) {
+            return false;
+        }
+        if live {
+            let stays = !source_of(frame).is_some_and(|ip| self.is_virtual(ip));
+            virtuals.any(moves) && stays
+        } else {
+            virtuals.any(IpAddr::is_ipv6)
         }
     }
 

@@ -24,6 +24,7 @@ mod neighbours;
 mod outbox;
 mod packet;
 mod resolution;
+mod routers;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -190,6 +191,9 @@ impl Kernel {
             ethertype::ARP => self.arp_input(now, port, &parsed, out),
             ethertype::IPV6 if self.is_discovery_for_us(parsed.payload) => {
                 self.nd_input(now, port, &parsed, out);
+            }
+            ethertype::IPV6 if !self.forwards && routers::is_advert(parsed.payload) => {
+                self.router_heard(now, port, parsed.payload, out);
             }
             ethertype::IPV4 | ethertype::IPV6 => self.ip_input(now, port, frame, &parsed, out),
             _ => {}

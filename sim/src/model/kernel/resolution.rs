@@ -228,7 +228,7 @@ impl Kernel {
     }
 
     /// Notes a neighbour and sends the packets that waited for it.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         now: Instant,
         (port, ip): (PortId, IpAddr),
