@@ -270,6 +270,7 @@ fn tools(findings: &mut Vec<Finding>) {
         "conntrackd",
         "snmpd",
         "dumpcap",
+        "radvd",
     ] {
         let there = |place: &std::path::PathBuf| Path::new(place).join(tool).is_file();
         let found = if places.iter().any(there) {

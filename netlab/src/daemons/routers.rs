@@ -1,10 +1,10 @@
 //! `radvd` on every gateway, as found in the field: it knows nothing of roles.
 //!
 //! Told to speak from the link-local address that moves with the role, and else from the port's own
-//! (of its list the last that is there counts), it looks for addresses when it starts and when it gets SIGHUP. So a loop beside it waits for the
-//! kernel's news of addresses and sends that, as an operator's hook would. It starts when the daemon
-//! is ready, as a unit ordered after it does: before that nothing is fenced. Limit: Debian's `radvd`
-//! and `ip`.
+//! (of its list the last that is there counts), it looks for addresses when it starts and when it
+//! gets SIGHUP. So a loop beside it waits for the kernel's news of addresses and sends that, as an
+//! operator's hook would. It starts when the daemon is ready, as a unit ordered after it does:
+//! before that nothing is fenced. Limit: Debian's `radvd` and `ip`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,7 +19,9 @@ const IP: &str = "/usr/sbin/ip";
 
 /// Whether this machine has what is run.
 pub fn installed() -> bool {
-    [RADVD, IP].iter().all(|program| Path::new(program).exists())
+    [RADVD, IP]
+        .iter()
+        .all(|program| Path::new(program).exists())
 }
 
 /// Its configuration, and what starts it.

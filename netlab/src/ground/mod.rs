@@ -109,6 +109,10 @@ impl Ground {
     /// What the kernel refuses, by name; and a layout with more machines than there are numbers.
     pub fn build(layout: &Layout, wiring: Wiring) -> Result<Self, LabError> {
         let speaking = |kind| settings::speaking(layout.family, kind);
+        let mut host_settings = speaking(settings::HOST);
+        if layout.segments.iter().any(|it| it.router.is_some()) {
+            host_settings.extend(settings::LEARNS_ROUTERS);
+        }
         let gateways = layout.gateways.iter();
         let hosts = layout.hosts.iter();
         let switch = Room::new("switch", settings::SWITCH)?;
@@ -125,7 +129,7 @@ impl Ground {
                 .map(|gateway| Gateway::new(&gateway.name, layout.family))
                 .collect::<Result<_, _>>()?,
             hosts: hosts
-                .map(|host| Room::new(&format!("host-{}", host.name), &speaking(settings::HOST)))
+                .map(|host| Room::new(&format!("host-{}", host.name), &host_settings))
                 .collect::<Result<_, _>>()?,
             observer: Room::new("observer", &speaking(settings::OBSERVER))?,
             layout: layout.clone(),

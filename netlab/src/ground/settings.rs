@@ -53,18 +53,28 @@ const QUIET: [Setting; 3] = [
     ("ipv6/conf/default/addr_gen_mode", "1"),
 ];
 
-/// Where IPv6 is spoken beside: every port makes its link-local address, as on any machine, and
-/// uses it and those it is given at once, without asking whether another has them.
-const SPEAKS_IPV6: [Setting; 3] = [
-    ("ipv6/conf/default/addr_gen_mode", "0"),
+/// Where IPv6 is spoken beside: every port makes its link-local address, as on any machine.
+const SPEAKS_IPV6: Setting = ("ipv6/conf/default/addr_gen_mode", "0");
+/// Only a gateway's kernel asks for a second or two whether another has an address of its own, as
+/// kernels do; what clients have is there at once.
+const ASKS_NOBODY: [Setting; 2] = [
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/default/dad_transmits", "0"),
 ];
 
+/// A host that learns its routers from what they say (RFC 4861).
+pub(super) const LEARNS_ROUTERS: [Setting; 1] = [("ipv6/conf/default/accept_ra", "1")];
+
 /// A machine's settings in a network that speaks these versions of IP.
 pub(super) fn speaking(family: Family, settings: &[Setting]) -> Vec<Setting> {
-    let more = SPEAKS_IPV6.iter().filter(|_| family.has(Version::Ipv6));
-    settings.iter().chain(more).copied().collect()
+    let mut all = settings.to_vec();
+    if family.has(Version::Ipv6) {
+        all.push(SPEAKS_IPV6);
+        if settings != GATEWAY {
+            all.extend(ASKS_NOBODY);
+        }
+    }
+    all
 }
 
 /// Writes settings in a namespace. One that this kernel does not have is not needed either.

@@ -63,7 +63,7 @@ pub(super) fn read(
     let virtual_router = section.number(key, (0, 255), findings);
     let key = Key::new("secret_file", "\"/etc/steadfast/secret\"");
     let secret_file = section.text(key, findings);
-    let transports = section.each(Key::new("transports", TRANSPORTS), findings, transport);
+    let transports = section.each_of_some(Key::new("transports", TRANSPORTS), findings, transport);
     let key = Key::new("udp_port", "6973").or(&["port", "base_port"]);
     let udp_port = section.number(key, (1, 65_535), findings);
     Cluster {

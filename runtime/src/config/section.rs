@@ -251,6 +251,24 @@ impl<'a> Section<'a> {
         each_of(key, value, findings, make)
     }
 
+    /// The same where a list without a word would leave nothing: that is a mistake.
+    pub(super) fn each_of_some<T>(
+        &mut self,
+        key: Key,
+        findings: &mut Findings,
+        make: impl Fn(&str) -> Result<T, Refusal>,
+    ) -> Vec<Spanned<T>> {
+        let Some((_, value)) = self.take(key, findings) else {
+            return Vec::new();
+        };
+        if matches!(value.get_ref(), DeValue::Array(words) if words.is_empty()) {
+            let message = format!("`{}` is an empty list", key.name);
+            let cure = format!("{}, or leave it out", key.cure());
+            findings.wrong(&value.span(), message, cure);
+        }
+        each_of(key, value, findings, make)
+    }
+
     /// The one table of this name.
     pub(super) fn section(&mut self, name: &'static str, findings: &mut Findings) -> Self {
         let key = Key::new(name, "{ }");

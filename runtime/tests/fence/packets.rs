@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use steadfast::linux::fence::{Counter, Fence};
+use steadfast_core::MacAddr;
+use steadfast_scenarios::conformance::frames::router_advert;
 
 use super::Story;
 use super::frames::{self, VIRTUAL_MAC};
@@ -23,6 +25,7 @@ pub(super) const STORIES: &[Story] = &[
         own_frames,
     ),
     ("fence_packets_to_virtual_addresses_are_dropped", to_virtual),
+    ("fence_router_advertisements_follow_the_role", routers),
 ];
 
 fn dropped(fence: &mut Fence, rule: &str) -> u64 {
@@ -150,6 +153,28 @@ fn own_frames() {
         (out(&announcements), out(&packets)),
         (vec![false; 4], vec![false; 2])
     );
+    fence.unfence().unwrap();
+}
+
+/// Where a link-local address moves with the role, hosts are told of a router in its name alone,
+/// and with the lease alone; a port without IPv6 addresses of the role says what it likes (F44).
+fn routers() {
+    let world = World::new();
+    let mut fence = world.fenced();
+    let (lan, wan) = (&world.lan, &world.wan);
+    let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+    let says = |mac, from| router_advert(MacAddr(mac), from);
+    let (moving, staying) = (says(lan.mac, LINK_VIRTUAL6), says(lan.mac, own));
+    let out = |frame: &[u8]| lan.lets_out(frame);
+    assert_eq!((out(&moving), out(&staying)), (false, false), "fenced");
+    fence.arm().unwrap();
+    assert_eq!((out(&moving), out(&staying)), (true, false), "active");
+    fence.release_to_tail().unwrap();
+    assert_eq!((out(&moving), out(&staying)), (false, false), "tail");
+    fence.close().unwrap();
+    assert!(wan.lets_out(&says(wan.mac, own)), "no IPv6 is served there");
+    assert_eq!(dropped(&mut fence, "lan0 out: RA, own address"), 3);
+    assert_eq!(dropped(&mut fence, "lan0 out: RA"), 2);
     fence.unfence().unwrap();
 }
 

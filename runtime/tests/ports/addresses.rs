@@ -66,6 +66,9 @@ fn addresses_come_and_go_any_number_of_times() {
         addresses.add_all(&wanted).unwrap();
         assert_eq!(sorted(addresses.observe().unwrap()), sorted(wanted.clone()));
     }
+    assert_eq!(addresses.await_usable(&wanted).unwrap(), 0);
+    let way = ip_says("-6 route get fd00:1::1");
+    assert!(way.starts_with("local "), "{way}");
     UdpSocket::bind("10.0.1.1:0").expect("the IPv4 address is usable");
     UdpSocket::bind("[fd00:1::1]:0").expect("the IPv6 address is usable at once");
     assert_eq!(routes(), before, "no route came");
@@ -76,6 +79,8 @@ fn addresses_come_and_go_any_number_of_times() {
         addresses.remove_all(&wanted).unwrap();
         assert_eq!(addresses.observe().unwrap(), []);
     }
+    let late = addresses.await_usable(&wanted).unwrap();
+    assert_eq!(late, 2, "packets to the IPv6 addresses are not taken in");
     assert_eq!(routes(), before, "no route went");
     assert_eq!(interface("lan0").unwrap().unwrap().own, units);
 }

@@ -115,8 +115,8 @@ pub fn unsolicited(station_mac: MacAddr, address: IpAddr, overrides: bool) -> Ve
     advert.frame(ndisc::group_mac(ndisc::ALL_NODES), station_mac)
 }
 
-/// What a program on the machine tells all hosts: that packets go by this link-local address for ten
-/// minutes (RFC 4861 §4.2).
+/// What a program on the machine tells all hosts: that packets go by this link-local address for
+/// ten minutes (RFC 4861 §4.2).
 pub fn router_advert(station_mac: MacAddr, source: Ipv6Addr) -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, HOPS, 0, 2, 0x58, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
     message.extend_from_slice(&station_mac.0);

@@ -1,11 +1,11 @@
 //! A standby sends nothing in a virtual address's name, and forwards nothing.
 //!
 //! A frame with a virtual source from the wrong gateway teaches switches and hosts the wrong way
-//! (F38); a standby that forwards is a second gateway (R1.6), and one that says it is a router will be
-//! asked to be one (F44). A gateway is a standby where the
-//! observer hears its unit address and not the virtual ones. Frames are in flight: one that left
-//! within `within` before it begins to answer or after it stopped is no fault, and after a
-//! hand-over it forwards for `drain` more (D10). Who claimed, sent and lost its power within
+//! (F38); a standby that forwards is a second gateway (R1.6), and one that says it is a router will
+//! be asked to be one (F44). A gateway is a standby where the observer hears its unit address and
+//! not the virtual ones. Frames are in flight: one that left within `within` before it begins to
+//! answer or after it stopped is no fault, and after a hand-over it forwards for `drain` more
+//! (D10). Who claimed, sent and lost its power within
 //! `within` died before anybody could ask it: it was active for that long. Armed once a reachable
 //! gateway stood by while another served.
 //! Limit: at most [`PENDING_MAX`] doubtful frames wait for judgement; the next is judged at once.

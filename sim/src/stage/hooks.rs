@@ -4,8 +4,8 @@
 //! (`steadfast_core::hooks`); here are the programs, which take their time and then point something
 //! at their gateway, their guards, and the thread that hears the node's word. Programs stand still
 //! with their box and end with its power. The hard case (F03) is a program that goes on while its
-//! daemon stands still or was killed: nobody but the guard ends that one, and what it does it does in
-//! the name of a gateway that serves no more.
+//! daemon stands still or was killed: nobody but the guard ends that one, and what it does it does
+//! in the name of a gateway that serves no more.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Programs that say on every gateway that it is a router: what hosts choose their gateway by.
 //!
-//! Such a program knows nothing of roles. It runs from boot to the end of power, and speaks each few
-//! seconds on every served port, in the name of the link-local address that moves with the role
+//! Such a program knows nothing of roles. It runs from boot to the end of power, and speaks each
+//! few seconds on every served port, in the name of the link-local address that moves with the role
 //! while it finds that there, else of the machine's own; the fence says what of it leaves (F44).
 //!
 //! Limit: hosts do not ask for routers, they wait.

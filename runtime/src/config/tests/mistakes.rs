@@ -59,6 +59,7 @@ fn config_transports_that_are_none() {
     let cases = r##"
 virtual_router = 51 | virtual_router = 51⏎transports = ["udp"] | "udp" | known here: `ethernet`
 virtual_router = 51 | virtual_router = 51⏎transports = 3 | 3 | must be a text
+virtual_router = 51 | virtual_router = 51⏎transports = [] | [] | or leave it out
 virtual_router = 51 | virtual_router = 51⏎udp_port = 70000 | 70000 | between 1 and 65535
 [timing] | [timing]⏎udp_port = 7000 | udp_port | [cluster]
 "##;

@@ -379,7 +379,13 @@ fn routers_kept_back(port: &ServedPort) -> [Option<Rule>; 2] {
     };
     let stays = vec![Word::Payload(Base::Link, 22, 16), Word::IsNotIn(VIP6)];
     let moves = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let own = || rule(name, "out: RA, own address", &[is_advert(), stays, refuse()]);
+    let own = || {
+        rule(
+            name,
+            "out: RA, own address",
+            &[is_advert(), stays, refuse()],
+        )
+    };
     let any = || rule(name, "out: RA", &[is_advert(), refuse()]);
     let mut virtuals = port.virtuals.iter();
     [

@@ -1,8 +1,8 @@
 //! Router advertisements (RFC 4861 §4.2): who carries packets out of a segment.
 //!
 //! A gateway's own program sends them; a host that learns its routers takes the sender's link-local
-//! address as a default gateway, and its MAC as that of a neighbour. Limits: routers do not age, and
-//! of several the first that was heard is used until it says that it is none any more.
+//! address as a default gateway, and its MAC as that of a neighbour. Limits: routers do not age,
+//! and of several the first that was heard is used until it says that it is none any more.
 
 use core::net::{IpAddr, Ipv6Addr};
 
