@@ -43,6 +43,34 @@ pub struct CheckSpec {
     pub probe: Probe,
 }
 
+/// A protocol whose services say that they are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Speech {
+    /// Web pages.
+    Http,
+    /// Mailboxes.
+    Imap,
+    /// Mailboxes, the older way.
+    Pop,
+    /// Mail.
+    Smtp,
+}
+
+impl Speech {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Http, Self::Imap, Self::Pop, Self::Smtp];
+
+    /// As files spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Imap => "imap",
+            Self::Pop => "pop3",
+            Self::Smtp => "smtp",
+        }
+    }
+}
+
 /// What a check looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -50,6 +78,8 @@ pub enum Probe {
     Connect {
         /// Where.
         to: SocketAddr,
+        /// And greets as a service of this protocol does.
+        speaks: Option<Speech>,
     },
     /// A host answers an echo request.
     Echo {

@@ -25,7 +25,7 @@ impl Probe {
         pending: &mut Pending,
     ) -> Result<(), String> {
         match self {
-            Self::Connect { to } => connect::run(*to, timeout, stop),
+            Self::Connect { to, speaks } => connect::run(*to, *speaks, timeout, stop),
             Self::Echo { to } => echo::run(*to, timeout, stop),
             Self::Script { command } => script::run(command, timeout, stop),
             Self::File { .. }

@@ -1,8 +1,10 @@
 //! Checks as they are run: what passes, what fails and in which words, and that none is left.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -141,9 +143,49 @@ fn check_process_is_known_by_number_and_by_name() {
 fn check_connect_passes_where_somebody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let to = listener.local_addr().expect("an address");
-    assert_eq!(run(&Probe::Connect { to }), Ok(()));
+    let speaks = None;
+    assert_eq!(run(&Probe::Connect { to, speaks }), Ok(()));
     drop(listener);
-    fails(&Probe::Connect { to }, "refused");
+    fails(&Probe::Connect { to, speaks }, "refused");
+}
+
+/// A service that greets as its protocol says passes; one that accepts and says something else,
+/// trickles or is silent fails in its time, and in words.
+#[test]
+fn check_service_passes_when_it_says_it_is_ready() {
+    let service = |greeting: &'static [&'static str]| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let to = listener.local_addr().expect("an address");
+        let serve = move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            for part in greeting {
+                let _ = stream.write_all(part.as_bytes());
+            }
+            // It stays until the client has gone.
+            let _ = stream
+                .read(&mut [0; 1_024])
+                .and_then(|_| stream.read(&mut [0; 1]));
+        };
+        (to, thread::spawn(serve))
+    };
+    let asked = |greeting, speaks, timeout| {
+        let (to, serving) = service(greeting);
+        let speaks = Some(speaks);
+        let probe = Probe::Connect { to, speaks };
+        let outcome = probe.run(timeout, &Stop::default(), &mut None);
+        serving.join().expect("the service ends");
+        outcome
+    };
+    let ready = asked(&["22", "0 mail ESMTP\r\n"], Speech::Smtp, TIMEOUT);
+    assert_eq!(ready, Ok(()));
+    let ready = asked(&["HTTP/1.1 302 Found\r\n\r\n"], Speech::Http, TIMEOUT);
+    assert_eq!(ready, Ok(()));
+    let busy = asked(&["421 too many\r\n"], Speech::Smtp, TIMEOUT);
+    assert!(busy.is_err_and(|why| why.contains("no smtp service that is ready, but \"421")));
+    let silent = asked(&[], Speech::Imap, MS * 100);
+    assert!(silent.is_err_and(|why| why.contains("no imap greeting within 100ms")));
+    let trickling = asked(&["+OK without an end"], Speech::Pop, MS * 100);
+    assert!(trickling.is_err_and(|why| why.contains("no pop3 greeting within")));
 }
 
 /// The loopback has a route out of itself, and of nothing else.

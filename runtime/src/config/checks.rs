@@ -12,9 +12,9 @@ use steadfast_core::config::check::{CHECKS_MAX, CheckConfig, Cost, STREAK_MAX, W
 use toml::Spanned;
 
 use super::mistake::{Findings, Place};
-use super::section::{Key, Section};
+use super::section::{Key, Section, Word};
 use super::values::{Refusal, argument, plain_address};
-use crate::checks::{CheckSpec, Probe};
+use crate::checks::{CheckSpec, Probe, Speech};
 
 /// Between two runs, unless the file says otherwise.
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,6 +28,14 @@ const PROCESS_NAME_MAX: usize = 15;
 const EVERY_KEY: Key = Key::new("every", "\"1s\"").or(&["interval"]);
 const KINDS: [&str; 7] = [
     "connect", "file", "pid_file", "ping", "process", "route", "script",
+];
+
+const SPEECHES: [Word<Speech>; 5] = [
+    ("http", Speech::Http, None),
+    ("imap", Speech::Imap, None),
+    ("pop3", Speech::Pop, None),
+    ("smtp", Speech::Smtp, None),
+    ("pop", Speech::Pop, Some("pop3")),
 ];
 
 /// A check as written and as it is run.
@@ -182,7 +190,7 @@ fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
     let route = section.each(Key::new("route", "\"192.0.2.1\""), findings, plain_address);
     let interface = section.text(Key::new("interface", "\"wan0\""), findings);
     let ping = section.each(Key::new("ping", "\"192.0.2.1\""), findings, plain_address);
-    let connect = section.each(Key::new("connect", "\"192.0.2.1:443\""), findings, service);
+    let (connect, speaks) = connection(section, findings);
     belongs(
         max_age.as_ref(),
         "max_age",
@@ -211,6 +219,7 @@ fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
     match kind? {
         "connect" => Some(Probe::Connect {
             to: *connect.first()?.get_ref(),
+            speaks,
         }),
         "file" => Some(Probe::File {
             path: path(file?),
@@ -233,6 +242,18 @@ fn probe(section: &mut Section<'_>, findings: &mut Findings) -> Option<Probe> {
         }
         _ => None,
     }
+}
+
+/// A service, and how it greets.
+fn connection(
+    section: &mut Section<'_>,
+    findings: &mut Findings,
+) -> (Vec<Spanned<SocketAddr>>, Option<Speech>) {
+    let connect = section.each(Key::new("connect", "\"192.0.2.1:443\""), findings, service);
+    let speaks = section.word(Key::new("speaks", "\"smtp\""), &SPEECHES, findings);
+    let is_there = !connect.is_empty();
+    belongs(speaks.as_ref(), "speaks", is_there, "connect", findings);
+    (connect, speaks.map(Spanned::into_inner))
 }
 
 /// A list of values is one value, but for a program and its arguments.

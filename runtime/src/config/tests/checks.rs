@@ -26,6 +26,7 @@ fn config_check_of_each_kind() {
     let kinds = [
         ("connect = \"192.0.2.1:443\"", "Connect"),
         ("connect = \"[2001:db8::1]:443\"", "Connect"),
+        ("connect = \"192.0.2.1:25\"\nspeaks = \"smtp\"", "Connect"),
         ("file = \"/run/ok\"\nmax_age = \"10s\"", "File"),
         ("pid_file = \"/run/named.pid\"", "PidFile"),
         ("ping = \"192.0.2.1\"", "Echo"),
@@ -101,6 +102,16 @@ fn config_check_looks_at_one_thing() {
             named("connect = \"192.0.2.1\""),
             "\"192.0.2.1\"",
             "no address with a port",
+        ),
+        (
+            named("connect = \"192.0.2.1:25\"⏎speaks = \"esmtp\""),
+            "\"esmtp\"",
+            "no word for `speaks`",
+        ),
+        (
+            named("ping = \"192.0.2.1\"⏎speaks = \"http\""),
+            "\"http\"",
+            "says nothing without `connect`",
         ),
         (
             named("process = \"a-name-that-is-long\""),
