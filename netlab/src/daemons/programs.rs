@@ -7,9 +7,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use steadfast_scenarios::format::{Cluster, Plan, Verb};
+use steadfast_scenarios::format::{CheckSetup, Cluster, Plan, Verb};
 
 use super::FOLDER;
+use crate::enter::NODE_SERVICE;
+
+/// The port of the first check's service; the others' follow.
+const SERVICES_FROM: u16 = 8_000;
 
 /// The pipe in [`FOLDER`] on which hooks say what they do: `began NAME ROLE EPOCH AGAIN`, and in
 /// the end `done` or `failed` likewise.
@@ -27,8 +31,11 @@ pub fn hang_file(name: &str) -> String {
 
 /// The file's tables of checks.
 pub(super) fn checks(text: &mut String, plan: &Plan) -> std::fmt::Result {
-    for check in &plan.cluster.checks {
-        let probe = probe(plan, &check.name);
+    for (place, check) in (0..).zip(&plan.cluster.checks) {
+        let probe = match check.service {
+            true => format!("connect = \"127.0.0.1:{}\"\nspeaks = \"http\"", port(place)),
+            false => probe(plan, &check.name),
+        };
         write!(
             text,
             "\n[[check]]\nname = \"{}\"\n{probe}\nevery = \"{}\"\n\
@@ -40,6 +47,35 @@ pub(super) fn checks(text: &mut String, plan: &Plan) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Where the service of a check listens, by the check's place.
+const fn port(place: u16) -> u16 {
+    SERVICES_FROM + place
+}
+
+/// What runs beside the daemon for checks that look at a service.
+///
+/// # Errors
+/// When the program that hosts the lab cannot be found, in words.
+pub(super) fn services(plan: &Plan) -> Result<Vec<Vec<String>>, String> {
+    let all = (0..).zip(&plan.cluster.checks);
+    let mut services = all.filter(|(_, check)| check.service).peekable();
+    if services.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let host = std::env::current_exe().map_err(|error| format!("its own program: {error}"))?;
+    let service = |(place, check): (u16, &CheckSetup)| {
+        let (ready, silent) = (check_file(&check.name), hang_file(&check.name));
+        vec![
+            host.to_string_lossy().into_owned(),
+            NODE_SERVICE.to_owned(),
+            port(place).to_string(),
+            format!("{FOLDER}/{ready}"),
+            format!("{FOLDER}/{silent}"),
+        ]
+    };
+    Ok(services.map(service).collect())
 }
 
 /// A file to look at; where the story lets the check hang, a program that looks at it.

@@ -43,6 +43,9 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
     let mut setup = super::setup(files, argv.map(str::to_owned).to_vec());
     setup.files.extend(programs::files(&plan.cluster));
+    if !gateway.witness {
+        setup.others.extend(programs::services(plan)?);
+    }
     if plan.topology.router_adverts && !gateway.witness {
         setup.files.extend(routers::files(&plan.layout, gateway));
         setup.others.push(routers::command());

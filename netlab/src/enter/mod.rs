@@ -22,6 +22,7 @@
 mod cure;
 mod init;
 mod node;
+mod service;
 
 use core::fmt;
 use std::ffi::{CString, OsStr, OsString};
@@ -45,6 +46,7 @@ pub(crate) use node::{Event as NodeEvent, Order as NodeOrder, Spec as NodeSpec};
 /// The hidden first arguments of a program that hosts labs.
 pub(crate) const LAB_INIT: &str = "lab-init";
 pub(crate) const NODE_INIT: &str = "node-init";
+pub(crate) const NODE_SERVICE: &str = "node-service";
 /// Set to `1`, root enters through a user namespace as an ordinary user must.
 pub const USERNS_VARIABLE: &str = "LAB_USERNS";
 /// How a program is told that it runs inside a lab.
@@ -74,6 +76,9 @@ pub fn entry<I: IntoIterator<Item = OsString>>(args: I) -> Option<ExitCode> {
     }
     if first == LAB_COST {
         return Some(crate::cost::main());
+    }
+    if first == NODE_SERVICE {
+        return Some(service::main(&rest));
     }
     (first == NODE_INIT).then(|| node::main(&rest))
 }

@@ -19,6 +19,10 @@ pub struct CheckSetup {
     /// What its failure costs, 1 to 15; as much as a lost port when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u8>,
+    /// Whether it looks at a service of the gateway's own that says itself whether it is ready
+    /// (R2.6), and not at some file or program.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub service: bool,
     /// How often it is run.
     #[serde(default = "check_every")]
     pub every: Span,

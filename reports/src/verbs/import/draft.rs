@@ -318,6 +318,7 @@ fn checks(facts: &ConfigFacts, hearing: &Hearing) -> Vec<CheckSetup> {
             Cost::Fault => None,
             Cost::Weight(weight) => Some(weight),
         },
+        service: false,
         every: span(
             hearing
                 .runs
