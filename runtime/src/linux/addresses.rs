@@ -172,8 +172,15 @@ impl Addresses {
         }
     }
 
+    /// An address of the link means something on its interface alone, and an interface in a VRF has
+    /// its routes in a table of its own: so it is asked for there, too.
     fn is_usable(&mut self, place: &VirtualAddress) -> io::Result<bool> {
-        let question = rtnetlink::route_to(place.index, place.address);
+        Ok(self.is_local(place.address, None)?
+            || self.is_local(place.address, Some(place.index))?)
+    }
+
+    fn is_local(&mut self, address: IpAddr, index: Option<u32>) -> io::Result<bool> {
+        let question = rtnetlink::route_to(address, index);
         match self.netlink.ask(question) {
             Ok(answers) => Ok(answers.iter().any(rtnetlink::is_local)),
             // No way there at all is no route of its own either.

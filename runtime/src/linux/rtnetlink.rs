@@ -98,8 +98,8 @@ pub(super) fn neighbour_header(family: u8, index: u32) -> [u8; 12] {
 }
 
 /// An address as the value of an attribute.
-/// A question where packets to an IPv6 address go; one of the link only means something there.
-pub(super) fn route_to(index: u32, address: IpAddr) -> Batch {
+/// A question where packets to an address go, of all routes or of those of one interface.
+pub(super) fn route_to(address: IpAddr, index: Option<u32>) -> Batch {
     const RTA_DST: u16 = 1;
     const RTA_OIF: u16 = 4;
     let octets = octets(address);
@@ -109,7 +109,7 @@ pub(super) fn route_to(index: u32, address: IpAddr) -> Batch {
     let mut question = Batch::new();
     let mut message = question.message("ask for a route", RTM_GETROUTE, 0, &header);
     message.put(RTA_DST, &octets);
-    if matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+    if let Some(index) = index {
         message.put_u32(RTA_OIF, index);
     }
     drop(message);
