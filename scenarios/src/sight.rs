@@ -78,7 +78,10 @@ fn source(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<Sour
             let source = at(8)?;
             let message = (frame.payload.get(6) == Some(&ICMPV6)).then(|| frame.payload.get(40));
             match message.flatten() {
-                Some(&ROUTER_ADVERTISEMENT) => Some(SourceKind::RouterAdvert),
+                // One that lasts no time takes an earlier word back.
+                Some(&ROUTER_ADVERTISEMENT) => {
+                    (frame.payload.get(46..48) != Some(&[0, 0])).then_some(SourceKind::RouterAdvert)
+                }
                 Some(&NEIGHBOUR_ADVERTISEMENT) => {
                     ours(at(48)?).then(|| resolution(frame.destination.is_group()))
                 }

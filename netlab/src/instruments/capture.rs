@@ -13,6 +13,7 @@
 
 use core::time::Duration;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -322,21 +323,23 @@ impl Instrument for Capture {
     }
 }
 
-/// The virtual addresses of each segment and version, from first to last.
-fn ranges(layout: &Layout) -> Vec<std::ops::RangeInclusive<std::net::IpAddr>> {
-    let versions = layout.family.versions().iter();
-    let range = |segment: &Segment, version: Version| {
-        let of = || {
-            segment
-                .virtuals
-                .iter()
-                .filter(|ip| Version::of(**ip) == version)
-        };
+/// The virtual addresses of each segment and kind, from first to last.
+fn ranges(layout: &Layout) -> Vec<std::ops::RangeInclusive<IpAddr>> {
+    // The one of the link is no neighbour of the others.
+    let kinds = [
+        (Version::Ipv4, false),
+        (Version::Ipv6, false),
+        (Version::Ipv6, true),
+    ];
+    let range = |segment: &Segment, (version, link): (Version, bool)| {
+        let linked = |ip: IpAddr| segment.router.map(IpAddr::V6) == Some(ip);
+        let is_of = |ip: &&IpAddr| Version::of(**ip) == version && linked(**ip) == link;
+        let of = || segment.virtuals.iter().filter(is_of);
         Some(*of().min()?..=*of().max()?)
     };
-    let ranges = versions.flat_map(|version| {
+    let ranges = kinds.into_iter().flat_map(|kind| {
         let segments = layout.segments.iter();
-        segments.filter_map(|segment| range(segment, *version))
+        segments.filter_map(move |segment| range(segment, kind))
     });
     ranges.collect()
 }

@@ -118,16 +118,18 @@ fn give_back(folder: &Path) {
 fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError> {
     let refused = StartError::refused;
     let virtuals = || {
-        config
-            .ports
-            .iter()
-            .flat_map(|port| port.virtuals.iter().copied())
+        let ports = config.ports.iter();
+        ports.flat_map(|port| port.virtuals.iter().map(|ip| (port.name.as_str(), *ip)))
     };
+    let all = virtuals().map(|(_, address)| address);
     let mut addresses =
-        Addresses::open(virtuals()).map_err(refused("reach the kernel about addresses"))?;
-    for address in virtuals() {
+        Addresses::open(all).map_err(refused("reach the kernel about addresses"))?;
+    for (interface, address) in virtuals() {
         let holder = addresses.foreign_holder(address);
         if let Some(index) = holder.map_err(refused("list the addresses of this host"))? {
+            if routers::is_of_a_link(&address) && machine.index(interface) != Some(index) {
+                continue;
+            }
             return Err(StartError::AddressHeld {
                 address,
                 interface: machine.name(index).unwrap_or("an interface").to_owned(),

@@ -207,7 +207,7 @@ fn claimable(routers: &[RouterConfig]) -> Result<Addresses, StartError> {
 }
 
 /// Whether it is another address on each link.
-const fn is_of_a_link(address: &std::net::IpAddr) -> bool {
+pub(super) const fn is_of_a_link(address: &std::net::IpAddr) -> bool {
     match address {
         std::net::IpAddr::V4(_) => false,
         std::net::IpAddr::V6(address) => address.is_unicast_link_local(),

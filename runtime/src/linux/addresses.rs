@@ -146,15 +146,19 @@ impl Addresses {
         })
     }
 
-    /// Waits until the kernel takes in what is sent to these, [`USABLE_WITHIN`] at most. An IPv6
-    /// address answers neighbour solicitations as soon as it is there; but a worker of the kernel's
-    /// makes the route that packets to it need, and until then they are routed back out (F43).
-    /// Nobody may be told of the address before that. Says how many are still without.
+    /// Waits until the kernel takes in what is sent to these, `longest` and [`USABLE_WITHIN`] at
+    /// most. An IPv6 address answers neighbour solicitations as soon as it is there; but a worker
+    /// of the kernel's makes the route that packets to it need, and until then they are routed back
+    /// out (F43). Nobody may be told of the address before that. Says how many are still without.
     ///
     /// # Errors
     /// The kernel did not answer.
-    pub fn await_usable(&mut self, places: &[VirtualAddress]) -> io::Result<usize> {
-        let start = Instant::now();
+    pub fn await_usable(
+        &mut self,
+        places: &[VirtualAddress],
+        longest: Duration,
+    ) -> io::Result<usize> {
+        let (start, longest) = (Instant::now(), longest.min(USABLE_WITHIN));
         let mut missing: Vec<&VirtualAddress> = places.iter().collect();
         missing.retain(|place| place.address.is_ipv6());
         loop {
@@ -164,7 +168,7 @@ impl Addresses {
                     late.push(place);
                 }
             }
-            if late.is_empty() || start.elapsed() > USABLE_WITHIN {
+            if late.is_empty() || start.elapsed() > longest {
                 return Ok(late.len());
             }
             missing = late;

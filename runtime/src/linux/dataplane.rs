@@ -290,9 +290,12 @@ impl Plane {
         Ok(())
     }
 
-    /// What is announced must be usable: else the first packets to it are lost.
+    /// What is announced must be usable: else the first packets to it are lost. A fresh lease and
+    /// an offer that is taken must not run out over it.
     fn await_usable(&mut self) {
-        match self.addresses.await_usable(&self.places) {
+        let timing = &self.config.timing;
+        let longest = (timing.lease / 4).min(timing.offer / 3);
+        match self.addresses.await_usable(&self.places, longest) {
             Ok(0) => {}
             Ok(late) => warn!("{late} virtual addresses are not routed to this machine yet"),
             Err(why) => warn!("failed to look whether the virtual addresses are usable: {why}"),
@@ -381,6 +384,9 @@ impl Plane {
         let virtuals = config.ports.iter().flat_map(|port| &port.virtuals);
         self.addresses.configure(virtuals.copied());
         let outcome = removed.and_then(|()| self.addresses.add_all(&held));
+        if self.serving && !self.is_staged() {
+            self.await_usable();
+        }
         outcome.map_err(|why| {
             error!("failed to change the virtual addresses: {why}");
             Failure::Refused

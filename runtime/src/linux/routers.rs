@@ -36,6 +36,9 @@ use super::interfaces::{Interface, interfaces};
 use super::macvlan;
 use super::priority::take_share;
 
+/// How long a claim waits for IPv6 addresses to take packets in: a part of the first lease.
+const USABLE_WITHIN: Duration = Duration::from_millis(5);
+
 /// Wishes on their way to the thread: some for each router of the largest file. A further one is
 /// refused.
 const WISHES_MAX: usize = 256;
@@ -226,6 +229,11 @@ impl Plane {
             let _ = self.withdraw(router);
             return Err(Failure::Refused);
         }
+        // Whoever is told of an address sends to it at once. A late one mends itself.
+        let places = self.places(router);
+        if let Err(why) = self.addresses.await_usable(&places, USABLE_WITHIN) {
+            error!("failed to look whether the virtual addresses are usable: {why}");
+        }
         Ok(())
     }
 
@@ -245,10 +253,7 @@ impl Plane {
     fn hold(&mut self, router: usize) -> Result<(), String> {
         let places = self.places(router);
         let added = self.addresses.add_all(&places);
-        added.map_err(|why| why.to_string())?;
-        // Whoever is told of an address sends to it at once. A late one mends itself.
-        let usable = self.addresses.await_usable(&places);
-        usable.map(drop).map_err(|why| why.to_string())
+        added.map_err(|why| why.to_string())
     }
 
     /// Where a router's addresses live; nowhere while its interface is missing.

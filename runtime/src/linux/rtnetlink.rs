@@ -97,7 +97,6 @@ pub(super) fn neighbour_header(family: u8, index: u32) -> [u8; 12] {
     [family, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
 }
 
-/// An address as the value of an attribute.
 /// A question where packets to an address go, of all routes or of those of one interface.
 pub(super) fn route_to(address: IpAddr, index: Option<u32>) -> Batch {
     const RTA_DST: u16 = 1;
@@ -122,6 +121,7 @@ pub(super) fn is_local(answer: &Answer) -> bool {
     answer.body.get(7) == Some(&RTN_LOCAL)
 }
 
+/// An address as the value of an attribute.
 pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),

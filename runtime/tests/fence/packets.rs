@@ -169,12 +169,21 @@ fn routers() {
     assert_eq!((out(&moving), out(&staying)), (false, false), "fenced");
     fence.arm().unwrap();
     assert_eq!((out(&moving), out(&staying)), (true, false), "active");
+    let ending = |frame: &[u8]| {
+        let mut frame = frame.to_vec();
+        frame[60..62].copy_from_slice(&[0, 0]);
+        frame
+    };
+    let (left, taken_back) = (ending(&moving), ending(&staying));
+    assert_eq!((out(&left), out(&taken_back)), (false, true), "active");
     fence.release_to_tail().unwrap();
     assert_eq!((out(&moving), out(&staying)), (false, false), "tail");
     fence.close().unwrap();
+    assert_eq!((out(&left), out(&taken_back)), (false, true), "fenced");
     assert!(wan.lets_out(&says(wan.mac, own)), "no IPv6 is served there");
     assert_eq!(dropped(&mut fence, "lan0 out: RA, own address"), 3);
     assert_eq!(dropped(&mut fence, "lan0 out: RA"), 2);
+    assert_eq!(dropped(&mut fence, "lan0 out: RA, end of the role's"), 2);
     fence.unfence().unwrap();
 }
 

@@ -13,6 +13,9 @@ use super::{DEADLINE, settled};
 use crate::common::{ip, ip_says};
 
 /// A cable whose near end has unit addresses of both families.
+/// How long an address may take to become usable.
+const LONGEST: Duration = Duration::from_secs(1);
+
 fn served_port() -> u32 {
     ip("link add lan0 type veth peer name client");
     ip("addr add 10.0.1.2/24 dev lan0");
@@ -66,7 +69,7 @@ fn addresses_come_and_go_any_number_of_times() {
         addresses.add_all(&wanted).unwrap();
         assert_eq!(sorted(addresses.observe().unwrap()), sorted(wanted.clone()));
     }
-    assert_eq!(addresses.await_usable(&wanted).unwrap(), 0);
+    assert_eq!(addresses.await_usable(&wanted, LONGEST).unwrap(), 0);
     let way = ip_says("-6 route get fd00:1::1");
     assert!(way.starts_with("local "), "{way}");
     UdpSocket::bind("10.0.1.1:0").expect("the IPv4 address is usable");
@@ -79,7 +82,7 @@ fn addresses_come_and_go_any_number_of_times() {
         addresses.remove_all(&wanted).unwrap();
         assert_eq!(addresses.observe().unwrap(), []);
     }
-    let late = addresses.await_usable(&wanted).unwrap();
+    let late = addresses.await_usable(&wanted, LONGEST).unwrap();
     assert_eq!(late, 2, "packets to the IPv6 addresses are not taken in");
     assert_eq!(routes(), before, "no route went");
     assert_eq!(interface("lan0").unwrap().unwrap().own, units);

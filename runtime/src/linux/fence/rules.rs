@@ -6,15 +6,17 @@
 //!                                      offering frame: in @live? pass; else drop
 //! fence, served port, ingress -500     @live? pass  ARP/NS for virtual: drop  @tail? pass
 //!                                      to virtual address or MAC, transit: drop
-//! fence, served port, egress -500      RA, own source: drop  @live? pass  RA: drop
+//! fence, served port, egress -500      RA, own or ending: drop  @live? pass  RA: drop
 //!                                      ARP/NA from virtual, virtual MAC: drop
 //!                                      @tail? pass  from virtual address: drop
 //! ```
 //!
-//! The lease comes first: that is what every packet of an active node meets. Router advertisements
+//! The lease comes first, or right behind two rules about routers: that is what every packet of an
+//! active node meets. Router advertisements
 //! are what hosts choose their gateway by: without a lease none leaves a port with virtual IPv6
 //! addresses, and where one of them is link-local, none in the name of an address that stays with
-//! the machine: hosts would follow the machine, not the role (F44). Verdicts equal those
+//! the machine: hosts would follow the machine, not the role (F44). One that takes such an address
+//! back may leave, one that takes the role's back may not. Verdicts equal those
 //! of the kernel model (`sim/src/model/kernel/fence.rs`). Transit is what came to this machine's
 //! MAC and is routed on: the routing table is asked, so any address the machine has, or gets
 //! later, stays reachable; without that question (`fib`) the unit addresses stand for it.
@@ -326,8 +328,8 @@ fn fence_out(port: &ServedPort) -> Chain {
     ];
     let from_mac = vec![Word::Payload(Base::Link, 6, 6), Word::IsIn(VMAC)];
     let mut rules = Vec::new();
-    let [of_ours, any] = routers_kept_back(port);
-    rules.extend(of_ours);
+    let [own, end, any] = routers_kept_back(port);
+    rules.extend(own.into_iter().chain(end));
     rules.push(rule(name, "lease", &[within(LIVE), pass()]));
     rules.extend(vlans(name));
     rules.extend(any);
@@ -364,9 +366,11 @@ fn fence_out(port: &ServedPort) -> Chain {
     }
 }
 
-/// Which router advertisements never leave a port, and which do not without a lease: none of the
-/// machine's own where a link-local address moves with the role, and none at all.
-fn routers_kept_back(port: &ServedPort) -> [Option<Rule>; 2] {
+/// Which router advertisements never leave a port, and which do not without a lease: where a
+/// link-local address moves with the role, none that makes hosts use the machine's own, and none
+/// that makes them leave the role's (a router daemon says so when it ends); without a lease, none
+/// that makes them use anything.
+fn routers_kept_back(port: &ServedPort) -> [Option<Rule>; 3] {
     let name = &port.name;
     let is_advert = || {
         let kind = [
@@ -377,20 +381,30 @@ fn routers_kept_back(port: &ServedPort) -> [Option<Rule>; 2] {
         ];
         [of_type(IPV6), kind.to_vec()].concat()
     };
-    let stays = vec![Word::Payload(Base::Link, 22, 16), Word::IsNotIn(VIP6)];
-    let moves = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let own = || {
-        rule(
-            name,
-            "out: RA, own address",
-            &[is_advert(), stays, refuse()],
-        )
-    };
-    let any = || rule(name, "out: RA", &[is_advert(), refuse()]);
-    let mut virtuals = port.virtuals.iter();
+    let source = |word| vec![Word::Payload(Base::Link, 22, 16), word];
+    let lifetime = |word| vec![Word::Payload(Base::Link, 60, 2), word];
+    let (lasts, ends) = (Word::IsNot(vec![0, 0]), Word::Is(vec![0, 0]));
+    let lasts = lifetime(lasts);
+    let own = [
+        is_advert(),
+        lasts.clone(),
+        source(Word::IsNotIn(VIP6)),
+        refuse(),
+    ];
+    let end = [
+        is_advert(),
+        lifetime(ends),
+        source(Word::IsIn(VIP6)),
+        refuse(),
+    ];
+    let any = [is_advert(), lasts, refuse()];
+    let linked = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let moves = port.virtuals.iter().any(linked);
+    let speaks = port.virtuals.iter().any(IpAddr::is_ipv6);
     [
-        port.virtuals.iter().any(moves).then(own),
-        virtuals.any(IpAddr::is_ipv6).then(any),
+        moves.then(|| rule(name, "out: RA, own address", &own)),
+        moves.then(|| rule(name, "out: RA, end of the role's", &end)),
+        speaks.then(|| rule(name, "out: RA", &any)),
     ]
 }
 

@@ -277,8 +277,9 @@ impl Fence {
         }
     }
 
-    /// Whether this is a router advertisement that must not leave: without a lease any, with one
-    /// that of an address which stays here, where a link-local one moves with the role (F44).
+    /// Whether this is a router advertisement that must not leave (F44): where a link-local address
+    /// moves with the role, one that makes hosts use an address which stays here, or leave the one
+    /// that moves; without a lease, any that makes them use something.
     /// Limit: one answer for all ports.
     fn keeps_router_back(&self, live: bool, frame: &Frame<'_>) -> bool {
         let mut virtuals = self.config.virtual_addresses.iter();
@@ -286,12 +287,10 @@ impl Fence {
         if frame.ethertype != ethertype::IPV6 || !routers::is_advert(frame.payload) {
             return false;
         }
-        if live {
-            let stays = !source_of(frame).is_some_and(|ip| self.is_virtual(ip));
-            virtuals.any(moves) && stays
-        } else {
-            virtuals.any(IpAddr::is_ipv6)
-        }
+        let stays = !source_of(frame).is_some_and(|ip| self.is_virtual(ip));
+        let ends = routers::ends(frame.payload);
+        let kept = virtuals.clone().any(moves) && stays != ends;
+        kept || (!live && !ends && virtuals.any(IpAddr::is_ipv6))
     }
 
     /// The fence on the way out, without a lease.

@@ -32,7 +32,6 @@ pub(super) struct Reply {
 }
 
 impl Kernel {
-    /// The frame with which [`Kernel::answers_for`] asks.
     /// What a port says to switches that ask who listens: a report for each IPv6 address on it, of
     /// the group on which others ask for that (RFC 3810 §6, RFC 4861 §7.2.1).
     pub fn membership_reports(&self, port: PortId) -> Vec<Vec<u8>> {
@@ -50,6 +49,7 @@ impl Kernel {
         self.addresses.on(port).filter_map(report).collect()
     }
 
+    /// The frame with which [`Kernel::answers_for`] asks.
     pub(super) fn question(&self, port: PortId, address: IpAddr) -> Option<Vec<u8>> {
         let own = self.mac(port)?;
         match address {

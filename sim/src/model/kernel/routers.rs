@@ -85,6 +85,11 @@ pub(super) fn is_advert(packet: &[u8]) -> bool {
     packet.get(6) == Some(&protocol::ICMPV6) && packet.get(IP_LEN) == Some(&ROUTER_ADVERT)
 }
 
+/// Whether one ends what was said before: its lifetime is nothing.
+pub(super) fn ends(packet: &[u8]) -> bool {
+    packet.get(IP_LEN + 6..IP_LEN + 8) == Some(&[0, 0])
+}
+
 impl Kernel {
     /// What a program on this machine says on a port in the name of the first of these addresses
     /// that is there; the fence may keep it back.
