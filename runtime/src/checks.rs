@@ -57,9 +57,6 @@ pub enum Speech {
 }
 
 impl Speech {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Imap, Self::Pop, Self::Smtp];
-
     /// As files spell it.
     pub const fn word(self) -> &'static str {
         match self {

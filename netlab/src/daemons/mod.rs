@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use steadfast_core::MacAddr;
 use steadfast_scenarios::SegmentId;
-use steadfast_scenarios::format::{Gateway, Layout, Port};
+use steadfast_scenarios::format::{Gateway, Layout, Port, Version};
 
 use crate::machine::Setup;
 
@@ -138,6 +138,12 @@ impl Daemon {
         interval: Duration,
         program: &str,
     ) -> Result<Setup, String> {
+        if layout.family.has(Version::Ipv6) {
+            return Err(format!(
+                "{} set up for IPv6, which is not built",
+                self.name()
+            ));
+        }
         match self {
             Self::Frr => frr::setup(layout, gateway, interval),
             Self::Keepalived => keepalived::setup(layout, gateway, interval),
@@ -286,6 +292,16 @@ mod tests {
         let gateway = &layout.gateways[0];
         let tenth = Duration::from_millis(100);
         assert!(Daemon::Ucarp.foreign(&layout, gateway, tenth, "").is_err());
+        let both = Topology {
+            family: steadfast_scenarios::format::Family::Both,
+            ..Topology::default()
+        };
+        let both = Layout::new(&both).unwrap();
+        let second = Duration::from_secs(1);
+        for daemon in [Daemon::Frr, Daemon::Keepalived, Daemon::Ucarp, Daemon::Vrrp] {
+            let refused = daemon.foreign(&both, &both.gateways[0], second, "");
+            assert!(refused.unwrap_err().contains("IPv6"), "{}", daemon.name());
+        }
         let odd = Duration::from_millis(15);
         assert!(Daemon::Frr.foreign(&layout, gateway, odd, "").is_err());
     }

@@ -245,10 +245,8 @@ impl<'a> Section<'a> {
         findings: &mut Findings,
         make: impl Fn(&str) -> Result<T, Refusal>,
     ) -> Vec<Spanned<T>> {
-        let Some((_, value)) = self.take(key, findings) else {
-            return Vec::new();
-        };
-        each_of(key, value, findings, make)
+        let taken = self.take(key, findings);
+        taken.map_or_else(Vec::new, |(_, value)| each_of(key, value, findings, make))
     }
 
     /// The same where a list without a word would leave nothing: that is a mistake.
