@@ -221,6 +221,11 @@ impl Node {
             peer.forget_ownership();
         }
         self.timers.arm(Timer::Ask, self.now);
+        // It yielded to a kernel whose daemon was not heard, and which nobody may refresh: as long
+        // as that answers it owns the role, and the silence of its daemon makes no vacancy.
+        if self.role == EffectiveRole::Standby && self.active_peer().is_none() {
+            self.listen_again();
+        }
     }
 
     pub(super) fn arm_announcer(&mut self) {
