@@ -56,6 +56,7 @@ fn config(own: u8) -> Config {
         } else {
             vec![address(id, 100)]
         },
+        virtual_mac: None,
         neighbour: None,
     };
     let other = 3 - own;

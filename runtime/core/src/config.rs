@@ -85,6 +85,9 @@ pub struct PortConfig {
     pub units: Vec<(IpAddr, u8)>,
     /// Virtual addresses; a port that has any is a served port.
     pub virtuals: Vec<IpAddr>,
+    /// The station at which the virtual addresses are, whoever owns them (R5.5); without one they
+    /// are at the owner's own.
+    pub virtual_mac: Option<MacAddr>,
     /// A neighbour that should answer, asked when the segment is silent (D12).
     pub neighbour: Option<IpAddr>,
 }
@@ -93,6 +96,11 @@ impl PortConfig {
     /// Whether virtual addresses live here.
     pub fn served(&self) -> bool {
         !self.virtuals.is_empty()
+    }
+
+    /// The station at which this node's virtual addresses are while it owns them.
+    pub fn owners_mac(&self) -> MacAddr {
+        self.virtual_mac.unwrap_or(self.mac)
     }
 }
 
@@ -362,6 +370,12 @@ pub enum ConfigError {
     /// A grant would end before it could be renewed (D14).
     #[error("the witness's term is {0:?}; it must lie between {1:?} and 60 s")]
     WitnessTerm(Duration, Duration),
+    /// A virtual MAC that is no station's, a port's own, or has nothing to serve (R5.5).
+    #[error(
+        "the virtual MAC of port {0:?}, {1}, must be one station's, no port's own, and have a \
+         virtual address"
+    )]
+    VirtualMac(String, MacAddr),
     /// A virtual address equals a node's own address (R5.2).
     #[error(
         "virtual address {1} on port {0:?} is a node's own address; three addresses are needed"

@@ -53,6 +53,7 @@ fn ports(place: usize) -> Vec<PortConfig> {
         watched: false,
         units: Vec::new(),
         virtuals: Vec::new(),
+        virtual_mac: None,
         neighbour: None,
     };
     let mut lan = port(LAN, "lan0");

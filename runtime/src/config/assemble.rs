@@ -16,6 +16,8 @@ use super::raw::{self, Raw, byte};
 use super::secret::{self, Secrets};
 use super::{Interfaces, choices, digest, places};
 
+/// The virtual router's number if none is written.
+const ROUTER: u8 = 51;
 /// Virtual router numbers up to this one are often taken by devices out of the box (R5.4).
 const ROUTER_ADVISED_MIN: u8 = 11;
 
@@ -46,7 +48,7 @@ pub(super) fn assemble(
     let virtual_router = byte(raw.cluster.virtual_router.as_ref());
     let mut parts = Parts {
         cluster,
-        virtual_router: virtual_router.unwrap_or(51),
+        virtual_router: virtual_router.unwrap_or(ROUTER),
         node,
         peers,
         ports,
@@ -109,6 +111,7 @@ fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
         | ConfigError::DirectServed(_)
         | ConfigError::OutsideSubnet(..)
         | ConfigError::VirtualIsUnit(..)
+        | ConfigError::VirtualMac(..)
         | ConfigError::WitnessServes
         | ConfigError::WitnessTerm(..)
         | ConfigError::WitnessUnknown(_) => true,
@@ -200,10 +203,20 @@ fn ports(raw: &Raw, interfaces: &dyn Interfaces, findings: &mut Findings) -> Vec
                 .iter()
                 .map(|address| *address.get_ref())
                 .collect(),
+            virtual_mac: flag(port.virtual_mac.as_ref(), false).then(|| {
+                let router = raw.cluster.virtual_router.as_ref();
+                virtual_mac(byte(router).unwrap_or(ROUTER))
+            }),
             neighbour: port.neighbour.as_ref().map(|address| *address.get_ref()),
         });
     }
     ports
+}
+
+/// The station of a virtual router (RFC 9568 §7.3): no other on a segment has its number. One for
+/// addresses of both versions, as one device carries both.
+const fn virtual_mac(router: u8) -> MacAddr {
+    MacAddr([0x00, 0x00, 0x5e, 0x00, 0x01, router])
 }
 
 /// What was written, else the other.

@@ -43,6 +43,16 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         (port.id, port.name.clone(), uses)
     };
     let set = |parts: &Parts| parts.ports.iter().map(fixed).collect::<Vec<_>>();
+    let stations = |parts: &Parts| {
+        let mut ports = parts.ports.iter();
+        ports.find_map(|port| port.virtual_mac).is_some().then(|| {
+            parts
+                .ports
+                .iter()
+                .map(|port| port.virtual_mac)
+                .collect::<Vec<_>>()
+        })
+    };
     let macs = |parts: &Parts| parts.ports.iter().map(|port| port.mac).collect::<Vec<_>>();
     let places = |daemon: &DaemonSettings| DaemonSettings {
         log: log::LevelFilter::Off,
@@ -66,6 +76,7 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
             "a port's hardware address",
             set(from) == set(to) && macs(from) != macs(to),
         ),
+        ("virtual MACs", stations(from) != stations(to)),
         (
             "the daemon's folders, sockets or bounds",
             places(&old.daemon) != places(&new.daemon),

@@ -61,6 +61,9 @@ fn shared(parts: &Parts) -> String {
         virtuals.sort_unstable();
         let virtuals: Vec<String> = virtuals.iter().map(ToString::to_string).collect();
         line(&mut form, &format!("port {}", port.id), &virtuals.join(" "));
+        if let Some(mac) = port.virtual_mac {
+            line(&mut form, &format!("station {}", port.id), &mac.to_string());
+        }
     }
     timing(&mut form, &parts.timing);
     policy(&mut form, &parts.policy);

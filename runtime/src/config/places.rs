@@ -83,6 +83,16 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
         ConfigError::WitnessUnknown(_)
         | ConfigError::WitnessServes
         | ConfigError::WitnessTerm(..) => witness(error, raw, text, findings),
+        ConfigError::VirtualMac(name, _) => {
+            let named = |port: &&Port| {
+                port.interface
+                    .as_ref()
+                    .is_some_and(|it| it.get_ref() == name)
+            };
+            let port = raw.ports.iter().find(named);
+            let place = port.map_or(0..0, |it| at(it.virtual_mac.as_ref(), &it.place));
+            findings.wrong(&place, text, "leave `virtual_mac` out here");
+        }
         ConfigError::VirtualIsUnit(name, address) => {
             let other = peer_address(raw, *address).map(|place| (place, "the same address"));
             let other = other.as_ref().map(|(place, label)| (place, *label));

@@ -68,6 +68,7 @@ pub(super) struct Port {
     pub(super) number: Option<Spanned<u64>>,
     pub(super) virtuals: Vec<Spanned<IpAddr>>,
     pub(super) addresses: Vec<Spanned<(IpAddr, u8)>>,
+    pub(super) virtual_mac: Option<Spanned<bool>>,
     pub(super) neighbour: Option<Spanned<IpAddr>>,
     pub(super) direct: Option<Spanned<bool>>,
     pub(super) watched: Option<Spanned<bool>>,
@@ -340,6 +341,10 @@ fn port(mut section: Section<'_>, findings: &mut Findings) -> Port {
             Key::new("address", "\"10.0.1.2/24\""),
             findings,
             address_with_prefix,
+        ),
+        virtual_mac: section.flag(
+            Key::new("virtual_mac", "true").or(&["use_vmac", "vmac"]),
+            findings,
         ),
         neighbour: (!asked.is_empty()).then(|| asked.swap_remove(0)),
         direct: section.flag(Key::new("direct", "true"), findings),

@@ -19,6 +19,7 @@ use crate::daemon::{Lock, Machine, stop_forwarding};
 use crate::linux::addresses::{AddressError, Addresses, ROUTERS_TAG, TAG};
 use crate::linux::fence::{self, FenceError, ROUTERS_TABLE, RouterFence};
 use crate::linux::macvlan;
+use crate::linux::stations::Stations;
 
 /// The configuration looked at when none is named.
 const CONFIG: &str = "/etc/steadfast/steadfast.toml";
@@ -102,8 +103,14 @@ fn remove(
 ) -> io::Result<Verdict> {
     // Addresses first: between the two steps they are fenced, and never in the open.
     let swept = sweep(loaded, out);
-    if let Some(File::Routers(routers)) = loaded {
-        stations(routers, out, err)?;
+    match loaded {
+        Some(File::Routers(routers)) => stations(routers, out, err)?,
+        Some(File::Node(loaded)) => {
+            for name in Stations::of(&loaded.config).remove() {
+                writeln!(out, "removed the interface {name}")?;
+            }
+        }
+        None => {}
     }
     let (table, fenced) = match loaded {
         Some(File::Routers(_)) => (ROUTERS_TABLE, RouterFence::remove()),

@@ -48,6 +48,7 @@ use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::plane::Plane;
 use crate::linux::priority::{Granted, take_precedence};
+use crate::linux::stations::Stations;
 use crate::linux::sysctl::{Advice, Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
 use report::Report;
@@ -79,13 +80,14 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     if loaded.daemon.forward {
         forward(&uses);
     }
+    let stations = Stations::of(&loaded.config);
     let (folder, forwards) = (loaded.daemon.runtime_dir.clone(), loaded.daemon.forward);
     let ended = sweep(&mut addresses).and_then(|()| drive(loaded, Some((addresses, fence))));
     if ended.is_err() {
         if forwards {
             told_advice(Settings::of_kernel().stop_forwarding(&uses));
         }
-        give_back(&folder);
+        give_back(&folder, &stations);
     }
     drop(lock);
     ended
@@ -106,7 +108,8 @@ fn drive(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
 
 /// What a start that failed half-way, or a driver that lost its world, would leave behind. The
 /// addresses are withdrawn before this, or were never there; staged ones go with the next sweep.
-fn give_back(folder: &Path) {
+fn give_back(folder: &Path, stations: &Stations) {
+    stations.remove();
     match fence::remove(folder) {
         Ok(true) => info!("the fence is removed again"),
         Ok(false) => {}
@@ -160,7 +163,7 @@ fn uses(config: &Config) -> Vec<PortUse> {
         name: port.name.clone(),
         virtual4: port.virtuals.iter().any(IpAddr::is_ipv4),
         virtual6: port.virtuals.iter().any(IpAddr::is_ipv6),
-        virtual_mac: false,
+        virtual_mac: port.virtual_mac.is_some(),
     });
     uses.collect()
 }
@@ -221,7 +224,7 @@ fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
                 name: port.name.clone(),
                 units: machine.own(&port.name),
                 virtuals: port.virtuals.clone(),
-                virtual_macs: Vec::new(),
+                virtual_macs: port.virtual_mac.into_iter().collect(),
             })
             .collect(),
         datagrams: datagrams(config),

@@ -10,14 +10,13 @@
 //! keeps them silent, and a claim is one set element however many there are.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use log::{error, info, warn};
-use steadfast_core::config::{Config, PortConfig};
+use steadfast_core::config::Config;
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_shell::env::Dataplane;
 use tokio::sync::oneshot;
@@ -25,9 +24,9 @@ use tokio::sync::oneshot;
 use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::carrier::CarrierBoard;
 use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
-use super::interfaces::{Interface, interfaces};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
+use super::stations::Stations;
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
 pub const STAGED_MIN: usize = 64;
@@ -91,11 +90,15 @@ impl KernelPlane {
         let (wishes, received) = sync_channel(WISHES_MAX);
         let support = fence.support();
         let counters = Arc::new(PlaneCounters::default());
+        let stations = Stations::of(config);
+        let there = stations.prepare()?;
         let mut plane = Plane {
             fence,
             addresses,
             neighbours: Neighbours::open()?,
-            places: places(config, &interfaces()?),
+            places: stations.places(&there),
+            links: stations.links(&there),
+            stations,
             config: config.clone(),
             spec: Box::new(spec),
             serving: false,
@@ -158,27 +161,15 @@ impl Dataplane for KernelPlane {
     }
 }
 
-/// Where each virtual address of a configuration lives; one whose interface is missing lives
-/// nowhere, until it is looked for again.
-fn places(config: &Config, interfaces: &[Interface]) -> Vec<VirtualAddress> {
-    let place = |port: &PortConfig| {
-        let interface = interfaces.iter().find(|one| one.name == port.name);
-        let index = interface.map(|one| one.index)?;
-        let at = |address: &IpAddr| VirtualAddress {
-            index,
-            address: *address,
-        };
-        Some(port.virtuals.iter().map(at).collect::<Vec<_>>())
-    };
-    config.ports.iter().filter_map(place).flatten().collect()
-}
-
 /// The thread's own.
 struct Plane {
     fence: Fence,
     addresses: Addresses,
     neighbours: Neighbours,
+    stations: Stations,
     places: Vec<VirtualAddress>,
+    /// Where neighbours of the served segments are known.
+    links: Vec<u32>,
     config: Config,
     spec: Box<dyn Fn(&Config) -> FenceSpec + Send>,
     serving: bool,
@@ -275,7 +266,7 @@ impl Plane {
         self.forget_unresolved();
         // Staged ones are there, and looked at as soon as the role is taken.
         if !self.is_staged()
-            && let Err(why) = self.hold()
+            && let Err(why) = self.hold_somewhere()
         {
             let failure = refused("add the virtual addresses", why.to_string());
             self.serving = false;
@@ -305,9 +296,7 @@ impl Plane {
     /// Neighbours of the served segments that are being asked for, or did not answer, and whatever
     /// waits for them.
     fn forget_unresolved(&mut self) {
-        let mut indexes: Vec<u32> = self.places.iter().map(|place| place.index).collect();
-        indexes.dedup();
-        if let Err(why) = self.neighbours.forget_unresolved(&indexes) {
+        if let Err(why) = self.neighbours.forget_unresolved(&self.links) {
             // They cost a client a second at worst; the role does not wait for them.
             warn!("failed to forget dead neighbours: {why}");
         }
@@ -320,6 +309,25 @@ impl Plane {
 
     fn hold(&mut self) -> Result<(), AddressError> {
         self.addresses.add_all(&self.places)
+    }
+
+    /// The same, where a device may be gone since it was looked for.
+    fn hold_somewhere(&mut self) -> Result<(), AddressError> {
+        self.hold().or_else(|_| {
+            self.look();
+            self.hold()
+        })
+    }
+
+    /// Devices and places as they are now, and as they should be.
+    fn look(&mut self) {
+        match self.stations.prepare() {
+            Ok(there) => {
+                self.places = self.stations.places(&there);
+                self.links = self.stations.links(&there);
+            }
+            Err(why) => error!("failed to look at the interfaces: {why}"),
+        }
     }
 
     /// Puts back whatever addresses are missing.
@@ -338,10 +346,7 @@ impl Plane {
     }
 
     fn check(&mut self) -> bool {
-        match interfaces() {
-            Ok(interfaces) => self.places = places(&self.config, &interfaces),
-            Err(why) => error!("failed to look at the interfaces: {why}"),
-        }
+        self.look();
         if self.serving || self.is_staged() {
             self.restore();
         }
@@ -365,11 +370,14 @@ impl Plane {
             error!("failed to change the fence: {why}");
             return Err(Failure::Refused);
         }
-        let interfaces = interfaces().map_err(|why| {
+        let stations = Stations::of(config);
+        let there = stations.prepare().map_err(|why| {
             error!("failed to look at the interfaces: {why}");
             Failure::Refused
         })?;
-        let older = core::mem::replace(&mut self.places, places(config, &interfaces));
+        let older = core::mem::replace(&mut self.places, stations.places(&there));
+        self.links = stations.links(&there);
+        self.stations = stations;
         self.config = config.clone();
         let held: Vec<_> = if self.serving || self.is_staged() {
             self.places.clone()
@@ -397,6 +405,7 @@ impl Plane {
         if let Err(why) = self.addresses.remove_all(&self.places) {
             error!("failed to withdraw the virtual addresses: {why}");
         }
+        self.stations.remove();
         if let Err(why) = self.fence.unfence() {
             error!("failed to remove the fence: {why}");
         }

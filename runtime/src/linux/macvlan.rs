@@ -19,6 +19,7 @@ use super::interfaces::Interface;
 use super::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink};
 use super::rtnetlink::NETLINK_ROUTE;
 
+const PROC: &str = "/proc/sys/net";
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const IFLA_ADDRESS: u16 = 1;
@@ -37,14 +38,28 @@ const RTA_OIF: u16 = 4;
 const ROUTE: [u8; 12] = [10, 64, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0];
 /// It gives itself no address (`IN6_ADDR_GEN_MODE_NONE`), answers and asks for its own alone, and
 /// takes in what the routes would have come another way.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 3] = [
     ("ipv6/conf/*/addr_gen_mode", "1"),
     ("ipv4/conf/*/arp_ignore", "1"),
     ("ipv4/conf/*/arp_announce", "2"),
-    ("ipv4/conf/*/rp_filter", "0"),
 ];
+/// Whether the sender of a packet would be reached by the way it came: clients are, but by the
+/// link itself. What counts is the larger of this and the one of all devices; 2 asks whether it
+/// would be reached at all.
+const SENDERS: &str = "ipv4/conf/*/rp_filter";
 
-/// What such a device is called: at most 15 bytes.
+/// What the device of a node's port is called, at most 15 bytes: filters and routers name it. It
+/// has the port's name where that leaves room, else the port's number.
+pub fn port_name(port: &str, link: u32) -> String {
+    let short = format!("vmac-{port}");
+    if short.len() <= 15 {
+        short
+    } else {
+        format!("vmac-{link}")
+    }
+}
+
+/// What the device of a virtual router is called: at most 15 bytes.
 pub fn name(virtual_id: u8, ipv6: bool, link: u32) -> String {
     let family = if ipv6 { 6 } else { 4 };
     format!("vrrp{family}-{link}-{virtual_id}")
@@ -72,18 +87,11 @@ pub fn ensure(
     }
     make(name, link.index, mac)?;
     for (setting, value) in SETTINGS {
-        let path = format!("/proc/sys/net/{}", setting.replace('*', name));
-        match fs::write(&path, value) {
-            // A family that the kernel has not needs no setting.
-            Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                return Err(io::Error::new(
-                    why.kind(),
-                    format!("failed to set {path}: {why}"),
-                ));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        set(&setting.replace('*', name), value)?;
     }
+    let of_all = format!("{PROC}/{}", SENDERS.replace('*', "all"));
+    let strict = fs::read_to_string(of_all).is_ok_and(|it| it.trim() == "1");
+    set(&SENDERS.replace('*', name), if strict { "2" } else { "0" })?;
     let index = super::interfaces::interface(name)?.map(|it| it.index);
     let index = index.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     set_up(index)?;
@@ -91,6 +99,18 @@ pub fn ensure(
         reach_the_link(index)?;
     }
     Ok(index)
+}
+
+/// A family that the kernel has not needs no setting.
+fn set(setting: &str, value: &str) -> io::Result<()> {
+    let path = format!("{PROC}/{setting}");
+    match fs::write(&path, value) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(io::Error::new(
+            why.kind(),
+            format!("failed to set {path}: {why}"),
+        )),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Removes a device; one that is gone is removed.
@@ -146,16 +166,21 @@ fn reach_the_link(index: u32) -> io::Result<()> {
 
 /// Sends it; `fine` is no failure.
 fn carry_out(batch: Batch, fine: i32) -> io::Result<()> {
-    let refused = Netlink::open(NETLINK_ROUTE)?.exchange(batch, Ack::Each)?;
-    let failed = refused
+    let answers = Netlink::open(NETLINK_ROUTE)?.exchange(batch, Ack::Each)?;
+    let failed = answers
         .into_iter()
         .find(|one| one.error.raw_os_error() != Some(fine));
     match failed {
         None => Ok(()),
-        Some(one) => Err(io::Error::new(
-            one.error.kind(),
-            format!("failed to {}: {}", one.what, one.error),
-        )),
+        Some(one) => {
+            let cure = match one.error.raw_os_error() {
+                Some(libc::EOPNOTSUPP) => "; this kernel has no macvlan devices",
+                Some(libc::EBUSY) => "; a port of a bridge can carry none",
+                Some(_) | None => "",
+            };
+            let text = format!("failed to {}: {}{cure}", one.what, one.error);
+            Err(io::Error::new(one.error.kind(), text))
+        }
     }
 }
 

@@ -19,5 +19,6 @@ pub mod priority;
 mod raw;
 pub mod routers;
 mod rtnetlink;
+pub mod stations;
 pub mod streams;
 pub mod sysctl;

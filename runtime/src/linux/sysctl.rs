@@ -164,11 +164,6 @@ impl Settings {
             }
             _ => {}
         }
-        let (key, filter) = self.larger(name, "rp_filter");
-        if filter == 1 && port.virtual_mac {
-            let why = "packets to the virtual MAC may be taken for forged ones";
-            advice.push(warn(&key, 1, "0 or 2", why));
-        }
         let key = format!("ipv6/conf/{name}/disable_ipv6");
         if port.virtual6 && self.number(&key) == Some(1) {
             advice.push(Advice {

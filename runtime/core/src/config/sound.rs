@@ -6,9 +6,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{ConfigError, Parts, PortConfig, Timing};
-use crate::NodeId;
 use crate::wire::advert::{NODES_MAX, PORTS_MAX};
 use crate::wire::carriage::{Form, Forms};
+use crate::{MacAddr, NodeId};
 
 pub(super) fn check_timing(timing: &Timing, errors: &mut Vec<ConfigError>) {
     let beat = timing.interval.saturating_add(timing.slack);
@@ -100,6 +100,12 @@ pub(super) fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
 }
 
 fn check_virtuals(parts: &Parts, port: &PortConfig, errors: &mut Vec<ConfigError>) {
+    if let Some(mac) = port.virtual_mac {
+        let own = parts.ports.iter().any(|port| port.mac == mac);
+        if own || mac.is_group() || mac == MacAddr::ZERO || !port.served() {
+            errors.push(ConfigError::VirtualMac(port.name.clone(), mac));
+        }
+    }
     for (place, address) in port.virtuals.iter().enumerate() {
         let others = parts.ports.iter().take_while(|other| other.id != port.id);
         let earlier = others

@@ -26,6 +26,7 @@ fn port(id: u8, name: &str) -> PortConfig {
         watched: true,
         units: Vec::new(),
         virtuals: Vec::new(),
+        virtual_mac: None,
         neighbour: None,
     }
 }

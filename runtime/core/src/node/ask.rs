@@ -12,6 +12,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Node;
+use super::handover::Giving;
 use crate::peer::Peer;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
@@ -30,7 +31,7 @@ impl Node {
     /// virtual address shows an owner, so it is the one that was last answered for; as long as none
     /// is, each in turn: two nodes' lists may differ for a while, and one that lacks this node's
     /// first address owns the others all the same (F25).
-    pub(super) fn questions(&self, place: usize, index: usize) -> Option<(MacAddr, [IpAddr; 2])> {
+    pub(super) fn questions(&self, place: usize, index: usize) -> Option<[(MacAddr, IpAddr); 2]> {
         let port = &self.config.ports[index];
         if !port.served() || !self.ports[index].up {
             return None;
@@ -40,7 +41,8 @@ impl Node {
         let path = peer.paths.get(index)?;
         let pair = |address: &IpAddr| {
             let unit = peer.unit(port.id, address.is_ipv6())?;
-            Some((station, [*address, unit]))
+            let owners = port.virtual_mac.unwrap_or(station);
+            Some([(owners, *address), (station, unit)])
         };
         let owned = path.owned.filter(|owned| port.virtuals.contains(owned));
         if let Some(known) = owned.as_ref().and_then(pair) {
@@ -72,10 +74,10 @@ impl Node {
 
     pub(super) fn ask_everywhere(&mut self, place: usize) {
         for index in 0..self.ports.len() {
-            if let Some((station, [owned, own])) = self.questions(place, index) {
-                self.ask(index, station, owned);
+            if let Some([(owners, owned), (station, own)]) = self.questions(place, index) {
+                self.ask(index, owners, owned);
                 if let Some(other) = self.another(place, index, owned) {
-                    self.ask(index, station, other);
+                    self.ask(index, owners, other);
                 }
                 self.ask(index, station, own);
                 self.asked_for_owner(place, index);
@@ -111,11 +113,8 @@ impl Node {
         let id = port.id;
         let is_virtual = port.virtuals.contains(&address);
         let now = self.now;
-        let Some(peer) = self
-            .peers
-            .iter_mut()
-            .find(|peer| peer.mac(id) == Some(station))
-        else {
+        let answered = self.answerer(index, station, is_virtual);
+        let Some(peer) = answered.and_then(|place| self.peers.get_mut(place)) else {
             return;
         };
         let is_unit = peer.unit(id, address.is_ipv6()) == Some(address);
@@ -140,6 +139,39 @@ impl Node {
             }
         }
         self.all_answered();
+    }
+
+    /// Whose kernel answers from this station. A virtual MAC is the owner's, whoever that is: the
+    /// answer counts for the peer that was asked, which at worst keeps this node from claiming.
+    fn answerer(&self, index: usize, station: MacAddr, is_virtual: bool) -> Option<usize> {
+        let port = &self.config.ports[index];
+        if port.virtual_mac == Some(station) {
+            let suspect = self.suspicion.as_ref().map(|open| open.peer);
+            let asked = suspect.or_else(|| self.giving.as_ref().map(Giving::to));
+            let asked = asked.and_then(|node| self.peers.iter().position(|it| it.node == node));
+            let owner = asked.or_else(|| self.active_peer());
+            return owner.or(Some(0)).filter(|_| is_virtual);
+        }
+        let from = |peer: &Peer| peer.mac(port.id) == Some(station);
+        self.peers.iter().position(from)
+    }
+
+    /// Asks everybody on each served segment for a virtual address, where those have a station of
+    /// their own: a switch on which this node was the last to use that station passes nothing that
+    /// is sent to it.
+    pub(super) fn ask_for_successor(&mut self) {
+        for index in 0..self.ports.len() {
+            let port = &self.config.ports[index];
+            let virtuals = &port.virtuals;
+            let turn = usize::try_from(self.counter).unwrap_or_default();
+            let turn = turn.checked_rem(virtuals.len());
+            if port.virtual_mac.is_some()
+                && self.ports[index].up
+                && let Some(address) = turn.and_then(|turn| virtuals.get(turn)).copied()
+            {
+                self.ask(index, MacAddr::BROADCAST, address);
+            }
+        }
     }
 
     /// Nothing is open any more: the next question is not urgent.
@@ -200,11 +232,11 @@ impl Node {
         };
         let mut asked = false;
         for index in 0..self.ports.len() {
-            let Some((station, [owned, own])) = self.questions(place, index) else {
+            let Some([(owners, owned), (station, own)]) = self.questions(place, index) else {
                 continue;
             };
             if !active {
-                self.ask(index, station, owned);
+                self.ask(index, owners, owned);
                 self.asked_for_owner(place, index);
             }
             self.ask(index, station, own);

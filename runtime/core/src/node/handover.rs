@@ -83,6 +83,15 @@ pub(super) enum Giving {
     },
 }
 
+impl Giving {
+    /// To whom.
+    pub(super) const fn to(&self) -> NodeId {
+        match self {
+            Self::Preparing { to, .. } | Self::Offering { to, .. } => *to,
+        }
+    }
+}
+
 impl Node {
     /// Whether the giver has shortened its lease.
     pub(super) fn offering(&self) -> bool {

@@ -73,7 +73,9 @@ impl Node {
         let id = self.config.ports[index].id;
         let suspect = self.suspicion.as_ref().map(|open| open.peer);
         let is_suspect = |peer: &Peer| Some(peer.node) == suspect && peer.mac(id) == Some(source);
-        if self.peers.iter().any(is_suspect) {
+        // What comes from the virtual MAC may be the suspect's.
+        let shared = self.config.ports[index].virtual_mac == Some(source);
+        if shared || self.peers.iter().any(is_suspect) {
             return;
         }
         let since = self.suspicion.as_ref().map(|open| open.since);
@@ -301,12 +303,12 @@ impl Node {
         if !port.virtuals.contains(&address) || station == port.mac {
             return;
         }
-        let id = port.id;
+        let (id, shared) = (port.id, port.virtual_mac == Some(station));
         self.owner_answered();
         // A node that has just started knows no peer's addresses yet; a peer that lives is heard
         // within the dead interval, and only then is a stranger a stranger.
         let knows_peers = self.now.since(self.started) >= self.config.timing.dead_interval;
-        if knows_peers && !self.peers.iter().any(|peer| peer.mac(id) == Some(station)) {
+        if knows_peers && !shared && !self.peers.iter().any(|peer| peer.mac(id) == Some(station)) {
             self.raise(Alert::AddressConflict {
                 address,
                 mac: station,

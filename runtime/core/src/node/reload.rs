@@ -46,6 +46,9 @@ pub enum ConfigRefused {
     /// Another witness, or one where there was none.
     #[error("the witness differs; restart the daemon to add, remove or change it")]
     Witness,
+    /// Another virtual MAC, or one where there was none.
+    #[error("a virtual MAC differs; restart the daemon to add, remove or change it")]
+    VirtualMac,
     /// Other ports.
     #[error("the ports' numbers or names differ; restart the daemon to add or remove a port")]
     Ports,
@@ -133,7 +136,14 @@ impl Node {
         let ports: Option<Vec<usize>> = new.ports.iter().map(port).collect();
         let ports = ports.filter(|found| found.len() == old.ports.len());
         let peers = peers.ok_or(ConfigRefused::Peers)?;
-        Ok((ports.ok_or(ConfigRefused::Ports)?, peers))
+        let ports = ports.ok_or(ConfigRefused::Ports)?;
+        let station = |(new, old): (&PortConfig, &usize)| {
+            new.virtual_mac == self.config.ports[*old].virtual_mac
+        };
+        if !new.ports.iter().zip(&ports).all(station) {
+            return Err(ConfigRefused::VirtualMac);
+        }
+        Ok((ports, peers))
     }
 
     /// What is awaited by the old times is awaited by the new ones. The next advertisement comes no

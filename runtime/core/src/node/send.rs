@@ -223,7 +223,10 @@ impl Node {
     /// The form that hosts listen to comes first: what opens a snooping switch for later
     /// questions, and what the few understand that ignore the first, comes second.
     fn announce(&mut self, index: usize, address: IpAddr, form: usize) {
-        let (port, mac) = (self.config.ports[index].id, self.config.ports[index].mac);
+        let (port, mac) = (
+            self.config.ports[index].id,
+            self.config.ports[index].owners_mac(),
+        );
         let frame = match (address, form) {
             (IpAddr::V4(ip), 0) => announce::gratuitous_request(mac, ip),
             (IpAddr::V4(ip), _) => announce::gratuitous_reply(mac, ip),

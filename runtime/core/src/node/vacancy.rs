@@ -335,6 +335,7 @@ impl Node {
         for place in 0..self.peers.len() {
             self.ask_everywhere(place);
         }
+        self.ask_for_successor();
         self.timers.arm(Timer::Relisten, now.after(round));
     }
 

@@ -24,6 +24,7 @@ fn ports() -> Vec<PortConfig> {
         watched: false,
         units: Vec::new(),
         virtuals: Vec::new(),
+        virtual_mac: None,
         neighbour: None,
     };
     vec![port(0), port(1)]

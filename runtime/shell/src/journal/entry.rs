@@ -336,6 +336,9 @@ pub struct PortFacts {
     pub units: Vec<(IpAddr, u8)>,
     /// See [`PortConfig::virtuals`].
     pub virtuals: Vec<IpAddr>,
+    /// See [`PortConfig::virtual_mac`]; a journal of before has none.
+    #[serde(default)]
+    pub virtual_mac: Option<MacAddr>,
     /// See [`PortConfig::neighbour`].
     pub neighbour: Option<IpAddr>,
 }
@@ -409,6 +412,7 @@ fn port_facts(port: &PortConfig) -> PortFacts {
         watched: port.watched,
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),
+        virtual_mac: port.virtual_mac,
         neighbour: port.neighbour,
     }
 }
@@ -423,6 +427,7 @@ fn port_config(port: &PortFacts) -> PortConfig {
         watched: port.watched,
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),
+        virtual_mac: port.virtual_mac,
         neighbour: port.neighbour,
     }
 }

@@ -265,6 +265,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
         } else {
             Vec::new()
         },
+        virtual_mac: None,
         neighbour: None,
     };
     let key = Key {

@@ -57,6 +57,7 @@ pub(crate) fn config(place: usize) -> Config {
         } else {
             Vec::new()
         },
+        virtual_mac: None,
         neighbour: None,
     };
     let parts = Parts {

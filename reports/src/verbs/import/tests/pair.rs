@@ -38,6 +38,7 @@ fn config(id: u8) -> Config {
                 .then(|| IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1)))
                 .into_iter()
                 .collect(),
+            virtual_mac: None,
             neighbour: None,
         }
     };

@@ -80,6 +80,7 @@ impl Node {
         self.broadcast(Kind::Probe);
         if let Some(place) = place {
             self.ask_everywhere(place);
+            self.ask_for_successor();
         }
     }
 

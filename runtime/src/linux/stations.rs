@@ -1,0 +1,141 @@
+//! The devices on which a node's virtual addresses live: the ports, or macvlans above them (R5.5).
+//!
+//! A port with a virtual MAC has a device of its own for it, made behind the fence and before any
+//! claim, and kept to the daemon's end: it is silent as long as the node has no lease (F38), and a
+//! claim finds it there. It is known by its name, its port and its MAC, so a second look makes
+//! nothing twice, and one that somebody removed is made again (F41).
+//!
+//! The hard case is a daemon that was killed: its device stays behind the fence, with its
+//! addresses, and the next life takes it over. One whose port shall have none any more goes.
+//!
+//! The limit: a port that belongs to a bridge carries no such device; then there is no start.
+
+use std::io;
+
+use log::{info, warn};
+use steadfast_core::MacAddr;
+use steadfast_core::config::{Config, PortConfig};
+
+use super::addresses::VirtualAddress;
+use super::interfaces::{Interface, interfaces};
+use super::macvlan;
+
+/// A port on which clients are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Station {
+    port: String,
+    virtual_mac: Option<MacAddr>,
+    ipv6: bool,
+    virtuals: Vec<std::net::IpAddr>,
+}
+
+/// The served ports of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stations(Vec<Station>);
+
+impl Stations {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        let served = config.ports.iter().filter(|port| port.served());
+        let station = |port: &PortConfig| Station {
+            port: port.name.clone(),
+            virtual_mac: port.virtual_mac,
+            ipv6: port.virtuals.iter().any(std::net::IpAddr::is_ipv6),
+            virtuals: port.virtuals.clone(),
+        };
+        Self(served.map(station).collect())
+    }
+
+    /// Makes what is missing, and removes what is not wanted any more. A port that is not there
+    /// has none. Gives the interfaces as they are then.
+    ///
+    /// # Errors
+    /// The kernel refuses, or does not answer.
+    pub fn prepare(&self) -> io::Result<Vec<Interface>> {
+        let mut there = interfaces()?;
+        let mut changed = false;
+        for station in &self.0 {
+            let Some(link) = there.iter().find(|it| it.name == station.port) else {
+                continue;
+            };
+            let name = macvlan::port_name(&link.name, link.index);
+            let known = there.iter().find(|it| it.name == name);
+            let whole = |it: &Interface| it.iflink == link.index && it.up;
+            match (station.virtual_mac, known) {
+                (Some(mac), Some(known)) if whole(known) && known.mac == Some(mac) => {}
+                (Some(mac), _) => {
+                    macvlan::ensure(&name, link, (mac, station.ipv6), &there)?;
+                    info!("{name} on {} carries the virtual MAC {mac}", station.port);
+                    changed = true;
+                }
+                (None, Some(known)) if known.iflink == link.index => {
+                    macvlan::remove(known.index)?;
+                    info!("removed {name}, left behind by an earlier configuration");
+                    changed = true;
+                }
+                (None, _) => {}
+            }
+        }
+        if changed {
+            there = interfaces()?;
+        }
+        Ok(there)
+    }
+
+    /// Where each virtual address lives; one whose device is missing lives nowhere, until it is
+    /// looked for again.
+    pub fn places(&self, there: &[Interface]) -> Vec<VirtualAddress> {
+        let of = |station: &Station| {
+            let index = device(station, there)?;
+            let virtuals = station.virtuals.clone();
+            let at = move |address| VirtualAddress { index, address };
+            Some(virtuals.into_iter().map(at))
+        };
+        self.0.iter().filter_map(of).flatten().collect()
+    }
+
+    /// The ports themselves, and the devices above them: where neighbours are known.
+    pub fn links(&self, there: &[Interface]) -> Vec<u32> {
+        let port = |station: &Station| index(&station.port, there);
+        let device = |station: &Station| device(station, there);
+        let both = |station: &Station| [port(station), device(station)];
+        let mut links: Vec<u32> = self.0.iter().flat_map(both).flatten().collect();
+        links.sort_unstable();
+        links.dedup();
+        links
+    }
+
+    /// Removes every device of a virtual MAC, while the fence still stands. Says which.
+    pub fn remove(&self) -> Vec<String> {
+        let there = interfaces().unwrap_or_default();
+        let with = self.0.iter().filter(|it| it.virtual_mac.is_some());
+        let found = with.filter_map(|station| {
+            let index = device(station, &there)?;
+            let name = there.iter().find(|it| it.index == index)?.name.clone();
+            Some((index, name))
+        });
+        let mut removed = Vec::new();
+        for (index, name) in found {
+            match macvlan::remove(index) {
+                Ok(()) => removed.push(name),
+                Err(why) => warn!("{why}"),
+            }
+        }
+        removed
+    }
+}
+
+/// The device on which a port's addresses live.
+fn device(station: &Station, there: &[Interface]) -> Option<u32> {
+    let port = index(&station.port, there)?;
+    if station.virtual_mac.is_none() {
+        return Some(port);
+    }
+    let name = macvlan::port_name(&station.port, port);
+    let is_ours = |it: &&Interface| it.name == name && it.iflink == port;
+    there.iter().find(is_ours).map(|it| it.index)
+}
+
+fn index(name: &str, there: &[Interface]) -> Option<u32> {
+    there.iter().find(|it| it.name == name).map(|it| it.index)
+}
