@@ -46,11 +46,19 @@ pub fn event(
             from: gateway,
         });
     }
-    source(layout, segment, &Frame::parse(frame)?).map(|what| EventKind::VirtualSource {
+    let frame = Frame::parse(frame)?;
+    let what = source(layout, segment, &frame).or_else(|| station(layout, segment, &frame))?;
+    Some(EventKind::VirtualSource {
         segment,
         gateway,
         what,
     })
+}
+
+/// Whatever else leaves from the virtual MAC moves it in every switch (F38).
+fn station(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<SourceKind> {
+    let virtual_mac = layout.segments.get(segment.index())?.virtual_mac?;
+    (frame.source == virtual_mac).then_some(SourceKind::Station)
 }
 
 fn source(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<SourceKind> {
@@ -205,6 +213,29 @@ mod tests {
         };
         assert_eq!(question(ip, asker), Some(SourceKind::Arp));
         assert_eq!(question(asker, ip), None);
+    }
+
+    /// Whatever leaves from the virtual MAC counts, what it is said to be first.
+    #[test]
+    fn sight_of_the_virtual_mac() {
+        let layout = Layout::new(&Topology {
+            virtual_mac: true,
+            ..Topology::default()
+        })
+        .unwrap();
+        let shared = layout.segments[0].virtual_mac.unwrap();
+        let seen = |frame: &[u8]| match event(&layout, LAN, A, frame) {
+            Some(EventKind::VirtualSource { what, .. }) => Some(what),
+            _ => None,
+        };
+        let mut frame = Vec::new();
+        ethernet::header(&mut frame, MacAddr([2; 6]), shared, 0x88cc);
+        assert_eq!(seen(&frame), Some(SourceKind::Station));
+        let [told, _] = gratuitous_arp(shared, virtual_v4(&layout, 0));
+        assert_eq!(seen(&told), Some(SourceKind::Announcement));
+        frame.clear();
+        ethernet::header(&mut frame, shared, MacAddr([2; 6]), 0x88cc);
+        assert_eq!(seen(&frame), None, "to it");
     }
 
     /// A datagram from a virtual address of either segment counts, one from a host does not.

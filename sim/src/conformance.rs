@@ -31,6 +31,7 @@ impl Modelled {
         let port = |place: ground::Place| PortConfig {
             id: place.port,
             mac: place.mac,
+            virtual_mac: None,
             addresses: place.units.to_vec(),
             served: place.served,
             heartbeat: true,

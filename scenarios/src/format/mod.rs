@@ -42,7 +42,8 @@ pub use scenario::Scenario;
 pub use schema::schema;
 pub use step::{Moment, OnFrame, Step, Target, When, Who};
 pub use topology::{
-    Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology, VIRTUALS_MAX,
+    Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology, VIRTUAL_ROUTER,
+    VIRTUALS_MAX,
 };
 pub use verb::{
     Acts, Capability, Changes, CommandName, DiskState, EffectMode, EffectiveRoleWord,

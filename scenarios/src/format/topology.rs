@@ -25,6 +25,8 @@ pub const VIRTUALS_MAX: u16 = 4096;
 /// Most hosts of a scenario; a file with more is refused.
 pub const HOSTS_MAX: usize = 64;
 
+/// The number of the gateways' virtual router.
+pub const VIRTUAL_ROUTER: u8 = 51;
 /// What stands in the address of a machine of each kind ([`Version::address`]).
 const GATEWAY: u8 = 250;
 const HOST: u8 = 251;
@@ -148,6 +150,8 @@ pub struct Segment {
     pub virtuals: Vec<IpAddr>,
     /// The link-local one of the virtual addresses, which the last is where routers are told of.
     pub router: Option<Ipv6Addr>,
+    /// The station of the virtual addresses, whoever owns them; none if it is the owner's own.
+    pub virtual_mac: Option<MacAddr>,
     /// The observer's addresses, one of each version; none on a cable.
     pub observers: Vec<IpAddr>,
 }
@@ -214,6 +218,11 @@ impl Layout {
         }
         if topology.router_adverts && !topology.family.has(Version::Ipv6) {
             return Err("`router_adverts` needs a `family` with IPv6".to_owned());
+        }
+        if topology.router_adverts && topology.virtual_mac {
+            let why = "`router_adverts` and `virtual_mac` exclude each other: who advertises from the \
+                       virtual MAC's own device is not played yet";
+            return Err(why.to_owned());
         }
         let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
             Preset::Pair | Preset::PairWitness => (&["a", "b"], &["ha"]),
@@ -299,6 +308,8 @@ impl Layout {
             stp_delay: topology.stp_delay.get(name).copied().unwrap_or_default(),
             virtuals: virtuals.chain(router.map(IpAddr::V6)).collect(),
             router,
+            virtual_mac: (topology.virtual_mac && kind == SegmentKind::Switch)
+                .then_some(MacAddr([0x00, 0x00, 0x5e, 0x00, 0x01, VIRTUAL_ROUTER])),
             observers: match kind {
                 SegmentKind::Cable => Vec::new(),
                 SegmentKind::Switch => topology.family.addresses(id, OBSERVER, 1),

@@ -127,6 +127,7 @@ impl Oracle for StandbyIsSilent {
             let (what, lag) = match what {
                 SourceKind::Announcement => ("an announcement", self.within),
                 SourceKind::Arp => ("ARP or ND as a virtual address", self.within),
+                SourceKind::Station => ("a frame from the virtual MAC", self.within),
                 SourceKind::RouterAdvert => ("a router advertisement", self.within),
                 SourceKind::Datagram => ("a datagram as a virtual address", self.forwarding()),
             };

@@ -3,6 +3,7 @@
 //! Ownership that the hosts do not know of carries no traffic (F39, R5.5). Where one gateway alone
 //! answers, each host's neighbour entry for that address, and the switch's for the virtual MAC,
 //! must point at it within `within` of whatever made them disagree. No entry is no disagreement.
+//! Where the switch knows a virtual MAC a host's entry must be that, and no gateway's own station.
 //! Armed once an entry and a sole owner were there together.
 
 use core::time::Duration;
@@ -70,7 +71,10 @@ impl VipOwnerAgrees {
                 continue;
             }
             self.tally.arm();
-            if holder != Holder::Gateway(owner) {
+            // Where addresses have a station of their own, no gateway's own one is right (F40).
+            let own = matches!(believer, Believer::Host(..))
+                && picture.switch_port(segment) != Holder::Nobody;
+            if own || holder != Holder::Gateway(owner) {
                 let known = self.wrong.remove(&believer);
                 wrong.insert(believer, known.unwrap_or(Lag::new(self.within)));
             }
@@ -181,6 +185,22 @@ mod tests {
         };
         tape.event(port).at(1000).owns(A, false).owns(B, true);
         assert_eq!(judged(&tape).verdict, Verdict::Fail);
+    }
+
+    /// With a virtual MAC an entry of the owner's own station strands the host at the next owner.
+    #[test]
+    fn vip_owner_agrees_own_station_fails() {
+        for (shared, verdict) in [(false, Verdict::Pass), (true, Verdict::Fail)] {
+            let mut tape = Tape::running(A);
+            if shared {
+                tape.event(EventKind::SwitchPort {
+                    segment: LAN,
+                    holder: Holder::Gateway(A),
+                });
+            }
+            tape.event(believes(Holder::Gateway(A))).at(1000);
+            assert_eq!(judged(&tape).verdict, verdict);
+        }
     }
 
     /// A host that forgot has nothing wrong; nobody having asked proves nothing.

@@ -382,8 +382,10 @@ pub enum SourceKind {
     Announcement,
     /// An ARP or ND answer or question.
     Arp,
-    /// A datagram from a virtual address, or a frame from the virtual MAC.
+    /// A datagram from a virtual address.
     Datagram,
     /// A router advertisement, whatever its source.
     RouterAdvert,
+    /// Any other frame from the virtual MAC.
+    Station,
 }

@@ -118,6 +118,7 @@ impl Setup {
         let ports = gateway.ports.iter().map(|port| KernelPort {
             id: port.id,
             mac: port.mac,
+            virtual_mac: None,
             addresses: units(gateway, port.id),
             served: usize::from(port.id.0) != CABLE,
             heartbeat: true,
@@ -193,6 +194,7 @@ fn core_port(layout: &Layout, own: &Gateway, id: PortId) -> PortConfig {
         watched: !direct,
         units: units(own, id),
         virtuals: segment.virtuals.clone(),
+        virtual_mac: None,
         neighbour: None,
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Observer {
     cells: Vec<Vec<Cell>>,
     /// By host: where each virtual address of its segment points.
     holders: Vec<Vec<Holder>>,
+    /// By segment: behind whose port its switch knows the virtual MAC.
+    behind: Vec<Holder>,
     /// By gateway: what its status said last.
     statuses: Vec<Option<(EffectiveRole, Instant, Epoch)>>,
     lies: Vec<Option<EffectiveRole>>,
@@ -62,6 +64,7 @@ impl Observer {
             seen: vec![u64::MAX; gateways],
             seen_net: 0,
             cells: (0..gateways).map(|_| cells().collect()).collect(),
+            behind: vec![Holder::Nobody; layout.segments.len()],
             holders: layout.hosts.iter().map(holders).collect(),
             statuses: vec![None; gateways],
             lies: vec![None; gateways],
@@ -198,8 +201,30 @@ impl World<'_> {
         }
     }
 
+    /// Where a segment's switch sends frames for the virtual MAC now.
+    pub(crate) fn switch_port(&mut self, segment: usize, from: usize) {
+        let Some(mac) = self.plan.layout.segments[segment].virtual_mac else {
+            return;
+        };
+        let medium = &self.net.media[segment];
+        let switch = medium.switch.as_ref().filter(|_| medium.on);
+        let place = switch.and_then(|it| it.port_of(self.now, from, mac));
+        let station = place
+            .and_then(|place| medium.ends.get(place))
+            .map(|end| end.station);
+        let gateway = station.filter(|it| *it < self.gateways.len());
+        let holder = gateway.map_or(Holder::Nobody, |it| Holder::Gateway(self.id(it)));
+        if self.observer.behind[segment] != holder {
+            self.observer.behind[segment] = holder;
+            let segment = SegmentId(u8::try_from(segment).unwrap_or(u8::MAX));
+            self.emit(EventKind::SwitchPort { segment, holder });
+        }
+    }
+
     pub(crate) fn holder(&self, segment: usize, mac: Option<MacAddr>) -> Holder {
-        let Some(mac) = mac else {
+        // A virtual MAC points at nobody; its switch does.
+        let shared = self.plan.layout.segments[segment].virtual_mac;
+        let Some(mac) = mac.filter(|_| mac != shared) else {
             return Holder::Nobody;
         };
         let ports = self

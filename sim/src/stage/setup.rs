@@ -24,7 +24,7 @@ use crate::model::switch::Switch;
 /// The cluster of every simulated pair.
 pub(crate) const CLUSTER: ClusterId = ClusterId(*b"steadfast-sim-01");
 /// The virtual router of every simulated pair.
-pub(crate) const VIRTUAL_ROUTER: u8 = 51;
+pub(crate) const VIRTUAL_ROUTER: u8 = format::VIRTUAL_ROUTER;
 /// The secret of every simulated pair; never of a real one.
 const SECRET: &[u8] = b"known to every reader of this file";
 /// The secret of a gateway that was given another one.
@@ -133,6 +133,7 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         } else {
             segment.virtuals.clone()
         },
+        virtual_mac: segment.virtual_mac.filter(|_| !gateway.witness),
         neighbour: neighbour.and_then(|host| host.addresses.first().copied()),
     }
 }
@@ -204,6 +205,7 @@ pub(crate) fn gateway_kernel(
     let ports = gateway.ports.iter().map(|port| KernelPort {
         id: port.id,
         mac: port.mac,
+        virtual_mac: plan.layout.segments[port.segment.index()].virtual_mac,
         addresses: addresses(port.mac, &port.units),
         served: plan.layout.segments[port.segment.index()].served() && !gateway.witness,
         heartbeat: true,
@@ -213,9 +215,11 @@ pub(crate) fn gateway_kernel(
         .segments
         .iter()
         .flat_map(|segment| &segment.virtuals);
+    let macs = plan.layout.segments.iter().map(|it| it.virtual_mac);
     let fence = FenceConfig {
         lease: plan.cluster.lease.0,
         tail: plan.cluster.tail.0,
+        virtual_macs: macs.flatten().collect(),
         ..FenceConfig::new(virtuals.copied().collect())
     };
     let mut config = KernelConfig::gateway(ports.collect(), fence);
@@ -249,6 +253,7 @@ pub(crate) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
     let port = KernelPort {
         id: PortId(0),
         mac: host.mac,
+        virtual_mac: None,
         addresses: addresses(host.mac, &host.addresses),
         served: false,
         heartbeat: false,

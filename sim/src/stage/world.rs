@@ -288,6 +288,7 @@ impl<'a> World<'a> {
                 self.net
                     .forward(self.now, (segment, from), &frame, &mut draw, later);
                 self.schedule_later();
+                self.switch_port(segment, from);
             }
             NetEvent::Arrive {
                 station,

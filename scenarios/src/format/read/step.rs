@@ -192,6 +192,22 @@ fn check_arguments(
 ) -> Result<(), ScenarioError> {
     check_values(reader, flat, verb, plan)?;
     let layout = &plan.layout;
+    if plan.topology.virtual_mac
+        && matches!(
+            verb,
+            Verb::DropFrames {
+                sender: Some(_),
+                ..
+            }
+        )
+    {
+        let message = "frames from the virtual MAC have no `sender`";
+        return Err(reader
+            .fail(flat.place_of("sender"), message)
+            .with_help(Some(
+                "leave `sender` out, or play it without `virtual_mac`".to_owned(),
+            )));
+    }
     let gateways = layout.gateways.iter().map(|gateway| gateway.name.as_str());
     let hosts = layout.hosts.iter().map(|host| host.name.as_str());
     let checks = plan.cluster.checks.iter().map(|check| check.name.as_str());

@@ -18,6 +18,8 @@ pub struct PortConfig {
     pub id: PortId,
     /// Its own address.
     pub mac: MacAddr,
+    /// The virtual MAC of the device above it, on which its virtual addresses live (R5.5).
+    pub virtual_mac: Option<MacAddr>,
     /// Unit addresses with the length of their prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Whether it serves clients: the fence stands here (D9).
@@ -100,6 +102,27 @@ impl Addresses {
 
     pub(super) fn port_mut(&mut self, id: PortId) -> Option<&mut Port> {
         self.ports.iter_mut().find(|port| port.config.id == id)
+    }
+
+    /// The station at which a port answers for an address. A device above it answers for its own
+    /// addresses and no other (`arp_ignore` = 1), and the port then does so too.
+    pub(super) fn station_of(&self, port: PortId, address: IpAddr) -> Option<MacAddr> {
+        let config = &self.port(port)?.config;
+        let Some(above) = config.virtual_mac else {
+            return Some(config.mac);
+        };
+        let from = self.locals.partition_point(|local| local.address < address);
+        let here = self.locals[from..].iter();
+        let mut here = here.take_while(|local| local.address == address);
+        let local = here.find(|local| local.port == port)?;
+        Some(if local.is_virtual { above } else { config.mac })
+    }
+
+    /// Whether questions leave a port in this address's name: under a device for virtual addresses
+    /// only those that are the port's own do (`arp_announce` = 2).
+    pub(super) fn asks_as(&self, port: PortId, address: IpAddr) -> bool {
+        let above = self.port(port).and_then(|it| it.config.virtual_mac);
+        above.is_none_or(|above| self.station_of(port, address).is_some_and(|it| it != above))
     }
 
     pub(super) fn is_local(&self, address: IpAddr) -> bool {

@@ -14,8 +14,8 @@
 //! puts a real request frame through the functions that answer real frames, so that there is no
 //! second opinion to drift from the first.
 //!
-//! Limit: no fragments, no upper layers but echo, no flow table, no VMAC device. A port has the
-//! link-local IPv6 address it is given, or none.
+//! Limit: no fragments, no upper layers but echo, no flow table. A port has the link-local IPv6
+//! address it is given, or none. A device for a virtual MAC is there as long as its port is.
 
 mod addresses;
 mod fence;
@@ -462,7 +462,8 @@ impl Kernel {
     /// Whether a port's receiver takes a frame for this station: its own, or a group.
     fn hears(&self, port: PortId, destination: MacAddr) -> bool {
         let own = |port: &addresses::Port| {
-            port.carrier && (destination.is_group() || destination == port.config.mac)
+            let stations = [Some(port.config.mac), port.config.virtual_mac];
+            port.carrier && (destination.is_group() || stations.contains(&Some(destination)))
         };
         self.addresses.port(port).is_some_and(own)
     }

@@ -43,7 +43,17 @@ impl Kernel {
             Some(IpAddr::V4(_)) | None => Ipv6Addr::UNSPECIFIED,
         };
         let report = |ip| match ip {
-            IpAddr::V6(ip) => Some(ndisc::mld2_report(mac, from, ndisc::solicited_node(ip))),
+            IpAddr::V6(v6) => {
+                let group = ndisc::solicited_node(v6);
+                let station = self.addresses.station_of(port, ip).unwrap_or(mac);
+                // A device for virtual addresses has none of its own to speak from.
+                let from = if station == mac {
+                    from
+                } else {
+                    Ipv6Addr::UNSPECIFIED
+                };
+                Some(ndisc::mld2_report(station, from, group))
+            }
             IpAddr::V4(_) => None,
         };
         self.addresses.on(port).filter_map(report).collect()
@@ -51,7 +61,8 @@ impl Kernel {
 
     /// The frame with which [`Kernel::answers_for`] asks.
     pub(super) fn question(&self, port: PortId, address: IpAddr) -> Option<Vec<u8>> {
-        let own = self.mac(port)?;
+        let own = self.addresses.station_of(port, address);
+        let own = own.or_else(|| self.mac(port))?;
         match address {
             IpAddr::V4(target_ip) => {
                 let request = Arp {
@@ -78,10 +89,19 @@ impl Kernel {
     /// The answer to a frame that asks for one of our addresses; changes nothing.
     pub(super) fn reply_to(&self, port: PortId, frame: &ethernet::Frame<'_>) -> Option<Reply> {
         match frame.ethertype {
-            ethertype::ARP => self.arp_reply(port, &Arp::parse(frame.payload)?),
-            ethertype::IPV6 => self.nd_reply(port, &NeighbourSolicit::parse(frame.payload)?),
+            ethertype::ARP => self.arp_reply(port, &Arp::parse(frame.payload)?, frame.destination),
+            ethertype::IPV6 => {
+                let solicit = NeighbourSolicit::parse(frame.payload)?;
+                self.nd_reply(port, &solicit, frame.destination)
+            }
             _ => None,
         }
+    }
+
+    /// The station that answers for an address, if what was sent there reaches it.
+    fn answering(&self, port: PortId, address: IpAddr, sent_to: MacAddr) -> Option<MacAddr> {
+        let station = self.addresses.station_of(port, address)?;
+        (sent_to.is_group() || sent_to == station).then_some(station)
     }
 
     pub(super) fn arp_input(
@@ -150,7 +170,7 @@ impl Kernel {
         self.emit(now, ask.port, &frame, out);
     }
 
-    fn arp_reply(&self, port: PortId, arp: &Arp) -> Option<Reply> {
+    fn arp_reply(&self, port: PortId, arp: &Arp, sent_to: MacAddr) -> Option<Reply> {
         let sender = IpAddr::V4(arp.sender_ip);
         let is_question = arp.operation == Operation::Request
             && self.addresses.is_local(IpAddr::V4(arp.target_ip))
@@ -159,7 +179,7 @@ impl Kernel {
         if !is_question || !(is_probe || self.neighbours.has_room(port, sender)) {
             return None;
         }
-        let own = self.mac(port)?;
+        let own = self.answering(port, IpAddr::V4(arp.target_ip), sent_to)?;
         let reply = Arp {
             operation: Operation::Reply,
             sender_mac: own,
@@ -175,14 +195,19 @@ impl Kernel {
 
     /// To a named asker alone, or, in duplicate address detection, to everybody. A solicitation
     /// sent to us alone is answered without our station's address: the asker knows it.
-    fn nd_reply(&self, port: PortId, solicit: &NeighbourSolicit) -> Option<Reply> {
+    fn nd_reply(
+        &self,
+        port: PortId,
+        solicit: &NeighbourSolicit,
+        sent_to: MacAddr,
+    ) -> Option<Reply> {
         let asker = IpAddr::V6(solicit.source);
         let is_question = self.addresses.is_local_on(port, IpAddr::V6(solicit.target));
         let is_named = !solicit.source.is_unspecified();
         if !is_question || (is_named && !self.neighbours.has_room(port, asker)) {
             return None;
         }
-        let own = self.mac(port)?;
+        let own = self.answering(port, IpAddr::V6(solicit.target), sent_to)?;
         let introduces = solicit.destination.is_multicast();
         let advert = NeighbourAdvert {
             source: solicit.target,
@@ -270,7 +295,7 @@ impl Kernel {
         }
     }
 
-    /// In whose name to ask (`arp_announce` = 0): the source of the packet that waits if it is
+    /// In whose name to ask (`arp_announce` = 0, or 2 below a virtual MAC): the source of the packet that waits if it is
     /// ours, which may be a virtual address, else the port's own address. For IPv6 "ours" is
     /// what this very port has, and the port's own address its link-local one (RFC 4861 7.2.2).
     fn asking_address(&self, ask: &Ask) -> Option<IpAddr> {
@@ -282,6 +307,7 @@ impl Kernel {
             IpAddr::V4(_) => self.addresses.is_local(*source),
             IpAddr::V6(_) => self.addresses.is_local_on(ask.port, *source),
         });
+        let ours = ours.filter(|source| self.addresses.asks_as(ask.port, *source));
         let local = || {
             self.addresses
                 .link_local(ask.port)

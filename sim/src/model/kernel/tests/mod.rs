@@ -41,6 +41,7 @@ fn port(machine: u8, id: PortId, address: &str, served: bool) -> PortConfig {
     PortConfig {
         id,
         mac: mac(machine, id),
+        virtual_mac: None,
         addresses: vec![(ip(address), prefix)],
         served,
         heartbeat: served || id == CABLE,
