@@ -27,7 +27,8 @@ use std::thread;
 
 use serde::Deserialize;
 use steadfast_core::role::EffectiveRole;
-use steadfast_core::{Epoch, Instant, NodeId};
+use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
+use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 
 use crate::daemons::routers;
@@ -228,6 +229,10 @@ impl Agent for Steadfast {
             offers.insert(Capability::RouterAdverts);
         }
         offers
+    }
+
+    fn virtual_mac(&self, plan: &Plan, segment: SegmentId) -> Option<MacAddr> {
+        plan.layout.segments.get(segment.index())?.virtual_mac
     }
 
     fn status(&mut self, gateway: NodeId, run: &Path) -> Option<(Instant, Said)> {

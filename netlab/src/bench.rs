@@ -13,10 +13,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use steadfast_core::{Instant, NodeId};
+use steadfast_core::{Instant, MacAddr, NodeId};
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 use steadfast_scenarios::trace::{Event, EventKind};
-use steadfast_scenarios::{Judge, Scenario, StreamId};
+use steadfast_scenarios::{Judge, Scenario, SegmentId, StreamId};
 
 use crate::agent::Steadfast;
 use crate::daemons::Daemon;
@@ -342,6 +342,10 @@ impl Agent for Ours {
 
     fn offers(&self) -> BTreeSet<Capability> {
         self.0.offers()
+    }
+
+    fn virtual_mac(&self, plan: &Plan, segment: SegmentId) -> Option<MacAddr> {
+        self.0.virtual_mac(plan, segment)
     }
 
     /// Nobody's word is asked for in a race.

@@ -19,7 +19,7 @@ use steadfast_scenarios::trace::{Event, EventKind};
 use crate::error::{Doing, LabError};
 use crate::ground::{HOST_PORT, Plug, Station};
 use crate::instruments::{
-    self, Capture, ConnectionLog, Connections, Enter, Eye, Finished, HeraldLog, Heralds,
+    self, Capture, ConnectionLog, Connections, Enter, Eye, EyeDoor, Finished, HeraldLog, Heralds,
     Neighbours, Observer, Outlet, Pace, ProbeSender, Recorder, RunClock, SharedRecording, Stall,
     StallWatch, Tap, TapDoor, VirtualMacs,
 };
@@ -35,9 +35,11 @@ const LATE_MAX: Duration = Duration::from_millis(5);
 pub struct Sight {
     clock: RunClock,
     layout: Layout,
+    virtual_macs: VirtualMacs,
     /// Whether every frame is to be seen.
     recorded: bool,
     door: TapDoor,
+    eye_door: EyeDoor,
     /// Taps of ports that were laid anew.
     opening: Vec<(NodeId, JoinHandle<io::Result<()>>)>,
     recorder: Option<Recorder>,
@@ -67,6 +69,7 @@ pub struct Wanted {
 /// Sockets at every place, open; nobody reads them yet.
 pub struct Opened {
     wanted: Wanted,
+    virtual_macs: VirtualMacs,
     taps: Vec<Tap>,
     outlets: Vec<Outlet>,
     eyes: Vec<Eye>,
@@ -96,6 +99,7 @@ impl Opened {
         let opening = || "open the instruments".to_owned();
         Ok(Self {
             wanted,
+            virtual_macs: virtual_macs.clone(),
             taps,
             outlets: outlets(plan, lab)?,
             eyes: eyes(plan, lab, virtual_macs).doing(opening)?,
@@ -128,11 +132,12 @@ impl Opened {
         let pace = sender.pace();
         let log = self.connections.as_ref().map(Connections::log);
         let heard = self.heralds.as_ref().map(Heralds::log);
-        let (eyes, stations, beside) = (self.eyes, self.stations, self.wanted.beside);
+        let observer = Observer::new(plan, self.eyes);
+        let eye_door = observer.door();
+        let (stations, beside) = (self.stations, self.wanted.beside);
         let calm = self.wanted.calm;
         let start = |recorder: &mut Recorder| -> io::Result<()> {
             recorder.start(StallWatch { beside })?;
-            let observer = Observer::new(plan, eyes);
             recorder.start(if calm { observer.calm() } else { observer })?;
             recorder.start(capture)?;
             recorder.start(Neighbours::new(plan, stations))?;
@@ -144,8 +149,10 @@ impl Opened {
         Ok(Sight {
             clock,
             layout: plan.layout.clone(),
+            virtual_macs: self.virtual_macs,
             recorded: self.wanted.recorded,
             door,
+            eye_door,
             opening: Vec::new(),
             recorder: Some(recorder),
             pace,
@@ -176,11 +183,19 @@ impl Sight {
     fn open_again(&self, lab: &Lab, gateway: NodeId) -> io::Result<JoinHandle<io::Result<()>>> {
         let posts = listening_posts(lab, Some(gateway));
         let (layout, recorded, door) = (self.layout.clone(), self.recorded, self.door.clone());
+        let (virtual_macs, eye_door) = (self.virtual_macs.clone(), self.eye_door.clone());
         let enter = lab.ground().switch().door()?;
         let work = move || {
             enter()?;
             let taps = listen(&layout, &posts, recorded)?;
-            taps.into_iter().try_for_each(|tap| door.put(tap))
+            taps.into_iter().try_for_each(|tap| door.put(tap))?;
+            for (id, gateway, port) in &posts {
+                let segment = layout.segments.get(id.index());
+                if let Some(segment) = segment.filter(|_| virtual_macs.contains_key(id)) {
+                    eye_door.put(*id, *gateway, Observer::outlet(segment, port)?)?;
+                }
+            }
+            Ok(())
         };
         thread::Builder::new().name("taps".to_owned()).spawn(work)
     }

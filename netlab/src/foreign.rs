@@ -89,11 +89,9 @@ impl Agent for Foreign {
             .segments
             .iter()
             .any(|it| self.virtual_mac(plan, it.id).is_some());
-        let boots_again = plan.steps.iter().any(|step| boots(&step.verb));
-        if virtual_mac && boots_again {
-            return Some(format!(
-                "eyes that follow a virtual MAC through a boot, as {name} has one"
-            ));
+        let wanted = plan.topology.virtual_mac;
+        if wanted && !virtual_mac {
+            return Some(format!("a virtual MAC, as {name} is told of none"));
         }
         let preempts = plan.cluster.preempt != Cluster::default().preempt;
         let untold = || format!("`preempt` told to {name}, which is not built");
@@ -216,13 +214,6 @@ const fn is_ours(kind: FrameKind) -> bool {
     !matches!(kind, FrameKind::Arp | FrameKind::Ndisc | FrameKind::Vrrp)
 }
 
-const fn boots(verb: &Verb) -> bool {
-    matches!(
-        verb,
-        Verb::PowerOn | Verb::Reboot { .. } | Verb::RebootLoop { .. }
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use steadfast_scenarios::Scenario;
@@ -282,8 +273,7 @@ mod tests {
         assert_eq!(lacks(Daemon::Keepalived, many), None);
         let told = lacks(Daemon::Frr, many).unwrap();
         assert!(told.contains("at most 255"), "{told}");
-        let boots = lacks(Daemon::Frr, "standby-reboots").unwrap();
-        assert!(boots.contains("virtual MAC"), "{boots}");
+        assert_eq!(lacks(Daemon::Frr, "standby-reboots"), None);
         assert_eq!(lacks(Daemon::Keepalived, "standby-reboots"), None);
     }
 

@@ -146,6 +146,9 @@ fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
             let virtuals = segment.virtuals.iter().map(|ip| format!("\"{ip}\""));
             let virtuals: Vec<String> = virtuals.collect();
             writeln!(text, "virtual = [{}]", virtuals.join(", "))?;
+            if segment.virtual_mac.is_some() {
+                writeln!(text, "virtual_mac = true")?;
+            }
         }
         let mut hosts = layout.hosts.iter();
         let host = hosts.find(|it| it.segment == port.segment && !gateway.witness);

@@ -82,7 +82,7 @@ impl Tap {
         let wanted = if recorded {
             filter::all_but(observer)
         } else {
-            filter::sights(observer, &ranges(layout))
+            filter::sights(observer, segment.virtual_mac, &ranges(layout))
         };
         let machine = layout.gateways.iter().find(|it| it.id == gateway);
         let machine = machine.map_or_else(|| gateway.to_string(), |it| it.name.clone());

@@ -114,7 +114,21 @@ pub(super) fn probes() -> Vec<Instruction> {
 
 /// What events are made of: our own frames and datagrams, ARP, neighbour discovery, and IP from a
 /// virtual address, but nothing that goes to the observer.
-pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
+pub(super) fn sights(
+    observer: MacAddr,
+    virtual_mac: Option<MacAddr>,
+    virtuals: &[RangeInclusive<IpAddr>],
+) -> Vec<Instruction> {
+    let station = |mac: MacAddr| {
+        [
+            load(LOAD_WORD, 0),
+            test(IF_EQUAL, prefix(observer), 0, 1),
+            give(0),
+            load(LOAD_WORD, 6),
+            test(IF_EQUAL, prefix(mac), 0, 1),
+            give(HEAD),
+        ]
+    };
     let (v4, v6) = (sights_v4(virtuals), sights_v6(virtuals));
     let behind_v4 = u8::try_from(v4.len()).unwrap_or(u8::MAX);
     let head = [
@@ -128,7 +142,9 @@ pub(super) fn sights(observer: MacAddr, virtuals: &[RangeInclusive<IpAddr>]) -> 
         give(0),
         give(HEAD),
     ];
-    [&head[..], &v4, &v6].concat()
+    let mut program: Vec<Instruction> = virtual_mac.into_iter().flat_map(station).collect();
+    program.extend([&head[..], &v4, &v6].concat());
+    program
 }
 
 /// Our datagrams, and packets from these addresses.
@@ -341,7 +357,16 @@ mod tests {
         };
         let v6 = |segment, last| Ipv6Addr::new(0xfd77, 0, 0, segment, 0, 0, 0, last);
         let range_v6 = |segment| IpAddr::V6(v6(segment, 1))..=IpAddr::V6(v6(segment, 3));
-        let program = sights(OBSERVER, &[range(3), range(5), range_v6(0), range_v6(1)]);
+        let shared = MacAddr([0, 0, 0x5e, 0, 1, 51]);
+        let ranges = [range(3), range(5), range_v6(0), range_v6(1)];
+        let mut from_shared = Vec::new();
+        ethernet::header(&mut from_shared, PEER, shared, 0x88cc);
+        for (virtual_mac, taken) in [(None, false), (Some(shared), true)] {
+            let program = sights(OBSERVER, virtual_mac, &ranges);
+            assert_eq!(run(&program, &from_shared) != 0, taken);
+            assert_eq!(run(&program, &arp(OBSERVER, shared)), 0, "to the observer");
+        }
+        let program = sights(OBSERVER, Some(shared), &ranges);
         let takes = |frame: &[u8]| run(&program, frame) != 0;
         let mut ours = Vec::new();
         ethernet::header(&mut ours, PEER, PEER, ethertype::STEADFAST);

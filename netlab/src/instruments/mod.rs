@@ -47,7 +47,7 @@ pub use clock::RunClock;
 pub use connections::{Connection, ConnectionLog, Connections, Enter};
 pub use heralds::{Claim, Heard, HeraldLog, Heralds};
 pub use neighbours::{Neighbours, Station};
-pub use observer::{Eye, Observer};
+pub use observer::{Eye, EyeDoor, Observer};
 pub use probes::{Outlet, Pace, ProbeSender};
 pub use recorder::{
     BLIND_AFTER, Desk, Finished, HOLD_BACK, Instrument, Recorder, STALLS_MAX, Setup, Stall,

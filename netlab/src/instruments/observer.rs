@@ -12,7 +12,8 @@
 //!
 //! The hard case is a virtual MAC: it answers in nobody's name, so through a switch nobody could
 //! say who answered. There each gateway is asked at the switch's end of its own port
-//! ([`Eye::ports`]), where only its own answers come by.
+//! ([`Eye::ports`]), where only its own answers come by. They count while its own address is reached
+//! through the switch: what is cut off from a segment owns nothing there.
 //!
 //! The limit: what a switch does not forward is not seen, and without questions (its outlet is
 //! dark) it keeps the last answer.
@@ -20,6 +21,7 @@
 use core::time::Duration;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{Frame, ethertype};
@@ -61,12 +63,37 @@ pub struct Eye {
     pub ports: Vec<(NodeId, PacketSocket)>,
 }
 
+/// Sockets of [`Eye::ports`] that wait for the observer; more are refused.
+const WAITING_MAX: usize = 64;
+
+/// Takes sockets at gateways' ports that were made anew while the observer asks.
+#[derive(Clone, Debug)]
+pub struct EyeDoor(SyncSender<Anew>);
+
+/// A port of this segment and gateway, made anew.
+type Anew = (SegmentId, NodeId, PacketSocket);
+
+impl EyeDoor {
+    /// Puts a socket in the place of the one that was there.
+    ///
+    /// # Errors
+    /// When the observer has ended, or has not taken the last [`WAITING_MAX`].
+    pub fn put(&self, segment: SegmentId, gateway: NodeId, socket: PacketSocket) -> io::Result<()> {
+        let sent = self.0.try_send((segment, gateway, socket));
+        sent.map_err(|_| io::ErrorKind::WouldBlock.into())
+    }
+}
+
 /// Watches who answers on all served segments.
 #[derive(Debug)]
 pub struct Observer {
     sights: Vec<Sight>,
     batch: Batch,
     round: Duration,
+    sender: SyncSender<Anew>,
+    receiver: Receiver<Anew>,
+    /// Sockets of ports that are gone: closing one takes the kernel milliseconds.
+    retired: Vec<PacketSocket>,
 }
 
 /// One segment.
@@ -77,12 +104,19 @@ struct Sight {
     lines: Vec<Line>,
     questions: Vec<Question>,
     ledger: Ledger,
+    /// The addresses have a station of their own, and are asked for at each gateway's wire.
+    shared: bool,
+    /// There, by question: whether it is answered, and whether that was told.
+    seen: Vec<bool>,
+    told: Vec<bool>,
 }
 
 /// One socket, and what is asked through it.
 #[derive(Debug)]
 struct Line {
     socket: PacketSocket,
+    /// At this gateway's wire, and not at the switch's outlet.
+    at: Option<NodeId>,
     /// Indexes into the segment's questions.
     asks: Vec<usize>,
     /// By tag: the frames of a round, ready to send.
@@ -114,10 +148,32 @@ impl Observer {
             let segment = plan.layout.segments.get(eye.segment.index())?;
             Some(Sight::new(plan, segment, eye))
         });
+        let (sender, receiver) = sync_channel(WAITING_MAX);
         Self {
             sights: sights.collect(),
             batch: Batch::new(),
             round: ROUND,
+            sender,
+            receiver,
+            retired: Vec::new(),
+        }
+    }
+
+    /// The way to it while it asks.
+    pub fn door(&self) -> EyeDoor {
+        EyeDoor(self.sender.clone())
+    }
+
+    fn take_anew(&mut self) {
+        while let Ok((segment, gateway, socket)) = self.receiver.try_recv() {
+            let of = |it: &&mut Sight| it.segment == segment;
+            let sight = self.sights.iter_mut().find(of);
+            let lines = sight.map(|it| it.lines.iter_mut()).into_iter().flatten();
+            let mut lines = lines.filter(|it| it.at == Some(gateway));
+            if let Some(line) = lines.next() {
+                let former = core::mem::replace(&mut line.socket, socket);
+                self.retired.push(former);
+            }
         }
     }
 }
@@ -159,6 +215,7 @@ impl Instrument for Observer {
                     why: format!("the observer asked {late} us late"),
                 });
             }
+            self.take_anew();
             for sight in &mut self.sights {
                 sight.listen(desk, &mut self.batch)?;
                 sight.tell(desk, now);
@@ -207,24 +264,33 @@ impl Sight {
             let asks = |it: &Question| {
                 virtual_mac.is_some() && it.gateway == gateway && it.address.is_some()
             };
-            lines.push(Line::new(socket, mac, &questions, asks));
+            let line = Line::new(socket, mac, &questions, asks);
+            lines.push(Line {
+                at: Some(gateway),
+                ..line
+            });
         }
         Self {
             segment: segment.id,
             mac,
             lines,
             ledger: Ledger::new(questions.iter().map(|it| it.address).collect()),
+            shared: virtual_mac.is_some(),
+            seen: vec![false; questions.len()],
+            told: vec![false; questions.len()],
             questions,
         }
     }
 
     /// Asks everything once; a round of which a question could not be sent does not count. Through
-    /// a dead switch nobody can be asked, and nobody answers.
+    /// a dead switch nobody can be asked, and nobody answers; nor does a gateway whose own wire
+    /// takes nothing.
     fn ask(&mut self, tag: u8, at: Instant) {
         let mut whole = true;
         for line in &self.lines {
             let frames = &line.frames[usize::from(tag)];
-            whole &= line.socket.send(frames) == frames.len() || line.socket.is_dark();
+            let sent = line.socket.send(frames) == frames.len();
+            whole &= sent || line.at.is_some() || line.socket.is_dark();
         }
         if whole {
             self.ledger.asked(tag, at);
@@ -258,8 +324,44 @@ impl Sight {
 
     fn tell(&mut self, desk: &Desk, now: Instant) {
         for change in self.ledger.judge(now) {
-            desk.tell(change.at, self.event(&change));
+            if !self.shared {
+                desk.tell(change.at, self.event(&change));
+                continue;
+            }
+            self.seen[change.question] = change.answered;
+            let of = &self.questions[change.question];
+            if of.address.is_none() {
+                desk.tell(change.at, self.event(&change));
+            }
+            let gateway = of.gateway;
+            for event in self.owns(gateway) {
+                desk.tell(change.at, event);
+            }
         }
+    }
+
+    /// What changed in who owns: what a gateway answers at its own wire counts while the segment
+    /// reaches it.
+    fn owns(&mut self, gateway: NodeId) -> Vec<EventKind> {
+        let asked = || (0..).zip(&self.questions);
+        let mut of = asked().filter(|(_, it)| it.gateway == gateway);
+        let reached = of.any(|(at, it): (usize, _)| it.address.is_none() && self.seen[at]);
+        let mut news = Vec::new();
+        for (at, question) in asked().filter(|(_, it)| it.gateway == gateway) {
+            let Some(address) = question.address else {
+                continue;
+            };
+            let answered = reached && self.seen[at];
+            if core::mem::replace(&mut self.told[at], answered) != answered {
+                news.push(EventKind::Owner {
+                    segment: self.segment,
+                    gateway,
+                    address,
+                    answered,
+                });
+            }
+        }
+        news
     }
 
     fn event(&self, change: &Change) -> EventKind {
@@ -297,6 +399,7 @@ impl Line {
         Self {
             frames: (0..TAGS).map(frames).collect(),
             socket,
+            at: None,
             asks,
         }
     }
