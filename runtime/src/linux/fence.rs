@@ -399,6 +399,7 @@ pub fn remove(keeper_dir: &Path) -> Result<bool, FenceError> {
     build::commit(&mut netlink, batch)?;
     if let Some(former) = former {
         former.dismiss().map_err(keeper_failed)?;
+        Former::forget(keeper_dir).map_err(keeper_failed)?;
     }
     Ok(was_there.is_some())
 }

@@ -20,3 +20,4 @@ mod interop;
 mod refusals;
 mod reload;
 mod routers;
+mod stations;

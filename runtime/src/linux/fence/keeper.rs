@@ -180,6 +180,14 @@ impl Former {
         Self::find_at(&folder.join(SOCKET_NAME))
     }
 
+    /// Removes the socket that a dismissed keeper leaves, when none comes after it.
+    pub(super) fn forget(folder: &Path) -> io::Result<()> {
+        match fs::remove_file(folder.join(SOCKET_NAME)) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     fn find_at(path: &Path) -> io::Result<Option<Self>> {
         match UnixStream::connect(path) {
             Ok(stream) => {
