@@ -27,6 +27,7 @@ mod heralds;
 mod neighbours;
 mod observer;
 mod probes;
+mod questions;
 mod recorder;
 mod rounds;
 mod stall;
