@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use steadfast_core::config::{ConfigError, Parts};
+use steadfast_core::config::{ConfigError, Parts, Timing};
 use steadfast_core::wire::advert::{NODES_MAX, PORTS_MAX};
 use toml::Spanned;
 
@@ -23,6 +23,94 @@ use super::raw::{Port, Raw, byte};
 pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut Findings) {
     let text = error.to_string();
     let timing = &parts.timing;
+    match error {
+        ConfigError::Interval(_)
+        | ConfigError::DeadInterval(..)
+        | ConfigError::Lease(..)
+        | ConfigError::InitialWait(_)
+        | ConfigError::Window(..) => times(error, raw, timing, text, findings),
+        ConfigError::ForeignKeys => foreign_keys(raw, findings),
+        ConfigError::VirtualTwice(name, address) => virtual_twice(raw, name, *address, findings),
+        ConfigError::VirtualRouter => {
+            let written = raw.cluster.virtual_router.as_ref();
+            findings.wrong(
+                &at(written, &raw.cluster.place),
+                text,
+                "write `virtual_router = 51`",
+            );
+        }
+        ConfigError::Priority(_) => {
+            let place = at(raw.node.priority.as_ref(), &raw.node.place);
+            findings.wrong(&place, text, "write `priority = 100`; higher is better");
+        }
+        ConfigError::NodeIds(id) => node_ids(raw, id.0, findings),
+        ConfigError::Nodes(_) => {
+            let cure = "leave peers out, or make two clusters";
+            findings.wrong(&beyond(raw), text, cure);
+        }
+        ConfigError::Ports(_) => ports(raw, findings),
+        // Told where they are read.
+        ConfigError::CheckNumbers(_) | ConfigError::Checks(_) => {}
+        ConfigError::Unaddressed(_) | ConfigError::NoForm | ConfigError::UdpPort => {
+            let cure = match error {
+                ConfigError::Unaddressed(_) => "write its `addresses`, or list another transport",
+                _ => "leave it out",
+            };
+            findings.wrong(&raw.cluster.place, text, cure);
+        }
+        ConfigError::NoHeartbeat => no_heartbeat(raw, text, findings),
+        ConfigError::NothingServed => nothing_served(raw, text, findings),
+        ConfigError::DirectServed(name) => direct_served(raw, name, text, findings),
+        ConfigError::OutsideSubnet(name, address) => {
+            outside_subnet((raw, parts), name, *address, text, findings);
+        }
+        ConfigError::WitnessUnknown(_)
+        | ConfigError::WitnessServes
+        | ConfigError::WitnessTerm(..) => witness(error, raw, text, findings),
+        ConfigError::VirtualMac(name, _) => {
+            findings.wrong(
+                &station_place(raw, name),
+                text,
+                "leave `virtual_mac` out here",
+            );
+        }
+        ConfigError::VirtualIsUnit(name, address) => {
+            virtual_is_unit(raw, name, *address, text, findings);
+        }
+    }
+}
+
+/// Where a port's virtual MAC is asked for.
+fn station_place(raw: &Raw, name: &str) -> Place {
+    let named = |port: &&Port| {
+        let interface = port.interface.as_ref();
+        interface.is_some_and(|it| it.get_ref() == name)
+    };
+    let port = raw.ports.iter().find(named);
+    port.map_or(0..0, |it| at(it.virtual_mac.as_ref(), &it.place))
+}
+
+fn virtual_is_unit(raw: &Raw, name: &str, address: IpAddr, text: String, findings: &mut Findings) {
+    let other = peer_address(raw, address).map(|place| (place, "the same address"));
+    let other = other.as_ref().map(|(place, label)| (place, *label));
+    let cure = "give each node its own address and keep this one for both to share";
+    findings.wrong_twice(&virtual_place(raw, name, address), other, text, cure);
+}
+
+fn outside_subnet(
+    (raw, parts): (&Raw, &Parts),
+    name: &str,
+    address: IpAddr,
+    text: String,
+    findings: &mut Findings,
+) {
+    let known = parts.ports.iter().find(|port| port.name == *name);
+    let cure = subnets(known.map_or(&[], |port| &port.units));
+    findings.wrong(&virtual_place(raw, name, address), text, cure);
+}
+
+/// What is wrong with `[timing]`.
+fn times(error: &ConfigError, raw: &Raw, timing: &Timing, text: String, findings: &mut Findings) {
     match error {
         ConfigError::Interval(_) => {
             findings.wrong(&time(raw, "interval"), text, "write `interval = \"100ms\"`");
@@ -44,62 +132,14 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
         ConfigError::Window(name, _, most) => {
             window(raw, name, *most, text, findings);
         }
-        ConfigError::ForeignKeys => foreign_keys(raw, findings),
-        ConfigError::VirtualTwice(name, address) => virtual_twice(raw, name, *address, findings),
-        ConfigError::VirtualRouter => {
-            let place = at(raw.cluster.virtual_router.as_ref(), &raw.cluster.place);
-            findings.wrong(&place, text, "write `virtual_router = 51`");
-        }
-        ConfigError::Priority(_) => {
-            let place = at(raw.node.priority.as_ref(), &raw.node.place);
-            findings.wrong(&place, text, "write `priority = 100`; higher is better");
-        }
-        ConfigError::NodeIds(id) => node_ids(raw, id.0, findings),
-        ConfigError::Nodes(_) => {
-            let place = raw
-                .peers
-                .get(NODES_MAX - 1)
-                .map_or(0..0, |peer| peer.place.clone());
-            findings.wrong(&place, text, "leave peers out, or make two clusters");
-        }
-        ConfigError::Ports(_) => ports(raw, findings),
-        // Told where they are read.
-        ConfigError::CheckNumbers(_) | ConfigError::Checks(_) => {}
-        ConfigError::Unaddressed(_) => {
-            let cure = "write its `addresses`, or list another transport as well";
-            findings.wrong(&raw.cluster.place, text, cure);
-        }
-        ConfigError::NoForm | ConfigError::UdpPort => {
-            findings.wrong(&raw.cluster.place, text, "leave it out");
-        }
-        ConfigError::NoHeartbeat => no_heartbeat(raw, text, findings),
-        ConfigError::NothingServed => nothing_served(raw, text, findings),
-        ConfigError::DirectServed(name) => direct_served(raw, name, text, findings),
-        ConfigError::OutsideSubnet(name, address) => {
-            let known = parts.ports.iter().find(|port| port.name == *name);
-            let cure = subnets(known.map_or(&[], |port| &port.units));
-            findings.wrong(&virtual_place(raw, name, *address), text, cure);
-        }
-        ConfigError::WitnessUnknown(_)
-        | ConfigError::WitnessServes
-        | ConfigError::WitnessTerm(..) => witness(error, raw, text, findings),
-        ConfigError::VirtualMac(name, _) => {
-            let named = |port: &&Port| {
-                port.interface
-                    .as_ref()
-                    .is_some_and(|it| it.get_ref() == name)
-            };
-            let port = raw.ports.iter().find(named);
-            let place = port.map_or(0..0, |it| at(it.virtual_mac.as_ref(), &it.place));
-            findings.wrong(&place, text, "leave `virtual_mac` out here");
-        }
-        ConfigError::VirtualIsUnit(name, address) => {
-            let other = peer_address(raw, *address).map(|place| (place, "the same address"));
-            let other = other.as_ref().map(|(place, label)| (place, *label));
-            let cure = "give each node its own address and keep this one for both to share";
-            findings.wrong_twice(&virtual_place(raw, name, *address), other, text, cure);
-        }
+        _ => {}
     }
+}
+
+/// The first peer beyond the most that are allowed.
+fn beyond(raw: &Raw) -> Place {
+    let first = raw.peers.get(NODES_MAX - 1);
+    first.map_or(0..0, |peer| peer.place.clone())
 }
 
 /// What is wrong with `[witness]`; at its `node` unless it is the term.
