@@ -128,6 +128,8 @@ pub struct DaemonFacts {
     pub heartbeat_ports: BTreeSet<u8>,
     /// Ports that are cables to a peer.
     pub direct_ports: BTreeSet<u8>,
+    /// Ports with a virtual MAC.
+    pub station_ports: BTreeSet<u8>,
     /// Names of the nodes, by id, this one included.
     pub node_names: BTreeMap<u8, String>,
     /// What was noticed at the start: restored records, configuration words, missing support.

@@ -64,6 +64,8 @@ pub(crate) struct Path {
     pub(crate) owned: Option<IpAddr>,
     /// While it answers for none, the place of the one that is asked for next.
     pub(crate) turn: u16,
+    /// Quiet questions for a virtual address since it last answered one.
+    pub(crate) unanswered: u16,
     /// When the peer's kernel last answered for the peer's own address there (D8).
     pub(crate) unit_at: Option<Instant>,
     /// When it was asked for a virtual address in quiet times, if it has not answered since.
@@ -432,6 +434,7 @@ impl Peer {
             path.virtual_at = None;
             path.owned = None;
             path.turn = 0;
+            path.unanswered = 0;
         }
     }
 

@@ -239,6 +239,9 @@ pub struct PathStatus {
     /// In which form it does; none while that is not known, or where only one may be used (D4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Form>,
+    /// It is active, its kernel answers there for its own address, and for no virtual one.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub withholds: bool,
 }
 
 /// In what a peer is another than this node (R1.4, R7.1): shown, and never a reason to be dead.

@@ -39,5 +39,7 @@ mod service;
 mod stalls;
 #[path = "pair/start.rs"]
 mod start;
+#[path = "pair/stations.rs"]
+mod stations;
 #[path = "pair/takeover.rs"]
 mod takeover;

@@ -113,8 +113,32 @@ fn paths(status: &Status, daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Troubl
             (false, Some(false) | None) => troubles.push(silent(daemon, peer, port)),
             (true, Some(true) | None) => {}
         }
+        if path.withholds {
+            troubles.push(withholds(daemon, peer, path.port));
+        }
     }
     troubles
+}
+
+/// The active answers for itself and for nothing else: its word does not come through, or is not
+/// said (F42).
+fn withholds(daemon: &DaemonFacts, peer: &PeerStatus, port: PortId) -> Trouble {
+    let (name, shown) = (node_name(daemon, peer.node), port_name(daemon, port));
+    if daemon.station_ports.contains(&port.0) {
+        return trouble(
+            format!(
+                "{name} is active, and nothing from the virtual MAC comes through on {shown}: \
+                 somebody on the way drops it, and no client reaches the virtual addresses"
+            ),
+            "let hypervisor and switch pass it (MAC spoofing, forged transmits, port security), or \
+             take `virtual_mac` out of every node's file and restart them",
+        );
+    }
+    trouble(
+        format!("{name} is active and answers for no virtual address on {shown}"),
+        "compare `virtual` in both files; on that node look at `ip address` and for what else \
+         filters ARP (arp_ignore, nftables)",
+    )
 }
 
 fn one_way(daemon: &DaemonFacts, peer: &PeerStatus, port: PortId) -> Trouble {

@@ -145,6 +145,7 @@ impl Daemon for Report {
             port_names: ports.iter().map(port).collect(),
             heartbeat_ports: of(|port| port.heartbeat),
             direct_ports: of(|port| port.direct),
+            station_ports: of(|port| port.virtual_mac.is_some()),
             node_names: node_names(&loaded),
             notes,
             alerts: self.alerts(now),

@@ -16,12 +16,12 @@ const DEVICE: &str = "vmac-lan0";
 fn gateways() -> [Gateway; 2] {
     let gateways = pair();
     for gateway in &gateways {
-        gateway.configure(with_station);
+        gateway.configure(|text| with_station(&text));
     }
     gateways
 }
 
-fn with_station(text: String) -> String {
+fn with_station(text: &str) -> String {
     text.replace(
         "virtual = [\"10.0.1.1\"]",
         "virtual = [\"10.0.1.1\"]\nvirtual_mac = true",
@@ -101,7 +101,7 @@ fn stations_move_with_the_role_and_hosts_keep_what_they_know() {
     assert!(is_reached("10.0.1.1"));
     ip("neigh del 10.0.1.1 dev lan");
     assert!(reached("10.0.1.1"));
-    // The new owner asks for the host with the first packet to it, and in nobody's name but its own.
+    // The new owner asks for the host with the first packet to it, in nobody's name but its own.
     b.home.ip("neigh flush dev lan0");
     assert!(is_reached("10.0.1.1"));
     assert!(known().contains(STATION), "{}", known());
@@ -131,7 +131,7 @@ fn stations_are_made_again_kept_and_found() {
     let made = number(&gateway);
 
     gateway.configure(|text| {
-        with_station(text).replace("[\"10.0.1.1\"]", "[\"10.0.1.1\", \"10.0.1.7\"]")
+        with_station(&text).replace("[\"10.0.1.1\"]", "[\"10.0.1.1\", \"10.0.1.7\"]")
     });
     daemon.signal(Signal::HUP);
     daemon.says("the changed configuration is in force");
@@ -146,7 +146,7 @@ fn stations_are_made_again_kept_and_found() {
     waits_for("it is silent once the lease is over", || {
         !reached("10.0.1.1")
     });
-    gateway.configure(with_station);
+    gateway.configure(|text| with_station(&text));
     let mut daemon = gateway.start();
     daemon.says("active:");
     assert_eq!(number(&gateway), made, "the same is used again");

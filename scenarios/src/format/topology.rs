@@ -220,8 +220,8 @@ impl Layout {
             return Err("`router_adverts` needs a `family` with IPv6".to_owned());
         }
         if topology.router_adverts && topology.virtual_mac {
-            let why = "`router_adverts` and `virtual_mac` exclude each other: who advertises from the \
-                       virtual MAC's own device is not played yet";
+            let why = "`router_adverts` and `virtual_mac` exclude each other: who advertises \
+                       from the virtual MAC's own device is not played yet";
             return Err(why.to_owned());
         }
         let (gateways, cables): (&[&str], &[&str]) = match topology.preset {

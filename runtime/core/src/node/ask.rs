@@ -123,6 +123,7 @@ impl Node {
             if is_virtual {
                 path.virtual_at = Some(now);
                 path.owned = Some(address);
+                path.unanswered = 0;
                 path.virtual_asked_at = None;
             } else if is_unit {
                 path.unit_at = Some(now);
@@ -242,6 +243,11 @@ impl Node {
             self.ask(index, station, own);
             let path = &mut self.peers[place].paths[index];
             path.virtual_asked_at = (!active).then_some(self.now);
+            path.unanswered = if active {
+                0
+            } else {
+                path.unanswered.saturating_add(1)
+            };
             path.unit_asked_at = Some(self.now);
             asked = true;
         }

@@ -12,6 +12,9 @@ use crate::status::{Differs, Liveness, PathStatus, PeerStatus, PortStatus, Statu
 /// Answers go out on one path alone, so the paths are never quite even.
 const UNHEARD_MAX: u64 = 64;
 
+/// Quiet questions without an answer, a tenth of a second apart, after which none is expected.
+const UNANSWERED: u16 = 20;
+
 impl Node {
     /// The whole status, at `now`.
     #[must_use]
@@ -128,7 +131,13 @@ impl Node {
             witness != Some(peer.node) || peer.mac(port.id).is_some()
         };
         let paths = self.config.ports.iter().zip(&peer.paths).filter(there);
+        let second = core::time::Duration::from_secs(1);
+        let withholds = |path: &Path| {
+            let lives = path.unit_at.is_some_and(|at| now.since(at) < second);
+            lives && peer.says_active() && path.unanswered >= UNANSWERED
+        };
         let status = |(port, path): (&PortConfig, &Path)| PathStatus {
+            withholds: withholds(path),
             port: port.id,
             heard: path.heard_at.map(|at| now.since(at)),
             hears_us: peer.hears_on(self.config.node, self.boot, port.id, UNHEARD_MAX),

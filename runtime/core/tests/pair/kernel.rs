@@ -105,14 +105,14 @@ impl Kernel {
     /// The answer to an ARP request that came in on `port`, if this kernel gives one.
     pub(crate) fn answer(&self, now: Instant, port: &PortConfig, bytes: &[u8]) -> Option<Vec<u8>> {
         let frame = Frame::parse(bytes)?;
-        let ours = frame.destination == port.mac || frame.destination == MacAddr::BROADCAST;
-        let arp =
-            (frame.ethertype == ethertype::ARP && ours).then(|| Arp::parse(frame.payload))??;
+        let ours = |mac| frame.destination == mac || frame.destination == MacAddr::BROADCAST;
+        let arp = (frame.ethertype == ethertype::ARP).then(|| Arp::parse(frame.payload))??;
         let wanted = IpAddr::V4(arp.target_ip);
-        let unit = port.units.iter().any(|(unit, _)| *unit == wanted);
-        let owned = port.virtuals.contains(&wanted) && self.is_live(now);
+        let unit = port.units.iter().any(|(unit, _)| *unit == wanted) && ours(port.mac);
+        let owned = port.virtuals.contains(&wanted) && ours(port.owners_mac()) && self.is_live(now);
+        let station = if owned { port.owners_mac() } else { port.mac };
         (arp.operation == Operation::Request && (unit || owned))
-            .then(|| reply(&arp, port.mac, arp.target_ip))
+            .then(|| reply(&arp, station, arp.target_ip))
     }
 }
 

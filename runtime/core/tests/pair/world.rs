@@ -399,8 +399,9 @@ impl World {
         for place in to {
             let frame = frame.to_vec();
             let wanted = Frame::parse(&frame).is_some_and(|it| {
-                let mac = self.gateways[*place].config.ports[usize::from(port)].mac;
-                it.destination.is_group() || it.destination == mac
+                let port = &self.gateways[*place].config.ports[usize::from(port)];
+                let stations = [port.mac, port.owners_mac()];
+                it.destination.is_group() || stations.contains(&it.destination)
             });
             if wanted {
                 let to = *place;

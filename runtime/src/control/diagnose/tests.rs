@@ -35,6 +35,7 @@ fn well() -> Status {
         port: PortId(port),
         heard: Some(Duration::from_millis(50)),
         form: None,
+        withholds: false,
         hears_us: Some(true),
     };
     status.ports = [SERVED, CABLE]
@@ -108,6 +109,26 @@ fn diagnose_one_way_links_from_both_ends() {
         &troubles,
         "gw2 (node 2) hears this node on lan0 and is not heard there",
     );
+}
+
+/// An active whose kernel answers for itself alone: with a virtual MAC somebody drops what comes
+/// from it (F42).
+#[test]
+fn diagnose_an_active_that_answers_for_itself_alone() {
+    let troubles = told(|status| status.peers[0].paths[0].withholds = true);
+    says_one(
+        &troubles,
+        "gw2 (node 2) is active and answers for no virtual address on lan0",
+    );
+    let mut status = well();
+    status.peers[0].paths[0].withholds = true;
+    let facts = DaemonFacts {
+        station_ports: BTreeSet::from([SERVED]),
+        ..facts()
+    };
+    let troubles = diagnose(&status, &facts);
+    let text = "gw2 (node 2) is active, and nothing from the virtual MAC comes through on lan0";
+    assert!(troubles[0].problem.contains(text), "{troubles:?}");
 }
 
 #[test]

@@ -295,9 +295,10 @@ impl Kernel {
         }
     }
 
-    /// In whose name to ask (`arp_announce` = 0, or 2 below a virtual MAC): the source of the packet that waits if it is
-    /// ours, which may be a virtual address, else the port's own address. For IPv6 "ours" is
-    /// what this very port has, and the port's own address its link-local one (RFC 4861 7.2.2).
+    /// In whose name to ask (`arp_announce` = 0, or 2 below a virtual MAC): the source of the
+    /// packet that waits if it is ours, which may be a virtual address, else the port's own
+    /// address. For IPv6 "ours" is what this very port has, and the port's own address its
+    /// link-local one (RFC 4861 7.2.2).
     fn asking_address(&self, ask: &Ask) -> Option<IpAddr> {
         let waiting = ask.first_waiting.as_deref();
         let frame = waiting.and_then(ethernet::Frame::parse);
