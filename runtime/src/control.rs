@@ -128,6 +128,10 @@ pub struct DaemonFacts {
     pub heartbeat_ports: BTreeSet<u8>,
     /// Ports that are cables to a peer.
     pub direct_ports: BTreeSet<u8>,
+    /// Ports with virtual addresses.
+    pub served_ports: BTreeSet<u8>,
+    /// Ports whose loss makes this node worse.
+    pub watched_ports: BTreeSet<u8>,
     /// Ports with a virtual MAC.
     pub station_ports: BTreeSet<u8>,
     /// Names of the nodes, by id, this one included.

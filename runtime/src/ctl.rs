@@ -6,6 +6,7 @@
 
 mod client;
 mod config;
+mod interfaces;
 mod recording;
 mod routers;
 mod table;
@@ -91,6 +92,12 @@ enum Verb {
     },
     /// Write a first configuration and its secret, or join another node's cluster.
     Init(Box<config::Init>),
+    /// What this gateway's interfaces are, and what each is used for.
+    Interfaces {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Read the flight recorder's files.
     Journal {
         #[command(subcommand)]
@@ -217,6 +224,15 @@ fn carry_out(
             Ok(Verdict::Done)
         }
         Verb::Init(asked) => Ok(config::write(*asked, out, err)?),
+        Verb::Interfaces { json } => {
+            let answer = client.read("/v1/interfaces")?;
+            if json {
+                writeln!(out, "{answer:#}")?;
+            } else {
+                interfaces::print(&answer, out)?;
+            }
+            Ok(Verdict::Done)
+        }
         Verb::Journal { verb } => Ok(recording::carry_out(&verb, out, err)?),
         Verb::Maintenance { state } => {
             let on = matches!(state, Switch::On);

@@ -18,7 +18,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::follow::{Asked, mark, wait_for_change};
 use super::socket::{Peer, Rights};
-use super::{BODY_BYTES_MAX, Shared, diagnose, explain};
+use super::{BODY_BYTES_MAX, DaemonFacts, Shared, diagnose, explain};
+use crate::linux::view::{View, view};
 
 /// An error as it is sent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub(super) fn router(shared: Shared, rights: Rights) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/explain", get(explanation))
+        .route("/v1/interfaces", get(interfaces))
         .route("/v1/config", get(config))
         .route("/v1/takeover", order(Command::TakeOver))
         .route("/v1/release", order(Command::Release))
@@ -73,7 +75,8 @@ pub(super) async fn permit(
     request: Request,
     next: Next,
 ) -> Response {
-    let open = ["/v1/status", "/v1/explain", "/v1/vrrp"].contains(&request.uri().path());
+    let open =
+        ["/v1/status", "/v1/explain", "/v1/interfaces", "/v1/vrrp"].contains(&request.uri().path());
     if (open && request.method() == Method::GET) || peer.may_command(rights) {
         return next.run(request).await;
     }
@@ -112,6 +115,42 @@ async fn explanation(State(shared): State<Shared>) -> Answer {
     let status = shared.status.borrow().clone();
     let explanation = explain(&status, &shared.daemon.facts(), &shared.history());
     Ok(Json(json!(explanation)))
+}
+
+/// What this gateway's interfaces are, and what each is for (R4.3).
+async fn interfaces(State(shared): State<Shared>) -> Answer {
+    let facts = shared.daemon.facts();
+    let names = facts.port_names.values().map(String::as_str);
+    let views = view(names).map_err(|why| {
+        let error = format!("the kernel does not tell of its interfaces: {why}");
+        let cure = "try again; `ip -s link` asks it directly";
+        Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error, cure)
+    })?;
+    let shown: Vec<_> = views.iter().map(|one| shown(one, &facts)).collect();
+    Ok(Json(json!({ "interfaces": shown })))
+}
+
+fn shown(view: &View, facts: &DaemonFacts) -> serde_json::Value {
+    let port = facts
+        .port_names
+        .iter()
+        .find(|(_, name)| **name == view.name);
+    let uses = port.map_or_else(
+        || vec!["virtual MAC"],
+        |(port, _)| {
+            let uses = [
+                ("serves", &facts.served_ports),
+                ("heartbeat", &facts.heartbeat_ports),
+                ("direct cable", &facts.direct_ports),
+                ("watched", &facts.watched_ports),
+            ];
+            let of = uses.iter().filter(|(_, ports)| ports.contains(port));
+            of.map(|(use_, _)| *use_).collect()
+        },
+    );
+    let mut shown = json!(view);
+    shown["uses"] = json!(uses);
+    shown
 }
 
 async fn config(State(shared): State<Shared>) -> Answer {

@@ -346,11 +346,13 @@ impl Plane {
     }
 
     fn check(&mut self) -> bool {
+        // A port that was made anew is fenced before anything is put on it.
+        let health = self.fence.check();
         self.look();
         if self.serving || self.is_staged() {
             self.restore();
         }
-        match self.fence.check() {
+        match health {
             Health::Whole => true,
             Health::Repaired(what) => {
                 self.counters.repaired.fetch_add(1, Ordering::Relaxed);

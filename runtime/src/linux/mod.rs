@@ -22,3 +22,4 @@ mod rtnetlink;
 pub mod stations;
 pub mod streams;
 pub mod sysctl;
+pub mod view;

@@ -105,14 +105,13 @@ impl Stations {
         links
     }
 
-    /// Removes every device of a virtual MAC, while the fence still stands. Says which.
+    /// Removes every device of a virtual MAC, configured or left behind, while the fence still
+    /// stands. Says which.
     pub fn remove(&self) -> Vec<String> {
         let there = interfaces().unwrap_or_default();
-        let with = self.0.iter().filter(|it| it.virtual_mac.is_some());
-        let found = with.filter_map(|station| {
-            let index = device(station, &there)?;
-            let name = there.iter().find(|it| it.index == index)?.name.clone();
-            Some((index, name))
+        let found = self.0.iter().filter_map(|station| {
+            let above = above(&station.port, &there)?;
+            Some((above.index, above.name.clone()))
         });
         let mut removed = Vec::new();
         for (index, name) in found {
@@ -127,13 +126,18 @@ impl Stations {
 
 /// The device on which a port's addresses live.
 fn device(station: &Station, there: &[Interface]) -> Option<u32> {
-    let port = index(&station.port, there)?;
     if station.virtual_mac.is_none() {
-        return Some(port);
+        return index(&station.port, there);
     }
-    let name = macvlan::port_name(&station.port, port);
-    let is_ours = |it: &&Interface| it.name == name && it.iflink == port;
-    there.iter().find(is_ours).map(|it| it.index)
+    above(&station.port, there).map(|it| it.index)
+}
+
+/// The device of a virtual MAC on a port, if there is one.
+fn above<'a>(port: &str, there: &'a [Interface]) -> Option<&'a Interface> {
+    let link = index(port, there)?;
+    let name = macvlan::port_name(port, link);
+    let is_ours = |it: &&Interface| it.name == name && it.iflink == link;
+    there.iter().find(is_ours)
 }
 
 fn index(name: &str, there: &[Interface]) -> Option<u32> {

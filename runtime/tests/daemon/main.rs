@@ -16,6 +16,7 @@ mod answers;
 mod diagnosis;
 mod duo;
 mod hooks;
+mod interfaces;
 mod interop;
 mod refusals;
 mod reload;
