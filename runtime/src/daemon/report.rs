@@ -145,7 +145,7 @@ impl Daemon for Report {
             port_names: ports.iter().map(port).collect(),
             heartbeat_ports: of(|port| port.heartbeat),
             direct_ports: of(|port| port.direct),
-            served_ports: of(|port| port.served()),
+            served_ports: of(config_core::PortConfig::served),
             watched_ports: of(|port| port.watched),
             station_ports: of(|port| port.virtual_mac.is_some()),
             node_names: node_names(&loaded),

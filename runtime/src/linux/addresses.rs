@@ -3,7 +3,8 @@
 //! A virtual address is a /32 or a /128 that brings no route, so nothing in the routing table flaps
 //! when it moves, and it never becomes the "secondary" of another one, which would vanish with
 //! that. IPv6 addresses skip duplicate detection: it takes a second and more, and the role decides
-//! who has the address. Each carries the tag [`TAG`] (`IFA_PROTO`), so what a killed daemon left
+//! who has the address; and they are preferred for no time, so the kernel speaks as one of them only
+//! where a program says so. Each carries the tag [`TAG`] (`IFA_PROTO`), so what a killed daemon left
 //! behind is found and swept, and what an operator configured is never touched. An IPv6 address is
 //! there before packets to it are: a claim waits for that ([`Addresses::await_usable`]).
 //!
@@ -26,8 +27,8 @@ use thiserror::Error;
 
 use super::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, Refused};
 use super::rtnetlink::{
-    self, AddressFact, IFA_ADDRESS, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_FLAGS, IFA_LOCAL,
-    IFA_PROTO, NETLINK_ROUTE, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
+    self, AddressFact, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_FLAGS,
+    IFA_LOCAL, IFA_PROTO, NETLINK_ROUTE, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
 
 /// Marks our addresses; shown by `ip address` as "proto 77".
@@ -40,6 +41,13 @@ const CHUNK: usize = 64;
 /// How long a claim waits for the kernel to take in packets to its new IPv6 addresses. The worker
 /// took 0.2 to 1.4 ms on a busy machine.
 const USABLE_WITHIN: Duration = Duration::from_millis(20);
+/// `ifa_cacheinfo`: preferred for no time, valid for ever.
+const NEVER_PREFERRED: [u8; 16] = {
+    let mut info = [0; 16];
+    let forever = u32::MAX.to_ne_bytes();
+    [info[4], info[5], info[6], info[7]] = forever;
+    info
+};
 /// Between two looks.
 const USABLE_ROUND: Duration = Duration::from_micros(50);
 
@@ -143,6 +151,9 @@ impl Addresses {
             let mut message = batch.message(what, RTM_NEWADDR, CREATE | EXCLUSIVE, &header);
             put_address(&mut message, address);
             message.put_u32(IFA_FLAGS, flags).put(IFA_PROTO, &[tag]);
+            if address.is_ipv6() {
+                message.put(IFA_CACHEINFO, &NEVER_PREFERRED);
+            }
         })
     }
 

@@ -12,10 +12,10 @@ use steadfast::linux::neighbours::Neighbours;
 use super::{DEADLINE, settled};
 use crate::common::{ip, ip_says};
 
-/// A cable whose near end has unit addresses of both families.
 /// How long an address may take to become usable.
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// A cable whose near end has unit addresses of both families.
 fn served_port() -> u32 {
     ip("link add lan0 type veth peer name client");
     ip("addr add 10.0.1.2/24 dev lan0");
@@ -52,6 +52,36 @@ fn open(virtuals: &[VirtualAddress]) -> Addresses {
 fn sorted(mut places: Vec<VirtualAddress>) -> Vec<VirtualAddress> {
     places.sort();
     places
+}
+
+/// The kernel does not speak as a virtual IPv6 address by itself, though it may be the longest match:
+/// who connects from here would lose that with the role, and a fenced one would find no answer.
+#[test]
+fn addresses_are_no_source_that_the_kernel_chooses() {
+    if !inside_own_namespace!("addresses_are_no_source_that_the_kernel_chooses") {
+        return;
+    }
+    let index = served_port();
+    let wanted = virtuals(index);
+    let mut addresses = open(&wanted);
+    addresses.add_all(&wanted).expect("they are added");
+    assert_eq!(addresses.await_usable(&wanted, LONGEST).unwrap(), 0);
+    let shown = ip_says("-6 addr show dev lan0");
+    let of = |text: &str| {
+        shown
+            .lines()
+            .find(|line| line.contains(text))
+            .map(str::to_owned)
+    };
+    assert!(
+        of("fd00:1::1/128").is_some_and(|it| it.contains("deprecated")),
+        "{shown}"
+    );
+    // The virtual address has more bits in common with this one.
+    let route = ip_says("-6 route get fd00:1::");
+    assert!(route.contains("src fd00:1::2"), "{route}");
+    let route = ip_says("-6 route get fd00:1::1:1");
+    assert!(route.contains("src fd00:1::2"), "{route}");
 }
 
 /// Added twice they are there once, usable at once and without a route; removed twice they are
