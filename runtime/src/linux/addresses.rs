@@ -3,10 +3,10 @@
 //! A virtual address is a /32 or a /128 that brings no route, so nothing in the routing table flaps
 //! when it moves, and it never becomes the "secondary" of another one, which would vanish with
 //! that. IPv6 addresses skip duplicate detection: it takes a second and more, and the role decides
-//! who has the address; and they are preferred for no time, so the kernel speaks as one of them only
-//! where a program says so. Each carries the tag [`TAG`] (`IFA_PROTO`), so what a killed daemon left
-//! behind is found and swept, and what an operator configured is never touched. An IPv6 address is
-//! there before packets to it are: a claim waits for that ([`Addresses::await_usable`]).
+//! who has the address; and they are preferred for no time, so the kernel speaks as one of them
+//! only where a program says so. Each carries the tag [`TAG`] (`IFA_PROTO`), so what a killed
+//! daemon left behind is found and swept, and what an operator configured is never touched. An IPv6
+//! address is there before packets to it are: a claim waits for that ([`Addresses::await_usable`]).
 //!
 //! The hard case is a kernel before 5.18, which forgets the tag. It is asked once, with a message
 //! that only a kernel that knows the tag refuses as malformed. Without tags an address counts as

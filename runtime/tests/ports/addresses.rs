@@ -54,8 +54,9 @@ fn sorted(mut places: Vec<VirtualAddress>) -> Vec<VirtualAddress> {
     places
 }
 
-/// The kernel does not speak as a virtual IPv6 address by itself, though it may be the longest match:
-/// who connects from here would lose that with the role, and a fenced one would find no answer.
+/// The kernel does not speak as a virtual IPv6 address by itself, though it may be the longest
+/// match: who connects from here would lose that with the role, and a fenced one would find no
+/// answer.
 #[test]
 fn addresses_are_no_source_that_the_kernel_chooses() {
     if !inside_own_namespace!("addresses_are_no_source_that_the_kernel_chooses") {
