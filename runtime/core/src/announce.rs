@@ -64,6 +64,11 @@ impl Announcer {
         *self = Self::default();
     }
 
+    /// Whether what is due begins a burst; so does what is due when there is none.
+    pub(crate) fn begins(&self) -> bool {
+        self.next == 0
+    }
+
     /// When the next chunk is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due

@@ -244,6 +244,11 @@ pub enum Alert {
         /// The rival.
         peer: NodeId,
     },
+    /// Somebody else sends from the virtual MAC while this node serves (R5.5).
+    StationUsed {
+        /// Where.
+        port: PortId,
+    },
     /// The record could not be stored.
     StoreFailed,
 }

@@ -220,6 +220,12 @@ impl Suspicion {
         }
     }
 
+    /// Whether a segment begins to look as if the lease had lapsed.
+    pub(crate) fn closes(&self, port: PortId) -> bool {
+        let mut segments = self.segments.iter();
+        segments.any(|tally| tally.port == port && tally.closed_in_row > 0)
+    }
+
     /// The peer's kernel answered for the peer's own address: its box lives.
     pub(crate) fn unit_answered(&mut self, port: PortId) {
         let round = self.round;

@@ -33,6 +33,11 @@ pub(super) fn alert(
             port(on),
             form.word()
         ),
+        Alert::StationUsed { port: on } => format!(
+            "somebody else sends from the virtual MAC on {}: another group with this \
+             `virtual_router`, an impostor, or a loop that brings this node's own frames back",
+            port(on)
+        ),
         Alert::Pacified => {
             "barred after repeated unclean boots; `steadfastctl clear-pacified` ends it".to_owned()
         }

@@ -197,6 +197,7 @@ impl Hearing {
             Alert::AddressConflict { .. }
             | Alert::DuplicateNodeId
             | Alert::ForeignSpeaker(_)
+            | Alert::StationUsed { .. }
             | Alert::StoreFailed => self.odd(at, &format!("{alert:?}")),
             Alert::ApplyFailed
             | Alert::CheckFailed { .. }

@@ -23,6 +23,8 @@ use crate::{Instant, MacAddr};
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// An open question is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// So many questions to a virtual MAC go unanswered before everybody is asked.
+const ASKS_ALONE: u16 = 3;
 /// A window is at least so many of the longest round trips measured (D7).
 const WIDENED_BY: u32 = 2;
 
@@ -75,6 +77,9 @@ impl Node {
     pub(super) fn ask_everywhere(&mut self, place: usize) {
         for index in 0..self.ports.len() {
             if let Some([(owners, owned), (station, own)]) = self.questions(place, index) {
+                if self.asks_everybody(place, index) {
+                    self.ask(index, MacAddr::BROADCAST, owned);
+                }
                 self.ask(index, owners, owned);
                 if let Some(other) = self.another(place, index, owned) {
                     self.ask(index, owners, other);
@@ -83,6 +88,24 @@ impl Node {
                 self.asked_for_owner(place, index);
             }
         }
+    }
+
+    /// Whether a question for a virtual address goes to everybody, too. A switch may lead a virtual
+    /// MAC elsewhere: back to the port of whoever used it last, which may be this node, or to that
+    /// of an impostor. So silence there is not yet a lapse: as soon as it looks like one everybody
+    /// is asked. Who asks in no suspicion asks every second time, and seldom once it listens for
+    /// long.
+    fn asks_everybody(&self, place: usize, index: usize) -> bool {
+        let port = &self.config.ports[index];
+        if port.virtual_mac.is_none() {
+            return false;
+        }
+        if let Some(suspicion) = &self.suspicion {
+            return suspicion.closes(port.id);
+        }
+        let every = if self.listens_long() { 32 } else { 2 };
+        let turn = self.peers[place].paths.get(index).map(|path| path.turn);
+        turn.is_some_and(|turn| turn % every == 0)
     }
 
     /// Asks the neighbours of every served segment on which nobody else was heard so far.
@@ -151,28 +174,15 @@ impl Node {
             let asked = suspect.or_else(|| self.giving.as_ref().map(Giving::to));
             let asked = asked.and_then(|node| self.peers.iter().position(|it| it.node == node));
             let owner = asked.or_else(|| self.active_peer());
-            return owner.or(Some(0)).filter(|_| is_virtual);
+            let gateway = || {
+                let witness = self.config.witness.map(|witness| witness.node);
+                let serves = |peer: &Peer| Some(peer.node) != witness;
+                self.peers.iter().position(serves)
+            };
+            return owner.or_else(gateway).filter(|_| is_virtual);
         }
         let from = |peer: &Peer| peer.mac(port.id) == Some(station);
         self.peers.iter().position(from)
-    }
-
-    /// Asks everybody on each served segment for a virtual address, where those have a station of
-    /// their own: a switch on which this node was the last to use that station passes nothing that
-    /// is sent to it.
-    pub(super) fn ask_for_successor(&mut self) {
-        for index in 0..self.ports.len() {
-            let port = &self.config.ports[index];
-            let virtuals = &port.virtuals;
-            let turn = usize::try_from(self.counter).unwrap_or_default();
-            let turn = turn.checked_rem(virtuals.len());
-            if port.virtual_mac.is_some()
-                && self.ports[index].up
-                && let Some(address) = turn.and_then(|turn| virtuals.get(turn)).copied()
-            {
-                self.ask(index, MacAddr::BROADCAST, address);
-            }
-        }
     }
 
     /// Nothing is open any more: the next question is not urgent.
@@ -238,6 +248,10 @@ impl Node {
             };
             if !active {
                 self.ask(index, owners, owned);
+                let path = &self.peers[place].paths[index];
+                if owners != station && path.unanswered >= ASKS_ALONE {
+                    self.ask(index, MacAddr::BROADCAST, owned);
+                }
                 self.asked_for_owner(place, index);
             }
             self.ask(index, station, own);

@@ -16,6 +16,10 @@ use crate::{Epoch, OpId, PortId};
 /// Repetitions of a CLAIM, one a round, unless the old active confirms before (D10).
 const CLAIMS_MAX: u32 = 30;
 
+/// Between two times at which switches are shown a virtual MAC, beside announcements: most forget
+/// one that is silent for 300 s.
+const STATIONS_SHOWN: core::time::Duration = core::time::Duration::from_secs(10);
+
 impl Node {
     /// Takes the role: asks the kernel for lease and addresses.
     pub(super) fn claim_role(&mut self, why: Cause, witnessed: bool, uninterrupted: bool) {
@@ -223,14 +227,20 @@ impl Node {
         self.timers.arm(Timer::Ask, self.now);
         // It yielded to a kernel whose daemon was not heard, and which nobody may refresh: as long
         // as that answers it owns the role, and the silence of its daemon makes no vacancy.
-        if self.role == EffectiveRole::Standby && self.active_peer().is_none() {
+        let ends = self.stopping || self.active_peer().is_some();
+        if self.role == EffectiveRole::Standby && !ends {
             self.listen_again();
         }
     }
 
     pub(super) fn arm_announcer(&mut self) {
+        let shared = self.config.ports.iter().any(|it| it.virtual_mac.is_some());
         match self.announcer.due() {
             Some(due) => self.timers.arm(Timer::Announce, due),
+            None if shared && self.role == EffectiveRole::Active => {
+                let next = self.now.after(STATIONS_SHOWN);
+                self.timers.arm(Timer::Announce, next);
+            }
             None => self.timers.disarm(Timer::Announce),
         }
     }

@@ -41,9 +41,15 @@ impl Node {
             return;
         }
         let at = at.min(self.now);
-        self.note_station(index, frame.source, at);
-        let facts = &mut self.ports[index];
-        facts.hears(at);
+        let own = self.config.ports[index].virtual_mac == Some(frame.source)
+            && self.role == EffectiveRole::Active;
+        if own {
+            // It may be this node's own frame that came back: it proves no reception.
+            self.station_used(index);
+        } else {
+            self.note_station(index, frame.source, at);
+            self.ports[index].hears(at);
+        }
         match frame.ethertype {
             ethertype::STEADFAST => self.advert_received(index, bytes, frame.source, at),
             ethertype::ARP => self.arp_received(index, &frame, at),
@@ -56,6 +62,17 @@ impl Node {
                 None => self.foreign_received(&frame),
             },
             _ => {}
+        }
+    }
+
+    /// Somebody sends from the virtual MAC that is this node's now: switches lead it there.
+    fn station_used(&mut self, index: usize) {
+        let settled = self.now.since(self.since) >= self.config.timing.dead_interval;
+        if settled && self.giving.is_none() {
+            let port = self.config.ports[index].id;
+            self.raise(Alert::StationUsed { port });
+            self.announcer.after_rival(self.now);
+            self.arm_announcer();
         }
     }
 

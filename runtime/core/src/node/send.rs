@@ -15,6 +15,7 @@ use crate::wire::advert::{Advert, Flags, GROUP_MAC, Kind, RoleMark};
 use crate::wire::announce;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::carriage::{self, Form, Forms};
+use crate::wire::ndisc;
 use crate::{MacAddr, PortId};
 
 impl Node {
@@ -210,6 +211,9 @@ impl Node {
             self.announcer.stop();
             return;
         }
+        if self.announcer.begins() {
+            self.show_stations();
+        }
         let all: Vec<(usize, IpAddr)> = self.virtuals();
         for (place, form) in self.announcer.chunk(self.now, all.len()) {
             let (index, address) = all[place];
@@ -218,6 +222,18 @@ impl Node {
             }
         }
         self.arm_announcer();
+    }
+
+    /// Shows switches the virtual MACs, before a burst and from time to time: a switch that drops
+    /// the burst, or whose entry has aged, would lead clients nowhere.
+    fn show_stations(&mut self) {
+        for index in 0..self.ports.len() {
+            let port = &self.config.ports[index];
+            if let Some(mac) = port.virtual_mac.filter(|_| self.ports[index].up) {
+                let (port, frame) = (port.id, announce::station(mac));
+                self.emit(Effect::Transmit { port, frame });
+            }
+        }
     }
 
     /// The form that hosts listen to comes first: what opens a snooping switch for later
@@ -271,6 +287,9 @@ impl Node {
                 let Some(own) = own else {
                     return;
                 };
+                let everybody = station == MacAddr::BROADCAST;
+                let group = ndisc::group_mac(ndisc::solicited_node(target));
+                let station = if everybody { group } else { station };
                 announce::ns_request(port.mac, station, own, target)
             }
         };

@@ -335,7 +335,6 @@ impl Node {
         for place in 0..self.peers.len() {
             self.ask_everywhere(place);
         }
-        self.ask_for_successor();
         self.timers.arm(Timer::Relisten, now.after(round));
     }
 
@@ -372,6 +371,7 @@ impl Node {
         let all = all_answered && ahead == 0 && !self.peers.iter().any(may_serve);
         let waited = self.now >= self.listens_until(relisten, ahead);
         let free = self.kept_asking(relisten)
+            && !self.heard_by_others(None)
             && self.witness_lets_vacancy(all_answered)
             && (all_answered || self.none_serves_on_proof(relisten.since));
         if free && (all || waited) && self.some_served_port_up() && !self.stopping {
@@ -379,6 +379,13 @@ impl Node {
             self.timers.disarm(Timer::Relisten);
             self.claim_role(Cause::Resumed, all_answered, false);
         }
+    }
+
+    /// It has listened for longer than any lease lasts that nobody refreshes.
+    pub(super) fn listens_long(&self) -> bool {
+        let bound = self.config.timing.dead_interval + self.config.timing.lease;
+        let since = self.relisten.map(|relisten| relisten.since);
+        since.is_some_and(|since| self.now.since(since) > bound)
     }
 
     /// Whether it has not stood still since it last asked. A machine that is late again and again

@@ -7,6 +7,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::arp::{Arp, Operation};
+use super::ethernet::{self, ethertype};
 use super::ndisc::{self, NeighbourAdvert, NeighbourSolicit};
 use crate::MacAddr;
 
@@ -53,6 +54,21 @@ pub fn unsolicited_na(mac: MacAddr, ip: Ipv6Addr) -> Vec<u8> {
     advert.frame(ndisc::group_mac(ndisc::ALL_NODES), mac)
 }
 
+/// Shows switches where a station is now, and hosts nothing: a request of reverse ARP that asks for
+/// its own address, as hypervisors send for a machine that moved. What polices or inspects ARP
+/// lets it pass.
+pub fn station(mac: MacAddr) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ethernet::HEADER_LEN + 28);
+    ethernet::header(&mut out, MacAddr::BROADCAST, mac, ethertype::RARP);
+    // Ethernet and IPv4, request reverse; nobody's address.
+    out.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 3]);
+    for _ in 0..2 {
+        out.extend_from_slice(&mac.0);
+        out.extend_from_slice(&[0; 4]);
+    }
+    out
+}
+
 /// Joins the solicited-node group of `ip` by MLD version 2, so that a snooping switch passes
 /// solicitations for it (D17). Sent from `::`, as the address is not ours to speak from yet:
 /// switches learn from it, routers ignore it (RFC 3590).
@@ -81,7 +97,7 @@ pub fn arp_request(
 
 /// Asks who has `target_ip`, as [`arp_request`] does. From a real address it is a plain unicast
 /// solicitation (RFC 4861 §7.3.3). From `::` it must look like duplicate address detection, to the
-/// group (RFC 4861 §4.3); the answer then goes to all nodes.
+/// group (RFC 4861 §4.3); the answer then goes to all nodes. To a group MAC it asks everybody.
 pub fn ns_request(
     source: MacAddr,
     destination: MacAddr,
@@ -89,9 +105,10 @@ pub fn ns_request(
     target_ip: Ipv6Addr,
 ) -> Vec<u8> {
     let nameless = sender_ip.is_unspecified();
+    let to_all = nameless || destination.is_group();
     let solicit = NeighbourSolicit {
         source: sender_ip,
-        destination: if nameless {
+        destination: if to_all {
             ndisc::solicited_node(target_ip)
         } else {
             target_ip

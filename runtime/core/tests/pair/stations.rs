@@ -8,7 +8,7 @@ use steadfast_core::role::EffectiveRole::{Active, Standby};
 use steadfast_core::wire::announce;
 use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::ethernet::{Frame, ethertype};
-use steadfast_core::{ConfigRefused, MacAddr};
+use steadfast_core::{ConfigRefused, Instant, MacAddr};
 
 use crate::setup::{A, B, LAN, WAN, address};
 use crate::world::World;
@@ -57,15 +57,17 @@ fn stations_are_asked_and_announced() {
         } else {
             assert_ne!(source, STATION, "a question is the node's own: {arp:?}");
             assert_ne!(arp.sender_mac, STATION);
-            assert_eq!(destination == STATION, owned && place == B, "{arp:?}");
+            let asked = [STATION, MacAddr::BROADCAST].contains(&destination);
+            assert!(!owned || (place == B && asked), "{arp:?}");
+            assert!(owned || destination != STATION, "{arp:?}");
             seen.1 += usize::from(owned);
         }
     }
     assert!(seen.0 > 0 && seen.1 > 0, "{seen:?}");
 }
 
-/// An announcement of the active's, which comes from the station that the standby has too, is no
-/// conflict; of an active it is a rival's, and answered by announcing again.
+/// A frame from the virtual MAC is the active's to a standby. To the active it is somebody else's,
+/// or its own that came back: it is told, announced against, and proves no reception.
 #[test]
 fn stations_of_the_other_are_a_rival_to_the_active_alone() {
     let mut world = World::settled(with_station);
@@ -73,10 +75,13 @@ fn stations_of_the_other_are_a_rival_to_the_active_alone() {
     world.forget();
     world.inject(LAN, &announce::gratuitous_request(STATION, address(LAN, 1)));
     world.run(10);
-    let conflict = |(_, _, effect): &(_, _, Effect)| {
-        matches!(effect, Effect::Alert(Alert::AddressConflict { .. }))
+    let told = |(_, place, effect): &(_, usize, Effect)| match effect {
+        Effect::Alert(Alert::AddressConflict { .. }) => panic!("{place}: no other MAC is there"),
+        Effect::Alert(Alert::StationUsed { port }) => Some((*place, port.0)),
+        _ => None,
     };
-    assert!(!world.log.iter().any(conflict));
+    let told: Vec<_> = world.log.iter().filter_map(told).collect();
+    assert_eq!(told, [(A, LAN)]);
     let again = arps(&world);
     assert!(
         again
@@ -88,6 +93,51 @@ fn stations_of_the_other_are_a_rival_to_the_active_alone() {
             .iter()
             .all(|(place, source, ..)| *place == A || *source != STATION)
     );
+}
+
+/// Switches see the station with the first frame of each burst, and every ten seconds: a switch
+/// that drops announcements, or has forgotten it, would lead clients nowhere.
+#[test]
+fn stations_are_shown_to_switches() {
+    let mut world = World::settled(with_station);
+    let begun = world.now;
+    world.run(60_000);
+    let shown = |(at, place, effect): &(Instant, usize, Effect)| {
+        let Effect::Transmit { port, frame } = effect else {
+            return None;
+        };
+        let frame = Frame::parse(frame)?;
+        let ours = frame.ethertype == ethertype::RARP && frame.source == STATION;
+        ours.then_some((*at, *place, port.0))
+    };
+    let shown: Vec<_> = world.log.iter().filter_map(shown).collect();
+    assert!(shown.iter().all(|(_, place, _)| *place == A), "{shown:?}");
+    let of = |port| shown.iter().filter(move |(.., it)| *it == port);
+    for port in [LAN, WAN] {
+        let times: Vec<_> = of(port).map(|(at, ..)| *at).collect();
+        assert!(times.len() >= 6, "{times:?}");
+        let mut last = begun;
+        for at in times {
+            assert!(at.since(last) <= Duration::from_millis(10_001), "{shown:?}");
+            last = at;
+        }
+    }
+}
+
+/// A switch that was led astray sends what is for the station elsewhere, just as the active's
+/// daemon stands still: the peer's own address is answered for and the virtual one is not.
+/// Everybody is asked as well, so that is no lapse, and nobody claims beside it.
+#[test]
+fn stations_led_astray_are_no_lapse() {
+    let mut world = World::settled(with_station);
+    world.run(2_000);
+    world.loss = |_, _, bytes| Frame::parse(bytes).expect("a frame").destination == STATION;
+    world.stop(A);
+    world.run(150);
+    world.thaw(A);
+    world.run(2_000);
+    assert_eq!(world.watch.both, [], "never both");
+    assert_eq!(world.roles(), (Active, Standby));
 }
 
 /// Its taker claimed and was killed before anybody heard of it, and the switch leads the station

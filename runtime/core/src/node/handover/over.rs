@@ -80,7 +80,6 @@ impl Node {
         self.broadcast(Kind::Probe);
         if let Some(place) = place {
             self.ask_everywhere(place);
-            self.ask_for_successor();
         }
     }
 
