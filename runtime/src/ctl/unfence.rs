@@ -19,7 +19,7 @@ use crate::daemon::{Lock, Machine, stop_forwarding};
 use crate::linux::addresses::{AddressError, Addresses, ROUTERS_TAG, TAG};
 use crate::linux::fence::{self, FenceError, ROUTERS_TABLE, RouterFence};
 use crate::linux::macvlan;
-use crate::linux::stations::Stations;
+use crate::linux::stations::remove_all;
 
 /// The configuration looked at when none is named.
 const CONFIG: &str = "/etc/steadfast/steadfast.toml";
@@ -103,14 +103,19 @@ fn remove(
 ) -> io::Result<Verdict> {
     // Addresses first: between the two steps they are fenced, and never in the open.
     let swept = sweep(loaded, out);
-    match loaded {
-        Some(File::Routers(routers)) => stations(routers, out, err)?,
-        Some(File::Node(loaded)) => {
-            for name in Stations::of(&loaded.config).remove() {
-                writeln!(out, "removed the interface {name}")?;
+    let mut removed = 0;
+    if let Some(File::Routers(routers)) = loaded {
+        stations(routers, out, err)?;
+    } else {
+        match remove_all() {
+            Ok(names) => {
+                removed = names.len();
+                for name in names {
+                    writeln!(out, "removed the interface {name}")?;
+                }
             }
+            Err(why) => writeln!(err, "error: {why}")?,
         }
-        None => {}
     }
     let (table, fenced) = match loaded {
         Some(File::Routers(_)) => (ROUTERS_TABLE, RouterFence::remove()),
@@ -122,7 +127,7 @@ fn remove(
         Err(why) => say(why, err)?,
     }
     let count = match swept {
-        Ok(count) => Some(count),
+        Ok(count) => Some(count + removed),
         Err(Trouble::Output(why)) => return Err(why),
         Err(Trouble::Kernel(why)) => {
             writeln!(err, "error: {why}")?;

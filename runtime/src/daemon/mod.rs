@@ -48,7 +48,7 @@ use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::plane::Plane;
 use crate::linux::priority::{Granted, take_precedence};
-use crate::linux::stations::Stations;
+use crate::linux::stations::remove_all;
 use crate::linux::sysctl::{Advice, Level, PortUse, Settings};
 use crate::store::{FileStore, StoreHandle};
 use report::Report;
@@ -80,14 +80,13 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     if loaded.daemon.forward {
         forward(&uses);
     }
-    let stations = Stations::of(&loaded.config);
     let (folder, forwards) = (loaded.daemon.runtime_dir.clone(), loaded.daemon.forward);
     let ended = sweep(&mut addresses).and_then(|()| drive(loaded, Some((addresses, fence))));
     if ended.is_err() {
         if forwards {
             told_advice(Settings::of_kernel().stop_forwarding(&uses));
         }
-        give_back(&folder, &stations);
+        give_back(&folder);
     }
     drop(lock);
     ended
@@ -108,8 +107,10 @@ fn drive(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
 
 /// What a start that failed half-way, or a driver that lost its world, would leave behind. The
 /// addresses are withdrawn before this, or were never there; staged ones go with the next sweep.
-fn give_back(folder: &Path, stations: &Stations) {
-    stations.remove();
+fn give_back(folder: &Path) {
+    if let Err(why) = remove_all() {
+        error!("failed to remove the device of a virtual MAC: {why}");
+    }
     match fence::remove(folder) {
         Ok(true) => info!("the fence is removed again"),
         Ok(false) => {}

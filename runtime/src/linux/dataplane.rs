@@ -26,7 +26,7 @@ use super::carrier::CarrierBoard;
 use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
-use super::stations::Stations;
+use super::stations::{Stations, remove_all};
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
 pub const STAGED_MIN: usize = 64;
@@ -91,7 +91,10 @@ impl KernelPlane {
         let support = fence.support();
         let counters = Arc::new(PlaneCounters::default());
         let stations = Stations::of(config);
-        let there = stations.prepare()?;
+        let (there, mut failed) = stations.prepare()?;
+        if let Some(why) = failed.pop() {
+            return Err(why);
+        }
         let mut plane = Plane {
             fence,
             addresses,
@@ -319,14 +322,21 @@ impl Plane {
         })
     }
 
-    /// Devices and places as they are now, and as they should be.
-    fn look(&mut self) {
+    /// Devices and places as they are now, and as they should be; whether they are.
+    fn look(&mut self) -> bool {
         match self.stations.prepare() {
-            Ok(there) => {
+            Ok((there, failed)) => {
                 self.places = self.stations.places(&there);
                 self.links = self.stations.links(&there);
+                for why in &failed {
+                    error!("failed to make the device of a virtual MAC: {why}");
+                }
+                failed.is_empty()
             }
-            Err(why) => error!("failed to look at the interfaces: {why}"),
+            Err(why) => {
+                error!("failed to look at the interfaces: {why}");
+                false
+            }
         }
     }
 
@@ -347,12 +357,7 @@ impl Plane {
 
     fn check(&mut self) -> bool {
         // A port that was made anew is fenced before anything is put on it.
-        let health = self.fence.check();
-        self.look();
-        if self.serving || self.is_staged() {
-            self.restore();
-        }
-        match health {
+        let whole = match self.fence.check() {
             Health::Whole => true,
             Health::Repaired(what) => {
                 self.counters.repaired.fetch_add(1, Ordering::Relaxed);
@@ -361,9 +366,14 @@ impl Plane {
             }
             Health::Missing(why) => {
                 error!("the fence is gone: {why}");
-                false
+                return false;
             }
+        };
+        let made = self.look();
+        if self.serving || self.is_staged() {
+            self.restore();
         }
+        whole && made
     }
 
     fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
@@ -373,10 +383,13 @@ impl Plane {
             return Err(Failure::Refused);
         }
         let stations = Stations::of(config);
-        let there = stations.prepare().map_err(|why| {
+        let (there, failed) = stations.prepare().map_err(|why| {
             error!("failed to look at the interfaces: {why}");
             Failure::Refused
         })?;
+        for why in failed {
+            error!("failed to make the device of a virtual MAC: {why}");
+        }
         let older = core::mem::replace(&mut self.places, stations.places(&there));
         self.links = stations.links(&there);
         self.stations = stations;
@@ -407,7 +420,9 @@ impl Plane {
         if let Err(why) = self.addresses.remove_all(&self.places) {
             error!("failed to withdraw the virtual addresses: {why}");
         }
-        self.stations.remove();
+        if let Err(why) = remove_all() {
+            error!("failed to remove the device of a virtual MAC: {why}");
+        }
         if let Err(why) = self.fence.unfence() {
             error!("failed to remove the fence: {why}");
         }

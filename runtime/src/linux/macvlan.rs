@@ -36,10 +36,13 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 /// `rtmsg`: IPv6, a prefix of 64 bits; table main, protocol static, scope link, unicast.
 const ROUTE: [u8; 12] = [10, 64, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0];
-/// It gives itself no address (`IN6_ADDR_GEN_MODE_NONE`), answers and asks for its own alone, and
-/// takes in what the routes would have come another way.
-const SETTINGS: [(&str, &str); 3] = [
+/// It gives itself no address (`IN6_ADDR_GEN_MODE_NONE`), nor takes one or a route that a router
+/// advertises, which all nodes' devices would take alike; it answers and asks for its own alone,
+/// and takes in what the routes would have come another way.
+const SETTINGS: [(&str, &str); 5] = [
     ("ipv6/conf/*/addr_gen_mode", "1"),
+    ("ipv6/conf/*/accept_ra", "0"),
+    ("ipv6/conf/*/autoconf", "0"),
     ("ipv4/conf/*/arp_ignore", "1"),
     ("ipv4/conf/*/arp_announce", "2"),
 ];
@@ -48,14 +51,17 @@ const SETTINGS: [(&str, &str); 3] = [
 /// would be reached at all.
 const SENDERS: &str = "ipv4/conf/*/rp_filter";
 
+/// What the names of nodes' devices begin with.
+pub const PREFIX: &str = "vmac-";
+
 /// What the device of a node's port is called, at most 15 bytes: filters and routers name it. It
 /// has the port's name where that leaves room, else the port's number.
 pub fn port_name(port: &str, link: u32) -> String {
-    let short = format!("vmac-{port}");
+    let short = format!("{PREFIX}{port}");
     if short.len() <= 15 {
         short
     } else {
-        format!("vmac-{link}")
+        format!("{PREFIX}{link}")
     }
 }
 
@@ -77,33 +83,64 @@ pub fn ensure(
 ) -> io::Result<u32> {
     let known = there.iter().find(|it| it.name == name);
     if let Some(known) = known {
-        if known.iflink == link.index && known.mac == Some(mac) {
+        let whole = known.iflink == link.index && known.mac == Some(mac);
+        if !whole && !is_ours(known, link.index) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{name} is somebody else's interface; give it another name"),
+            ));
+        }
+        if whole {
+            settle(name, ipv6)?;
             if !known.up {
                 set_up(known.index)?;
             }
-            return Ok(known.index);
+            return finish(known.index, ipv6);
         }
         remove(known.index)?;
     }
     make(name, link.index, mac)?;
-    for (setting, value) in SETTINGS {
-        set(&setting.replace('*', name), value)?;
-    }
-    let of_all = format!("{PROC}/{}", SENDERS.replace('*', "all"));
-    let strict = fs::read_to_string(of_all).is_ok_and(|it| it.trim() == "1");
-    set(&SENDERS.replace('*', name), if strict { "2" } else { "0" })?;
     let index = super::interfaces::interface(name)?.map(|it| it.index);
     let index = index.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    settle(name, ipv6)?;
     set_up(index)?;
+    finish(index, ipv6)
+}
+
+fn finish(index: u32, ipv6: bool) -> io::Result<u32> {
     if ipv6 {
         reach_the_link(index)?;
     }
     Ok(index)
 }
 
+/// Whether it is a device of a virtual router's station on this link.
+pub fn is_ours(device: &Interface, link: u32) -> bool {
+    let station = |MacAddr(mac)| mac.starts_with(&[0x00, 0x00, 0x5e, 0x00]);
+    device.iflink == link && device.index != link && device.mac.is_some_and(station)
+}
+
+/// The settings as they should be: others may have changed them, as a manager of devices does
+/// with each that appears.
+fn settle(name: &str, ipv6: bool) -> io::Result<()> {
+    for (setting, value) in SETTINGS {
+        set(&setting.replace('*', name), value)?;
+    }
+    set(
+        &format!("ipv6/conf/{name}/disable_ipv6"),
+        if ipv6 { "0" } else { "1" },
+    )?;
+    let of_all = format!("{PROC}/{}", SENDERS.replace('*', "all"));
+    let strict = fs::read_to_string(of_all).is_ok_and(|it| it.trim() == "1");
+    set(&SENDERS.replace('*', name), if strict { "2" } else { "0" })
+}
+
 /// A family that the kernel has not needs no setting.
 fn set(setting: &str, value: &str) -> io::Result<()> {
     let path = format!("{PROC}/{setting}");
+    if fs::read_to_string(&path).is_ok_and(|found| found.trim() == value) {
+        return Ok(());
+    }
     match fs::write(&path, value) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(io::Error::new(
             why.kind(),
@@ -175,6 +212,7 @@ fn carry_out(batch: Batch, fine: i32) -> io::Result<()> {
         Some(one) => {
             let cure = match one.error.raw_os_error() {
                 Some(libc::EOPNOTSUPP) => "; this kernel has no macvlan devices",
+                Some(libc::EADDRINUSE) => "; another device there has this MAC",
                 Some(libc::EBUSY) => "; a port of a bridge can carry none",
                 Some(_) | None => "",
             };

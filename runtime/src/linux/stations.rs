@@ -12,7 +12,7 @@
 
 use std::io;
 
-use log::{info, warn};
+use log::info;
 use steadfast_core::MacAddr;
 use steadfast_core::config::{Config, PortConfig};
 
@@ -46,40 +46,48 @@ impl Stations {
         Self(served.map(station).collect())
     }
 
-    /// Makes what is missing, and removes what is not wanted any more. A port that is not there
-    /// has none. Gives the interfaces as they are then.
+    /// Makes what is missing, and removes what is not wanted any more; a port that is not there has
+    /// none. Gives the interfaces as they are then, and what could not be made.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
-    pub fn prepare(&self) -> io::Result<Vec<Interface>> {
-        let mut there = interfaces()?;
+    /// The kernel does not answer.
+    pub fn prepare(&self) -> io::Result<(Vec<Interface>, Vec<io::Error>)> {
+        let there = interfaces()?;
+        let mut failed = Vec::new();
         let mut changed = false;
+        for device in left_behind(&there) {
+            let wanted = |station: &Station| {
+                let link = index(&station.port, &there);
+                let named = |link| macvlan::port_name(&station.port, link) == device.name;
+                station.virtual_mac.is_some()
+                    && link.is_some_and(|link| link == device.iflink && named(link))
+            };
+            if self.0.iter().any(wanted) {
+                continue;
+            }
+            changed = true;
+            match macvlan::remove(device.index) {
+                Ok(()) => info!("removed {}, left behind by an earlier life", device.name),
+                Err(why) => failed.push(why),
+            }
+        }
         for station in &self.0 {
-            let Some(link) = there.iter().find(|it| it.name == station.port) else {
+            let link = there.iter().find(|it| it.name == station.port);
+            let (Some(mac), Some(link)) = (station.virtual_mac, link) else {
                 continue;
             };
             let name = macvlan::port_name(&link.name, link.index);
-            let known = there.iter().find(|it| it.name == name);
-            let whole = |it: &Interface| it.iflink == link.index && it.up;
-            match (station.virtual_mac, known) {
-                (Some(mac), Some(known)) if whole(known) && known.mac == Some(mac) => {}
-                (Some(mac), _) => {
-                    macvlan::ensure(&name, link, (mac, station.ipv6), &there)?;
-                    info!("{name} on {} carries the virtual MAC {mac}", station.port);
-                    changed = true;
-                }
-                (None, Some(known)) if known.iflink == link.index => {
-                    macvlan::remove(known.index)?;
-                    info!("removed {name}, left behind by an earlier configuration");
-                    changed = true;
-                }
-                (None, _) => {}
+            let known = there.iter().any(|it| it.name == name);
+            let made = macvlan::ensure(&name, link, (mac, station.ipv6), &there);
+            changed |= !known;
+            match made.and_then(|_| port_settings(&station.port)) {
+                Ok(()) if known => {}
+                Ok(()) => info!("{name} on {} carries the virtual MAC {mac}", station.port),
+                Err(why) => failed.push(why),
             }
         }
-        if changed {
-            there = interfaces()?;
-        }
-        Ok(there)
+        let there = if changed { interfaces()? } else { there };
+        Ok((there, failed))
     }
 
     /// Where each virtual address lives; one whose device is missing lives nowhere, until it is
@@ -104,23 +112,38 @@ impl Stations {
         links.dedup();
         links
     }
+}
 
-    /// Removes every device of a virtual MAC, configured or left behind, while the fence still
-    /// stands. Says which.
-    pub fn remove(&self) -> Vec<String> {
-        let there = interfaces().unwrap_or_default();
-        let found = self.0.iter().filter_map(|station| {
-            let above = above(&station.port, &there)?;
-            Some((above.index, above.name.clone()))
-        });
-        let mut removed = Vec::new();
-        for (index, name) in found {
-            match macvlan::remove(index) {
-                Ok(()) => removed.push(name),
-                Err(why) => warn!("{why}"),
-            }
-        }
-        removed
+/// Removes every device of a virtual MAC, configured or left behind, while the fence still stands.
+/// Says which.
+///
+/// # Errors
+/// The kernel refuses, or does not answer.
+pub fn remove_all() -> io::Result<Vec<String>> {
+    let there = interfaces()?;
+    let mut removed = Vec::new();
+    for device in left_behind(&there) {
+        macvlan::remove(device.index)?;
+        removed.push(device.name.clone());
+    }
+    Ok(removed)
+}
+
+/// The devices of nodes' virtual MACs, by their names and stations.
+fn left_behind(there: &[Interface]) -> impl Iterator<Item = &Interface> {
+    let named = |it: &&Interface| it.name.starts_with(macvlan::PREFIX);
+    there
+        .iter()
+        .filter(named)
+        .filter(|it| macvlan::is_ours(it, it.iflink))
+}
+
+/// The port below neither answers for the addresses above it nor asks in their name (F40).
+fn port_settings(port: &str) -> io::Result<()> {
+    let settings = super::sysctl::Settings::of_kernel();
+    match settings.under_station(port).into_iter().next() {
+        None => Ok(()),
+        Some(advice) => Err(io::Error::other(advice.to_string())),
     }
 }
 

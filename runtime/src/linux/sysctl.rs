@@ -136,15 +136,21 @@ impl Settings {
                 advice.extend(self.set(key, "1", why));
             }
             if *virtual_mac {
-                let key = format!("ipv4/conf/{name}/arp_announce");
-                let why = "questions of this host teach its own MAC for a virtual address";
-                advice.extend(self.set(key, "2", why));
-                let key = format!("ipv4/conf/{name}/arp_ignore");
-                let why = "this host answers for a virtual address with its own MAC";
-                if self.number(&key) == Some(0) {
-                    advice.extend(self.set(key, "1", why));
-                }
+                advice.extend(self.under_station(name));
             }
+        }
+        advice
+    }
+
+    /// Sets what a port under a virtual MAC needs, unless it is so. What could not be set is told.
+    pub fn under_station(&self, name: &str) -> Vec<Advice> {
+        let key = format!("ipv4/conf/{name}/arp_announce");
+        let why = "questions of this host teach its own MAC for a virtual address";
+        let mut advice: Vec<Advice> = self.set(key, "2", why).into_iter().collect();
+        let key = format!("ipv4/conf/{name}/arp_ignore");
+        let why = "this host answers for a virtual address with its own MAC";
+        if self.number(&key) == Some(0) {
+            advice.extend(self.set(key, "1", why));
         }
         advice
     }
