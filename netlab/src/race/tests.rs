@@ -20,6 +20,7 @@ fn names() -> Names {
         segments: vec![SegmentName {
             name: "lan".to_owned(),
             addresses: 1,
+            virtual_mac: false,
         }],
         ..Names::default()
     }

@@ -72,8 +72,10 @@ impl VipOwnerAgrees {
             }
             self.tally.arm();
             // Where addresses have a station of their own, no gateway's own one is right (F40).
-            let own = matches!(believer, Believer::Host(..))
-                && picture.switch_port(segment) != Holder::Nobody;
+            let named = picture.names().segments.get(segment.index());
+            let shared = named.is_some_and(|it| it.virtual_mac)
+                || picture.switch_port(segment) != Holder::Nobody;
+            let own = matches!(believer, Believer::Host(..)) && shared;
             if own || holder != Holder::Gateway(owner) {
                 let known = self.wrong.remove(&believer);
                 wrong.insert(believer, known.unwrap_or(Lag::new(self.within)));

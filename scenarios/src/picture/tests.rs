@@ -19,6 +19,7 @@ fn names() -> Names {
     let segment = |id| SegmentName {
         name: format!("s{id}"),
         addresses: ADDRESSES,
+        virtual_mac: false,
     };
     Names {
         gateways: (1..=GATEWAYS).map(gateway).collect(),

@@ -53,6 +53,9 @@ pub struct SegmentName {
     pub name: String,
     /// How many virtual addresses live there; 0 where none are served.
     pub addresses: u16,
+    /// They have a station of their own, whoever owns them.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub virtual_mac: bool,
 }
 
 impl Names {
@@ -66,6 +69,7 @@ impl Names {
         let segments = plan.layout.segments.iter().map(|segment| SegmentName {
             name: segment.name.clone(),
             addresses: addresses(segment).unwrap_or(u16::MAX),
+            virtual_mac: segment.virtual_mac.is_some(),
         });
         let hosts = plan.layout.hosts.iter().map(|host| HostName {
             name: host.name.clone(),

@@ -23,6 +23,7 @@ fn names(gateway: NodeId, segment: SegmentId) -> Names {
         segments: vec![SegmentName {
             name: "lan".to_owned(),
             addresses: 1,
+            virtual_mac: false,
         }],
         hosts: vec![HostName {
             name: "client".to_owned(),
