@@ -349,16 +349,11 @@ impl Node {
         let spoke = |peer: &&Peer| peer.has_heard(own, boot, relisten.counter);
         // What a peer said before this node last spoke as the active was settled then.
         let since = |peer: &Peer| peer.heard_at > Some(self.kernel.refreshed_at);
-        let claims = |peer: &Peer| {
-            peer.heard_within(self.now, self.config.timing.dead_interval)
-                && since(peer)
-                && (peer.says_active()
-                    || peer
-                        .latest
-                        .as_ref()
-                        .is_some_and(|latest| latest.effective == EffectiveRole::Promoting))
+        let heard = |peer: &&Peer| {
+            peer.heard_within(self.now, self.config.timing.dead_interval) && since(peer)
         };
-        if self.peers.iter().any(claims) || self.role != EffectiveRole::Standby {
+        let mut lately = self.peers.iter().filter(heard);
+        if lately.any(Peer::says_active) || self.role != EffectiveRole::Standby {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);
             return;
@@ -370,7 +365,11 @@ impl Node {
             |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
         let all = all_answered && ahead == 0 && !self.peers.iter().any(may_serve);
         let waited = self.now >= self.listens_until(relisten, ahead);
+        // Who is taking the role says so, or is silent for so long that its kernel alone counts.
+        let mut lately = self.peers.iter().filter(heard);
+        let taken = lately.any(|peer| peer.effective(EffectiveRole::Promoting));
         let free = self.kept_asking(relisten)
+            && !taken
             && !self.heard_by_others(None)
             && self.witness_lets_vacancy(all_answered)
             && (all_answered || self.none_serves_on_proof(relisten.since));
