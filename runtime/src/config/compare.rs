@@ -44,14 +44,8 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
     };
     let set = |parts: &Parts| parts.ports.iter().map(fixed).collect::<Vec<_>>();
     let stations = |parts: &Parts| {
-        let mut ports = parts.ports.iter();
-        ports.find_map(|port| port.virtual_mac).is_some().then(|| {
-            parts
-                .ports
-                .iter()
-                .map(|port| port.virtual_mac)
-                .collect::<Vec<_>>()
-        })
+        let ports = parts.ports.iter();
+        ports.map(|port| port.virtual_mac).collect::<Vec<_>>()
     };
     let macs = |parts: &Parts| parts.ports.iter().map(|port| port.mac).collect::<Vec<_>>();
     let places = |daemon: &DaemonSettings| DaemonSettings {
@@ -76,7 +70,10 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
             "a port's hardware address",
             set(from) == set(to) && macs(from) != macs(to),
         ),
-        ("virtual MACs", stations(from) != stations(to)),
+        (
+            "virtual MACs",
+            set(from) == set(to) && stations(from) != stations(to),
+        ),
         (
             "the daemon's folders, sockets or bounds",
             places(&old.daemon) != places(&new.daemon),

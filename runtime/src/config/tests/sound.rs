@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use steadfast_core::PortId;
 use steadfast_core::config::Preempt;
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::wire::carriage::{Carriage, Form};
+use steadfast_core::{MacAddr, PortId};
 
 use super::*;
 
@@ -150,6 +150,27 @@ fn config_digests_agree_on_what_is_shared() {
     assert_ne!(port.config.digests.interfaces, own.interfaces);
 }
 
+/// The virtual MAC is that of the virtual router's number, and part of what all nodes share (R5.5);
+/// a cable has no address to be at it.
+#[test]
+fn config_virtual_mac_is_the_routers() {
+    let virtuals = "virtual = [\"10.0.2.1\"]";
+    let with = format!("{virtuals}\nvirtual_mac = true");
+    let loaded = load_text(&changed(virtuals, &with)).1.expect("sound");
+    let stations: Vec<_> = loaded
+        .config
+        .ports
+        .iter()
+        .map(|it| it.virtual_mac)
+        .collect();
+    let station = MacAddr([0, 0, 0x5e, 0, 1, 51]);
+    assert_eq!(stations, [None, Some(station), None]);
+    assert_ne!(loaded.config.digests.config, sound().config.digests.config);
+    let cable = changed("direct = true", "direct = true\nvirtual_mac = true");
+    let told = load_text(&cable).1.expect_err("a mistake").render(false);
+    assert!(told.contains("leave `virtual_mac` out"), "{told}");
+}
+
 /// What can be taken over by a running node, and what cannot (F18, F46).
 #[test]
 fn config_compare_tells_live_from_restart() {
@@ -173,6 +194,8 @@ fn config_compare_tells_live_from_restart() {
     live("\"10.0.1.3\"", "\"10.0.1.4\"", "the nodes' own addresses");
     live("log = \"info\"", "log = \"warn\"", "the log level");
     let restart = |from, to, what| assert_eq!(after(from, to), Change::Restart(vec![what]));
+    let station = "virtual = [\"10.0.2.1\"]\nvirtual_mac = true";
+    restart("virtual = [\"10.0.2.1\"]", station, "virtual MACs");
     restart("id = 1\n", "id = 3\n", "this node's id");
     restart("id = 2\n", "id = 3\n", "the peers' ids");
     restart(
