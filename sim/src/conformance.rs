@@ -31,7 +31,8 @@ impl Modelled {
         let port = |place: ground::Place| PortConfig {
             id: place.port,
             mac: place.mac,
-            virtual_mac: None,
+            virtual_mac: (statement.stationed && place.port == ground::LAN)
+                .then_some(ground::STATION),
             addresses: place.units.to_vec(),
             served: place.served,
             heartbeat: true,
@@ -39,6 +40,11 @@ impl Modelled {
         let virtuals = ground::virtuals().map(|(_, address)| address);
         let mut fence = FenceConfig::new(virtuals.to_vec());
         (fence.lease, fence.tail) = statement.lease;
+        fence.virtual_macs = statement
+            .stationed
+            .then_some(ground::STATION)
+            .into_iter()
+            .collect();
         let ports = ground::places().map(port).to_vec();
         let mut config = KernelConfig::gateway(ports, fence);
         config.ignores_linkdown_routes = true;

@@ -9,9 +9,11 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use steadfast::linux::interfaces::interfaces;
+use steadfast::linux::macvlan;
 use steadfast::linux::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, REPLACE};
 use steadfast::linux::sysctl::{PortUse, Settings};
-use steadfast_scenarios::conformance::ground::{Place, places};
+use steadfast_scenarios::conformance::ground::{LAN, Place, STATION, places};
 
 use super::namespace::packet_socket;
 use super::sys::has_carrier;
@@ -69,6 +71,19 @@ pub(crate) fn ports() -> io::Result<Vec<Port>> {
         address => await_use(address),
     })?;
     Ok(ports)
+}
+
+/// The device of the LAN's virtual MAC, as the daemon makes it.
+pub(crate) fn station() -> io::Result<u32> {
+    let there = interfaces()?;
+    let name = places().into_iter().find(|it| it.port == LAN);
+    let name = name.map_or("", |it| it.name);
+    let link = there.iter().find(|it| it.name == name);
+    let link = link.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let device = macvlan::port_name(name, link.index);
+    let advice = Settings::of_kernel().under_station(name);
+    assert!(advice.is_empty(), "{advice:?}");
+    macvlan::ensure(&device, link, (STATION, true), &there)
 }
 
 fn is_link_local(address: IpAddr) -> bool {

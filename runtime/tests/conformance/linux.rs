@@ -44,6 +44,8 @@ pub(crate) struct Linux {
     neighbours: Neighbours,
     fence: Option<Fence>,
     folder: PathBuf,
+    /// The device of the LAN's virtual MAC, where the statement has one.
+    device: Option<u32>,
     /// Groups that were reported, with the port.
     reported: BTreeSet<(PortId, Ipv6Addr)>,
 }
@@ -64,10 +66,15 @@ impl Linux {
             neighbours: Neighbours::open().map_err(named("netlink"))?,
             fence: None,
             folder,
+            device: None,
             reported: BTreeSet::new(),
         };
         let fence = Fence::install(&linux.spec(statement));
         linux.fence = Some(fence.map_err(|why| format!("a fence ({why})"))?);
+        if statement.stationed {
+            let device = bench::station().map_err(named("a device for a virtual MAC"))?;
+            linux.device = Some(device);
+        }
         linux.settle().expect("an answer on every port");
         Ok(linux)
     }
@@ -87,7 +94,10 @@ impl Linux {
                         .filter(|(at, _)| *at == port.place.port)
                         .map(|(_, address)| address)
                         .collect(),
-                    virtual_macs: Vec::new(),
+                    virtual_macs: (statement.stationed && port.place.port == ground::LAN)
+                        .then_some(ground::STATION)
+                        .into_iter()
+                        .collect(),
                 })
                 .collect(),
             datagrams: None,
@@ -108,7 +118,8 @@ impl Linux {
     }
 
     fn place(&mut self, port: PortId, address: IpAddr) -> [VirtualAddress; 1] {
-        let index = self.port(port).index;
+        let device = self.device.filter(|_| port == ground::LAN);
+        let index = device.unwrap_or_else(|| self.port(port).index);
         [VirtualAddress { index, address }]
     }
 

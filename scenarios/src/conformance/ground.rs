@@ -27,6 +27,8 @@ pub const LAN_VIRTUAL6: IpAddr = v6([0xfd00, 1, 0, 1]);
 pub const WAN_VIRTUAL: IpAddr = v4([10, 0, 2, 1]);
 /// Its IPv6 one.
 pub const WAN_VIRTUAL6: IpAddr = v6([0xfd00, 2, 0, 1]);
+/// The virtual MAC of the LAN, where a statement has one.
+pub const STATION: MacAddr = MacAddr([0, 0, 0x5e, 0, 1, 51]);
 /// The machine's own addresses, which no fence may touch.
 pub const LAN_UNIT: IpAddr = v4([10, 0, 1, 2]);
 /// On the LAN, IPv6.

@@ -135,6 +135,10 @@ pub struct Statement {
     pub source: &'static str,
     /// How long lease and tail last.
     pub lease: (Duration, Duration),
+    /// Whether the LAN's virtual addresses are at [`STATION`], on a device above the port.
+    ///
+    /// [`STATION`]: super::ground::STATION
+    pub stationed: bool,
     /// In this order.
     pub steps: Vec<Step>,
 }
@@ -147,6 +151,7 @@ impl Statement {
             says,
             source,
             lease: (LONG_LEASE, LONG_TAIL),
+            stationed: false,
             steps: Vec::new(),
         }
     }
@@ -155,6 +160,13 @@ impl Statement {
     #[must_use]
     pub fn briefly(mut self) -> Self {
         self.lease = (SHORT_LEASE, SHORT_TAIL);
+        self
+    }
+
+    /// The LAN has a virtual MAC.
+    #[must_use]
+    pub fn with_station(mut self) -> Self {
+        self.stationed = true;
         self
     }
 

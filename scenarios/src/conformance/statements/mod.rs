@@ -10,6 +10,7 @@ mod ipv6;
 mod lease;
 mod neighbours;
 mod packets;
+mod stations;
 
 use super::Statement;
 
@@ -24,6 +25,7 @@ pub fn statements() -> Vec<Statement> {
         lease::statements(),
         packets::statements(),
         ipv6::statements(),
+        stations::statements(),
     ]
     .concat()
 }

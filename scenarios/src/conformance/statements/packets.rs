@@ -2,8 +2,8 @@
 
 use super::super::frames::{HOPS, datagram, echo};
 use super::super::ground::{
-    CABLE_UNIT, CLIENT, LAN, LAN_UNIT, LAN_UNIT6, LAN_VIRTUAL6, PEER, SERVER, THIEF, WAN, WAN_UNIT,
-    WAN_UNIT6, mac, v4,
+    CABLE_UNIT, CLIENT, LAN, LAN_UNIT, LAN_UNIT6, PEER, SERVER, THIEF, WAN, WAN_UNIT, WAN_UNIT6,
+    mac, v4,
 };
 use super::super::statement::Act;
 use super::super::{EntryState, Seen, Statement};
@@ -72,9 +72,9 @@ fn dropped() -> Vec<Statement> {
         ),
         Statement::new(
             "packet_with_its_last_hop_is_dropped_v6",
-            "the same for IPv6, where an active gateway speaks as the virtual address: its prefix \
-             is the longer one",
-            "net/ipv6/ip6_output.c ip6_forward; RFC 4443 3.3, RFC 6724 5 rule 8",
+            "the same for IPv6: an active gateway speaks as itself, for its virtual address is \
+             preferred for no time, though its prefix is the longer one",
+            "net/ipv6/ip6_output.c ip6_forward; RFC 4443 3.3, RFC 6724 5 rules 3 and 8",
         )
         .knows(CLIENT, LAN_UNIT6)
         .knows(SERVER, WAN_UNIT6)
@@ -82,7 +82,7 @@ fn dropped() -> Vec<Statement> {
         .hears(
             CLIENT,
             datagram(CLIENT, mac(LAN), ends6, 1),
-            [Seen::message(CLIENT, LAN_VIRTUAL6, ICMPV6, 3)],
+            [Seen::message(CLIENT, LAN_UNIT6, ICMPV6, 3)],
         ),
         met(Statement::new(
             "packet_without_a_route_is_dropped",
