@@ -103,18 +103,22 @@ fn remove(
 ) -> io::Result<Verdict> {
     // Addresses first: between the two steps they are fenced, and never in the open.
     let swept = sweep(loaded, out);
-    let mut removed = 0;
+    // None where a device may still be there.
+    let mut removed = Some(0);
     if let Some(File::Routers(routers)) = loaded {
         stations(routers, out, err)?;
     } else {
         match remove_all() {
             Ok(names) => {
-                removed = names.len();
+                removed = Some(names.len());
                 for name in names {
                     writeln!(out, "removed the interface {name}")?;
                 }
             }
-            Err(why) => writeln!(err, "error: {why}")?,
+            Err(why) => {
+                removed = None;
+                writeln!(err, "error: {why}")?;
+            }
         }
     }
     let (table, fenced) = match loaded {
@@ -127,7 +131,7 @@ fn remove(
         Err(why) => say(why, err)?,
     }
     let count = match swept {
-        Ok(count) => Some(count + removed),
+        Ok(count) => removed.map(|devices| count + devices),
         Err(Trouble::Output(why)) => return Err(why),
         Err(Trouble::Kernel(why)) => {
             writeln!(err, "error: {why}")?;

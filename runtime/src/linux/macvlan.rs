@@ -240,5 +240,11 @@ mod tests {
     fn macvlan_names_fit() {
         assert_eq!(name(51, false, 2), "vrrp4-2-51");
         assert!(name(255, true, 99_999).len() <= 15);
+        assert_eq!(port_name("lan0", 2), "vmac-lan0");
+        assert_eq!(
+            port_name("enp65s0f1np1", 2),
+            "vmac-2",
+            "no room for its name"
+        );
     }
 }
