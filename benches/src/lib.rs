@@ -58,6 +58,7 @@ fn config(own: u8) -> Config {
         },
         virtual_mac: None,
         neighbour: None,
+        via: None,
     };
     let other = 3 - own;
     let parts = Parts {

@@ -26,9 +26,11 @@ const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The kind of one of our own frames or datagrams.
 pub fn kind(frame: &[u8]) -> Option<FrameKind> {
     let datagram = carriage::look(frame, carriage::UDP_PORT);
+    // What a router passed on was seen when it left its sender.
+    let datagram = datagram.filter(|look| look.hops == carriage::HOPS);
     let frame = Frame::parse(frame)?;
     let ours = (frame.ethertype == ethertype::STEADFAST).then_some(frame.payload);
-    let payload = ours.or(datagram.map(|(_, payload)| payload))?;
+    let payload = ours.or(datagram.map(|look| look.payload))?;
     Kind::from_byte(*payload.get(2)?).map(FrameKind::from)
 }
 

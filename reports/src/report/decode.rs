@@ -85,7 +85,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Decoded {
         ethertype::STEADFAST => ours(frame.payload),
         ethertype::ARP => address_question(frame.payload),
         ethertype::IPV4 => match carriage::look(bytes, carriage::UDP_PORT) {
-            Some((form, payload)) => in_datagram(form, payload),
+            Some(look) => in_datagram(look.form, look.payload),
             None => ipv4(frame.payload),
         },
         ethertype::IPV6 => ipv6(frame.payload),

@@ -9,7 +9,7 @@ pub mod profile;
 mod sound;
 pub mod witness;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::ops::Deref;
 use core::time::Duration;
 use std::sync::Arc;
@@ -90,6 +90,9 @@ pub struct PortConfig {
     pub virtual_mac: Option<MacAddr>,
     /// A neighbour that should answer, asked when the segment is silent (D12).
     pub neighbour: Option<IpAddr>,
+    /// The router through which peers are reached whose address here lies in none of the port's
+    /// subnets (R2.5).
+    pub via: Option<Ipv4Addr>,
 }
 
 impl PortConfig {
@@ -101,6 +104,19 @@ impl PortConfig {
     /// The station at which this node's virtual addresses are while it owns them.
     pub fn owners_mac(&self) -> MacAddr {
         self.virtual_mac.unwrap_or(self.mac)
+    }
+
+    /// Whether an address is reached through the port's router. While the port has no IPv4 address
+    /// of its own nothing is.
+    pub fn is_beyond(&self, address: Ipv4Addr) -> bool {
+        let mut subnets = self
+            .units
+            .iter()
+            .filter(|(unit, _)| unit.is_ipv4())
+            .peekable();
+        self.via.is_some()
+            && subnets.peek().is_some()
+            && !subnets.any(|(unit, prefix)| sound::same_subnet(*unit, *prefix, address.into()))
     }
 }
 
@@ -349,6 +365,12 @@ pub enum ConfigError {
     /// A peer that no datagram can be sent to, where nothing else may be used.
     #[error("transport \"unicast\" alone, and node {0} has no IPv4 address listed; list it")]
     Unaddressed(NodeId),
+    /// A router that is not on the port's segment (R2.5).
+    #[error("the router {1} of port {0:?} lies in none of the port's subnets")]
+    RouterOutside(String, Ipv4Addr),
+    /// A router, and no datagrams that it could pass on (R2.5).
+    #[error("port {0:?} has a router, and heartbeats travel in nothing that a router passes on")]
+    RouterIdle(String),
     /// UDP port 0.
     #[error("the UDP port of heartbeats is 0; it must lie between 1 and 65535")]
     UdpPort,

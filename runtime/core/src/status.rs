@@ -302,6 +302,8 @@ pub struct Drops {
     pub unknown_senders: u64,
     /// Frames older than the newest of their session.
     pub stale: u64,
+    /// Authentic frames that came through a router, of peers that are not beyond one.
+    pub beyond: u64,
     /// Authentic frames whose sender had not answered the challenge.
     pub unproven: u64,
     /// Frames the lease guard refused.

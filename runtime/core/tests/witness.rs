@@ -55,6 +55,7 @@ fn ports(place: usize) -> Vec<PortConfig> {
         virtuals: Vec::new(),
         virtual_mac: None,
         neighbour: None,
+        via: None,
     };
     let mut lan = port(LAN, "lan0");
     if place == W {

@@ -4,6 +4,8 @@
 //! between the others are still checked. A configuration with any stand-in never leaves this room,
 //! since a mistake was counted for each.
 
+use std::net::IpAddr;
+
 use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::{Config, ConfigError, Digests, Parts, PeerConfig, PortConfig};
 use steadfast_core::wire::auth::KeyRing;
@@ -108,6 +110,8 @@ fn tellable(error: &ConfigError, raw: &Raw, foreign: bool) -> bool {
         | ConfigError::NoForm
         | ConfigError::Unaddressed(_)
         | ConfigError::UdpPort
+        | ConfigError::RouterOutside(..)
+        | ConfigError::RouterIdle(_)
         | ConfigError::DirectServed(_)
         | ConfigError::OutsideSubnet(..)
         | ConfigError::VirtualIsUnit(..)
@@ -208,6 +212,13 @@ fn ports(raw: &Raw, interfaces: &dyn Interfaces, findings: &mut Findings) -> Vec
                 virtual_mac(byte(router).unwrap_or(ROUTER))
             }),
             neighbour: port.neighbour.as_ref().map(|address| *address.get_ref()),
+            via: port
+                .via
+                .as_ref()
+                .and_then(|address| match address.get_ref() {
+                    IpAddr::V4(router) => Some(*router),
+                    IpAddr::V6(_) => None,
+                }),
         });
     }
     ports
@@ -230,7 +241,7 @@ fn look(
     name: &Spanned<String>,
     interfaces: &dyn Interfaces,
     findings: &mut Findings,
-) -> (MacAddr, Vec<(std::net::IpAddr, u8)>) {
+) -> (MacAddr, Vec<(IpAddr, u8)>) {
     let written = || {
         port.addresses
             .iter()

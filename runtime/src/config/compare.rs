@@ -47,6 +47,7 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         let ports = parts.ports.iter();
         ports.map(|port| port.virtual_mac).collect::<Vec<_>>()
     };
+    let routers = |parts: &Parts| parts.ports.iter().map(|port| port.via).collect::<Vec<_>>();
     let macs = |parts: &Parts| parts.ports.iter().map(|port| port.mac).collect::<Vec<_>>();
     let places = |daemon: &DaemonSettings| DaemonSettings {
         log: log::LevelFilter::Off,
@@ -73,6 +74,10 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         (
             "virtual MACs",
             set(from) == set(to) && stations(from) != stations(to),
+        ),
+        (
+            "routers (`via`)",
+            set(from) == set(to) && routers(from) != routers(to),
         ),
         (
             "the daemon's folders, sockets or bounds",

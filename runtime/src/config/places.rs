@@ -74,6 +74,15 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
                 "leave `virtual_mac` out here",
             );
         }
+        ConfigError::RouterOutside(name, _) => {
+            let port = parts.ports.iter().find(|port| port.name == *name);
+            let cure = subnets(port.map_or(&[], |port| &port.units));
+            findings.wrong(&router_place(raw, name), text, cure);
+        }
+        ConfigError::RouterIdle(name) => {
+            let cure = "list \"unicast\" among `transports`, leave `heartbeat` on, or remove `via`";
+            findings.wrong(&router_place(raw, name), text, cure);
+        }
         ConfigError::VirtualIsUnit(name, address) => {
             virtual_is_unit(raw, name, *address, text, findings);
         }
@@ -82,12 +91,20 @@ pub(super) fn tell(error: &ConfigError, raw: &Raw, parts: &Parts, findings: &mut
 
 /// Where a port's virtual MAC is asked for.
 fn station_place(raw: &Raw, name: &str) -> Place {
+    port_named(raw, name).map_or(0..0, |it| at(it.virtual_mac.as_ref(), &it.place))
+}
+
+/// Where a port's router is written.
+fn router_place(raw: &Raw, name: &str) -> Place {
+    port_named(raw, name).map_or(0..0, |it| at(it.via.as_ref(), &it.place))
+}
+
+fn port_named<'a>(raw: &'a Raw, name: &str) -> Option<&'a Port> {
     let named = |port: &&Port| {
         let interface = port.interface.as_ref();
         interface.is_some_and(|it| it.get_ref() == name)
     };
-    let port = raw.ports.iter().find(named);
-    port.map_or(0..0, |it| at(it.virtual_mac.as_ref(), &it.place))
+    raw.ports.iter().find(named)
 }
 
 fn virtual_is_unit(raw: &Raw, name: &str, address: IpAddr, text: String, findings: &mut Findings) {

@@ -70,6 +70,7 @@ pub(super) struct Port {
     pub(super) addresses: Vec<Spanned<(IpAddr, u8)>>,
     pub(super) virtual_mac: Option<Spanned<bool>>,
     pub(super) neighbour: Option<Spanned<IpAddr>>,
+    pub(super) via: Option<Spanned<IpAddr>>,
     pub(super) direct: Option<Spanned<bool>>,
     pub(super) watched: Option<Spanned<bool>>,
     pub(super) heartbeat: Option<Spanned<bool>>,
@@ -124,7 +125,7 @@ pub(super) const POLICY_TIMES: [Key; 4] = [
     Key::new("flap_window", "\"15min\""),
 ];
 /// Keys that people look for under another header.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("transports", "[cluster]"),
     ("udp_port", "[cluster]"),
     ("profile", "[cluster]"),
@@ -140,6 +141,7 @@ const ELSEWHERE: [(&str, &str); 15] = [
     ("dead_interval", "[timing]"),
     ("virtual", "[[port]]"),
     ("neighbour", "[[port]]"),
+    ("via", "[[port]]"),
 ];
 const ROLES: [Word<ConfiguredRole>; 12] = [
     ("any", ConfiguredRole::Any, None),
@@ -333,6 +335,12 @@ fn port(mut section: Section<'_>, findings: &mut Findings) -> Port {
         let cure = "keep the one that is always on";
         findings.wrong(&second.span(), "`neighbour` is one address", cure);
     }
+    let via = Key::new("via", "\"10.0.1.254\"").or(&["gateway", "router"]);
+    let mut through = section.each(via, findings, plain_address);
+    if let Some(second) = through.get(1) {
+        let cure = "keep the one router that leads to the peers on other segments";
+        findings.wrong(&second.span(), "`via` is one address", cure);
+    }
     Port {
         interface: section.text(Key::new("interface", "\"lan0\""), findings),
         number: section.number(Key::new("number", "0"), (0, 255), findings),
@@ -347,6 +355,7 @@ fn port(mut section: Section<'_>, findings: &mut Findings) -> Port {
             findings,
         ),
         neighbour: (!asked.is_empty()).then(|| asked.swap_remove(0)),
+        via: (!through.is_empty()).then(|| through.swap_remove(0)),
         direct: section.flag(Key::new("direct", "true"), findings),
         watched: section.flag(Key::new("watched", "true"), findings),
         heartbeat: section.flag(Key::new("heartbeat", "true"), findings),

@@ -417,6 +417,7 @@ fn port_specs(config: &Config) -> Vec<PortSpec> {
         heartbeat: port.heartbeat,
         served: port.served(),
         datagrams: datagrams(config).filter(|_| port.heartbeat),
+        routed: port.via.is_some(),
     };
     config.ports.iter().map(spec).collect()
 }

@@ -277,6 +277,7 @@ fn ports(routers: &[RouterConfig]) -> Vec<PortSpec> {
                 heartbeat: true,
                 served: true,
                 datagrams: None,
+                routed: false,
             });
         }
     }

@@ -77,6 +77,8 @@ pub struct PortSpec {
     pub served: bool,
     /// Advertisements may come in datagrams to this UDP port (R2.5).
     pub datagrams: Option<u16>,
+    /// They may have come through a router.
+    pub routed: bool,
 }
 
 /// The sockets of all ports.

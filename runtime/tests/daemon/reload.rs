@@ -110,6 +110,7 @@ impl Wire {
             heartbeat: true,
             served: false,
             datagrams: None,
+            routed: false,
         };
         let entered = runtime.enter();
         let ports = PacketPorts::open(&[spec], time, &CarrierBoard::new()).expect("a socket");

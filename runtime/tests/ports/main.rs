@@ -35,6 +35,7 @@ fn port(id: u8, name: &str) -> PortSpec {
         heartbeat: true,
         served: true,
         datagrams: Some(6973),
+        routed: false,
     }
 }
 

@@ -196,6 +196,7 @@ fn core_port(layout: &Layout, own: &Gateway, id: PortId) -> PortConfig {
         virtuals: segment.virtuals.clone(),
         virtual_mac: None,
         neighbour: None,
+        via: None,
     }
 }
 

@@ -135,6 +135,7 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         },
         virtual_mac: segment.virtual_mac.filter(|_| !gateway.witness),
         neighbour: neighbour.and_then(|host| host.addresses.first().copied()),
+        via: None,
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
             errors.push(ConfigError::DirectServed(port.name.clone()));
         }
         check_virtuals(parts, port, errors);
+        check_router(parts, port, errors);
     }
     if parts.carriage.forms.first().is_none() {
         errors.push(ConfigError::NoForm);
@@ -96,6 +97,18 @@ pub(super) fn check_ports(parts: &Parts, errors: &mut Vec<ConfigError>) {
     }
     if !parts.ports.iter().any(PortConfig::served) && !super::witness::is_witness(parts) {
         errors.push(ConfigError::NothingServed);
+    }
+}
+
+fn check_router(parts: &Parts, port: &PortConfig, errors: &mut Vec<ConfigError>) {
+    let Some(via) = port.via else {
+        return;
+    };
+    if port.is_beyond(via) {
+        errors.push(ConfigError::RouterOutside(port.name.clone(), via));
+    }
+    if !parts.carriage.forms.has(Form::Unicast) || !port.heartbeat {
+        errors.push(ConfigError::RouterIdle(port.name.clone()));
     }
 }
 
@@ -128,7 +141,7 @@ fn check_virtuals(parts: &Parts, port: &PortConfig, errors: &mut Vec<ConfigError
     }
 }
 
-fn same_subnet(unit: IpAddr, prefix: u8, other: IpAddr) -> bool {
+pub(super) fn same_subnet(unit: IpAddr, prefix: u8, other: IpAddr) -> bool {
     match (unit, other) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
             let shift = 32_u32.saturating_sub(u32::from(prefix));

@@ -7,7 +7,7 @@ use super::witness::{Asks, TERM_MAX, Witness};
 use super::{Config, ConfigError, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
 use crate::role::ConfiguredRole;
 use crate::wire::auth::{Key, KeyRing, Phase, Secret};
-use crate::wire::carriage::Carriage;
+use crate::wire::carriage::{Carriage, Form, Forms};
 use crate::{ClusterId, MacAddr, NodeId, PortId};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -28,6 +28,7 @@ fn port(id: u8, name: &str) -> PortConfig {
         virtuals: Vec::new(),
         virtual_mac: None,
         neighbour: None,
+        via: None,
     }
 }
 
@@ -351,4 +352,32 @@ fn config_witness_serves_nothing() {
     parts.policy.configured = ConfiguredRole::Off;
     assert!(Config::new(parts).is_ok_and(|config| config.is_witness()));
     assert_eq!(refused(witness), [ConfigError::WitnessServes]);
+}
+
+/// A router stands on the port's own segment, and passes datagrams on that go to one node alone;
+/// what lies beyond it is what lies in none of the port's subnets (R2.5).
+#[test]
+fn config_router_is_on_its_segment_and_has_work() {
+    let through = |router: [u8; 4], forms: Forms| {
+        refused(|parts| {
+            parts.ports[1].via = Some(router.into());
+            parts.carriage.forms = forms;
+        })
+    };
+    let both = Forms::only(Form::Ethernet).and(Form::Unicast);
+    let near = [10, 0, 1, 254];
+    assert_eq!(through(near, both), []);
+    let idle = ConfigError::RouterIdle("lan0".to_owned());
+    assert_eq!(through(near, Forms::only(Form::Ethernet)), [idle]);
+    let far = [10, 9, 1, 254];
+    let outside = ConfigError::RouterOutside("lan0".to_owned(), far.into());
+    assert_eq!(through(far, both), [outside]);
+
+    let mut port = sound().ports.swap_remove(1);
+    assert!(!port.is_beyond(far.into()), "it has no router");
+    port.via = Some(near.into());
+    assert!(port.is_beyond(far.into()));
+    assert!(!port.is_beyond([10, 0, 1, 77].into()));
+    port.units.clear();
+    assert!(!port.is_beyond(far.into()), "nobody knows its subnets");
 }

@@ -39,7 +39,8 @@ impl Node {
             return None;
         }
         let peer = &self.peers[place];
-        let station = peer.mac(port.id)?;
+        let near = !self.is_beyond(index, peer);
+        let station = peer.mac(port.id).filter(|_| near)?;
         let path = peer.paths.get(index)?;
         let pair = |address: &IpAddr| {
             let unit = peer.unit(port.id, address.is_ipv6())?;
@@ -270,7 +271,11 @@ impl Node {
 
     pub(super) fn ask_neighbours(&mut self, index: usize) {
         let id = self.config.ports[index].id;
-        let units = self.peers.iter().filter_map(|peer| peer.unit(id, false));
+        let near = self
+            .peers
+            .iter()
+            .filter(|peer| !self.is_beyond(index, peer));
+        let units = near.filter_map(|peer| peer.unit(id, false));
         let targets: Vec<IpAddr> = self.config.ports[index]
             .neighbour
             .into_iter()

@@ -18,9 +18,10 @@
 //!
 //! The hard case is a peer that is known by no message yet: its station is learned from its
 //! kernel's answer for its address, or from a frame of its own that verified. The limits: IPv4; a
-//! port without an address of its own carries our own EtherType alone; datagrams do not leave the
-//! segment. Where no form can be sent at all a frame of our own EtherType is: its way through the
-//! lease guard is what keeps an active's lease (D9).
+//! port without an address of its own carries our own EtherType alone. A peer [`super::beyond`] a
+//! router hears datagrams to it alone, and nothing is tried there. Where no form can be sent at all
+//! a frame of our own EtherType is: its way through the lease guard is what keeps an active's lease
+//! (D9).
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -107,6 +108,9 @@ impl Node {
         if self.own_v4(index).is_none() {
             return Forms::only(Form::Ethernet);
         }
+        if self.paths(index).next().is_none() && self.has_beyond(index) {
+            return Forms::only(Form::Unicast);
+        }
         self.config.carriage.forms
     }
 
@@ -115,14 +119,23 @@ impl Node {
         units.iter().find_map(|(unit, _)| v4(*unit))
     }
 
-    /// The forms that a message goes out in on a port.
-    pub(super) fn forms_for(&self, index: usize, kind: Kind) -> Forms {
+    /// The forms that a message goes out in on a port, to everybody or to one peer.
+    pub(super) fn forms_for(&self, index: usize, kind: Kind, peer: Option<usize>) -> Forms {
         let may = self.forms_of(index);
+        if peer.is_some_and(|place| self.is_beyond(index, &self.peers[place])) {
+            return Forms::only(Form::Unicast);
+        }
         let unheard = || self.paths(index).any(|path| path.hearing.form.is_none());
         if may.sole().is_some() || matches!(kind, Kind::Probe | Kind::Answer) || unheard() {
             return may;
         }
-        self.forms_heard(index).within(may)
+        let heard = self.forms_heard(index);
+        let heard = if peer.is_none() && self.has_beyond(index) {
+            heard.and(Form::Unicast)
+        } else {
+            heard
+        };
+        heard.within(may)
     }
 
     /// What the peers are known to hear on a port.
@@ -131,14 +144,16 @@ impl Node {
         forms.fold(Forms::default(), Forms::and)
     }
 
-    /// The paths to peers on a port; a peer that says that it has no port there has none.
+    /// The paths to peers on a port's own segment; a peer that says that it has no port there has
+    /// none.
     fn paths(&self, index: usize) -> impl Iterator<Item = &Path> {
         let id = self.config.ports.get(index).map(|port| port.id);
         let absent = move |peer: &Peer| {
             let latest = peer.latest.as_ref();
             latest.is_some_and(|latest| latest.macs.iter().all(|(port, _)| Some(*port) != id))
         };
-        let there = self.peers.iter().filter(move |peer| !absent(peer));
+        let near = move |peer: &&Peer| !absent(peer) && !self.is_beyond(index, peer);
+        let there = self.peers.iter().filter(near);
         there.filter_map(move |peer| peer.paths.get(index))
     }
 
@@ -177,7 +192,12 @@ impl Node {
                     for place in (0..self.peers.len()).filter(meant) {
                         let peer = &self.peers[place];
                         let asked = way.back.then_some(way.to);
-                        let station = asked.or_else(|| self.station(index, peer));
+                        let known = || self.station(index, peer);
+                        let station = if self.is_beyond(index, peer) {
+                            known().or(asked)
+                        } else {
+                            asked.or_else(known)
+                        };
                         if let (Some(station), Some(unit)) = (station, self.unit_v4(index, peer)) {
                             route(station, unit);
                         }
@@ -188,14 +208,17 @@ impl Node {
         routes
     }
 
-    /// Where a peer is on a port, as far as is known.
+    /// Where a peer is on a port, as far as is known, or the way to it.
     fn station(&self, index: usize, peer: &Peer) -> Option<MacAddr> {
+        if self.is_beyond(index, peer) {
+            return self.ports[index].router.station;
+        }
         let id = self.config.ports.get(index)?.id;
         let path = peer.paths.get(index)?;
         path.hearing.station.or_else(|| peer.mac(id))
     }
 
-    fn unit_v4(&self, index: usize, peer: &Peer) -> Option<Ipv4Addr> {
+    pub(super) fn unit_v4(&self, index: usize, peer: &Peer) -> Option<Ipv4Addr> {
         v4(peer.unit(self.config.ports.get(index)?.id, false)?)
     }
 
@@ -207,6 +230,9 @@ impl Node {
         station: MacAddr,
         admission: Admission,
     ) {
+        if self.is_beyond(index, &self.peers[place]) {
+            return;
+        }
         let (now, long) = (self.now, self.config.timing.dead_interval);
         let hearing = &mut self.peers[place].paths[index].hearing;
         let heard = hearing.seated_at.is_some_and(|at| now.since(at) < long);
@@ -240,6 +266,8 @@ impl Node {
             return;
         }
         let (own, boot, now) = (self.config.node, self.boot, self.now);
+        let beyond = |index| self.is_beyond(index, &self.peers[place]);
+        let beyond: Vec<bool> = (0..self.ports.len()).map(beyond).collect();
         let peer = &mut self.peers[place];
         for (index, port) in self.config.ports.iter().enumerate() {
             let Some(counter) = peer.heard_there(own, boot, port.id) else {
@@ -248,6 +276,12 @@ impl Node {
             let sent = self.ports[index].trials.sent_in(counter);
             let hearing = &mut peer.paths[index].hearing;
             if let Some(forms) = sent.filter(|_| counter > hearing.counter) {
+                let single = Forms::only(Form::Unicast);
+                let forms = if beyond[index] {
+                    single.within(forms)
+                } else {
+                    forms
+                };
                 hearing.counter = counter;
                 hearing.weigh(forms, now);
             }
@@ -336,8 +370,10 @@ impl Node {
         if !self.forms_of(index).has(Form::Unicast) {
             return;
         }
-        let unknown = self.peers.iter();
-        let unknown = unknown.filter(|peer| self.station(index, peer).is_none());
+        self.seek_router(index);
+        let near = self.peers.iter();
+        let near = near.filter(|peer| !self.is_beyond(index, peer));
+        let unknown = near.filter(|peer| self.station(index, peer).is_none());
         let units: Vec<Ipv4Addr> = unknown
             .filter_map(|peer| self.unit_v4(index, peer))
             .collect();

@@ -10,6 +10,7 @@
 //! configuration, `report` tells, `project` serves those who explore states.
 
 mod ask;
+mod beyond;
 mod checks;
 mod claim;
 mod command;
@@ -158,6 +159,8 @@ struct Port {
     first_heard: Option<Instant>,
     /// In which forms messages went out lately (D4).
     trials: forms::Trials,
+    /// The way to peers on other segments (R2.5).
+    router: beyond::Router,
     /// Since when other stations are heard, without a silence of a second between; nothing before
     /// the first since the carrier came (R3.6).
     hears_since: Option<Instant>,
@@ -212,6 +215,7 @@ impl Node {
             other_at: None,
             first_heard: None,
             trials: forms::Trials::default(),
+            router: beyond::Router::default(),
             hears_since: None,
         };
         let ports: Vec<Port> = config.ports.iter().map(port).collect();

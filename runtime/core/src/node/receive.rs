@@ -13,7 +13,7 @@ use crate::peer::{Admission, Peer};
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::advert::{Advert, Kind, RoleMark};
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::carriage;
+use crate::wire::carriage::{self, HOPS, Opened};
 use crate::wire::codec::DecodeError;
 use crate::wire::ethernet::{Frame, ethertype};
 use crate::wire::foreign::foreign_speaker;
@@ -51,14 +51,18 @@ impl Node {
             self.ports[index].hears(at);
         }
         match frame.ethertype {
-            ethertype::STEADFAST => self.advert_received(index, bytes, frame.source, at),
+            ethertype::STEADFAST => self.advert_received(index, (bytes, HOPS), frame.source, at),
             ethertype::ARP => self.arp_received(index, &frame, at),
             ethertype::IPV6 => {
                 self.neighbour_received(index, &frame, at);
                 self.foreign_received(&frame);
             }
             ethertype::IPV4 => match self.datagram_received(bytes) {
-                Some(bare) => self.advert_received(index, &bare, frame.source, at),
+                Some(Opened {
+                    frame: bare, hops, ..
+                }) => {
+                    self.advert_received(index, (&bare, hops), frame.source, at);
+                }
                 None => self.foreign_received(&frame),
             },
             _ => {}
@@ -77,10 +81,10 @@ impl Node {
     }
 
     /// The advertisement that came in a datagram (D4).
-    fn datagram_received(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn datagram_received(&self, bytes: &[u8]) -> Option<Opened> {
         let carriage = &self.config.carriage;
         let opened = carriage::open(bytes, carriage.port)?;
-        carriage.forms.has(opened.form).then_some(opened.frame)
+        carriage.forms.has(opened.form).then_some(opened)
     }
 
     /// A station other than the suspect shows that this node can receive. If it is the first since
@@ -110,7 +114,13 @@ impl Node {
         facts.other_at = facts.other_at.max(Some(at));
     }
 
-    fn advert_received(&mut self, index: usize, bytes: &[u8], source: MacAddr, at: Instant) {
+    fn advert_received(
+        &mut self,
+        index: usize,
+        (bytes, hops): (&[u8], u8),
+        source: MacAddr,
+        at: Instant,
+    ) {
         let port = self.config.ports[index].id;
         let advert = match Advert::decode(bytes, port, &self.config.keys) {
             Ok(advert) => advert,
@@ -140,6 +150,10 @@ impl Node {
             self.drops.undecodable += 1;
             return;
         };
+        if !self.may_come(index, &self.peers[place], hops) {
+            self.drops.beyond += 1;
+            return;
+        }
         let own = self.config.node;
         let secret = self.secret;
         let admission = self.peers[place].admit(&advert, own, index, at, &secret);
@@ -298,6 +312,7 @@ impl Node {
         if arp.operation == Operation::Reply && frame.destination == own {
             self.kernel_answered(index, (arp.sender_mac, at), address);
             self.note_kernel_seat(index, arp.sender_mac, address);
+            self.note_router(index, arp.sender_mac, arp.sender_ip);
         }
         self.address_claimed(index, arp.sender_mac, address);
     }

@@ -49,6 +49,9 @@ pub enum ConfigRefused {
     /// Another virtual MAC, or one where there was none.
     #[error("a virtual MAC differs; restart the daemon to add, remove or change it")]
     VirtualMac,
+    /// Another router of a port, or one where there was none.
+    #[error("a port's router differs; restart the daemon to add, remove or change it")]
+    Router,
     /// Other ports.
     #[error("the ports' numbers or names differ; restart the daemon to add or remove a port")]
     Ports,
@@ -142,6 +145,10 @@ impl Node {
         };
         if !new.ports.iter().zip(&ports).all(station) {
             return Err(ConfigRefused::VirtualMac);
+        }
+        let router = |(new, old): (&PortConfig, &usize)| new.via == self.config.ports[*old].via;
+        if !new.ports.iter().zip(&ports).all(router) {
+            return Err(ConfigRefused::Router);
         }
         Ok((ports, peers))
     }

@@ -50,7 +50,7 @@ impl Node {
                 && self.ports[index].up
                 && let Some(to) = peer.map_or(Some(GROUP_MAC), |it| self.peers[it].mac(port.id))
             {
-                let forms = self.forms_for(index, kind);
+                let forms = self.forms_for(index, kind, peer);
                 let back = false;
                 let way = Way {
                     to,
@@ -83,7 +83,7 @@ impl Node {
         self.say_grants();
         let mut advert = self.advert(kind, candidate);
         self.guarded(advert.mark);
-        let forms = self.forms_for(index, kind);
+        let forms = self.forms_for(index, kind, Some(place));
         let way = Way {
             to,
             peer: Some(place),

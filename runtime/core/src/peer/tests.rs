@@ -26,6 +26,7 @@ fn ports() -> Vec<PortConfig> {
         virtuals: Vec::new(),
         virtual_mac: None,
         neighbour: None,
+        via: None,
     };
     vec![port(0), port(1)]
 }

@@ -12,7 +12,8 @@
 //!
 //! The payload is the same in every form, tag included, so whoever reads one form reads all. The
 //! hop limit is 255 and no router passes 255 on: what arrives so began on this segment, and what
-//! leaves a gateway so began on it, which the kernel's lease guard rests on (GTSM, RFC 5082).
+//! leaves a gateway so began on it, which the kernel's lease guard rests on (GTSM, RFC 5082). What
+//! arrives with less is a peer's that is known to be beyond a router, or nobody's.
 //!
 //! The limits: IPv4 alone, no options, no fragments. A datagram of another shape is not ours.
 
@@ -37,7 +38,8 @@ const IP_LEN: usize = 20;
 const UDP_LEN: usize = 8;
 /// IPv4, five words, network control.
 const BEGINS: [u8; 2] = [0x45, 0xc0];
-const HOPS: u8 = 255;
+/// The hop limit of every datagram as it leaves.
+pub const HOPS: u8 = 255;
 const UDP: u8 = 17;
 /// Where fields stand from the Ethernet header's end.
 const LENGTH_AT: core::ops::Range<usize> = 2..4;
@@ -208,15 +210,26 @@ pub fn datagram(frame: &[u8], route: &Route) -> Vec<u8> {
     out
 }
 
-/// Where the payload of an advertisement in a datagram begins, and its form; `None` if the frame is
-/// anything else. The frame may be cut short.
+/// What a datagram looks like from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look<'a> {
+    /// Its form.
+    pub form: Form,
+    /// The hop limit that is left; [`HOPS`] where it began.
+    pub hops: u8,
+    /// The payload, as far as it is there.
+    pub payload: &'a [u8],
+}
+
+/// Looks at an advertisement in a datagram; `None` if the frame is anything else. The frame may be
+/// cut short.
 #[must_use]
-pub fn look(bytes: &[u8], port: u16) -> Option<(Form, &[u8])> {
+pub fn look(bytes: &[u8], port: u16) -> Option<Look<'_>> {
     let frame = Frame::parse(bytes).filter(|frame| frame.ethertype == ethertype::IPV4)?;
     let (head, rest) = frame.payload.split_at_checked(DATAGRAM_LEN)?;
     let ports = [port.to_be_bytes(), port.to_be_bytes()].concat();
     let ours = head.starts_with(&BEGINS)
-        && head.get(8..10) == Some(&[HOPS, UDP])
+        && head.get(9) == Some(&UDP)
         && two(head, PIECE_AT) & PIECES == 0
         && head.get(PORTS_AT) == Some(&ports[..]);
     let octets: [u8; 4] = head.get(TO_AT)?.try_into().ok()?;
@@ -228,7 +241,12 @@ pub fn look(bytes: &[u8], port: u16) -> Option<(Form, &[u8])> {
     } else {
         Form::Unicast
     };
-    ours.then_some((form, rest))
+    let hops = *head.get(8)?;
+    ours.then_some(Look {
+        form,
+        hops,
+        payload: rest,
+    })
 }
 
 fn two(head: &[u8], at: core::ops::Range<usize>) -> u16 {
@@ -241,6 +259,8 @@ fn two(head: &[u8], at: core::ops::Range<usize>) -> u16 {
 pub struct Opened {
     /// The form.
     pub form: Form,
+    /// The hop limit that is left.
+    pub hops: u8,
     /// The frame as it would be of our own EtherType.
     pub frame: Vec<u8>,
 }
@@ -249,7 +269,11 @@ pub struct Opened {
 /// says is not looked at, and the tag stands for its bytes: the checksum is not.
 #[must_use]
 pub fn open(bytes: &[u8], port: u16) -> Option<Opened> {
-    let (form, rest) = look(bytes, port)?;
+    let Look {
+        form,
+        hops,
+        payload: rest,
+    } = look(bytes, port)?;
     let head = bytes.get(HEADER_LEN..)?;
     let length = usize::from(two(head, UDP_LENGTH_AT)).checked_sub(UDP_LEN)?;
     let payload = rest.get(..length)?;
@@ -258,7 +282,11 @@ pub fn open(bytes: &[u8], port: u16) -> Option<Opened> {
     let (station, source) = (frame.destination, frame.source);
     ethernet::header(&mut bare, station, source, ethertype::STEADFAST);
     bare.extend_from_slice(payload);
-    Some(Opened { form, frame: bare })
+    Some(Opened {
+        form,
+        hops,
+        frame: bare,
+    })
 }
 
 /// The Internet checksum (RFC 1071) of parts laid end to end; every part but the last has an even

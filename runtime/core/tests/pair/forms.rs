@@ -192,3 +192,31 @@ fn forms_foreign_datagrams_are_ignored() {
     assert_eq!(world.status(B).drops.undecodable, before.undecodable + 1);
     assert_eq!(world.roles(), (Active, Standby));
 }
+
+/// What a peer on this segment said is not heard through a router, however true it is: whoever may
+/// send from elsewhere could else send its words again (RFC 5082).
+#[test]
+fn forms_near_peer_is_not_heard_through_a_router() {
+    let mut world = World::settled(UNICAST);
+    world.run(3_000);
+    let from = world.log.len();
+    world.loss = |_, port, _| port != CABLE;
+    world.run(200);
+    let lost = world.log[from..]
+        .iter()
+        .find_map(|(_, by, effect)| match effect {
+            Effect::Transmit { port, frame } if *by == B && *port == PortId(LAN) => {
+                form_of(frame).map(|_| frame.clone())
+            }
+            _ => None,
+        });
+    let mut passed_on = lost.expect("B advertises, and A does not hear it");
+    world.heal();
+    let before = world.status(A).drops;
+    passed_on[22] = 254;
+    world.inject(LAN, &passed_on);
+    world.run(1);
+    let after = world.status(A).drops;
+    assert_eq!(after.beyond, before.beyond + 1);
+    assert_eq!(after.stale, before.stale);
+}

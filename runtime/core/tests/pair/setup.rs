@@ -90,6 +90,7 @@ fn port_config(place: usize, port: u8) -> PortConfig {
         virtuals: only_served(address(port, 1)).into_iter().collect(),
         virtual_mac: None,
         neighbour: only_served(address(port, 100)),
+        via: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What stands in a journal, as values: the inputs whole, the effects as far as a replay needs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -341,6 +341,9 @@ pub struct PortFacts {
     pub virtual_mac: Option<MacAddr>,
     /// See [`PortConfig::neighbour`].
     pub neighbour: Option<IpAddr>,
+    /// See [`PortConfig::via`]; a journal of before has none.
+    #[serde(default)]
+    pub via: Option<Ipv4Addr>,
 }
 
 impl ConfigFacts {
@@ -414,6 +417,7 @@ fn port_facts(port: &PortConfig) -> PortFacts {
         virtuals: port.virtuals.clone(),
         virtual_mac: port.virtual_mac,
         neighbour: port.neighbour,
+        via: port.via,
     }
 }
 
@@ -429,5 +433,6 @@ fn port_config(port: &PortFacts) -> PortConfig {
         virtuals: port.virtuals.clone(),
         virtual_mac: port.virtual_mac,
         neighbour: port.neighbour,
+        via: port.via,
     }
 }

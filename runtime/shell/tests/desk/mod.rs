@@ -267,6 +267,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
         },
         virtual_mac: None,
         neighbour: None,
+        via: None,
     };
     let key = Key {
         id: 1,

@@ -199,6 +199,65 @@ id = "000102030405060708090a0b0c0d0e0f" | id = "xyz" | "xyz" | 32 hexadecimal
     insta::assert_snapshot!(check(cases));
 }
 
+/// SOUND with datagrams, or without, and a router on `wan0`.
+fn through(router: &str, transports: &str) -> String {
+    let transports = format!("transports = [{transports}]");
+    let via = format!("interface = \"wan0\"\nvia = {router}");
+    SOUND
+        .replace("name = \"office\"", &transports)
+        .replace("interface = \"wan0\"", &via)
+}
+
+/// The router to peers on other segments (R2.5).
+#[test]
+fn config_router_to_other_segments() {
+    let unicast = "\"ethernet\", \"unicast\"";
+    let all = [
+        ("\"10.0.2.254\"", "\"ethernet\""),
+        ("\"10.0.3.254\"", unicast),
+        ("\"10.0.2.1\"", unicast),
+        ("\"224.0.0.1\"", unicast),
+        ("\"fd00:2::9\"", unicast),
+        ("[\"10.0.2.254\", \"10.0.2.253\"]", unicast),
+    ];
+    let told = all.map(|(router, transports)| told(&through(router, transports)));
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+/// With a router and datagrams a peer may be elsewhere; a router that leads nowhere is named.
+#[test]
+fn config_router_leads_to_a_peer() {
+    let routed = |peer: &str| {
+        let text = SOUND
+            .replace(
+                "name = \"office\"",
+                "transports = [\"ethernet\", \"unicast\"]",
+            )
+            .replace(
+                "interface = \"wan0\"",
+                "interface = \"wan0\"\nvia = \"10.0.2.254\"",
+            )
+            .replace("wan0 = \"10.0.2.3\"", &format!("wan0 = \"{peer}\""));
+        load_text(&text).1.expect("a sound file")
+    };
+    let noted = |loaded: &Loaded| {
+        let notes = loaded.notes.iter();
+        notes
+            .filter(|note| note.text.contains("leads to no peer"))
+            .count()
+    };
+    let far = routed("198.51.100.3");
+    assert_eq!(noted(&far), 0);
+    let wan = far
+        .config
+        .ports
+        .iter()
+        .find(|port| port.name == "wan0")
+        .expect("a port");
+    assert!(wan.is_beyond([198, 51, 100, 3].into()));
+    assert_eq!(noted(&routed("10.0.2.3")), 1);
+}
+
 /// A served interface without an own address gets the cure of R5.2.
 #[test]
 fn config_served_port_without_own_address() {

@@ -59,6 +59,7 @@ pub(crate) fn config(place: usize) -> Config {
         },
         virtual_mac: None,
         neighbour: None,
+        via: None,
     };
     let parts = Parts {
         cluster: CLUSTER,

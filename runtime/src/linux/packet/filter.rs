@@ -31,6 +31,8 @@ const PIECES: u32 = 0x3fff;
 const HOPS_AT: u32 = 14 + 8;
 /// No router passes this on: what is heard began on this segment.
 const HOPS: u32 = 255;
+/// What is heard may have come through routers.
+const HOPS_LEFT: u32 = 1;
 const UDP_FROM_AT: u32 = 14 + 20;
 const UDP_TO_AT: u32 = UDP_FROM_AT + 2;
 const IPV4_PROTOCOL_AT: u32 = 14 + 9;
@@ -64,6 +66,8 @@ enum Step {
     Is(u32, To, To),
     /// Equal to the UDP port of advertisements, if there is one: there, otherwise there.
     IsPort(To, To),
+    /// As many hops left as are asked for: there, otherwise there.
+    HasHops(To, To),
     /// Equal or greater: there, otherwise there.
     AtLeast(u32, To, To),
     /// Greater: there, otherwise there.
@@ -97,7 +101,7 @@ const LINES: [Line; 34] = [
     (None, Step::And(PIECES)),
     (None, Step::Is(0, To::Next, To::Drop)),
     (None, Step::Byte(HOPS_AT)),
-    (None, Step::Is(HOPS, To::Next, To::Drop)),
+    (None, Step::HasHops(To::Next, To::Drop)),
     (None, Step::Half(UDP_FROM_AT)),
     (None, Step::IsPort(To::Next, To::Drop)),
     (None, Step::Half(UDP_TO_AT)),
@@ -115,14 +119,25 @@ const LINES: [Line; 34] = [
 /// No port of UDP: two bytes never read as this.
 const NO_PORT: u32 = u32::MAX;
 
-/// The program as the kernel takes it; advertisements in datagrams to this UDP port pass.
-pub(super) fn program(datagrams: Option<u16>) -> Vec<libc::sock_filter> {
-    let port = datagrams.map_or(NO_PORT, u32::from);
-    let instruction = |(at, (_, step)): (usize, &Line)| instruction(at, step, port);
+/// What a port hears in datagrams.
+#[derive(Clone, Copy)]
+struct Heard {
+    port: u32,
+    hops: u32,
+}
+
+/// The program as the kernel takes it; advertisements in datagrams to this UDP port pass, `routed`
+/// those that came through a router, too.
+pub(super) fn program(datagrams: Option<u16>, routed: bool) -> Vec<libc::sock_filter> {
+    let heard = Heard {
+        port: datagrams.map_or(NO_PORT, u32::from),
+        hops: if routed { HOPS_LEFT } else { HOPS },
+    };
+    let instruction = |(at, (_, step)): (usize, &Line)| instruction(at, step, heard);
     LINES.iter().enumerate().map(instruction).collect()
 }
 
-fn instruction(at: usize, step: &Step, port: u32) -> libc::sock_filter {
+fn instruction(at: usize, step: &Step, heard: Heard) -> libc::sock_filter {
     let load = |size: u32, k: u32| plain(libc::BPF_LD | size | libc::BPF_ABS, k);
     match *step {
         Step::Byte(offset) => load(libc::BPF_B, offset),
@@ -130,7 +145,8 @@ fn instruction(at: usize, step: &Step, port: u32) -> libc::sock_filter {
         Step::Known(what) => load(libc::BPF_W, (libc::SKF_AD_OFF + what).cast_unsigned()),
         Step::And(bits) => plain(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
         Step::Is(value, yes, no) => jump(at, libc::BPF_JEQ, value, (yes, no)),
-        Step::IsPort(yes, no) => jump(at, libc::BPF_JEQ, port, (yes, no)),
+        Step::IsPort(yes, no) => jump(at, libc::BPF_JEQ, heard.port, (yes, no)),
+        Step::HasHops(yes, no) => jump(at, libc::BPF_JGE, heard.hops, (yes, no)),
         Step::AtLeast(value, yes, no) => jump(at, libc::BPF_JGE, value, (yes, no)),
         Step::Above(value, yes, no) => jump(at, libc::BPF_JGT, value, (yes, no)),
         Step::Answer(bytes) => plain(libc::BPF_RET | libc::BPF_K, bytes),
@@ -170,6 +186,7 @@ mod tests {
         for (at, (_, step)) in LINES.iter().enumerate() {
             let (Step::Is(_, yes, no)
             | Step::IsPort(yes, no)
+            | Step::HasHops(yes, no)
             | Step::AtLeast(_, yes, no)
             | Step::Above(_, yes, no)) = step
             else {

@@ -205,7 +205,7 @@ impl Port {
 
     /// Everything of the socket that must be right before it hears the first frame.
     fn prepare(&self, fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
-        raw::attach_filter(fd, &filter::program(self.spec.datagrams))?;
+        raw::attach_filter(fd, &filter::program(self.spec.datagrams, self.spec.routed))?;
         raw::set_number(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
         raw::set_number(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         let room = |name| raw::set_number(fd, libc::SOL_SOCKET, name, RECEIVE_ROOM);

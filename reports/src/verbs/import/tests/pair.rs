@@ -40,6 +40,7 @@ fn config(id: u8) -> Config {
                 .collect(),
             virtual_mac: None,
             neighbour: None,
+            via: None,
         }
     };
     let key = Key {

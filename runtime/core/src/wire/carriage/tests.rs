@@ -34,7 +34,14 @@ fn carriage_opens_what_it_wrote() {
     for (form, address) in forms {
         let frame = bare(b"an odd number of bytes!");
         let sent = datagram(&frame, &to(address));
-        assert_eq!(open(&sent, UDP_PORT), Some(Opened { form, frame }));
+        assert_eq!(
+            open(&sent, UDP_PORT),
+            Some(Opened {
+                form,
+                hops: HOPS,
+                frame
+            })
+        );
     }
 }
 
@@ -54,7 +61,7 @@ fn carriage_checksums_hold() {
     }
 }
 
-/// wire: what a router passed on, what came in pieces, and another port's are not ours
+/// wire: what came in pieces, what is no datagram of ours, and another port's are not ours
 #[test]
 fn carriage_refuses_other_datagrams() {
     let sent = datagram(&bare(b"payload"), &to(GROUP_IP));
@@ -69,7 +76,6 @@ fn carriage_refuses_other_datagrams() {
         (15, 0),
         (20, 0x20),
         (21, 1),
-        (22, 254),
         (23, 6),
         (35, 0),
         (37, 0),
@@ -80,6 +86,8 @@ fn carriage_refuses_other_datagrams() {
     }
     assert_eq!(open(&sent, UDP_PORT + 1), None);
     assert!(changed(20, 0x40).is_some(), "not to be cut is no piece");
+    let passed_on = changed(22, 253).map(|opened| opened.hops);
+    assert_eq!(passed_on, Some(253), "who may hear it is the node's to say");
 }
 
 /// wire: the group's Ethernet address is that of its IP address

@@ -1,0 +1,92 @@
+//! Peers beyond a router (R2.5): a witness on another site, a second path over a routed network.
+//!
+//! A peer is beyond the router of a port when its address there lies in none of the port's subnets.
+//! Only datagrams to it alone get there, and they are sent to the router's station, which this node
+//! asks for itself: whatever the host's routes say, a heartbeat leaves by its own port.
+//!
+//! ```text
+//!   gateway ── datagram to the peer's address, hop limit 255 ──► router's station ──► … ──► peer
+//!   gateway ◄── hop limit 254 or less, from a router's station, whichever ──────────────── peer
+//! ```
+//!
+//! What leaves still has the hop limit that the kernel's lease guard asks for (D9). What arrives
+//! with less is heard of such peers alone: of all others a datagram from another segment is
+//! nobody's (RFC 5082). No kernel beyond a router can be asked (D8): what is known of it is what its
+//! daemon says.
+//!
+//! The hard case is a router that is replaced: its station is asked for again and again, more often
+//! while a peer behind it is silent. The limit: IPv4, and one router for each port.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use super::Node;
+use crate::peer::Peer;
+use crate::wire::carriage::HOPS;
+use crate::{Instant, MacAddr};
+
+/// A known station is asked for again after this.
+const ASKED_AFTER: Duration = Duration::from_secs(10);
+/// The same while a peer behind it is silent, or the station unknown.
+const SOUGHT_AFTER: Duration = Duration::from_secs(1);
+
+/// What is known of a port's router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Router {
+    /// Where it is.
+    pub(super) station: Option<MacAddr>,
+    asked_at: Option<Instant>,
+}
+
+impl Node {
+    /// Whether a peer is reached through the router of a port.
+    pub(super) fn is_beyond(&self, index: usize, peer: &Peer) -> bool {
+        let port = self.config.ports.get(index);
+        let unit = self.unit_v4(index, peer);
+        port.zip(unit)
+            .is_some_and(|(port, unit)| port.is_beyond(unit))
+    }
+
+    /// Whether a message of a peer may come in on a port with this hop limit left.
+    pub(super) fn may_come(&self, index: usize, peer: &Peer, hops: u8) -> bool {
+        hops == HOPS || self.is_beyond(index, peer)
+    }
+
+    /// Whether any peer is beyond the router of a port.
+    pub(super) fn has_beyond(&self, index: usize) -> bool {
+        self.peers.iter().any(|peer| self.is_beyond(index, peer))
+    }
+
+    /// Asks where the router of a port is, if it is time to.
+    pub(super) fn seek_router(&mut self, index: usize) {
+        let Some(via) = self.config.ports[index].via else {
+            return;
+        };
+        if !self.has_beyond(index) {
+            return;
+        }
+        let silent = |peer: &Peer| self.is_beyond(index, peer) && !self.hears_there(index, peer);
+        let router = self.ports[index].router;
+        let sought = router.station.is_none() || self.peers.iter().any(silent);
+        let after = if sought { SOUGHT_AFTER } else { ASKED_AFTER };
+        let due = |at: Instant| self.now.since(at) >= after;
+        if router.asked_at.is_none_or(due) {
+            self.ports[index].router.asked_at = Some(self.now);
+            self.ask(index, MacAddr::BROADCAST, IpAddr::V4(via));
+        }
+    }
+
+    fn hears_there(&self, index: usize, peer: &Peer) -> bool {
+        let (now, long) = (self.now, self.config.timing.dead_interval);
+        let heard_at = peer.paths.get(index).and_then(|path| path.heard_at);
+        heard_at.is_some_and(|at| now.since(at) < long)
+    }
+
+    /// A station answered for an address. Anybody can: as for every host of the segment, the last
+    /// one to answer is the router.
+    pub(super) fn note_router(&mut self, index: usize, station: MacAddr, address: Ipv4Addr) {
+        if self.config.ports[index].via == Some(address) {
+            self.ports[index].router.station = Some(station);
+        }
+    }
+}
