@@ -15,11 +15,14 @@
 //!
 //! Limit: what jitter adds comes after the queue, so it may reorder frames, as netem's does.
 
+mod filter;
+
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
-use steadfast_core::wire::ethernet;
-use steadfast_core::{Instant, MacAddr};
+use steadfast_core::Instant;
+
+pub use filter::{Filter, Match, RULES_MAX, Rule};
 
 /// How much later a reordered frame arrives than it otherwise would: longer than a probe round
 /// (1 ms, D8), so that the next round overtakes it.
@@ -30,14 +33,6 @@ pub const QUEUE_MAX: Duration = Duration::from_millis(100);
 
 /// What a frame takes of the wire beside its bytes: preamble, checksum, gap (IEEE 802.3).
 const AROUND_FRAME: u64 = 24;
-
-/// Most rules of one filter; a further rule is refused.
-pub const RULES_MAX: usize = 16;
-
-/// Where the kind of a Steadfast frame stands (`wire::advert`).
-const KIND_AT: usize = 16;
-/// Where a frame's source stands.
-const SOURCE_AT: usize = 6;
 
 /// One direction of a wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -224,107 +219,14 @@ impl<T> Hash for Uncompared<T> {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// Frames to lose by choice: the first rule that matches a frame takes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Filter {
-    rules: Vec<Rule>,
-}
-
-/// One rule of a [`Filter`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rule {
-    /// Which frames.
-    pub matching: Match,
-    /// Only those with this source; of any when absent.
-    pub source: Option<MacAddr>,
-    /// How many are still to be taken; `None` takes them until the filter is cleared.
-    pub left: Option<u32>,
-}
-
-/// Which frames a [`Rule`] takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Match {
-    /// Every frame.
-    Any,
-    /// Frames of one EtherType.
-    EtherType(u16),
-    /// Steadfast frames whose kind byte has this value.
-    Kind(u8),
-}
-
-impl Filter {
-    /// Adds a rule behind the others; `false` when [`RULES_MAX`] rules are in force already.
-    #[must_use]
-    pub fn add(&mut self, rule: Rule) -> bool {
-        let fits = self.rules.len() < RULES_MAX;
-        if fits && rule.left != Some(0) {
-            self.rules.push(rule);
-        }
-        fits
-    }
-
-    /// Removes every rule.
-    pub fn clear(&mut self) {
-        self.rules.clear();
-    }
-
-    /// The rules in force.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-
-    /// Whether a rule takes this frame; a counted rule counts it and leaves when used up.
-    fn takes(&mut self, frame: &[u8]) -> bool {
-        let Some(at) = self.rules.iter().position(|rule| rule.hits(frame)) else {
-            return false;
-        };
-        if let Some(left) = &mut self.rules[at].left {
-            *left -= 1;
-            if *left == 0 {
-                self.rules.remove(at);
-            }
-        }
-        true
-    }
-}
-
-impl Rule {
-    /// Takes every such frame, whoever sent it, until the filter is cleared.
-    pub const fn of(matching: Match) -> Self {
-        Self {
-            matching,
-            source: None,
-            left: None,
-        }
-    }
-
-    fn hits(self, frame: &[u8]) -> bool {
-        let from = |source: MacAddr| frame.get(SOURCE_AT..SOURCE_AT + 6) == Some(&source.0[..]);
-        self.source.is_none_or(from) && self.matching.hits(frame)
-    }
-}
-
-impl Match {
-    fn hits(self, frame: &[u8]) -> bool {
-        let ethertype = || ethernet::Frame::parse(frame).map(|parsed| parsed.ethertype);
-        match self {
-            Self::Any => true,
-            Self::EtherType(wanted) => ethertype() == Some(wanted),
-            Self::Kind(kind) => {
-                frame.get(KIND_AT) == Some(&kind)
-                    && ethertype() == Some(ethernet::ethertype::STEADFAST)
-            }
-        }
-    }
-}
-
 fn chance(permille: u16, draw: &mut dyn FnMut() -> u64) -> bool {
     permille > 0 && draw() % 1000 < u64::from(permille)
 }
 
 #[cfg(test)]
 mod tests {
-    use steadfast_core::wire::ethernet::ethertype;
+    use steadfast_core::MacAddr;
+    use steadfast_core::wire::ethernet::{self, ethertype};
 
     use super::*;
 
