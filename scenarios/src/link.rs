@@ -22,7 +22,7 @@ use core::time::Duration;
 
 use steadfast_core::Instant;
 
-pub use filter::{Filter, Match, RULES_MAX, Rule};
+pub use filter::{ADDRESS_AT, Filter, Match, RULES_MAX, Rule, Source};
 
 /// How much later a reordered frame arrives than it otherwise would: longer than a probe round
 /// (1 ms, D8), so that the next round overtakes it.
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn link_rule_with_a_source_takes_its_frames_alone() {
         let mut link = Link::quiet(DELAY);
-        let source = Some(MacAddr([2; 6]));
+        let source = Some(Source::Station(MacAddr([2; 6])));
         let rule = Rule {
             source,
             ..Rule::of(Match::Any)

@@ -36,6 +36,7 @@ impl Modelled {
             addresses: place.units.to_vec(),
             served: place.served,
             heartbeat: true,
+            routed: false,
         };
         let virtuals = ground::virtuals().map(|(_, address)| address);
         let mut fence = FenceConfig::new(virtuals.to_vec());

@@ -319,7 +319,7 @@ impl Wires {
             }
             Verb::DropFrames { lasting, way, .. } => {
                 let until = lasting.map(|lasting| now.after(lasting.0));
-                let tests = |plug: &Plug| dropped(verb, layout, plug.segment);
+                let tests = |plug: &Plug| dropped(verb, layout, plug);
                 self.add_filter(ends, *way, tests, until)?;
             }
             // Carried out elsewhere, or refused: `refuses` lists every verb.

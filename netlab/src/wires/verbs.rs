@@ -1,10 +1,11 @@
 //! What verbs mean for wires, as values: which are refused, which way they go, what they match.
 
 use steadfast_core::MacAddr;
-use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Layout, Share, Verb, Way};
+use steadfast_scenarios::link::{ADDRESS_AT, Source};
 use steadfast_scenarios::trace::FrameKind;
 
+use crate::ground::{Plug, Station};
 use crate::nft::{Hook, Test};
 
 const STEADFAST: [u8; 2] = [0x88, 0xb5];
@@ -149,7 +150,7 @@ pub(super) fn hooks(way: Way) -> impl Iterator<Item = (Hook, usize)> + Clone {
 
 /// The tests for the frames that a verb drops at a segment's wires; none if their sender has no
 /// port there.
-pub(super) fn dropped(verb: &Verb, layout: &Layout, segment: SegmentId) -> Option<Vec<Test>> {
+pub(super) fn dropped(verb: &Verb, layout: &Layout, plug: &Plug) -> Option<Vec<Test>> {
     let Verb::DropFrames {
         kind,
         ethertype,
@@ -162,12 +163,29 @@ pub(super) fn dropped(verb: &Verb, layout: &Layout, segment: SegmentId) -> Optio
     };
     let mut tests = matching(*kind, *ethertype);
     if let Some(sender) = sender {
-        let [_, at] = MACS_AT;
-        let MacAddr(bytes) = layout.mac_of(sender, segment)?;
-        tests.push(Test::Begins { at, bytes, len: 6 });
+        let at = match plug.station {
+            Station::Gateway(id, _) => Some(id),
+            Station::Host(_) | Station::Spare => None,
+        };
+        tests.extend(from(layout.source_of(sender, plug.segment, at)?));
     }
     tests.extend(count.map(Test::First));
     Some(tests)
+}
+
+/// The tests for frames of this sender.
+fn from(source: Source) -> Vec<Test> {
+    match source {
+        Source::Station(MacAddr(bytes)) => {
+            let [_, at] = MACS_AT;
+            vec![Test::Begins { at, bytes, len: 6 }]
+        }
+        Source::Address(ip) => {
+            let (mut bytes, at) = ([0; 6], ADDRESS_AT as u32);
+            bytes[..4].copy_from_slice(&ip.octets());
+            vec![of_type([0x08, 0x00]), Test::Begins { at, bytes, len: 4 }]
+        }
+    }
 }
 
 /// The tests for frames of a kind, or of an EtherType, or for all frames.

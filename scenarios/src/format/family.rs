@@ -9,6 +9,8 @@
 //! | gateways | `10.(77+s).250.n` | `fd77:<s>::250:n` |
 //! | hosts | `10.(77+s).251.n` | `fd77:<s>::251:n` |
 //! | observer | `10.(77+s).252.1` | `fd77:<s>::252:1` |
+//! | router | `10.(77+s).253.1` | |
+//! | beyond it, machine `m` | `10.(100+16s+m).250.m`, its router `….253.1` | |
 //!
 //! The hard case is both at once: a segment's virtual addresses are one list, those of IPv4 first,
 //! and they move together. Limit: numbers stand in IPv6 addresses as if they were hexadecimal.
@@ -131,6 +133,16 @@ pub fn link_local(mac: MacAddr) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, p, q, r, s)
 }
 
+/// An IPv4 address of a machine of this kind on a segment.
+pub(super) const fn near(segment: SegmentId, kind: u8, number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77 + segment.0, kind, number)
+}
+
+/// The same on the network beyond a segment's router on which `machine` is alone, one of at most 15.
+pub(super) const fn beyond(segment: SegmentId, machine: u8, kind: u8, number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 100 + 16 * segment.0 + machine, kind, number)
+}
+
 /// The first address of a version in a list.
 pub(super) fn of_version(addresses: &[IpAddr], version: Version) -> Option<IpAddr> {
     let mut all = addresses.iter().copied();
@@ -138,7 +150,7 @@ pub(super) fn of_version(addresses: &[IpAddr], version: Version) -> Option<IpAdd
 }
 
 const fn v4(segment: SegmentId, third: u8, fourth: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 77 + segment.0, third, fourth))
+    IpAddr::V4(near(segment, third, fourth))
 }
 
 const fn v6(segment: SegmentId, kind: u16, number: u16) -> IpAddr {

@@ -3,22 +3,24 @@
 //! A file names a preset; [`Layout`] spells it out: gateways with ports, segments, hosts, and an
 //! address for each, so that every world builds the same network. Switched segments are served (the
 //! virtual addresses live there) and have one observer each; cables join the like-named ports of
-//! two gateways and carry no address (R2.3).
+//! two gateways and carry no address (R2.3). A segment may have a router: then some gateways' ports
+//! are beyond it, each on a network of its own, and speak IPv4 there.
 //!
 //! How addresses are numbered says [`Family`]. MACs: `02:77:<s>:<kind>:00:<n>` on segment number
-//! `s`, kind 0 gateway, 1 host, 2 observer. Limit: at most [`VIRTUALS_MAX`] virtual addresses on a
+//! `s`, kind 0 gateway, 1 host, 2 observer, 3 router. Limit: at most [`VIRTUALS_MAX`] virtual addresses on a
 //! segment and [`HOSTS_MAX`] hosts.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{MacAddr, NodeId, PortId};
 
 use super::Span;
-use super::family::{Family, Version, of_version, router_address};
+use super::family::{self, Family, Version, of_version, router_address};
 use crate::ids::{HostId, SegmentId};
+use crate::link::Source;
 
 /// Most virtual addresses on one segment, of both versions together; a file with more is refused.
 pub const VIRTUALS_MAX: u16 = 4096;
@@ -31,6 +33,7 @@ pub const VIRTUAL_ROUTER: u8 = 51;
 const GATEWAY: u8 = 250;
 const HOST: u8 = 251;
 const OBSERVER: u8 = 252;
+const ROUTER: u8 = 253;
 
 /// A ready-made network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +48,10 @@ pub enum Preset {
     PairTwoCables,
     /// As `pair`, with the witness `w` on `lan` alone (D14).
     PairWitness,
+    /// As `pair_witness`, and `w` is beyond a router of `lan` (R2.5).
+    PairFarWitness,
+    /// As `pair_no_cable`, with a third path `mgmt` that leads through a router (R2.5).
+    PairRouted,
     /// Gateways `a`, `b` and `c` on `lan` and `wan`, no cable.
     Trio,
 }
@@ -124,6 +131,10 @@ pub struct Port {
     pub mac: MacAddr,
     /// Its own (unit) addresses, one of each version; a cable's port has none.
     pub units: Vec<IpAddr>,
+    /// The segment's router, as this port reaches it.
+    pub router: Option<Ipv4Addr>,
+    /// It is beyond that router, on a network of its own.
+    pub beyond: bool,
 }
 
 /// What a segment is made of.
@@ -131,6 +142,8 @@ pub struct Port {
 pub enum SegmentKind {
     /// A wire between two gateways: carrier is lost on both ends at once.
     Cable,
+    /// A router alone: every port is beyond it.
+    Router,
     /// A switch: one end's carrier says nothing about the others'.
     Switch,
 }
@@ -138,11 +151,11 @@ pub enum SegmentKind {
 /// A broadcast domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// `lan`, `wan`, `ha`, `ha2`.
+    /// `lan`, `wan`, `ha`, `ha2`, `mgmt`.
     pub name: String,
     /// Its number.
     pub id: SegmentId,
-    /// Switches are served, cables are not.
+    /// Switches are served, the others are not.
     pub kind: SegmentKind,
     /// Time from port up to forwarding.
     pub stp_delay: Span,
@@ -154,7 +167,13 @@ pub struct Segment {
     pub virtual_mac: Option<MacAddr>,
     /// The observer's addresses, one of each version; none on a cable.
     pub observers: Vec<IpAddr>,
+    /// It has a router with ports beyond it.
+    pub routed: bool,
 }
+
+/// Whether a witness is beyond the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Beyond(bool);
 
 impl Segment {
     /// Whether virtual addresses live here.
@@ -176,6 +195,11 @@ impl Segment {
     /// The observer's MAC here.
     pub const fn observer_mac(&self) -> MacAddr {
         mac(self.id, 2, 1)
+    }
+
+    /// The router's MAC on the switch.
+    pub const fn router_mac(&self) -> MacAddr {
+        mac(self.id, 3, 0)
     }
 }
 
@@ -207,6 +231,11 @@ impl Port {
     pub fn unit(&self, version: Version) -> Option<IpAddr> {
         of_version(&self.units, version)
     }
+
+    /// The MAC of the router's port that this port, if it is beyond it, is plugged into.
+    pub const fn router_mac(&self) -> MacAddr {
+        mac(self.segment, 3, self.mac.0[5])
+    }
 }
 
 impl Layout {
@@ -224,9 +253,13 @@ impl Layout {
                        from the virtual MAC's own device is not played yet";
             return Err(why.to_owned());
         }
+        let routed = matches!(topology.preset, Preset::PairFarWitness | Preset::PairRouted);
+        if routed && !topology.family.has(Version::Ipv4) {
+            return Err("a router on the way of heartbeats needs a `family` with IPv4".to_owned());
+        }
         let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
-            Preset::Pair | Preset::PairWitness => (&["a", "b"], &["ha"]),
-            Preset::PairNoCable => (&["a", "b"], &[]),
+            Preset::Pair | Preset::PairFarWitness | Preset::PairWitness => (&["a", "b"], &["ha"]),
+            Preset::PairNoCable | Preset::PairRouted => (&["a", "b"], &[]),
             Preset::PairTwoCables => (&["a", "b"], &["ha", "ha2"]),
             Preset::Trio => (&["a", "b", "c"], &[]),
         };
@@ -240,11 +273,20 @@ impl Layout {
         for name in cables {
             layout.add_segment(name, SegmentKind::Cable, topology);
         }
-        for (name, id) in gateways.iter().zip(1..) {
-            layout.add_gateway(name, NodeId(id), false);
+        if topology.preset == Preset::PairRouted {
+            layout.add_segment("mgmt", SegmentKind::Router, topology);
         }
-        if topology.preset == Preset::PairWitness {
-            layout.add_gateway("w", NodeId(3), true);
+        for (name, id) in gateways.iter().zip(1..) {
+            layout.add_gateway(name, NodeId(id), None);
+        }
+        match topology.preset {
+            Preset::PairFarWitness => layout.add_gateway("w", NodeId(3), Some(Beyond(true))),
+            Preset::PairWitness => layout.add_gateway("w", NodeId(3), Some(Beyond(false))),
+            Preset::Pair
+            | Preset::PairNoCable
+            | Preset::PairRouted
+            | Preset::PairTwoCables
+            | Preset::Trio => {}
         }
         for name in topology.stp_delay.keys() {
             if !layout.segment(name).is_some_and(Segment::served) {
@@ -261,11 +303,28 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The address of a gateway's port on a segment, if it is there.
-    pub fn mac_of(&self, gateway: &str, segment: SegmentId) -> Option<MacAddr> {
-        let mut ports = self.gateway(gateway)?.ports.iter();
-        let port = ports.find(|port| port.segment == segment)?;
-        Some(port.mac)
+    /// By what the frames of a gateway on a segment are known at another machine's wire there, if
+    /// it has a port there: a gateway's, or `None` for a host's or an observer's.
+    pub fn source_of(
+        &self,
+        sender: &str,
+        segment: SegmentId,
+        at: Option<NodeId>,
+    ) -> Option<Source> {
+        let port_of = |gateway: &Gateway| {
+            let mut ports = gateway.ports.iter();
+            ports.find(|port| port.segment == segment).cloned()
+        };
+        let sender = self.gateway(sender)?;
+        let port = port_of(sender)?;
+        let mut gateways = self.gateways.iter();
+        let at = at.filter(|at| *at != sender.id);
+        let receiver = gateways.find(|it| Some(it.id) == at).and_then(port_of);
+        let routed = at.is_some() && (port.beyond || receiver.is_some_and(|it| it.beyond));
+        match port.unit(Version::Ipv4) {
+            Some(IpAddr::V4(unit)) if routed => Some(Source::Address(unit)),
+            Some(_) | None => Some(Source::Station(port.mac)),
+        }
     }
 
     /// The gateway of this name.
@@ -293,7 +352,7 @@ impl Layout {
         let id = SegmentId(u8::try_from(self.segments.len()).unwrap_or(u8::MAX));
         let versions = topology.family.versions();
         let count = match kind {
-            SegmentKind::Cable => 0,
+            SegmentKind::Cable | SegmentKind::Router => 0,
             SegmentKind::Switch => topology.virtual_addresses,
         };
         let told = topology.router_adverts && kind == SegmentKind::Switch;
@@ -311,31 +370,47 @@ impl Layout {
             virtual_mac: (topology.virtual_mac && kind == SegmentKind::Switch)
                 .then_some(MacAddr([0x00, 0x00, 0x5e, 0x00, 0x01, VIRTUAL_ROUTER])),
             observers: match kind {
-                SegmentKind::Cable => Vec::new(),
+                SegmentKind::Cable | SegmentKind::Router => Vec::new(),
                 SegmentKind::Switch => topology.family.addresses(id, OBSERVER, 1),
             },
+            routed: kind == SegmentKind::Router
+                || topology.preset == Preset::PairFarWitness && id == SegmentId(0),
         });
     }
 
-    /// A witness is on the first segment alone.
-    fn add_gateway(&mut self, name: &str, id: NodeId, witness: bool) {
-        let all = if witness { 1 } else { self.segments.len() };
+    /// A witness is on the first segment alone, or beyond its router.
+    fn add_gateway(&mut self, name: &str, id: NodeId, witness: Option<Beyond>) {
+        let all = if witness.is_some() {
+            1
+        } else {
+            self.segments.len()
+        };
+        let far = witness == Some(Beyond(true));
         let ports = self.segments.iter().take(all).map(|segment| Port {
             name: segment.name.clone(),
             id: PortId(segment.id.0),
             segment: segment.id,
             mac: mac(segment.id, 0, id.0),
-            units: if segment.served() {
-                self.family.addresses(segment.id, GATEWAY, id.0)
-            } else {
-                Vec::new()
+            units: match segment.kind {
+                SegmentKind::Switch if !far => self.family.addresses(segment.id, GATEWAY, id.0),
+                SegmentKind::Cable => Vec::new(),
+                SegmentKind::Router | SegmentKind::Switch => {
+                    vec![family::beyond(segment.id, id.0, GATEWAY, id.0).into()]
+                }
             },
+            router: match segment.kind {
+                SegmentKind::Cable => None,
+                SegmentKind::Router => Some(family::beyond(segment.id, id.0, ROUTER, 1)),
+                SegmentKind::Switch if far => Some(family::beyond(segment.id, id.0, ROUTER, 1)),
+                SegmentKind::Switch => segment.routed.then(|| family::near(segment.id, ROUTER, 1)),
+            },
+            beyond: far || segment.kind == SegmentKind::Router,
         });
         self.gateways.push(Gateway {
             name: name.to_owned(),
             id,
             ports: ports.collect(),
-            witness,
+            witness: witness.is_some(),
         });
     }
 

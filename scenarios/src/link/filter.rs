@@ -3,6 +3,8 @@
 //! Limit: a rule looks at single bytes of a frame, so the kind of an advertisement in a datagram
 //! is not seen.
 
+use core::net::Ipv4Addr;
+
 use steadfast_core::MacAddr;
 use steadfast_core::wire::ethernet;
 
@@ -13,6 +15,8 @@ pub const RULES_MAX: usize = 16;
 const KIND_AT: usize = 16;
 /// Where a frame's source stands.
 const SOURCE_AT: usize = 6;
+/// Where an IPv4 packet's source address stands in a frame.
+pub const ADDRESS_AT: usize = ethernet::HEADER_LEN + 12;
 
 /// Frames to lose by choice: the first rule that matches a frame takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,9 +30,31 @@ pub struct Rule {
     /// Which frames.
     pub matching: Match,
     /// Only those with this source; of any when absent.
-    pub source: Option<MacAddr>,
+    pub source: Option<Source>,
     /// How many are still to be taken; `None` takes them until the filter is cleared.
     pub left: Option<u32>,
+}
+
+/// By what a frame's sender is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Its address on the segment's own network.
+    Station(MacAddr),
+    /// Through a router: the address that its IPv4 packets come from.
+    Address(Ipv4Addr),
+}
+
+impl Source {
+    fn sent(self, frame: &[u8]) -> bool {
+        let is = |at: usize, bytes: &[u8]| frame.get(at..at + bytes.len()) == Some(bytes);
+        match self {
+            Self::Station(mac) => is(SOURCE_AT, &mac.0),
+            Self::Address(ip) => {
+                let ethertype = ethernet::Frame::parse(frame).map(|it| it.ethertype);
+                ethertype == Some(ethernet::ethertype::IPV4) && is(ADDRESS_AT, &ip.octets())
+            }
+        }
+    }
 }
 
 /// Which frames a [`Rule`] takes.
@@ -89,8 +115,7 @@ impl Rule {
     }
 
     fn hits(self, frame: &[u8]) -> bool {
-        let from = |source: MacAddr| frame.get(SOURCE_AT..SOURCE_AT + 6) == Some(&source.0[..]);
-        self.source.is_none_or(from) && self.matching.hits(frame)
+        self.source.is_none_or(|source| source.sent(frame)) && self.matching.hits(frame)
     }
 }
 

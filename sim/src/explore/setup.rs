@@ -122,6 +122,7 @@ impl Setup {
             addresses: units(gateway, port.id),
             served: usize::from(port.id.0) != CABLE,
             heartbeat: true,
+            routed: false,
         });
         let timing = self.timing();
         let fence = FenceConfig {

@@ -8,10 +8,11 @@
 //! What each room does: `daemons` gives nodes their turns, `wishes` is what kernels and disks are
 //! asked, `power` boots and kills, `faults` carries out steps, `wires` the faults of wires, `turns`
 //! what takes time, `members` tells switches who listens, `routers` tells hosts who carries,
-//! `observe` asks who answers, `traffic` sends probes, `strangers` misbehave,
-//! `setup` makes machines of a plan, `tap` records
-//! frames, `players` is the border to the worlds that run the shell.
+//! `beyond` passes packets on between networks, `observe` asks who answers, `traffic` sends probes,
+//! `strangers` misbehave, `setup` makes machines of a plan, `tap` records frames, `players` is the
+//! border to the worlds that run the shell.
 
+mod beyond;
 mod checks;
 pub(crate) mod daemons;
 mod faults;

@@ -14,7 +14,8 @@ use crate::model::Frame;
 use crate::model::link::Link;
 use crate::model::switch::Switch;
 
-/// A machine's number in its world: gateways first, then hosts, then one stranger per segment.
+/// A machine's number in its world: gateways first, then hosts, then one stranger per segment, then
+/// the routers.
 pub(crate) type Station = usize;
 
 /// What the wiring wants to happen later.
@@ -55,6 +56,8 @@ pub(crate) struct Attachment {
     pub alive: bool,
     /// The port was not shut down by a fault.
     pub enabled: bool,
+    /// It is plugged into the segment's router, not into its switch.
+    pub beyond: bool,
 }
 
 impl Attachment {
@@ -109,8 +112,8 @@ impl Network {
             return false;
         };
         let others = |(other, end): (usize, &Attachment)| other == place || end.ready();
-        medium.on
-            && medium.ends.get(place).is_some_and(Attachment::ready)
+        let plugged = |end: &Attachment| end.ready() && (medium.on || end.beyond);
+        medium.ends.get(place).is_some_and(plugged)
             && (medium.switch.is_some() || medium.ends.iter().enumerate().all(others))
     }
 
@@ -155,6 +158,33 @@ impl Network {
                     ));
                 }
             }
+        }
+    }
+
+    /// A router sends a frame to who is plugged into it.
+    pub(crate) fn send_beyond(
+        &mut self,
+        now: Instant,
+        (segment, place): (usize, usize),
+        frame: &Frame,
+        draw: &mut dyn FnMut() -> u64,
+        out: &mut Vec<(Instant, NetEvent)>,
+    ) {
+        let Some(end) = self.media[segment].ends.get_mut(place) else {
+            return;
+        };
+        if !end.ready() {
+            return;
+        }
+        let (station, port) = (end.station, end.port);
+        for delay in end.back.pass(now, frame, draw).delays() {
+            let frame = frame.clone();
+            let arrival = NetEvent::Arrive {
+                station,
+                port,
+                frame,
+            };
+            out.push((now.after(*delay), arrival));
         }
     }
 
@@ -213,7 +243,7 @@ impl Network {
                 continue;
             };
             for (place, end) in medium.ends.iter().enumerate() {
-                switch.set_port(now, place, on && end.ready());
+                switch.set_port(now, place, on && end.ready() && !end.beyond);
             }
         }
     }
@@ -251,5 +281,6 @@ pub(crate) fn attachment(station: Station, port: PortId, delay: Duration) -> Att
         back: Link::quiet(Duration::ZERO),
         alive: false,
         enabled: true,
+        beyond: false,
     }
 }

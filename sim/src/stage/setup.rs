@@ -17,7 +17,8 @@ use steadfast_scenarios::format::{
     self as format, CheckSetup, Cluster, GatewaySetup, Plan, SegmentKind, StoreState, Version,
 };
 
-use super::net::{Medium, Network, attachment};
+use super::beyond;
+use super::net::{Attachment, Medium, Network, attachment};
 use crate::model::kernel::{FenceConfig, Kernel, KernelConfig, PortConfig as KernelPort};
 use crate::model::switch::Switch;
 
@@ -135,7 +136,7 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         },
         virtual_mac: segment.virtual_mac.filter(|_| !gateway.witness),
         neighbour: neighbour.and_then(|host| host.addresses.first().copied()),
-        via: None,
+        via: port.router,
     }
 }
 
@@ -210,6 +211,7 @@ pub(crate) fn gateway_kernel(
         addresses: addresses(port.mac, &port.units),
         served: plan.layout.segments[port.segment.index()].served() && !gateway.witness,
         heartbeat: true,
+        routed: port.router.is_some(),
     });
     let virtuals = plan
         .layout
@@ -258,6 +260,7 @@ pub(crate) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
         addresses: addresses(host.mac, &host.addresses),
         served: false,
         heartbeat: false,
+        routed: false,
     };
     let versions = plan.topology.family.versions().iter();
     let gateways = versions.filter_map(|it| segment.host_gateway(*it));
@@ -298,7 +301,10 @@ pub(crate) fn network(plan: &Plan) -> Network {
                 .ports
                 .iter()
                 .filter(|port| port.segment == segment.id);
-            ends.extend(plugged.map(|port| attachment(station, port.id, delay())));
+            ends.extend(plugged.map(|port| Attachment {
+                beyond: port.beyond,
+                ..attachment(station, port.id, delay())
+            }));
         }
         if segment.kind == SegmentKind::Cable {
             return Medium {
@@ -312,11 +318,16 @@ pub(crate) fn network(plan: &Plan) -> Network {
                 ends.push(attachment(gateways + place, PortId(0), delay()));
             }
         }
-        ends.push(attachment(
-            strangers + segment.id.index(),
-            PortId(0),
-            delay(),
-        ));
+        if segment.kind == SegmentKind::Switch {
+            let stranger = strangers + segment.id.index();
+            ends.push(attachment(stranger, PortId(0), delay()));
+            let mut routed = beyond::routed(layout);
+            if let Some(router) = routed.position(|routed| routed == segment.id.index()) {
+                let (place, station) = (ends.len(), beyond::first_station(layout) + router);
+                let port = PortId(u8::try_from(place).unwrap_or(u8::MAX));
+                ends.push(attachment(station, port, delay()));
+            }
+        }
         let mut switch = Switch::new(ends.len());
         switch.set_forward_delay(segment.stp_delay.0);
         Medium {

@@ -113,7 +113,9 @@ impl World<'_> {
     fn filter(&mut self, ends: &[(usize, usize)], way: Way, rule: Rule, sender: Option<&str>) {
         for end in ends {
             let segment = self.plan.layout.segments[end.0].id;
-            let source = sender.map(|name| self.plan.layout.mac_of(name, segment));
+            let station = self.net.media[end.0].ends[end.1].station;
+            let at = self.plan.layout.gateways.get(station).map(|it| it.id);
+            let source = sender.map(|name| self.plan.layout.source_of(name, segment, at));
             if source == Some(None) {
                 continue;
             }

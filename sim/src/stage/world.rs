@@ -13,6 +13,7 @@ use steadfast_scenarios::Random;
 use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind, Names};
 
+use super::beyond::{self, RouterBox};
 use super::faults::Steps;
 use super::gateway::Gateway;
 use super::net::{NetEvent, Network, Station};
@@ -100,6 +101,7 @@ pub struct World<'a> {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) hosts: Vec<HostBox>,
     pub(crate) strangers: Vec<Stranger>,
+    pub(crate) routers: Vec<RouterBox>,
     pub(crate) steps: Steps,
     pub(crate) observer: Observer,
     pub(crate) traffic: Traffic,
@@ -144,6 +146,7 @@ impl<'a> World<'a> {
             gateways: Vec::new(),
             hosts: Vec::new(),
             strangers: Vec::new(),
+            routers: beyond::routers(&plan.layout, &net),
             steps: Steps::new(plan),
             observer: Observer::new(plan),
             traffic: Traffic::new(plan),
@@ -283,6 +286,10 @@ impl<'a> World<'a> {
                 from,
                 frame,
             } => {
+                if let Some(router) = self.router_of(segment, from) {
+                    self.router_receives(router, from, &frame);
+                    return;
+                }
                 let (random, later) = (&mut self.random, &mut self.later);
                 let mut draw = || random.draw();
                 self.net
@@ -308,7 +315,11 @@ impl<'a> World<'a> {
         } else if station < gateways + self.hosts.len() {
             self.host_receives(station - gateways, frame);
         } else {
-            self.stranger_receives(station - gateways - self.hosts.len(), frame);
+            let other = station - gateways - self.hosts.len();
+            match other.checked_sub(self.net.media.len()) {
+                Some(router) => self.router_receives(router, usize::from(port.0), frame),
+                None => self.stranger_receives(other, frame),
+            }
         }
     }
 
@@ -352,6 +363,11 @@ impl<'a> World<'a> {
             host.tick_at = None;
             host.kernel.tick(self.now, &mut out);
             self.host_sends(station - gateways, &mut out);
+        } else {
+            let router = station - beyond::first_station(&self.plan.layout);
+            self.routers[router].tick_at = None;
+            self.routers[router].kernel.tick(self.now, &mut out);
+            self.router_sends(router, &mut out);
         }
         self.outbox = out;
     }
@@ -361,8 +377,11 @@ impl<'a> World<'a> {
         let gateways = self.gateways.len();
         let known = if station < gateways {
             &mut self.gateways[station].tick_at
+        } else if let Some(host) = self.hosts.get_mut(station - gateways) {
+            &mut host.tick_at
         } else {
-            &mut self.hosts[station - gateways].tick_at
+            let router = station - beyond::first_station(&self.plan.layout);
+            &mut self.routers[router].tick_at
         };
         if let Some(next) = next
             && known.is_none_or(|known| next < known)
@@ -385,6 +404,15 @@ impl<'a> World<'a> {
         let mut draw = || random.draw();
         self.net
             .send(self.now, (segment, place), frame, &mut draw, later);
+        self.schedule_later();
+    }
+
+    /// A router puts a frame on the wire of who is beyond it.
+    pub(crate) fn put_beyond(&mut self, segment: usize, place: usize, frame: &Frame) {
+        let (random, later) = (&mut self.random, &mut self.later);
+        let mut draw = || random.draw();
+        self.net
+            .send_beyond(self.now, (segment, place), frame, &mut draw, later);
         self.schedule_later();
     }
 

@@ -14,27 +14,34 @@
 //! nobody's (RFC 5082). No kernel beyond a router can be asked (D8): what is known of it is what its
 //! daemon says.
 //!
-//! The hard case is a router that is replaced: its station is asked for again and again, more often
-//! while a peer behind it is silent. The limit: IPv4, and one router for each port.
+//! The hard cases are a node that has just started, which must answer before it knows the way: until
+//! the router has answered it is where a peer's proven message came from; and a router that is
+//! replaced: its station is asked for again and again, more often while a peer behind it is silent.
+//! The limit: IPv4, and one router for each port.
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use super::Node;
 use crate::peer::Peer;
+use crate::wire::advert::Kind;
 use crate::wire::carriage::HOPS;
 use crate::{Instant, MacAddr};
 
 /// A known station is asked for again after this.
 const ASKED_AFTER: Duration = Duration::from_secs(10);
-/// The same while a peer behind it is silent, or the station unknown.
+/// The same while a peer behind it is silent.
 const SOUGHT_AFTER: Duration = Duration::from_secs(1);
+/// The same while it did not answer yet.
+const UNKNOWN_AFTER: Duration = Duration::from_millis(100);
 
 /// What is known of a port's router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Router {
     /// Where it is.
     pub(super) station: Option<MacAddr>,
+    /// It has said so itself.
+    answered: bool,
     asked_at: Option<Instant>,
 }
 
@@ -67,8 +74,13 @@ impl Node {
         }
         let silent = |peer: &Peer| self.is_beyond(index, peer) && !self.hears_there(index, peer);
         let router = self.ports[index].router;
-        let sought = router.station.is_none() || self.peers.iter().any(silent);
-        let after = if sought { SOUGHT_AFTER } else { ASKED_AFTER };
+        let after = if !router.answered {
+            UNKNOWN_AFTER
+        } else if self.peers.iter().any(silent) {
+            SOUGHT_AFTER
+        } else {
+            ASKED_AFTER
+        };
         let due = |at: Instant| self.now.since(at) >= after;
         if router.asked_at.is_none_or(due) {
             self.ports[index].router.asked_at = Some(self.now);
@@ -85,8 +97,20 @@ impl Node {
     /// A station answered for an address. Anybody can: as for every host of the segment, the last
     /// one to answer is the router.
     pub(super) fn note_router(&mut self, index: usize, station: MacAddr, address: Ipv4Addr) {
-        if self.config.ports[index].via == Some(address) {
-            self.ports[index].router.station = Some(station);
+        if self.config.ports[index].via != Some(address) {
+            return;
         }
+        let router = &mut self.ports[index].router;
+        router.answered = true;
+        // What was said before could not leave.
+        if router.station.replace(station).is_none() {
+            self.broadcast(Kind::Advert);
+        }
+    }
+
+    /// A proven message of a peer beyond the router came from this station: as long as nothing
+    /// better is known, that is the way back.
+    pub(super) fn note_way_back(&mut self, index: usize, station: MacAddr) {
+        self.ports[index].router.station.get_or_insert(station);
     }
 }

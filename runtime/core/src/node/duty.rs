@@ -110,8 +110,10 @@ impl Node {
         port.since = self.now;
         port.hears_since = None;
         port.first_heard = None;
+        port.router = super::beyond::Router::default();
         if up {
             self.timers.arm(Timer::Ask, self.now);
+            self.seek_router(index);
         }
         self.health_changed(before);
         if !up && self.config.ports[index].direct {

@@ -231,6 +231,9 @@ impl Node {
         admission: Admission,
     ) {
         if self.is_beyond(index, &self.peers[place]) {
+            if matches!(admission, Admission::Fresh | Admission::NewLife) {
+                self.note_way_back(index, station);
+            }
             return;
         }
         let (now, long) = (self.now, self.config.timing.dead_interval);
@@ -316,6 +319,7 @@ impl Node {
             if !self.ports[index].up || !self.config.ports[index].heartbeat {
                 continue;
             }
+            self.seek_router(index);
             let trials = &mut self.ports[index].trials;
             trials.turn = trials.turn.wrapping_add(1);
             let (turn, at) = (trials.turn, trials.tried_at);
@@ -370,7 +374,6 @@ impl Node {
         if !self.forms_of(index).has(Form::Unicast) {
             return;
         }
-        self.seek_router(index);
         let near = self.peers.iter();
         let near = near.filter(|peer| !self.is_beyond(index, peer));
         let unknown = near.filter(|peer| self.station(index, peer).is_none());

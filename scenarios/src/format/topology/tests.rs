@@ -12,6 +12,8 @@ fn layout_addresses_are_unique() {
         Preset::PairNoCable,
         Preset::PairTwoCables,
         Preset::PairWitness,
+        Preset::PairFarWitness,
+        Preset::PairRouted,
         Preset::Trio,
     ] {
         let topology = Topology {
@@ -29,10 +31,14 @@ fn layout_addresses_are_unique() {
             .map(|port| port.mac)
             .chain(layout.hosts.iter().map(|host| host.mac))
             .chain(layout.segments.iter().map(Segment::observer_mac))
+            .chain(layout.segments.iter().map(Segment::router_mac))
+            .chain(ports.clone().map(Port::router_mac))
             .collect();
         let served = layout.segments.iter().filter(|segment| segment.served());
         let addresses: Vec<IpAddr> = ports
+            .clone()
             .flat_map(|port| port.units.clone())
+            .chain(routers(&layout))
             .chain(layout.hosts.iter().flat_map(|host| host.addresses.clone()))
             .chain(served.clone().flat_map(|it| it.observers.clone()))
             .chain(served.flat_map(|segment| segment.virtuals.clone()))
@@ -42,6 +48,49 @@ fn layout_addresses_are_unique() {
             addresses.iter().collect::<BTreeSet<_>>().len(),
             addresses.len()
         );
+    }
+}
+
+/// Each address of a router once.
+fn routers(layout: &Layout) -> Vec<IpAddr> {
+    let ports = layout.gateways.iter().flat_map(|gateway| &gateway.ports);
+    let routers: BTreeSet<Ipv4Addr> = ports.filter_map(|port| port.router).collect();
+    routers.into_iter().map(IpAddr::V4).collect()
+}
+
+/// Beyond a router every port is on a network of its own, and reaches the others through it.
+#[test]
+fn layout_beyond_a_router_everybody_is_alone() {
+    for (preset, beyond) in [
+        (Preset::PairFarWitness, &["w"][..]),
+        (Preset::PairRouted, &["a", "b"]),
+    ] {
+        let topology = Topology {
+            preset,
+            ..Topology::default()
+        };
+        let layout = Layout::new(&topology).unwrap();
+        let network = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.octets()[1],
+            IpAddr::V6(_) => unreachable!("the family is IPv4"),
+        };
+        let mut found = Vec::new();
+        for gateway in &layout.gateways {
+            for port in gateway.ports.iter().filter(|port| port.router.is_some()) {
+                let (own, router) = (port.units[0], port.router.unwrap());
+                assert_eq!(network(own), network(router.into()), "{}", gateway.name);
+                if port.beyond {
+                    found.push(gateway.name.as_str());
+                }
+                let others = layout.gateways.iter().filter(|it| it.name != gateway.name);
+                let others = others.flat_map(|it| &it.ports);
+                let others = others.filter(|it| it.segment == port.segment);
+                for other in others.filter(|it| port.beyond || it.beyond) {
+                    assert_ne!(network(own), network(other.units[0]));
+                }
+            }
+        }
+        assert_eq!(found, beyond);
     }
 }
 
@@ -76,4 +125,10 @@ fn layout_mistakes_are_named() {
         ..Topology::default()
     };
     assert!(Layout::new(&deaf).unwrap_err().contains("IPv6"));
+    let routed = Topology {
+        preset: Preset::PairRouted,
+        family: Family::Ipv6,
+        ..Topology::default()
+    };
+    assert!(Layout::new(&routed).unwrap_err().contains("with IPv4"));
 }

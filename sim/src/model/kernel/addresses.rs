@@ -26,6 +26,8 @@ pub struct PortConfig {
     pub served: bool,
     /// Whether advertisements leave here: the lease guard stands here (D9).
     pub heartbeat: bool,
+    /// Whether packet sockets here ask for advertisements that came through a router, too.
+    pub routed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

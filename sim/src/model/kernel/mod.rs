@@ -180,7 +180,8 @@ impl Kernel {
             self.counters.0.not_ours_count += 1;
             return;
         }
-        if self.capture && is_captured(&parsed) {
+        let routed = self.addresses.port(port).is_some_and(|it| it.config.routed);
+        if self.capture && is_captured(&parsed, routed) {
             out.captured.push((port, frame.clone()));
         }
         if !self.admits(now, port, &parsed) {

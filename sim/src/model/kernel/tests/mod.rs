@@ -45,6 +45,7 @@ fn port(machine: u8, id: PortId, address: &str, served: bool) -> PortConfig {
         addresses: vec![(ip(address), prefix)],
         served,
         heartbeat: served || id == CABLE,
+        routed: false,
     }
 }
 
