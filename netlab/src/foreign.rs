@@ -99,6 +99,7 @@ impl Agent for Foreign {
             .map(lacks)
             .or_else(|| preempts.then(untold))
             .or_else(|| own_setting(plan).map(lacks))
+            .or_else(|| beyond(plan).map(lacks))
             .or_else(|| plan.steps.iter().find_map(step).map(lacks))
             .or_else(|| cables_alone(plan).map(lacks))
             .or_else(|| unjudged(plan).map(lacks))
@@ -179,6 +180,15 @@ fn own_setting(plan: &Plan) -> Option<String> {
     let mut settings = plan.gateways.iter();
     let (name, _) = settings.find(|(_, it)| **it != told(it))?;
     Some(format!("the settings of gateway `{name}` in this story"))
+}
+
+/// A path through a router, over which no other daemon speaks, and a witness.
+fn beyond(plan: &Plan) -> Option<String> {
+    let routed = plan.layout.segments.iter().any(|it| it.routed);
+    let witness = plan.layout.witness().map(|_| "a witness".to_owned());
+    routed
+        .then(|| "a path through a router".to_owned())
+        .or(witness)
 }
 
 /// What of a step only the product knows.

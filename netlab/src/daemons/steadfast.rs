@@ -138,11 +138,14 @@ fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
         let Some(segment) = layout.segments.get(port.segment.index()) else {
             continue;
         };
+        if let Some(router) = port.router {
+            writeln!(text, "via = \"{router}\"")?;
+        }
         if segment.kind == SegmentKind::Cable {
             writeln!(text, "direct = true")?;
             continue;
         }
-        if !gateway.witness {
+        if !gateway.witness && segment.served() {
             let virtuals = segment.virtuals.iter().map(|ip| format!("\"{ip}\""));
             let virtuals: Vec<String> = virtuals.collect();
             writeln!(text, "virtual = [{}]", virtuals.join(", "))?;

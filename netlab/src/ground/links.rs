@@ -79,10 +79,11 @@ pub(super) fn remove(index: u32) -> Request {
     link(DELETE_LINK, 0, &numbered(index))
 }
 
-/// Makes a short wire between a bridge and an end that lies beside it.
-pub(super) fn patch(index: u32, name: &str, bridge: u32, inner: (u32, &str)) -> Request {
+/// Makes a short wire between a bridge, or nothing, and an end that lies beside it.
+pub(super) fn patch(index: u32, name: &str, bridge: Option<u32>, inner: (u32, &str)) -> Request {
     let mut message = named(index, name);
-    message.attributes.push(LinkAttribute::Controller(bridge));
+    let plugged = bridge.map(LinkAttribute::Controller);
+    message.attributes.extend(plugged);
     message.attributes.push(pair(named(inner.0, inner.1)));
     link(NEW_LINK, CREATE | EXCL, &message)
 }

@@ -7,6 +7,8 @@
 //!   observer ── lan ════════ lan-x ┘                       that no gateway sees
 //!   gateway a ── ha ════════ ha-a ┐ two ports and no
 //!   gateway b ── ha ════════ ha-b ┘ learning: a cable
+//!   witness w ── lan ═══════ lan-w   an address of its own: beyond the segment's router, which is
+//!                                    this namespace's kernel, with another address on the bridge
 //! ```
 //! A wire is a veth pair whose ends have **one index**: then the kernel treats a lost carrier as it
 //! does on a physical port, whose event may be a second late, and not as urgent. It is late if any
@@ -115,7 +117,11 @@ impl Ground {
         }
         let gateways = layout.gateways.iter();
         let hosts = layout.hosts.iter();
-        let switch = Room::new("switch", settings::SWITCH)?;
+        let mut switch_settings = settings::SWITCH.to_vec();
+        if layout.segments.iter().any(|it| it.routed) {
+            switch_settings.extend(settings::ROUTES);
+        }
+        let switch = Room::new("switch", &switch_settings)?;
         let at_switch = switch
             .net
             .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
@@ -221,7 +227,9 @@ impl Ground {
                 Ok(()) | Err(_) => {}
             }
         }
-        let plugs = self.plugs.iter().filter(|plug| plug.segment == segment);
+        let bridged = |plug: &&Plug| plug.segment == segment && self.router_of(plug).is_none();
+        let plugs: Vec<&Plug> = self.plugs.iter().filter(bridged).collect();
+        let plugs = plugs.iter();
         for plugged in plugs.clone().map(|plug| plug.plugged) {
             if apart.contains(&plugged) {
                 self.apart.insert(plugged);
@@ -295,6 +303,21 @@ impl Ground {
         let mut requests: Vec<Request> = segments
             .map(|segment| links::bridge(BRIDGES + u32::from(segment.id.0), &segment.name))
             .collect();
+        let near = self
+            .layout
+            .gateways
+            .iter()
+            .flat_map(|gateway| &gateway.ports);
+        let mut near: Vec<(u32, Ipv4Addr)> = near
+            .filter(|port| !port.beyond)
+            .filter_map(|port| Some((BRIDGES + u32::from(port.segment.0), port.router?)))
+            .collect();
+        near.sort_unstable();
+        near.dedup();
+        requests.extend(
+            near.iter()
+                .map(|(bridge, ip)| links::address(*bridge, (*ip).into())),
+        );
         for plug in &self.plugs {
             requests.extend(self.lay(plug));
             if !matches!(plug.station, Station::Gateway(..)) {
@@ -308,10 +331,12 @@ impl Ground {
     fn lay(&self, plug: &Plug) -> Vec<Request> {
         let (there, name) = self.far_end(plug);
         let (index, mac) = (plug.far, plug.mac);
-        let (end, bridge) = (End { index, name, mac }, self.bridge_of(plug));
+        let router = self.router_of(plug);
+        let bridge = router.is_none().then(|| self.bridge_of(plug));
+        let end = End { index, name, mac };
         let mut requests = Vec::new();
         if plug.plugged == plug.index {
-            let wire = links::wire(plug.index, &plug.name, Some(bridge), there, &end);
+            let wire = links::wire(plug.index, &plug.name, bridge, there, &end);
             requests.push(wire);
         } else {
             requests.push(links::wire(plug.index, &plug.outer(), None, there, &end));
@@ -320,11 +345,22 @@ impl Ground {
             requests.push(links::patch(plug.plugged, &plug.name, bridge, inner));
             requests.push(links::enable(plug.plugged, true));
         }
+        requests.extend(router.map(|ip| links::address(plug.plugged, ip.into())));
         let segment = &self.layout.segments[plug.segment.index()];
         if segment.kind == SegmentKind::Cable {
             requests.push(links::learn(plug.plugged, false));
         }
         requests
+    }
+
+    /// The router's address at this wire, if its machine is beyond the segment's router.
+    pub(crate) fn router_of(&self, plug: &Plug) -> Option<Ipv4Addr> {
+        let Station::Gateway(id, port) = plug.station else {
+            return None;
+        };
+        let gateway = &self.layout.gateways[self.place(id)?];
+        let port = gateway.ports.iter().find(|it| it.id == port)?;
+        port.router.filter(|_| port.beyond)
     }
 
     /// What a wire is plugged into: its switch, or the part that was split off.

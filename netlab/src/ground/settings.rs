@@ -46,6 +46,13 @@ pub(super) const SWITCH: &[(&str, &str)] = &[
     ("ipv6/conf/default/disable_ipv6", "1"),
 ];
 
+/// Where a segment has a router it is the switch's own kernel: it passes packets on.
+pub(super) const ROUTES: [Setting; 3] = [
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+];
+
 /// No address makes itself, so that nobody multicasts without being asked.
 const QUIET: [Setting; 3] = [
     ("ipv6/conf/default/accept_ra", "0"),

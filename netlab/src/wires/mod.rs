@@ -77,6 +77,8 @@ struct End {
     frozen: bool,
     silenced: [bool; 2],
     loss: [u32; 2],
+    /// It is plugged into the segment's router, which has power.
+    beyond: bool,
     /// The switch does not forward for this port before.
     listening: Option<Instant>,
     /// What the kernel has.
@@ -129,6 +131,7 @@ impl Wires {
                 frozen: false,
                 silenced: [false; 2],
                 loss: [0; 2],
+                beyond: ground.router_of(plug).is_some(),
                 listening: None,
                 carrier: alive,
             }
@@ -233,7 +236,7 @@ impl Wires {
                 continue;
             }
             end.carrier = up;
-            if up && !stp_delay.is_zero() {
+            if up && !end.beyond && !stp_delay.is_zero() {
                 end.listening = Some(now.after(stp_delay));
             }
             wires.push((end.plug.index, up));
@@ -256,7 +259,7 @@ impl Wires {
             .ends
             .iter()
             .filter(|end| end.plug.segment == own.plug.segment);
-        medium.on && ready(own) && (!medium.cable || mates.into_iter().all(ready))
+        (medium.on || own.beyond) && ready(own) && (!medium.cable || mates.into_iter().all(ready))
     }
 
     fn medium(&self, place: usize) -> &Medium {

@@ -138,7 +138,7 @@ pub(super) const fn near(segment: SegmentId, kind: u8, number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77 + segment.0, kind, number)
 }
 
-/// The same on the network beyond a segment's router on which `machine` is alone, one of at most 15.
+/// The same on the network beyond a segment's router on which `machine` is alone, 15 at most.
 pub(super) const fn beyond(segment: SegmentId, machine: u8, kind: u8, number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 100 + 16 * segment.0 + machine, kind, number)
 }

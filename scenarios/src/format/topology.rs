@@ -7,8 +7,8 @@
 //! are beyond it, each on a network of its own, and speak IPv4 there.
 //!
 //! How addresses are numbered says [`Family`]. MACs: `02:77:<s>:<kind>:00:<n>` on segment number
-//! `s`, kind 0 gateway, 1 host, 2 observer, 3 router. Limit: at most [`VIRTUALS_MAX`] virtual addresses on a
-//! segment and [`HOSTS_MAX`] hosts.
+//! `s`, kind 0 gateway, 1 host, 2 observer, 3 router. Limit: at most [`VIRTUALS_MAX`] virtual
+//! addresses on a segment and [`HOSTS_MAX`] hosts.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

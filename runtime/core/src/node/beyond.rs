@@ -10,14 +10,14 @@
 //! ```
 //!
 //! What leaves still has the hop limit that the kernel's lease guard asks for (D9). What arrives
-//! with less is heard of such peers alone: of all others a datagram from another segment is
-//! nobody's (RFC 5082). No kernel beyond a router can be asked (D8): what is known of it is what its
-//! daemon says.
+//! with less is heard of such peers alone: of all others a datagram from elsewhere is nobody's
+//! (RFC 5082). No kernel beyond a router can be asked (D8): what is known of it is what its daemon
+//! says.
 //!
-//! The hard cases are a node that has just started, which must answer before it knows the way: until
-//! the router has answered it is where a peer's proven message came from; and a router that is
-//! replaced: its station is asked for again and again, more often while a peer behind it is silent.
-//! The limit: IPv4, and one router for each port.
+//! The hard cases are a node that has just started, which must answer before it knows the way:
+//! until the router has answered it is where a peer's proven message came from; and a router that
+//! is replaced: its station is asked for again and again, more often while a peer behind it is
+//! silent. The limit: IPv4, and one router for each port.
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;

@@ -166,6 +166,22 @@ struct Port {
     hears_since: Option<Instant>,
 }
 
+impl Port {
+    /// A port without carrier.
+    fn new(now: Instant) -> Self {
+        Self {
+            up: false,
+            since: now,
+            foreign_at: None,
+            other_at: None,
+            first_heard: None,
+            trials: forms::Trials::default(),
+            router: beyond::Router::default(),
+            hears_since: None,
+        }
+    }
+}
+
 /// What was asked of the kernel, and what is believed of its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Kernel {
@@ -208,17 +224,7 @@ impl Node {
 
     /// A node that keeps only some rules; for tests that show what a rule is for.
     pub fn with_rules(config: Config, boot: Boot, rules: Rules) -> Self {
-        let port = |_: &_| Port {
-            up: false,
-            since: boot.now,
-            foreign_at: None,
-            other_at: None,
-            first_heard: None,
-            trials: forms::Trials::default(),
-            router: beyond::Router::default(),
-            hears_since: None,
-        };
-        let ports: Vec<Port> = config.ports.iter().map(port).collect();
+        let ports = vec![Port::new(boot.now); config.ports.len()];
         let secret = boot.seed;
         let peers = config
             .peers

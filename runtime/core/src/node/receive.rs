@@ -13,7 +13,7 @@ use crate::peer::{Admission, Peer};
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::advert::{Advert, Kind, RoleMark};
 use crate::wire::arp::{Arp, Operation};
-use crate::wire::carriage::{self, HOPS, Opened};
+use crate::wire::carriage::{self, Form, HOPS, Opened};
 use crate::wire::codec::DecodeError;
 use crate::wire::ethernet::{Frame, ethertype};
 use crate::wire::foreign::foreign_speaker;
@@ -57,7 +57,7 @@ impl Node {
                 self.neighbour_received(index, &frame, at);
                 self.foreign_received(&frame);
             }
-            ethertype::IPV4 => match self.datagram_received(bytes) {
+            ethertype::IPV4 => match self.datagram_received(index, bytes) {
                 Some(Opened {
                     frame: bare, hops, ..
                 }) => {
@@ -80,11 +80,13 @@ impl Node {
         }
     }
 
-    /// The advertisement that came in a datagram (D4).
-    fn datagram_received(&self, bytes: &[u8]) -> Option<Opened> {
+    /// The advertisement that came in a datagram (D4), through a router only where there is one.
+    fn datagram_received(&self, index: usize, bytes: &[u8]) -> Option<Opened> {
         let carriage = &self.config.carriage;
         let opened = carriage::open(bytes, carriage.port)?;
-        carriage.forms.has(opened.form).then_some(opened)
+        let routed = self.config.ports[index].via.is_some() && opened.form == Form::Unicast;
+        let may_come = opened.hops == HOPS || routed;
+        (may_come && carriage.forms.has(opened.form)).then_some(opened)
     }
 
     /// A station other than the suspect shows that this node can receive. If it is the first since

@@ -197,7 +197,10 @@ fn forms_foreign_datagrams_are_ignored() {
 /// send from elsewhere could else send its words again (RFC 5082).
 #[test]
 fn forms_near_peer_is_not_heard_through_a_router() {
-    let mut world = World::settled(UNICAST);
+    let mut world = World::settled(|place, parts| {
+        UNICAST(place, parts);
+        parts.ports[usize::from(LAN)].via = Some(address(LAN, 254));
+    });
     world.run(3_000);
     let from = world.log.len();
     world.loss = |_, port, _| port != CABLE;
