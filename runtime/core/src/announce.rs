@@ -8,6 +8,10 @@
 //! wait for the first burst and for no other, so repetitions go slower: with a thousand addresses
 //! they would keep a processor of every gateway on the segment busy, just when it is needed.
 //!
+//! However long the first bursts are repeated, a part of the segment may have been cut off all the
+//! while (F01, F02): so the last one is refreshed for as long as the addresses are owned, seldom,
+//! and more seldom the more addresses there are ([`refresh`]).
+//!
 //! The limit: a segment that ignores gratuitous ARP altogether needs a virtual MAC.
 
 use core::time::Duration;
@@ -34,6 +38,18 @@ const AFTER_CLAIM: &[Duration] = &[ms(0), ms(3), ms(13), ms(23), ms(1_000), ms(5
 const RIVAL_SPACING: Duration = ms(500);
 /// After evidence of a rival: two spaced bursts (F01).
 const AFTER_RIVAL: &[Duration] = &[ms(0), ms(1_000)];
+/// One burst, with the pace of a repetition, for it is not the first.
+const REFRESH: &[Duration] = &[ms(0), ms(0)];
+/// Between two refreshing bursts of few addresses.
+const REFRESHED: Duration = ms(10_000);
+/// The same for each address of many: a hundred frames a second on average, in two forms.
+const REFRESHED_EACH: Duration = ms(20);
+
+/// How long after the end of a burst so many addresses are announced again.
+pub(crate) fn refresh(count: usize) -> Duration {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    REFRESHED.max(REFRESHED_EACH.saturating_mul(count))
+}
 
 /// A schedule of bursts over a list of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,6 +72,14 @@ impl Announcer {
         let recent = |(started, _): (Instant, _)| now.since(started) < RIVAL_SPACING;
         if !self.schedule.is_some_and(recent) {
             self.start(now, AFTER_RIVAL);
+        }
+    }
+
+    /// Announces once more, if nothing is under way.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        if self.schedule.is_none() {
+            self.start(now, REFRESH);
+            self.burst = 1;
         }
     }
 
@@ -175,6 +199,24 @@ mod tests {
             assert_eq!(announcer.chunk(Instant::ORIGIN, 0).count(), 0);
         }
         assert_eq!(announcer.due(), None);
+    }
+
+    /// A refresh is one slow burst, and starts nothing over that is under way.
+    #[test]
+    fn announcements_are_refreshed_in_one_slow_burst() {
+        let mut announcer = Announcer::default();
+        announcer.refresh(Instant::from_millis(15_000));
+        let chunks = run(&mut announcer, 20);
+        assert_eq!(
+            chunks,
+            [(15_000, 0..16), (15_001, 16..32), (15_002, 32..40)]
+        );
+        announcer.after_rival(Instant::from_millis(16_000));
+        let before = announcer.clone();
+        announcer.refresh(Instant::from_millis(16_000));
+        assert_eq!(announcer, before);
+        assert_eq!(refresh(1), ms(10_000));
+        assert_eq!(refresh(4_000), ms(80_000));
     }
 
     /// The last burst after a claim comes 5 s later; a rival seen before must not wait for it.

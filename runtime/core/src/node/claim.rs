@@ -5,6 +5,7 @@
 //! so the first thing any input meets is [`Node::notice_gap`] (D15).
 
 use super::{Claim, Node};
+use crate::announce::refresh;
 use crate::effect::{Alert, Failure, Forwarding};
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rule;
@@ -15,10 +16,6 @@ use crate::{Epoch, OpId, PortId};
 
 /// Repetitions of a CLAIM, one a round, unless the old active confirms before (D10).
 const CLAIMS_MAX: u32 = 30;
-
-/// Between two times at which switches are shown a virtual MAC, beside announcements: most forget
-/// one that is silent for 300 s.
-const STATIONS_SHOWN: core::time::Duration = core::time::Duration::from_secs(10);
 
 impl Node {
     /// Takes the role: asks the kernel for lease and addresses.
@@ -234,11 +231,10 @@ impl Node {
     }
 
     pub(super) fn arm_announcer(&mut self) {
-        let shared = self.config.ports.iter().any(|it| it.virtual_mac.is_some());
         match self.announcer.due() {
             Some(due) => self.timers.arm(Timer::Announce, due),
-            None if shared && self.role == EffectiveRole::Active => {
-                let next = self.now.after(STATIONS_SHOWN);
+            None if self.role == EffectiveRole::Active => {
+                let next = self.now.after(refresh(self.virtuals().len()));
                 self.timers.arm(Timer::Announce, next);
             }
             None => self.timers.disarm(Timer::Announce),

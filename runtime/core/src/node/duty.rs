@@ -27,14 +27,18 @@ const UNFENCED: u8 = 1;
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
 
 impl super::Port {
-    /// Another station was heard, then.
-    pub(super) fn hears(&mut self, at: Instant) {
-        let silent = |last: Instant| at.since(last) >= RECEPTION_WITHIN;
-        if self.hears_since.is_none() || self.foreign_at.is_none_or(silent) {
+    /// Another station was heard, then; whether it is the first since the carrier came, or since
+    /// the segment counted as silent.
+    pub(super) fn hears(&mut self, at: Instant) -> bool {
+        let silent = |wait: Duration| move |last: Instant| at.since(last) >= wait;
+        let first = self.hears_since.is_none();
+        let again = self.foreign_at.is_none_or(silent(SILENT_AFTER));
+        if first || self.foreign_at.is_none_or(silent(RECEPTION_WITHIN)) {
             self.hears_since = Some(at);
         }
         self.first_heard.get_or_insert(at);
         self.foreign_at = self.foreign_at.max(Some(at));
+        first || again
     }
 }
 

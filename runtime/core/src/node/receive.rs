@@ -48,7 +48,9 @@ impl Node {
             self.station_used(index);
         } else {
             self.note_station(index, frame.source, at);
-            self.ports[index].hears(at);
+            if self.ports[index].hears(at) {
+                self.heard_again(index);
+            }
         }
         match frame.ethertype {
             ethertype::STEADFAST => self.advert_received(index, (bytes, HOPS), frame.source, at),
@@ -66,6 +68,16 @@ impl Node {
                 None => self.foreign_received(&frame),
             },
             _ => {}
+        }
+    }
+
+    /// A segment was silent and is not any more: it may be another part of it that joined, where
+    /// nobody heard what was announced (F01).
+    fn heard_again(&mut self, index: usize) {
+        let serves = self.role == EffectiveRole::Active && self.giving.is_none();
+        if serves && self.config.ports[index].served() {
+            self.announcer.after_rival(self.now);
+            self.arm_announcer();
         }
     }
 

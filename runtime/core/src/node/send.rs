@@ -211,6 +211,9 @@ impl Node {
             self.announcer.stop();
             return;
         }
+        if self.giving.is_none() {
+            self.announcer.refresh(self.now);
+        }
         if self.announcer.begins() {
             self.show_stations();
         }
@@ -224,8 +227,8 @@ impl Node {
         self.arm_announcer();
     }
 
-    /// Shows switches the virtual MACs, before a burst and from time to time: a switch that drops
-    /// the burst, or whose entry has aged, would lead clients nowhere.
+    /// Shows switches the virtual MACs before every burst, those that refresh included: a switch
+    /// that drops the burst, or whose entry has aged, would lead clients nowhere.
     fn show_stations(&mut self) {
         for index in 0..self.ports.len() {
             let port = &self.config.ports[index];
