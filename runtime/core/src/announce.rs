@@ -55,6 +55,8 @@ pub(crate) fn refresh(count: usize) -> Duration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Announcer {
     schedule: Option<(Instant, &'static [Duration])>,
+    /// It only says again what was said: a rival is news beside it.
+    refreshing: bool,
     burst: usize,
     next: usize,
     due: Option<Instant>,
@@ -70,7 +72,7 @@ impl Announcer {
     /// can come with every frame.
     pub(crate) fn after_rival(&mut self, now: Instant) {
         let recent = |(started, _): (Instant, _)| now.since(started) < RIVAL_SPACING;
-        if !self.schedule.is_some_and(recent) {
+        if self.refreshing || !self.schedule.is_some_and(recent) {
             self.start(now, AFTER_RIVAL);
         }
     }
@@ -80,6 +82,15 @@ impl Announcer {
         if self.schedule.is_none() {
             self.start(now, REFRESH);
             self.burst = 1;
+            self.refreshing = true;
+        }
+    }
+
+    /// Announces then at the latest: the next burst comes early, or a refreshing one.
+    pub(crate) fn hasten(&mut self, at: Instant) {
+        self.refresh(at);
+        if self.next == 0 {
+            self.due = self.due.map(|due| due.min(at));
         }
     }
 
@@ -134,6 +145,7 @@ impl Announcer {
     fn start(&mut self, now: Instant, schedule: &'static [Duration]) {
         *self = Self {
             schedule: Some((now, schedule)),
+            refreshing: false,
             burst: 0,
             next: 0,
             due: Some(now),
@@ -211,12 +223,29 @@ mod tests {
             chunks,
             [(15_000, 0..16), (15_001, 16..32), (15_002, 32..40)]
         );
+        announcer.refresh(Instant::from_millis(15_999));
         announcer.after_rival(Instant::from_millis(16_000));
+        assert_eq!(announcer.due(), Some(Instant::from_millis(16_000)), "news");
         let before = announcer.clone();
         announcer.refresh(Instant::from_millis(16_000));
         assert_eq!(announcer, before);
         assert_eq!(refresh(1), ms(10_000));
         assert_eq!(refresh(4_000), ms(80_000));
+    }
+
+    /// Who must announce at once takes the next burst early; one that is under way goes on.
+    #[test]
+    fn announcements_come_early_where_nobody_heard_them() {
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        for at in [0, 3, 13, 23] {
+            let _ = announcer.frames(Instant::from_millis(at), 1);
+        }
+        announcer.hasten(Instant::from_millis(500));
+        let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
+        assert_eq!(times.collect::<Vec<_>>(), [500, 5_000]);
+        announcer.hasten(Instant::from_millis(9_000));
+        assert_eq!(announcer.due(), Some(Instant::from_millis(9_000)));
     }
 
     /// The last burst after a claim comes 5 s later; a rival seen before must not wait for it.

@@ -72,11 +72,13 @@ impl Node {
     }
 
     /// A segment was silent and is not any more: it may be another part of it that joined, where
-    /// nobody heard what was announced (F01).
+    /// nobody heard what was announced (F01). A rival may have joined with it: who loses to it must
+    /// not announce beside it, and it is heard within the dead interval.
     fn heard_again(&mut self, index: usize) {
         let serves = self.role == EffectiveRole::Active && self.giving.is_none();
         if serves && self.config.ports[index].served() {
-            self.announcer.after_rival(self.now);
+            let settled = self.now.after(self.config.timing.dead_interval);
+            self.announcer.hasten(settled);
             self.arm_announcer();
         }
     }
