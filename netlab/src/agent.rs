@@ -26,6 +26,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::thread;
 
 use serde::Deserialize;
+use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
 use steadfast_scenarios::SegmentId;
@@ -112,6 +113,9 @@ struct Status {
     since: Instant,
     epoch: Epoch,
     why_text: String,
+    /// A daemon of before they were told has none.
+    #[serde(default)]
+    open_alerts: Vec<Alert>,
 }
 
 #[derive(Deserialize)]
@@ -251,6 +255,7 @@ impl Agent for Steadfast {
             since,
             epoch: status.epoch,
             why: status.why_text,
+            alerts: status.open_alerts,
         };
         self.said.retain(|(id, _, _)| *id != gateway);
         self.said.push((gateway, status.since, said.clone()));

@@ -134,7 +134,10 @@ pub fn judged(mut plan: Plan) -> Plan {
 const fn is_its_word(check: &Check) -> bool {
     matches!(
         check,
-        Check::KernelMatchesRole { .. } | Check::StatusTruthful { .. } | Check::PacifiedStaysOut
+        Check::Alerts { .. }
+            | Check::KernelMatchesRole { .. }
+            | Check::StatusTruthful { .. }
+            | Check::PacifiedStaysOut
     )
 }
 

@@ -20,7 +20,8 @@ const IMPOSSIBLE_WITHIN: u64 = 200;
 const WORKERS_MAX: usize = 8;
 
 /// Every oracle there is, by the name a file calls it.
-const ORACLES: [&str; 11] = [
+const ORACLES: [&str; 12] = [
+    "alerts",
     "at_most_one_active",
     "converges",
     "exactly_one_active",

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Segment, When};
+use steadfast_scenarios::trace::EventKind;
 
 use super::frames::told_of;
 use crate::error::LabError;
@@ -76,6 +78,40 @@ pub struct Said {
     pub epoch: Epoch,
     /// Why.
     pub why: String,
+    /// Its alerts whose cause lasts.
+    pub alerts: Vec<Alert>,
+}
+
+impl Said {
+    /// What is new beside what it said before, if it said anything in this life.
+    pub(super) fn news(self, gateway: NodeId, before: Option<&Self>) -> Vec<EventKind> {
+        let alerts = |said: Option<&Self>| said.map_or(Vec::new(), |it| it.alerts.clone());
+        let (was, is) = (alerts(before), alerts(Some(&self)));
+        let told = |alert: &Alert, raised: bool| EventKind::Alert {
+            gateway,
+            alert: format!("{alert:?}"),
+            raised,
+        };
+        let mut news: Vec<EventKind> = Vec::new();
+        let same = |it: &Self| {
+            let role = |it: &Self| (it.role, it.since, it.epoch, it.why.clone());
+            role(it) == role(&self)
+        };
+        if !before.is_some_and(same) {
+            news.push(EventKind::Status {
+                gateway,
+                role: self.role,
+                since: self.since,
+                epoch: self.epoch,
+                why: self.why,
+            });
+        }
+        let over = was.iter().filter(|alert| !is.contains(alert));
+        news.extend(over.map(|alert| told(alert, false)));
+        let raised = is.iter().filter(|alert| !was.contains(alert));
+        news.extend(raised.map(|alert| told(alert, true)));
+        news
+    }
 }
 
 /// Why this plan cannot be run in a lab that offers this, with this daemon: `not run: needs ...`.

@@ -352,15 +352,10 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 if over || self.said[place].as_ref() == Some(&said) {
                     continue;
                 }
-                let kind = EventKind::Status {
-                    gateway: gateway.id,
-                    role: said.role,
-                    since: said.since,
-                    epoch: said.epoch,
-                    why: said.why.clone(),
-                };
-                self.said[place] = Some(said);
-                self.eyes.tell(at, kind);
+                let before = self.said[place].replace(said.clone());
+                for kind in said.news(gateway.id, before.as_ref()) {
+                    self.eyes.tell(at, kind);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check::Cost;
+use crate::effect::Alert;
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::carriage::Form;
 use crate::{BootId, CheckId, Epoch, Instant, NodeId, PortId};
@@ -195,6 +196,8 @@ pub struct Status {
     /// The witness, if there is one (D14).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub witness: Option<WitnessStatus>,
+    /// Alerts that were raised and whose cause lasts, the oldest first (R10.1).
+    pub open_alerts: Vec<Alert>,
     /// What was dropped, by reason.
     pub drops: Drops,
 }

@@ -1,9 +1,9 @@
 //! Waiting for a change: a status that is answered when it differs from the one a client knows.
 //!
-//! Every answer to `GET /v1/status` has a `mark` of what it says of the node's role. Whoever asks
-//! with `?after=MARK` is answered when that is another one, at the latest after `&wait=MS`; so a
-//! monitor, or a script, knows of a change of role when it happens and asks some times a minute
-//! instead of some times a second.
+//! Every answer to `GET /v1/status` has a `mark` of what it says of the node's role and of open
+//! alerts. Whoever asks with `?after=MARK` is answered when that is another one, at the latest
+//! after `&wait=MS`; so a monitor, or a script, knows of a change of role when it happens (of an
+//! alert within a tenth of a second) and asks some times a minute instead of some times a second.
 //!
 //! The hard case is a daemon that was started again: its marks are others, so a client that knows
 //! one of before is answered at once. The limit: of changes that follow one another faster than
@@ -51,9 +51,10 @@ impl Asked {
     }
 }
 
-/// What a status says of the role, as 16 hexadecimal digits.
+/// What a status says of the role and of open alerts, as 16 hexadecimal digits.
 pub(super) fn mark(status: &Status) -> String {
-    let said = json!([status.role, status.since, status.epoch, status.why_text]);
+    let role = (status.role, status.since, status.epoch, &status.why_text);
+    let said = json!([role, status.open_alerts]);
     let hash = blake3::hash(said.to_string().as_bytes()).to_hex();
     hash.get(..16).unwrap_or_default().to_owned()
 }

@@ -14,7 +14,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::step::tagged;
-use super::{Moment, Span};
+use super::{AlertName, Moment, Span};
 
 /// One oracle's task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,17 @@ impl Expectation {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[schemars(tag = "oracle")]
 pub enum Check {
+    /// A node raises this alert, in time and not too often (R10.1, R14.1).
+    Alerts {
+        /// Its name.
+        alert: AlertName,
+        /// At the latest so long after the window's beginning; at any time in it when absent.
+        #[serde(default)]
+        within: Option<Span>,
+        /// Most times that one node raises it; 0 says that none may. Once when absent.
+        #[serde(default)]
+        max: Option<u32>,
+    },
     /// Never two gateways answer for one virtual address (R1.3, D10).
     AtMostOneActive {
         /// Longest overlap of a hand-over; V + tail when absent.
@@ -174,6 +185,7 @@ impl Check {
     /// The oracle's name as a file writes it.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Alerts { .. } => "alerts",
             Self::AtMostOneActive { .. } => "at_most_one_active",
             Self::Converges { .. } => "converges",
             Self::ExactlyOneActive { .. } => "exactly_one_active",
@@ -193,7 +205,8 @@ impl Check {
         match self {
             Self::HooksFollow { .. } => Scope::Hook,
             Self::Outage { .. } => Scope::Stream,
-            Self::KernelMatchesRole { .. }
+            Self::Alerts { .. }
+            | Self::KernelMatchesRole { .. }
             | Self::PacifiedStaysOut
             | Self::StandbyIsSilent { .. }
             | Self::StatusTruthful { .. } => Scope::Gateway,

@@ -10,6 +10,7 @@
 //! failure is again a file. The hard case is the error message: a wrong key must show file, line,
 //! caret and the word that was meant, so the reader keeps the place of every value.
 
+mod alert;
 mod build;
 mod cluster;
 mod error;
@@ -26,6 +27,7 @@ mod step;
 mod topology;
 mod verb;
 
+pub use alert::AlertName;
 pub use build::Builder;
 pub use cluster::{
     AllPacified, Asks, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot, Preempt,

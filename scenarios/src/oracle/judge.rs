@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use steadfast_core::{Instant, NodeId};
 
+use super::alerts::Alerts;
 use super::at_most_one_active::AtMostOneActive;
 use super::converges::Converges;
 use super::exactly_one_active::ExactlyOneActive;
@@ -243,6 +244,10 @@ impl Bench<'_> {
         let drain = cluster.offer.0.saturating_add(cluster.tail.0);
         let (segment, gateway) = (self.segment(task), self.gateway(task));
         match &task.check {
+            Check::Alerts { alert, within, max } => {
+                let within = within.map(|within| self.bound(within));
+                Box::new(Alerts::new(gateway, *alert, within, max.unwrap_or(1)))
+            }
             Check::AtMostOneActive { drain: own } => {
                 let drain = self.within(*own, drain);
                 Box::new(AtMostOneActive::new(segment, drain))

@@ -3,8 +3,8 @@
 //! An oracle sees two things: that the picture stood still for a while ([`Oracle::hold`]) and that
 //! an event happened ([`Oracle::observe`]). States are judged only over time that passed, so the
 //! order of simultaneous events cannot matter. What a node says of itself is read by
-//! [`kernel_matches_role`] and [`status_truthful`] alone, whose matter it is, and by [`converges`],
-//! which wants all to agree.
+//! [`kernel_matches_role`], [`status_truthful`] and [`alerts`] alone, whose matter it is, and by
+//! [`converges`], which wants all to agree.
 //!
 //! A finding passes, fails, or is `unknown`: an expectation whose condition never arose
 //! (`armed = false`) has proven nothing.
@@ -17,6 +17,7 @@ use steadfast_core::Instant;
 use crate::picture::Picture;
 use crate::trace::Event;
 
+pub mod alerts;
 pub mod at_most_one_active;
 pub mod converges;
 pub mod exactly_one_active;

@@ -22,6 +22,13 @@ pub(super) struct Episode {
     seen_at: Instant,
 }
 
+impl Episode {
+    /// What was raised.
+    pub(super) const fn alert(&self) -> Alert {
+        self.alert
+    }
+}
+
 impl Node {
     /// Raises an alert, once per episode. Strangers can open only so many episodes.
     pub(super) fn raise(&mut self, alert: Alert) {

@@ -1,6 +1,7 @@
 //! What a node tells about itself.
 
 use super::Node;
+use super::episodes::Episode;
 use crate::Instant;
 use crate::config::PortConfig;
 use crate::peer::Path;
@@ -57,6 +58,7 @@ impl Node {
                 .map(|peer| self.peer_status(peer, now))
                 .collect(),
             witness: self.witness_status(now),
+            open_alerts: self.raised.iter().map(Episode::alert).collect(),
             drops: self.drops,
         }
     }
