@@ -73,7 +73,7 @@ pub struct Steadfast {
 struct Heard {
     at: Instant,
     began: Instant,
-    answer: Answer,
+    answer: Box<Answer>,
 }
 
 /// When a daemon's clock began, in the run's time: no later than any answer that is given shows.
@@ -174,9 +174,10 @@ fn keep_asking(socket: &Path, clock: RunClock, answers: &SyncSender<Heard>) {
             let mark = it.mark.as_deref();
             mark.map_or_else(String::new, |mark| format!("?after={mark}&wait={wait}"))
         });
-        let heard = answer
-            .zip(beginning.began)
-            .map(|((at, answer), began)| answers.try_send(Heard { at, began, answer }));
+        let heard = answer.zip(beginning.began).map(|((at, answer), began)| {
+            let answer = Box::new(answer);
+            answers.try_send(Heard { at, began, answer })
+        });
         match heard {
             Some(Err(TrySendError::Disconnected(_))) => return,
             // The world has not heard it: it is asked for again.
