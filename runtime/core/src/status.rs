@@ -245,6 +245,9 @@ pub struct PathStatus {
     /// It is active, its kernel answers there for its own address, and for no virtual one.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub withholds: bool,
+    /// The peer is beyond the port's router: whether that answers (R2.5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<bool>,
 }
 
 /// In what a peer is another than this node (R1.4, R7.1): shown, and never a reason to be dead.

@@ -9,6 +9,7 @@
 //! T round trip bound, V offer, `W(w) = max(w, 3 R) + R` a confirm window as it is counted,
 //! C = [`CARRIER`] and A = [`TAKE`].
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -233,13 +234,13 @@ impl<'a> View<'a> {
     }
 }
 
-/// A virtual address of the port and a listed own address of the peer, of one family; a question
-/// by IPv6 needs an own address to ask from.
+/// A virtual address of the port and a listed own address of the peer on its segment, of one
+/// family; a question by IPv6 needs an own address to ask from.
 fn can_ask(port: &PortConfig, peer: &steadfast_core::config::PeerConfig) -> bool {
+    let beyond = |unit: &IpAddr| matches!(unit, IpAddr::V4(unit) if port.is_beyond(*unit));
     let listed = |v6: bool| {
-        peer.units
-            .iter()
-            .any(|(id, unit)| *id == port.id && unit.is_ipv6() == v6)
+        let mut near = peer.units.iter().filter(|(_, unit)| !beyond(unit));
+        near.any(|(id, unit)| *id == port.id && unit.is_ipv6() == v6)
     };
     let from =
         |v6: bool| !v6 || port.units.is_empty() || port.units.iter().any(|it| it.0.is_ipv6());

@@ -107,6 +107,11 @@ fn paths(status: &Status, daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Troubl
             continue;
         };
         let heard = path.heard.is_some_and(|age| age < SETTLED);
+        if let Some(answers) = path.router {
+            let both = heard && path.hears_us != Some(false);
+            troubles.extend((!both).then(|| beyond(daemon, peer, (port, answers), heard)));
+            continue;
+        }
         match (heard, path.hears_us) {
             (true, Some(false)) => troubles.push(one_way(daemon, peer, path.port)),
             (false, Some(true)) => troubles.push(deaf(daemon, peer, path.port)),
@@ -177,6 +182,32 @@ fn silent(daemon: &DaemonFacts, peer: &PeerStatus, port: &PortStatus) -> Trouble
     trouble(
         format!("{shown} has carrier and hears nobody, {name} neither"),
         "see that it leads to the segment it is named for, and in the same VLAN",
+    )
+}
+
+/// A peer beyond a router is not heard, or does not hear.
+fn beyond(
+    daemon: &DaemonFacts,
+    peer: &PeerStatus,
+    (port, answers): (&PortStatus, bool),
+    heard: bool,
+) -> Trouble {
+    let (name, shown) = (node_name(daemon, peer.node), port_name(daemon, port.port));
+    if !answers {
+        return trouble(
+            format!("{name} is beyond the router of {shown}, and that does not answer"),
+            "see that `via` is an address of a router on this segment, and that it is up",
+        );
+    }
+    let what = if heard {
+        format!("{name} is heard through the router of {shown}, and does not hear this node")
+    } else {
+        format!("nothing of {name} comes through the router of {shown}")
+    };
+    trouble(
+        what,
+        "let UDP to and from `udp_port` pass on the way, in both directions and without address \
+         translation, and see that the peer's address under `[peer.addresses]` is right",
     )
 }
 

@@ -26,7 +26,7 @@ use super::Node;
 use crate::peer::Peer;
 use crate::wire::advert::Kind;
 use crate::wire::carriage::HOPS;
-use crate::{Instant, MacAddr};
+use crate::{Instant, MacAddr, PortId};
 
 /// A known station is asked for again after this.
 const ASKED_AFTER: Duration = Duration::from_secs(10);
@@ -86,6 +86,13 @@ impl Node {
             self.ports[index].router.asked_at = Some(self.now);
             self.ask(index, MacAddr::BROADCAST, IpAddr::V4(via));
         }
+    }
+
+    /// Where a peer is beyond a port's router: whether that has answered.
+    pub(super) fn router_status(&self, port: PortId, peer: &Peer) -> Option<bool> {
+        let index = self.config.port_index(port)?;
+        self.is_beyond(index, peer)
+            .then(|| self.ports[index].router.answered)
     }
 
     fn hears_there(&self, index: usize, peer: &Peer) -> bool {

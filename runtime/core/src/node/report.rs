@@ -144,6 +144,7 @@ impl Node {
             heard: path.heard_at.map(|at| now.since(at)),
             hears_us: peer.hears_on(self.config.node, self.boot, port.id, UNHEARD_MAX),
             form: path.hearing.form,
+            router: self.router_status(port.id, peer),
         };
         paths.map(status).collect()
     }

@@ -37,6 +37,7 @@ fn well() -> Status {
         form: None,
         withholds: false,
         hears_us: Some(true),
+        router: None,
     };
     status.ports = [SERVED, CABLE]
         .map(|port| PortStatus {
@@ -152,6 +153,32 @@ fn diagnose_silent_paths_by_what_else_is_heard_there() {
         &troubles,
         "the direct cable ha0 has carrier, and nothing of gw2",
     );
+}
+
+/// Beyond a router no switch is to blame (R2.5).
+#[test]
+fn diagnose_peers_beyond_a_router_by_what_answers() {
+    let beyond = |answers: bool, heard: Option<Duration>| {
+        told(|status| {
+            let path = &mut status.peers[0].paths[0];
+            (path.router, path.heard, path.hears_us) = (Some(answers), heard, Some(false));
+        })
+    };
+    let now = Some(Duration::ZERO);
+    says_one(
+        &beyond(false, None),
+        "gw2 (node 2) is beyond the router of lan0, and that does not answer",
+    );
+    says_one(
+        &beyond(true, None),
+        "nothing of gw2 (node 2) comes through the router of lan0",
+    );
+    says_one(
+        &beyond(true, now),
+        "gw2 (node 2) is heard through the router of lan0, and does not hear this node",
+    );
+    let well = told(|status| status.peers[0].paths[0].router = Some(true));
+    assert_eq!(well, [""; 0]);
 }
 
 #[test]
