@@ -64,6 +64,26 @@ impl Attachment {
     fn ready(&self) -> bool {
         self.alive && self.enabled
     }
+
+    /// A frame sets out to the station.
+    fn deliver(
+        &mut self,
+        now: Instant,
+        frame: &Frame,
+        draw: &mut dyn FnMut() -> u64,
+        out: &mut Vec<(Instant, NetEvent)>,
+    ) {
+        let (station, port) = (self.station, self.port);
+        for delay in self.back.pass(now, frame, draw).delays() {
+            let frame = frame.clone();
+            let arrival = NetEvent::Arrive {
+                station,
+                port,
+                frame,
+            };
+            out.push((now.after(*delay), arrival));
+        }
+    }
 }
 
 /// A broadcast domain.
@@ -144,19 +164,7 @@ impl Network {
                     },
                 ));
             } else {
-                let other = &mut medium.ends[1 - place];
-                let (station, port) = (other.station, other.port);
-                for more in other.back.pass(at, frame, draw).delays() {
-                    let frame = frame.clone();
-                    out.push((
-                        at.after(*more),
-                        NetEvent::Arrive {
-                            station,
-                            port,
-                            frame,
-                        },
-                    ));
-                }
+                medium.ends[1 - place].deliver(at, frame, draw, out);
             }
         }
     }
@@ -170,21 +178,9 @@ impl Network {
         draw: &mut dyn FnMut() -> u64,
         out: &mut Vec<(Instant, NetEvent)>,
     ) {
-        let Some(end) = self.media[segment].ends.get_mut(place) else {
-            return;
-        };
-        if !end.ready() {
-            return;
-        }
-        let (station, port) = (end.station, end.port);
-        for delay in end.back.pass(now, frame, draw).delays() {
-            let frame = frame.clone();
-            let arrival = NetEvent::Arrive {
-                station,
-                port,
-                frame,
-            };
-            out.push((now.after(*delay), arrival));
+        let ends = &mut self.media[segment].ends;
+        if let Some(end) = ends.get_mut(place).filter(|end| end.ready()) {
+            end.deliver(now, frame, draw, out);
         }
     }
 
@@ -208,18 +204,7 @@ impl Network {
             let Some(end) = medium.ends.get_mut(*place).filter(|end| end.ready()) else {
                 continue;
             };
-            let (station, port) = (end.station, end.port);
-            for delay in end.back.pass(now, frame, draw).delays() {
-                let frame = frame.clone();
-                out.push((
-                    now.after(*delay),
-                    NetEvent::Arrive {
-                        station,
-                        port,
-                        frame,
-                    },
-                ));
-            }
+            end.deliver(now, frame, draw, out);
         }
         self.egress = egress;
     }
