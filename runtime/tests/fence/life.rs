@@ -246,6 +246,7 @@ fn check() {
     assert!(!world.answers(LAN_VIRTUAL));
     assert_eq!(fence.lease_left().unwrap(), None);
     while !matches!(fence.check(), Health::Whole) {}
+    std::fs::remove_file(world.folder.join("keeper.sock")).unwrap();
     fence.unfence().unwrap();
 }
 

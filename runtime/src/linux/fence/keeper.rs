@@ -130,10 +130,7 @@ impl Keeper {
     /// Starts a keeper for the socket. The path is the new keeper's from then on.
     pub(super) fn start(program: &OsStr, folder: &Path, held: BorrowedFd<'_>) -> io::Result<Self> {
         let path = folder.join(SOCKET_NAME);
-        match fs::remove_file(&path) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-            _ => {}
-        }
+        forget_at(&path)?;
         let listener = UnixListener::bind(&path)?;
         let child = Command::new(program)
             .arg(KEEPER_ARGUMENT)
@@ -156,17 +153,17 @@ impl Keeper {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Tells the keeper to leave and waits until it has.
+    /// Tells the keeper to leave and waits until it has. One whose socket somebody removed, or
+    /// whom somebody else has just told to leave (`unfence` beside the daemon), is gone as well.
     pub(super) fn dismiss(mut self) -> io::Result<()> {
         if self.is_running() {
-            if let Some(former) = Former::find_at(&self.path)? {
-                former.dismiss()?;
-            } else {
+            let former = Former::find_at(&self.path).ok().flatten();
+            if former.is_none_or(|former| former.dismiss().is_err()) {
                 self.child.kill()?;
             }
             self.child.wait()?;
         }
-        fs::remove_file(&self.path)
+        forget_at(&self.path)
     }
 }
 
@@ -182,10 +179,7 @@ impl Former {
 
     /// Removes the socket that a dismissed keeper leaves, when none comes after it.
     pub(super) fn forget(folder: &Path) -> io::Result<()> {
-        match fs::remove_file(folder.join(SOCKET_NAME)) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        forget_at(&folder.join(SOCKET_NAME))
     }
 
     fn find_at(path: &Path) -> io::Result<Option<Self>> {
@@ -226,6 +220,14 @@ impl Former {
     pub(super) fn dismiss(&self) -> io::Result<()> {
         (&self.0).write_all(&[LEAVE])?;
         (&self.0).read_exact(&mut [0])
+    }
+}
+
+/// Removes a keeper's socket; one that is not there is no error.
+fn forget_at(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
