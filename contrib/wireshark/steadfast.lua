@@ -61,6 +61,9 @@ local f = {
   grant_boot = ProtoField.uint64("steadfast.grant.boot", "Boot id", base.HEX),
   grant_counter = ProtoField.uint64("steadfast.grant.counter", "From its message"),
   grant_term = ProtoField.uint32("steadfast.grant.term", "Term (us)"),
+  wait_node = ProtoField.uint8("steadfast.wait.node", "Heard of node"),
+  wait_path = ProtoField.uint8("steadfast.wait.path", "On path"),
+  wait_time = ProtoField.uint32("steadfast.wait.time", "Ago (us)"),
   unknown = ProtoField.bytes("steadfast.list", "Unknown list"),
   tag = ProtoField.bytes("steadfast.tag", "Tag"),
 }
@@ -93,7 +96,7 @@ local FIXED = {
   { "flags", 78, 2 }, { "health", 80, 1 }, { "config", 82, 8 }, { "facts", 90, 8 },
   { "ports", 98, 8 }, { "release", 106, 4 },
 }
-local FIXED_LEN, TAG_LEN, MAC_LEN, ECHO_LEN, HEARD_LEN = 110, 16, 7, 25, 9
+local FIXED_LEN, TAG_LEN, MAC_LEN, ECHO_LEN, HEARD_LEN, WAIT_LEN = 110, 16, 7, 25, 9, 6
 local GRANT_LEN = 21
 
 local function macs(tree, list)
@@ -121,6 +124,14 @@ local function grant(tree, list)
   tree:add(f.grant_term, list(17, 4))
 end
 
+local function waits(tree, list)
+  for at = 0, list:len() - WAIT_LEN, WAIT_LEN do
+    tree:add(f.wait_node, list(at, 1))
+    tree:add(f.wait_path, list(at + 1, 1))
+    tree:add(f.wait_time, list(at + 2, 4))
+  end
+end
+
 local function lists(tree, buffer, at, stop)
   while at < stop do
     if at + 3 > stop then return false end
@@ -137,7 +148,10 @@ local function lists(tree, buffer, at, stop)
     elseif kind == 3 and length >= GRANT_LEN then
       local name = "Grant to node " .. list(0, 1):uint()
       grant(tree:add(steadfast, whole, name), list)
-    elseif kind == 1 or kind == 2 or kind == 3 then
+    elseif kind == 4 and length % WAIT_LEN == 0 then
+      local branch = tree:add(steadfast, whole, "How long what was heard has waited")
+      if list then waits(branch, list) end
+    elseif kind >= 1 and kind <= 4 then
       return false
     else
       tree:add(f.unknown, whole)

@@ -19,6 +19,8 @@ const TAG_LEN: usize = 16;
 const ECHO_LEN: usize = 25;
 const GRANT_LEN: usize = 21;
 const HEARD_LEN: usize = 9;
+/// Bytes of one wait.
+const WAIT_LEN: usize = 6;
 /// Echoes shown of one message; the rest is counted.
 const ECHOES_SHOWN: usize = 4;
 
@@ -192,6 +194,9 @@ fn lists(payload: &[u8]) -> Vec<(&'static str, String)> {
         if head[0] == 3 && length >= GRANT_LEN {
             echoes.push(("Grants", grant(list)));
         }
+        if head[0] == 4 {
+            echoes.push(("Waited", waits(list)));
+        }
         if head[0] == 2 && length >= ECHO_LEN {
             if echoes.len() < ECHOES_SHOWN {
                 echoes.push(("Heard", echo(list)));
@@ -212,6 +217,16 @@ fn grant(list: &[u8]) -> String {
     let (node, counter) = (list[0], number(list, 9, 8));
     let term = micros(number(list, 17, 4));
     format!("node {node}, for {term} from its message {counter}")
+}
+
+/// How long ago peers beyond a router were heard (D7).
+fn waits(list: &[u8]) -> String {
+    let wait = |it: &[u8]| {
+        let time = micros(number(it, 2, 4));
+        format!("{time} since node {} on path {}", it[0], it[1])
+    };
+    let all: Vec<_> = list.chunks_exact(WAIT_LEN).map(wait).collect();
+    all.join(", ")
 }
 
 fn echo(list: &[u8]) -> String {
@@ -333,7 +348,7 @@ mod tests {
     use std::time::Duration;
     use steadfast_core::role::{ConfiguredRole, EffectiveRole};
     use steadfast_core::wire::advert::{
-        Advert, Echo, Flags, GROUP_MAC, Grant, HealthClass, Heard, Kind, RoleMark,
+        Advert, Echo, Flags, GROUP_MAC, Grant, HealthClass, Heard, Kind, RoleMark, Wait,
     };
     use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
     use steadfast_core::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
@@ -388,6 +403,11 @@ mod tests {
                 counter: 41,
                 term: Duration::from_millis(700),
             }),
+            waits: vec![Wait {
+                node: NodeId(1),
+                path: PortId(2),
+                time: Duration::from_micros(41_300),
+            }],
         };
         let mut frame = Vec::new();
         advert.encode(GROUP_MAC, MacAddr([2; 6]), &ring, &mut frame);

@@ -172,6 +172,8 @@ pub enum Rejection {
     NoPeer,
     /// The peer did not take the role in time.
     TimedOut,
+    /// Messages to the peer and back take more than half of the time that an offer lasts.
+    TooFar,
 }
 
 impl fmt::Display for Rejection {
@@ -181,6 +183,9 @@ impl fmt::Display for Rejection {
             Self::NotNow => "not possible in the present role; see status",
             Self::NoPeer => "no peer is able to serve; see status for why",
             Self::TimedOut => "the peer did not take the role in time; nothing has changed",
+            Self::TooFar => {
+                "the peer's answers take more than half of `offer`; nothing has changed"
+            }
         })
     }
 }

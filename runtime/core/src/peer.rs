@@ -24,6 +24,10 @@ use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
 const BEHIND_MAX: u64 = 16;
 /// See [`RoundTrip::note`].
 const NARROWED_BY: u32 = 32;
+/// See [`RoundTrip::note`].
+const NARROWED_EVERY: Duration = Duration::from_millis(500);
+/// Answers that come within this are one event.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// What a frame from a peer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,9 @@ pub(crate) enum Admission {
     Copy,
     /// Newer than everything heard in its session.
     Fresh,
+    /// Older than the newest seen, and newer than all that this path has brought: the path is alive
+    /// and slow. What the frame says is ignored.
+    Late,
     /// The first proven frame of a new life: everything known of the old one is void.
     NewLife,
     /// A second copy of the newest message, on another path: that path is alive.
@@ -72,37 +79,57 @@ pub(crate) struct Path {
     pub(crate) virtual_asked_at: Option<Instant>,
     /// The same for the peer's own address.
     pub(crate) unit_asked_at: Option<Instant>,
-    /// How long its kernel's answers took lately (D7).
+    /// How long its kernel's answers took lately, or its daemon's beyond a router (D7).
     pub(crate) round_trip: RoundTrip,
     /// In which form it hears this node there, by its own word (D4).
     pub(crate) hearing: Hearing,
 }
 
 /// The two longest round trips lately. The second counts: a single answer may come late because a
-/// box stood still, and a path that is slow shows it twice.
+/// box stood still, and many that come at once because a router asked for their receiver first; a
+/// path that is slow shows it twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct RoundTrip {
     longest: Duration,
     second: Duration,
+    /// The longest of those that came together last.
+    newest: Duration,
+    begun_at: Option<Instant>,
+    narrowed_at: Option<Instant>,
 }
 
 impl RoundTrip {
-    /// One more sample. What was measured before shrinks by a part in [`NARROWED_BY`], so windows
-    /// widen at once and narrow to half within 22 answers, 11 s.
-    pub(crate) fn note(&mut self, sample: Duration) {
-        self.longest -= self.longest / NARROWED_BY;
-        self.second -= self.second / NARROWED_BY;
-        if sample > self.longest {
-            self.second = self.longest;
-            self.longest = sample;
-        } else if sample > self.second {
-            self.second = sample;
+    /// One more sample. What was measured before shrinks by a part in [`NARROWED_BY`] each
+    /// [`NARROWED_EVERY`] at most, so windows widen at once and narrow to half in 11 s, however
+    /// often is asked.
+    pub(crate) fn note(&mut self, sample: Duration, now: Instant) {
+        let over = |at: Option<Instant>, time| at.is_none_or(|at| now.since(at) >= time);
+        if over(self.narrowed_at, NARROWED_EVERY) {
+            self.narrowed_at = Some(now);
+            self.longest -= self.longest / NARROWED_BY;
+            self.second -= self.second / NARROWED_BY;
+        }
+        if over(self.begun_at, TOGETHER) {
+            [self.longest, self.second] = self.two_longest();
+            self.newest = sample;
+            self.begun_at = Some(now);
+        } else {
+            self.newest = self.newest.max(sample);
+        }
+    }
+
+    fn two_longest(self) -> [Duration; 2] {
+        if self.newest > self.longest {
+            [self.newest, self.longest]
+        } else {
+            [self.longest, self.second.max(self.newest)]
         }
     }
 
     /// The longest that was no single event.
-    pub(crate) const fn usual_longest(self) -> Duration {
-        self.second
+    pub(crate) fn usual_longest(self) -> Duration {
+        let [_, second] = self.two_longest();
+        second
     }
 }
 
@@ -171,8 +198,8 @@ impl Peer {
         peer
     }
 
-    /// Weighs a frame that verified. On `Fresh`, `NewLife` and `PathOnly` the path is marked alive
-    /// at `at`; the caller stores what the frame says for the first two.
+    /// Weighs a frame that verified. On `Fresh`, `NewLife`, `PathOnly` and `Late` the path is alive
+    /// `at` that time; the caller stores what the frame says for the first two.
     pub(crate) fn admit(
         &mut self,
         advert: &Advert,
@@ -206,7 +233,14 @@ impl Peer {
                     self.unproven_active_at = Some(at);
                 }
             }
-            Admission::Copy | Admission::Stale => {}
+            Admission::Stale => {
+                let known = self.paths.get(port).map_or(u64::MAX, |path| path.counter);
+                if known < advert.counter {
+                    self.mark(port, advert.counter, at);
+                    return Admission::Late;
+                }
+            }
+            Admission::Copy | Admission::Late => {}
         }
         admission
     }
@@ -347,10 +381,7 @@ impl Peer {
 
     /// The newest message of this node, in this life, that the peer has heard on a path.
     pub(crate) fn heard_there(&self, own: NodeId, boot: BootId, port: PortId) -> Option<u64> {
-        let echoes = &self.latest.as_ref()?.echoes;
-        let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
-        let there = echo.heard.iter().find(|heard| heard.path == port)?;
-        Some(there.counter)
+        self.latest.as_ref()?.heard_counter(own, boot, port)
     }
 
     /// Whether the peer hears this node on a path, by its last word: it is not more than `behind`

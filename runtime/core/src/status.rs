@@ -248,6 +248,10 @@ pub struct PathStatus {
     /// The peer is beyond the port's router: whether that answers (R2.5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<bool>,
+    /// The second longest round trip lately, of the peer's kernel, or of its daemon where the peer
+    /// is beyond a router; none while nothing was measured (D7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<Duration>,
 }
 
 /// In what a peer is another than this node (R1.4, R7.1): shown, and never a reason to be dead.

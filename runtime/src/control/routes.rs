@@ -285,6 +285,7 @@ const fn cure_of(rejection: Rejection) -> &'static str {
         Rejection::NotNow => "look at `steadfastctl explain`: it says what the role waits for",
         Rejection::NoPeer => "bring a peer into service first; `steadfastctl status` lists them",
         Rejection::TimedOut => "look at the peer's status and log, then ask again",
+        Rejection::TooFar => "mend a nearer path, or set `offer` to twice the round trip or more",
     }
 }
 

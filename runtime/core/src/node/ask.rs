@@ -3,7 +3,7 @@
 //! In quiet times a standby asks the active's kernel for the virtual address and for its own; the
 //! active asks the one that would take over for its own address alone. So whoever has to find out
 //! whether the other box lives knows before that a living one would answer (D8), and how long an
-//! answer takes: the second longest round trip lately widens the windows of D7. The hard case is
+//! answer takes ([`super::trips`]). The hard case is
 //! loss: an open question is asked again soon, else the loss of two frames would cost a takeover
 //! its evidence. The limit: a path that becomes slow within a second is judged by the configured
 //! windows.
@@ -25,8 +25,6 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// So many questions to a virtual MAC go unanswered before everybody is asked.
 const ASKS_ALONE: u16 = 3;
-/// A window is at least so many of the longest round trips measured (D7).
-const WIDENED_BY: u32 = 2;
 
 impl Node {
     /// Whom to ask on a port, and for what: the virtual address first, then the peer's own. Any
@@ -152,7 +150,7 @@ impl Node {
             } else if is_unit {
                 path.unit_at = Some(now);
                 if let Some(asked_at) = path.unit_asked_at.take() {
-                    path.round_trip.note(at.since(asked_at));
+                    path.round_trip.note(at.since(asked_at), at);
                 }
             }
         }
@@ -197,17 +195,6 @@ impl Node {
             self.timers
                 .arm(Timer::Ask, self.now.max(asked_at.after(ASK_INTERVAL)));
         }
-    }
-
-    /// A time of the configuration for which answers are waited, widened to what answers lately
-    /// took, to the dead interval at most (D7).
-    pub(super) fn widened(&self, configured: Duration) -> Duration {
-        let paths = self.peers.iter().flat_map(|peer| &peer.paths);
-        let longest = paths.map(|path| path.round_trip.usual_longest()).max();
-        let measured = longest.unwrap_or_default().saturating_mul(WIDENED_BY);
-        measured
-            .min(self.config.timing.dead_interval)
-            .max(configured)
     }
 
     /// Quiet times: ask the other's kernel, and a neighbour on every segment that is silent, so

@@ -162,12 +162,9 @@ impl Node {
         self.dispute = Some(dispute);
         let rival = &self.peers[place];
         let hears = rival.has_heard(self.config.node, self.boot, dispute.counter);
-        let deaf = !hears
-            && dispute.frames > DEAF_FRAMES
-            && at
-                >= dispute
-                    .since
-                    .after(self.widened(self.config.timing.rtt_bound));
+        let echoes_by = self.widened(rival, self.config.timing.rtt_bound);
+        let late = at >= dispute.since.after(echoes_by);
+        let deaf = !hears && dispute.frames > DEAF_FRAMES && late;
         if deaf && rival.says(Flags::RECEPTION) && self.rules.keep(Rule::D12) {
             self.dispute = None;
             self.lose_role(Cause::RivalWon { peer });
@@ -251,8 +248,9 @@ impl Node {
     }
 
     fn is_deaf(&self, peer: &Peer, open: Deafness, at: Instant) -> bool {
+        let echoes_by = self.widened(peer, self.config.timing.rtt_bound);
         open.frames >= DEAF_FRAMES
-            && at >= open.since.after(self.widened(self.config.timing.rtt_bound))
+            && at >= open.since.after(echoes_by)
             && peer.says(Flags::ELIGIBLE)
             && !peer.says_active()
             && !self.is_told_by_others(peer)

@@ -245,7 +245,11 @@ impl Node {
                 hearing.seated_at = Some(now);
             }
             Admission::Unproven if !heard => hearing.station = Some(station),
-            Admission::Copy | Admission::PathOnly | Admission::Stale | Admission::Unproven => {}
+            Admission::Copy
+            | Admission::Late
+            | Admission::PathOnly
+            | Admission::Stale
+            | Admission::Unproven => {}
         }
     }
 
@@ -356,7 +360,7 @@ impl Node {
         let trials = &mut self.ports[index].trials;
         trials.tries = trials.tries.wrapping_add(1);
         trials.tried_at = self.now;
-        self.counter += 1;
+        self.count_message();
         self.say_grants();
         // It is no further word on the lease: what was refused of the one before still counts.
         let mut advert = self.own_advert();

@@ -136,7 +136,7 @@ impl Node {
         if reason == Reason::Health {
             self.moved_at = Some(self.now);
         }
-        let left = PREPARES_MAX;
+        let left = self.prepares(place);
         self.giving = Some(Giving::Preparing {
             id,
             to,
@@ -148,6 +148,14 @@ impl Node {
         self.timers
             .arm(Timer::Give, self.now.after(self.config.timing.round));
         true
+    }
+
+    /// So many rounds of PREPARE, and more where an answer takes its time.
+    fn prepares(&self, place: usize) -> u32 {
+        let timing = &self.config.timing;
+        let trip = self.far_trip(&self.peers[place]).min(timing.offer);
+        let rounds = trip.as_micros() / timing.round.as_micros().max(1);
+        PREPARES_MAX.saturating_add(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 
     pub(super) fn give_due(&mut self) {
@@ -227,6 +235,12 @@ impl Node {
         }
         if reason == Reason::Health && latest.health >= self.health() {
             self.end_giving(Rejection::NoPeer);
+            return;
+        }
+        // Its claim must be back within V of the offer, or the lease would have ended for nothing.
+        let trip = self.answered_after(&self.peers[place]);
+        if trip.is_some_and(|trip| trip > self.config.timing.offer / 2) {
+            self.end_giving(Rejection::TooFar);
             return;
         }
         self.giving = Some(Giving::Preparing {

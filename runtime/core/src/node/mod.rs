@@ -28,6 +28,7 @@ mod report;
 mod send;
 mod suspect;
 mod third;
+mod trips;
 mod unread;
 mod vacancy;
 
@@ -53,6 +54,7 @@ use flaps::Moves;
 use grants::Grants;
 use handover::{Giving, Recheck, Taking};
 pub use reload::ConfigRefused;
+use trips::Sent;
 use unread::Unread;
 use vacancy::Relisten;
 
@@ -85,6 +87,7 @@ pub struct Node {
     /// The newest claim heard of or made.
     known: Epoch,
     counter: u64,
+    sent: Sent,
     ports: Vec<Port>,
     checks: Vec<Check>,
     peers: Vec<Peer>,
@@ -246,6 +249,7 @@ impl Node {
             claim: Claim::default(),
             known: record.epoch,
             counter: 0,
+            sent: Sent::default(),
             checks: vec![Check::new(boot.now); config.checks.len()],
             ports,
             peers,

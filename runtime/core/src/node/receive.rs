@@ -140,23 +140,7 @@ impl Node {
         let port = self.config.ports[index].id;
         let advert = match Advert::decode(bytes, port, &self.config.keys) {
             Ok(advert) => advert,
-            Err(error) => {
-                self.drops.undecodable += 1;
-                match error {
-                    DecodeError::BadTag | DecodeError::UnknownKey => {
-                        self.drops.unverified += 1;
-                        if let Some(sender) = Advert::names(bytes) {
-                            self.not_verified(sender);
-                        }
-                    }
-                    DecodeError::UnknownSender => self.drops.unknown_senders += 1,
-                    _ => {}
-                }
-                if matches!(error, DecodeError::OwnId { boot } if boot != self.boot) {
-                    self.raise(Alert::DuplicateNodeId);
-                }
-                return;
-            }
+            Err(error) => return self.not_decoded(error, bytes),
         };
         let Some(place) = self
             .peers
@@ -174,6 +158,12 @@ impl Node {
         let secret = self.secret;
         let admission = self.peers[place].admit(&advert, own, index, at, &secret);
         self.note_seat((place, index), source, admission);
+        if !matches!(
+            admission,
+            Admission::Copy | Admission::Stale | Admission::Unproven
+        ) {
+            self.note_trip(place, index, &advert, at);
+        }
         match admission {
             Admission::Fresh => self.peer_spoke(place, advert, at),
             Admission::NewLife => {
@@ -186,7 +176,7 @@ impl Node {
                 // The first copy's answer may be lost on the path it came in on (D7).
                 self.answer_paced(place, index, source, None);
             }
-            Admission::PathOnly => {}
+            Admission::PathOnly | Admission::Late => {}
             // The same message in another form.
             Admission::Copy if self.config.carriage.has_datagrams() => {}
             Admission::Copy | Admission::Stale => self.drops.stale += 1,
@@ -194,6 +184,23 @@ impl Node {
                 self.drops.unproven += 1;
                 self.answer_paced(place, index, source, Some(place));
             }
+        }
+    }
+
+    fn not_decoded(&mut self, error: DecodeError, bytes: &[u8]) {
+        self.drops.undecodable += 1;
+        match error {
+            DecodeError::BadTag | DecodeError::UnknownKey => {
+                self.drops.unverified += 1;
+                if let Some(sender) = Advert::names(bytes) {
+                    self.not_verified(sender);
+                }
+            }
+            DecodeError::UnknownSender => self.drops.unknown_senders += 1,
+            _ => {}
+        }
+        if matches!(error, DecodeError::OwnId { boot } if boot != self.boot) {
+            self.raise(Alert::DuplicateNodeId);
         }
     }
 

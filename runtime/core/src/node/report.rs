@@ -145,6 +145,7 @@ impl Node {
             hears_us: peer.hears_on(self.config.node, self.boot, port.id, UNHEARD_MAX),
             form: path.hearing.form,
             router: self.router_status(port.id, peer),
+            round_trip: Some(path.round_trip.usual_longest()).filter(|it| !it.is_zero()),
         };
         paths.map(status).collect()
     }

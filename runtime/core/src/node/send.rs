@@ -35,7 +35,7 @@ impl Node {
             self.kernel.owed.get_or_insert(kind);
             return;
         }
-        self.counter += 1;
+        self.count_message();
         let facts = (self.health(), self.eligible());
         if self.told.facts != facts {
             self.told.facts = facts;
@@ -79,7 +79,7 @@ impl Node {
         if !self.ports[index].up || !self.config.ports[index].heartbeat || self.silenced() {
             return;
         }
-        self.counter += 1;
+        self.count_message();
         self.say_grants();
         let mut advert = self.advert(kind, candidate);
         self.guarded(advert.mark);
@@ -188,6 +188,7 @@ impl Node {
                 .collect(),
             echoes: self.peers.iter().enumerate().map(echo).collect(),
             grant: self.grant_said(),
+            waits: self.waits(),
         }
     }
 

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::config::{Detection, Isolation, PortConfig};
+use crate::peer::Peer;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
@@ -86,23 +87,26 @@ impl Node {
         if self.timers.at(Timer::Silence).is_none() {
             self.await_word(place);
         }
-        let heard_at = self.peers[place].heard_at;
-        if heard_at.is_some_and(|word| self.cable_lost_about(word)) {
+        let peer = &self.peers[place];
+        let about = |word| self.cable_lost_about(peer, word);
+        if peer.heard_at.is_some_and(about) {
             self.cable_lost();
         }
     }
 
-    /// Whether a cable has lost its carrier, and that word did not outlive it.
-    fn cable_lost_about(&self, word: Instant) -> bool {
+    /// Whether a cable has lost its carrier, and a peer's word did not outlive it.
+    fn cable_lost_about(&self, peer: &Peer, word: Instant) -> bool {
         let mut ports = self.config.ports.iter().zip(&self.ports);
-        ports.any(|(config, port)| config.direct && !port.up && word < self.outlived_at(port.since))
+        ports.any(|(config, port)| {
+            config.direct && !port.up && word < self.outlived_at(peer, port.since)
+        })
     }
 
     /// From when on a peer's word shows that it outlived the loss of a carrier.
-    fn outlived_at(&self, lost: Instant) -> Instant {
+    fn outlived_at(&self, peer: &Peer, lost: Instant) -> Instant {
         let round = self.config.timing.round;
         // Where round trips are longer, what comes sooner was on its way before.
-        lost.after(self.widened(round).max(round * OUTLIVED_ROUNDS))
+        lost.after(self.widened(peer, round).max(round * OUTLIVED_ROUNDS))
     }
 
     /// The active's advertisement is overdue.
@@ -127,7 +131,7 @@ impl Node {
         if !stands_by {
             return;
         }
-        let w_carrier = self.widened(self.config.timing.w_carrier);
+        let w_carrier = self.widened(&self.peers[place], self.config.timing.w_carrier);
         if let Some(running) = self
             .suspicion
             .as_mut()
@@ -141,7 +145,7 @@ impl Node {
         let terms = self.terms(place, doubt);
         let peer = self.peers[place].node;
         let segments = self.tallies(place);
-        let outlived_at = self.outlived_at(self.now);
+        let outlived_at = self.outlived_at(&self.peers[place], self.now);
         let mut suspicion = Suspicion::new(self.now, peer, doubt, terms, segments);
         suspicion.outlived_at = outlived_at;
         self.suspicion = Some(suspicion);
@@ -166,8 +170,8 @@ impl Node {
         }
         Terms {
             window: match doubt {
-                Doubt::Carrier => self.widened(timing.w_carrier),
-                Doubt::Silence => self.widened(timing.w_silence),
+                Doubt::Carrier => self.widened(peer, timing.w_carrier),
+                Doubt::Silence => self.widened(peer, timing.w_silence),
             },
             round: timing.round,
             lapse_at: heard_at.after(lease),
@@ -336,7 +340,8 @@ impl Node {
     /// wide as a round trip, once the verdict stands (D13, F12).
     fn slot(&self, suspect: NodeId) -> Duration {
         let ahead = u32::try_from(self.ahead_among_standbys(suspect)).unwrap_or(u32::MAX);
-        self.widened(self.config.timing.rtt_bound)
+        let other = |peer: &Peer| peer.node != suspect;
+        self.widened_for(self.config.timing.rtt_bound, other)
             .saturating_mul(2)
             .saturating_mul(ahead)
     }

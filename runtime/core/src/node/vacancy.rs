@@ -395,13 +395,15 @@ impl Node {
         relisten.restarts >= RESTARTS_MAX || self.now <= due.after(timing.slack)
     }
 
-    /// `W_silence` after the last answer for a virtual address, once more for each that goes first.
+    /// `W_silence` after the last answer for a virtual address, longer where answers take longer,
+    /// and once more for each that goes first.
     fn listens_until(&self, relisten: Relisten, ahead: usize) -> Instant {
         let paths = self.peers.iter().flat_map(|peer| &peer.paths);
         let owned = paths.filter_map(|path| path.virtual_at).max();
         let since = owned.map_or(relisten.since, |at| at.max(relisten.since));
         let turns = u32::try_from(ahead + 1).unwrap_or(u32::MAX);
-        since.after(self.config.timing.w_silence.saturating_mul(turns))
+        let window = self.widened_for(self.config.timing.w_silence, |_| true);
+        since.after(window.saturating_mul(turns))
     }
 
     /// How many that are present lost their lease too, listen as this node does, and rank above it.

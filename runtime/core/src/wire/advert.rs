@@ -44,6 +44,8 @@
 //!         type 2, echo of one node, up to 32 of them:
 //!                 node 1, boot 8, challenge 8, response 8, up to 16 times  path 1, counter 8
 //!         type 3, the witness's grant (D14):  node 1, boot 8, counter 8, term 4 (microseconds)
+//!         type 4, up to 16 times  node 1, path 1, how long ago it was last heard there 4
+//!                 (microseconds); said of peers beyond a router, whose way is timed so (D7)
 //! end 16  tag: HMAC-SHA256, first 16 bytes (see `auth`)
 //! ```
 //!
@@ -63,6 +65,8 @@ pub const GROUP_MAC: MacAddr = MacAddr([0x03, 0x53, 0x46, 0x00, 0x00, 0x01]);
 pub const NODES_MAX: usize = 32;
 /// Most ports of a node, and so most MACs and heard paths.
 pub const PORTS_MAX: usize = 16;
+/// Most waits in an advertisement; further ones are not said.
+pub const WAITS_MAX: usize = 16;
 
 /// Why a frame was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +185,18 @@ pub struct Grant {
     pub term: Duration,
 }
 
+/// How long ago a node was last heard on one path, when the message left that says so. The counter
+/// of what was heard is in the echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wait {
+    /// Who was heard.
+    pub node: NodeId,
+    /// The path.
+    pub path: PortId,
+    /// How long ago; microseconds on the wire.
+    pub time: Duration,
+}
+
 /// The newest counter accepted on one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Heard {
@@ -245,4 +261,17 @@ pub struct Advert {
     pub echoes: Vec<Echo>,
     /// What the sender has granted, if it is the witness (D14).
     pub grant: Option<Grant>,
+    /// How long the newest messages of peers beyond a router have waited for this one. At most
+    /// [`WAITS_MAX`].
+    pub waits: Vec<Wait>,
+}
+
+impl Advert {
+    /// The newest message of a node, in that life, that the sender has heard on a path.
+    pub fn heard_counter(&self, node: NodeId, boot: BootId, path: PortId) -> Option<u64> {
+        let of_life = |echo: &&Echo| echo.node == node && echo.boot == boot;
+        let echo = self.echoes.iter().find(of_life)?;
+        let there = echo.heard.iter().find(|heard| heard.path == path)?;
+        Some(there.counter)
+    }
 }

@@ -19,10 +19,11 @@ use core::time::Duration;
 
 use self::fields::{Reader, be16, micros};
 use self::lists::{
-    ECHO_LEN, GRANT_LEN, HEARD_LEN, MAC_LEN, TLV_ECHO, TLV_GRANT, TLV_HEAD, TLV_MACS, put_echo,
-    put_grant, put_macs, read_echo, read_grant, read_macs,
+    ECHO_LEN, GRANT_LEN, HEARD_LEN, MAC_LEN, TLV_ECHO, TLV_GRANT, TLV_HEAD, TLV_MACS, TLV_WAITS,
+    WAIT_LEN, put_echo, put_grant, put_macs, put_waits, read_echo, read_grant, read_macs,
+    read_waits,
 };
-use super::advert::{Advert, Echo, Flags, HealthClass, Kind, NODES_MAX, PORTS_MAX};
+use super::advert::{Advert, Echo, Flags, HealthClass, Kind, NODES_MAX, PORTS_MAX, WAITS_MAX};
 use super::auth::{KeyRing, TAG_LEN};
 use super::ethernet::{self, Frame, ethertype};
 use crate::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
@@ -41,8 +42,10 @@ const LENGTH_AT: core::ops::Range<usize> = 4..6;
 /// What every advertisement has room for: all of it except the heard paths.
 const FULL_WITHOUT_HEARD: usize =
     FIXED_LEN + LISTS_LEN + NODES_MAX * (TLV_HEAD + ECHO_LEN) + TAG_LEN;
-/// The lists that are there once: every port's MAC, and a grant.
-const LISTS_LEN: usize = TLV_HEAD + PORTS_MAX * MAC_LEN + TLV_HEAD + GRANT_LEN;
+/// The lists that are there once: every port's MAC, a grant, and waits.
+const LISTS_LEN: usize = TLV_HEAD + PORTS_MAX * MAC_LEN + GRANT_TLV_LEN + WAITS_TLV_LEN;
+const GRANT_TLV_LEN: usize = TLV_HEAD + GRANT_LEN;
+const WAITS_TLV_LEN: usize = TLV_HEAD + WAITS_MAX * WAIT_LEN;
 const _: () = assert!(FULL_WITHOUT_HEARD <= PAYLOAD_MAX);
 
 /// Why a frame is not an advertisement for us. The caller counts each reason by [`Self::index`].
@@ -149,12 +152,14 @@ impl Advert {
         let start = out.len();
         let macs = &self.macs[..self.macs.len().min(PORTS_MAX)];
         let echoes = &self.echoes[..self.echoes.len().min(NODES_MAX)];
-        let heard_max = heard_max(macs, echoes, self.grant.is_some());
+        let waits = &self.waits[..self.waits.len().min(WAITS_MAX)];
+        let heard_max = heard_max(macs, echoes, self.grant.is_some(), waits.len());
         self.put_head(keys.signing_id(), out);
         self.put_body(out);
         debug_assert_eq!(out.len() - start, FIXED_LEN);
         put_macs(macs, out);
         let mut left_out = self.macs.len() - macs.len() + self.echoes.len() - echoes.len();
+        left_out += self.waits.len() - waits.len();
         for echo in echoes {
             let heard = &echo.heard[..echo.heard.len().min(heard_max)];
             left_out += echo.heard.len() - heard.len();
@@ -162,6 +167,9 @@ impl Advert {
         }
         if let Some(grant) = &self.grant {
             put_grant(grant, out);
+        }
+        if !waits.is_empty() {
+            put_waits(waits, out);
         }
         let payload = &mut out[start..];
         let total = be16(payload.len() + TAG_LEN);
@@ -252,6 +260,7 @@ impl Advert {
                 TLV_ECHO if self.echoes.len() == NODES_MAX => return Err(DecodeError::Oversize),
                 TLV_ECHO => self.echoes.push(read_echo(value)?),
                 TLV_GRANT => self.grant = Some(read_grant(value)?),
+                TLV_WAITS => self.waits.extend(read_waits(value, self.waits.len())?),
                 _ => {}
             }
         }
@@ -354,6 +363,7 @@ impl Head {
             macs: Vec::new(),
             echoes: Vec::new(),
             grant: None,
+            waits: Vec::new(),
         };
         if advert.virtual_router == 0 || advert.boot == BootId(0) {
             return Err(DecodeError::Malformed);
@@ -364,10 +374,16 @@ impl Head {
 
 /// The length that every list of heard paths is cut to, so that all echoes fit: [`PORTS_MAX`] when
 /// there is room for everything.
-fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo], grants: bool) -> usize {
-    let grant = if grants { TLV_HEAD + GRANT_LEN } else { 0 };
+fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo], grants: bool, waits: usize) -> usize {
+    let grant = if grants { GRANT_TLV_LEN } else { 0 };
+    let waits = if waits == 0 {
+        0
+    } else {
+        TLV_HEAD + waits * WAIT_LEN
+    };
     let unheard = FIXED_LEN
         + grant
+        + waits
         + TLV_HEAD
         + macs.len() * MAC_LEN
         + echoes.len() * (TLV_HEAD + ECHO_LEN)

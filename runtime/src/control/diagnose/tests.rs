@@ -38,6 +38,7 @@ fn well() -> Status {
         withholds: false,
         hears_us: Some(true),
         router: None,
+        round_trip: None,
     };
     status.ports = [SERVED, CABLE]
         .map(|port| PortStatus {

@@ -72,7 +72,9 @@ impl Node {
             self.yield_to(place);
             return;
         }
-        let bound = ended.after(self.widened(timing.rtt_bound));
+        let taker = place.and_then(|place| self.peers.get(place));
+        let trip = taker.map_or(timing.rtt_bound, |it| self.widened(it, timing.rtt_bound));
+        let bound = ended.after(trip);
         if asked >= ROUNDS && now >= bound && self.may_take_back(to, at, declined) {
             self.take_back();
             return;

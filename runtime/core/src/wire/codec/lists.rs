@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::DecodeError;
 use super::fields::{Reader, be16, micros};
-use crate::wire::advert::{Echo, Grant, Heard, PORTS_MAX};
+use crate::wire::advert::{Echo, Grant, Heard, PORTS_MAX, WAITS_MAX, Wait};
 use crate::{BootId, MacAddr, NodeId, PortId};
 
 /// Type and length.
@@ -12,12 +12,15 @@ pub(super) const TLV_HEAD: usize = 3;
 pub(super) const TLV_MACS: u8 = 1;
 pub(super) const TLV_ECHO: u8 = 2;
 pub(super) const TLV_GRANT: u8 = 3;
+pub(super) const TLV_WAITS: u8 = 4;
 /// A port's entry.
 pub(super) const MAC_LEN: usize = 7;
 /// An echo without the paths heard.
 pub(super) const ECHO_LEN: usize = 25;
 /// A path heard.
 pub(super) const HEARD_LEN: usize = 9;
+/// A wait.
+pub(super) const WAIT_LEN: usize = 6;
 /// A grant's value.
 pub(super) const GRANT_LEN: usize = 21;
 
@@ -104,4 +107,33 @@ pub(super) fn read_grant(value: &[u8]) -> Result<Grant, DecodeError> {
         counter: reader.u64()?,
         term: Duration::from_micros(u64::from(reader.u32()?)),
     })
+}
+
+pub(super) fn put_waits(waits: &[Wait], out: &mut Vec<u8>) {
+    out.push(TLV_WAITS);
+    out.extend_from_slice(&be16(waits.len() * WAIT_LEN));
+    for wait in waits {
+        out.extend_from_slice(&[wait.node.0, wait.path.0]);
+        out.extend_from_slice(&micros(wait.time).to_be_bytes());
+    }
+}
+
+/// Reads one list of waits, when `before` were already there. What it returns is bounded by
+/// [`WAITS_MAX`], so the caller may collect it.
+pub(super) fn read_waits(
+    value: &[u8],
+    before: usize,
+) -> Result<impl Iterator<Item = Wait>, DecodeError> {
+    let (entries, rest) = value.as_chunks::<WAIT_LEN>();
+    if !rest.is_empty() {
+        return Err(DecodeError::Malformed);
+    }
+    if before + entries.len() > WAITS_MAX {
+        return Err(DecodeError::Oversize);
+    }
+    Ok(entries.iter().map(|&[node, path, ref time @ ..]| Wait {
+        node: NodeId(node),
+        path: PortId(path),
+        time: Duration::from_micros(u64::from(u32::from_be_bytes(*time))),
+    }))
 }

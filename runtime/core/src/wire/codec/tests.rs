@@ -2,7 +2,7 @@
 
 mod random;
 
-use super::super::advert::{GROUP_MAC, Grant, Heard, Kind, RoleMark};
+use super::super::advert::{GROUP_MAC, Grant, Heard, Kind, RoleMark, Wait};
 use super::super::auth::{Key, KeyError, Phase, Secret};
 use super::super::ethernet::HEADER_LEN;
 use super::*;
@@ -81,6 +81,7 @@ fn sample() -> Advert {
             heard,
         }],
         grant: None,
+        waits: Vec::new(),
     }
 }
 
@@ -444,4 +445,42 @@ fn grant_is_read() {
     };
     assert_eq!(resized(GRANT_LEN - 1), Err(DecodeError::Malformed));
     assert_eq!(resized(GRANT_LEN + 5), Ok(Some(grant)));
+}
+
+/// Waits come through as they were sent; an entry cut short and an entry too many are refused; what
+/// the sender had no room for is counted.
+#[test]
+fn waits_are_read() {
+    let wait = |path: u8| Wait {
+        node: NodeId(8),
+        path: PortId(path),
+        time: Duration::from_micros(41_300),
+    };
+    let waiting = Advert {
+        waits: vec![wait(2), wait(3)],
+        ..sample()
+    };
+    let frame = frame_of(&waiting);
+    assert_eq!(decode(&frame), Ok(waiting));
+    let signed = signed_part(&frame);
+    let list = signed.len() - TLV_HEAD - 2 * WAIT_LEN;
+    let known = [4, 0, 12, 8, 2, 0, 0, 0xa1, 0x54, 8, 3, 0, 0, 0xa1, 0x54];
+    assert_eq!(signed[list..], known);
+    let of = |length: usize| {
+        let mut other = signed[..list].to_vec();
+        other.push(TLV_WAITS);
+        other.extend_from_slice(&be16(length));
+        other.resize(list + TLV_HEAD + length, 1);
+        decode(&tagged(other)).map(|advert| advert.waits.len())
+    };
+    assert_eq!(of(WAIT_LEN - 1), Err(DecodeError::Malformed));
+    assert_eq!(of(WAITS_MAX * WAIT_LEN), Ok(WAITS_MAX));
+    assert_eq!(of((WAITS_MAX + 1) * WAIT_LEN), Err(DecodeError::Oversize));
+    let more = Advert {
+        waits: vec![wait(2); WAITS_MAX + 3],
+        ..sample()
+    };
+    let mut out = Vec::new();
+    assert_eq!(more.encode(GROUP_MAC, SOURCE, &sender(), &mut out), 3);
+    assert_eq!(decode(&out).map(|it| it.waits.len()), Ok(WAITS_MAX));
 }

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::advert::Wait;
 
 prop_compose! {
     fn echo()(node: u8, boot: u64, challenge: u64, response: u64,
@@ -37,6 +38,7 @@ prop_compose! {
         (interval, lease) in any::<(u32, u32)>(),
         macs in vec((any::<u8>(), any::<[u8; 6]>()), 0..=16),
         echoes in vec(echo(), 0..=6),
+        waits in vec((any::<u8>(), any::<u8>(), any::<u32>()), 0..=16),
     ) -> Advert {
         Advert {
             kind, mark, configured, effective, active_groups, ports_down, version, counter,
@@ -49,6 +51,14 @@ prop_compose! {
             interval: Duration::from_micros(interval.into()),
             lease: Duration::from_micros(lease.into()),
             macs: macs.into_iter().map(|(port, mac)| (PortId(port), MacAddr(mac))).collect(),
+            waits: waits
+                .into_iter()
+                .map(|(node, path, time)| Wait {
+                    node: NodeId(node),
+                    path: PortId(path),
+                    time: Duration::from_micros(time.into()),
+                })
+                .collect(),
             ..sample()
         }
     }
