@@ -13,7 +13,9 @@
 //! The payload is the same in every form, tag included, so whoever reads one form reads all. The
 //! hop limit is 255 and no router passes 255 on: what arrives so began on this segment, and what
 //! leaves a gateway so began on it, which the kernel's lease guard rests on (GTSM, RFC 5082). What
-//! arrives with less is a peer's that is known to be beyond a router, or nobody's.
+//! arrives with less is a peer's that is known to be beyond a router, or nobody's. The class of
+//! service is for the network between alone, which may change it and mark congestion: whoever hears
+//! does not look at it.
 //!
 //! The limits: IPv4 alone, no options, no fragments. A datagram of another shape is not ours.
 
@@ -36,8 +38,10 @@ pub const DATAGRAM_LEN: usize = IP_LEN + UDP_LEN;
 
 const IP_LEN: usize = 20;
 const UDP_LEN: usize = 8;
-/// IPv4, five words, network control.
-const BEGINS: [u8; 2] = [0x45, 0xc0];
+/// IPv4, five words.
+const VERSION: u8 = 0x45;
+/// Network control.
+const CLASS: u8 = 0xc0;
 /// The hop limit of every datagram as it leaves.
 pub const HOPS: u8 = 255;
 const UDP: u8 = 17;
@@ -187,7 +191,7 @@ pub fn datagram(frame: &[u8], route: &Route) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LEN + DATAGRAM_LEN + payload.len());
     ethernet::header(&mut out, route.station, source, ethertype::IPV4);
     let mut head = [0; IP_LEN];
-    head[..2].copy_from_slice(&BEGINS);
+    head[..2].copy_from_slice(&[VERSION, CLASS]);
     head[LENGTH_AT].copy_from_slice(&length(DATAGRAM_LEN));
     head[8] = HOPS;
     head[9] = UDP;
@@ -228,7 +232,7 @@ pub fn look(bytes: &[u8], port: u16) -> Option<Look<'_>> {
     let frame = Frame::parse(bytes).filter(|frame| frame.ethertype == ethertype::IPV4)?;
     let (head, rest) = frame.payload.split_at_checked(DATAGRAM_LEN)?;
     let ports = [port.to_be_bytes(), port.to_be_bytes()].concat();
-    let ours = head.starts_with(&BEGINS)
+    let ours = head.first() == Some(&VERSION)
         && head.get(9) == Some(&UDP)
         && two(head, PIECE_AT) & PIECES == 0
         && head.get(PORTS_AT) == Some(&ports[..]);

@@ -17,9 +17,8 @@ const VLAN_ID: u32 = 0x0fff;
 const PROTOCOL_112: u32 = 112;
 const ICMPV6: u32 = 58;
 const UDP: u32 = 17;
-/// How advertisements in datagrams begin: five words, network control
-/// (`steadfast_core::wire::carriage`).
-const DATAGRAM_BEGINS: u32 = 0x45c0;
+/// How advertisements in datagrams begin: IPv4, five words (`steadfast_core::wire::carriage`).
+const DATAGRAM_BEGINS: u32 = 0x45;
 /// Router solicitation, the first message of neighbour discovery, to redirect, its last.
 const ND_FIRST: u32 = 133;
 const ND_LAST: u32 = 137;
@@ -95,7 +94,7 @@ const LINES: [Line; 34] = [
     (Some(To::Ipv4), Step::Byte(IPV4_PROTOCOL_AT)),
     (None, Step::Is(PROTOCOL_112, To::Accept, To::Next)),
     (None, Step::Is(UDP, To::Next, To::Drop)),
-    (None, Step::Half(IPV4_BEGIN_AT)),
+    (None, Step::Byte(IPV4_BEGIN_AT)),
     (None, Step::Is(DATAGRAM_BEGINS, To::Next, To::Drop)),
     (None, Step::Half(PIECE_AT)),
     (None, Step::And(PIECES)),
@@ -178,7 +177,101 @@ fn distance(at: usize, to: To) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use steadfast_core::MacAddr;
+    use steadfast_core::wire::carriage::{self, Route};
+    use steadfast_core::wire::ethernet;
+
     use super::*;
+
+    const PORT: u16 = 6973;
+
+    /// What the kernel does with a program, for an untagged frame to this host (filter.txt of the
+    /// kernel's documentation).
+    fn runs(program: &[libc::sock_filter], frame: &[u8]) -> u32 {
+        let (mut at, mut held) = (0, 0);
+        loop {
+            let it = program[at];
+            at += 1;
+            let code = u32::from(it.code);
+            let (from, size) = (it.k as usize, code & (libc::BPF_H | libc::BPF_B));
+            match code & 7 {
+                libc::BPF_LD if it.k >= libc::SKF_AD_OFF.cast_unsigned() => held = 0,
+                libc::BPF_LD => {
+                    let size = if size == libc::BPF_B { 1 } else { 2 };
+                    let Some(bytes) = frame.get(from..from + size) else {
+                        return 0;
+                    };
+                    held = bytes
+                        .iter()
+                        .fold(0, |all, byte| all << 8 | u32::from(*byte));
+                }
+                libc::BPF_ALU => held &= it.k,
+                libc::BPF_JMP => {
+                    let yes = match code & 0xf0 {
+                        libc::BPF_JEQ => held == it.k,
+                        libc::BPF_JGE => held >= it.k,
+                        libc::BPF_JGT => held > it.k,
+                        other => panic!("jump {other:#x}"),
+                    };
+                    at += usize::from(if yes { it.jt } else { it.jf });
+                }
+                libc::BPF_RET => return it.k,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    /// An advertisement in a datagram, with some of its bytes changed.
+    fn datagram(changes: &[(usize, u8)]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let (to, from) = (MacAddr([2; 6]), MacAddr([4; 6]));
+        ethernet::header(&mut frame, to, from, ethertype::STEADFAST);
+        frame.extend_from_slice(&[7; 60]);
+        let route = Route {
+            station: to,
+            from: Ipv4Addr::new(10, 0, 0, 1),
+            to: Ipv4Addr::new(10, 0, 0, 2),
+            port: PORT,
+        };
+        let mut frame = carriage::datagram(&frame, &route);
+        for (at, byte) in changes {
+            frame[*at] = *byte;
+        }
+        frame
+    }
+
+    /// Datagrams on their port pass, whatever class of service routers gave them; what a router
+    /// passed on is heard where one is named alone; pieces and other versions are nobody's.
+    #[test]
+    fn filter_hears_datagrams_as_configured() {
+        let heard = |changes: &[(usize, u8)]| {
+            let frame = datagram(changes);
+            [(Some(PORT), true), (Some(PORT), false), (None, true)]
+                .map(|(port, routed)| runs(&program(port, routed), &frame) == WHOLE)
+        };
+        assert_eq!(heard(&[]), [true, true, false]);
+        assert_eq!(
+            heard(&[(15, 0)]),
+            [true, true, false],
+            "its class rewritten"
+        );
+        assert_eq!(heard(&[(15, 0xc3)]), [true, true, false], "congestion");
+        assert_eq!(heard(&[(22, 254)]), [true, false, false], "passed on");
+        assert_eq!(heard(&[(22, 1)]), [true, false, false], "at its last hop");
+        assert_eq!(heard(&[(22, 0)]), [false; 3]);
+        assert_eq!(heard(&[(20, 0x20)]), [false; 3], "a piece");
+        assert_eq!(heard(&[(20, 0x40)]), [true, true, false], "not to be cut");
+        assert_eq!(heard(&[(14, 0x46)]), [false; 3], "with options");
+        assert_eq!(heard(&[(23, 6)]), [false; 3], "not UDP");
+        assert_eq!(heard(&[(37, 0)]), [false; 3], "another port");
+        for kind in [ethertype::STEADFAST, ethertype::ARP] {
+            let mut frame = Vec::new();
+            ethernet::header(&mut frame, MacAddr([2; 6]), MacAddr([4; 6]), kind);
+            assert_eq!(runs(&program(None, false), &frame), WHOLE);
+        }
+    }
 
     /// The kernel only jumps forward; a wrong name would lead to a place before the jump.
     #[test]

@@ -21,15 +21,16 @@ pub(super) fn is_captured(frame: &ethernet::Frame<'_>, routed: bool) -> bool {
     }
 }
 
-/// Whether an IPv4 packet looks as advertisements in datagrams do, the hop limit included.
+/// Whether an IPv4 packet looks as advertisements in datagrams do when they leave, class of service
+/// and hop limit included.
 pub(super) fn is_datagram(packet: &[u8]) -> bool {
-    looks_like_ours(packet, HOPS..=HOPS)
+    packet.get(1) == Some(&0xc0) && looks_like_ours(packet, HOPS..=HOPS)
 }
 
 fn looks_like_ours(packet: &[u8], hops: core::ops::RangeInclusive<u8>) -> bool {
     let [high, low] = UDP_PORT.to_be_bytes();
     let whole = |piece: &[u8]| matches!(*piece, [high, 0] if high & 0x3f == 0);
-    packet.starts_with(&[0x45, 0xc0])
+    packet.first() == Some(&0x45)
         && packet.get(8).is_some_and(|left| hops.contains(left))
         && packet.get(9) == Some(&17)
         && packet.get(20..24) == Some(&[high, low, high, low])

@@ -73,7 +73,6 @@ fn carriage_refuses_other_datagrams() {
     for (at, value) in [
         (12, 9),
         (14, 0x46),
-        (15, 0),
         (20, 0x20),
         (21, 1),
         (23, 6),
@@ -113,5 +112,16 @@ proptest! {
         let frame = bare(&payload);
         let sent = datagram(&frame, &to(GROUP_IP));
         prop_assert_eq!(open(&sent, UDP_PORT).map(|it| it.frame), Some(frame));
+    }
+}
+
+/// wire: what routers did to the class of service says nothing of whose it is
+#[test]
+fn carriage_does_not_look_at_the_class_of_service() {
+    let mut sent = datagram(&bare(b"payload"), &to(Ipv4Addr::new(192, 0, 2, 2)));
+    assert_eq!(sent[15], CLASS);
+    for class in [0, 0xc3, 0xff] {
+        sent[15] = class;
+        assert!(open(&sent, UDP_PORT).is_some(), "{class:#x}");
     }
 }
