@@ -129,13 +129,7 @@ impl Node {
         if may.sole().is_some() || matches!(kind, Kind::Probe | Kind::Answer) || unheard() {
             return may;
         }
-        let heard = self.forms_heard(index);
-        let heard = if peer.is_none() && self.has_beyond(index) {
-            heard.and(Form::Unicast)
-        } else {
-            heard
-        };
-        heard.within(may)
+        self.forms_heard(index).within(may)
     }
 
     /// What the peers are known to hear on a port.
@@ -174,6 +168,7 @@ impl Node {
             return routes;
         };
         let port = self.config.carriage.port;
+        let asked = way.back.then_some(way.to);
         let mut route = |station, to| {
             routes.push(Route {
                 station,
@@ -188,16 +183,8 @@ impl Node {
                 Form::Multicast => route(GROUP_IP_MAC, GROUP_IP),
                 Form::Broadcast => route(MacAddr::BROADCAST, Ipv4Addr::BROADCAST),
                 Form::Unicast => {
-                    let meant = |place: &usize| way.peer.is_none_or(|peer| peer == *place);
-                    for place in (0..self.peers.len()).filter(meant) {
-                        let peer = &self.peers[place];
-                        let asked = way.back.then_some(way.to);
-                        let known = || self.station(index, peer);
-                        let station = if self.is_beyond(index, peer) {
-                            known().or(asked)
-                        } else {
-                            asked.or_else(known)
-                        };
+                    for peer in self.meant(way).filter(|peer| !self.is_beyond(index, peer)) {
+                        let station = asked.or_else(|| self.station(index, peer));
                         if let (Some(station), Some(unit)) = (station, self.unit_v4(index, peer)) {
                             route(station, unit);
                         }
@@ -205,7 +192,21 @@ impl Node {
                 }
             }
         }
+        // Whatever the others hear: beyond a router it is this or nothing.
+        for peer in self.meant(way).filter(|peer| self.is_beyond(index, peer)) {
+            let station = self.station(index, peer).or(asked);
+            if let (Some(station), Some(unit)) = (station, self.unit_v4(index, peer)) {
+                route(station, unit);
+            }
+        }
         routes
+    }
+
+    /// Whom a message is for.
+    fn meant(&self, way: Way) -> impl Iterator<Item = &Peer> {
+        let all = self.peers.iter().enumerate();
+        let meant = move |(place, _): &(usize, &Peer)| way.peer.is_none_or(|peer| peer == *place);
+        all.filter(meant).map(|(_, peer)| peer)
     }
 
     /// Where a peer is on a port, as far as is known, or the way to it.
@@ -283,9 +284,8 @@ impl Node {
             let sent = self.ports[index].trials.sent_in(counter);
             let hearing = &mut peer.paths[index].hearing;
             if let Some(forms) = sent.filter(|_| counter > hearing.counter) {
-                let single = Forms::only(Form::Unicast);
                 let forms = if beyond[index] {
-                    single.within(forms)
+                    Forms::only(Form::Unicast)
                 } else {
                     forms
                 };

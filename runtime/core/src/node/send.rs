@@ -119,7 +119,8 @@ impl Node {
         }
         let port = port.id;
         self.note_forms(index, advert, way.forms);
-        let routes = if way.forms == Forms::only(Form::Ethernet) {
+        let far = self.has_beyond(index);
+        let routes = if way.forms == Forms::only(Form::Ethernet) && !far {
             Vec::new()
         } else {
             self.routes(index, way)

@@ -1,19 +1,26 @@
 //! In which form messages travel on a port: what does not pass is replaced, what passes again is
 //! used again, and nobody else can turn it (D4, R2.5).
 
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use steadfast_core::config::PeerConfig;
 use steadfast_core::effect::{Alert, Command, Effect};
 use steadfast_core::role::EffectiveRole::{Active, Standby};
+use steadfast_core::wire::arp::{Arp, Operation};
 use steadfast_core::wire::carriage::{self, Form, Forms, UDP_PORT};
 use steadfast_core::wire::ethernet::{Frame, ethertype};
-use steadfast_core::{MacAddr, PortId};
+use steadfast_core::{MacAddr, NodeId, PortId};
 
 use crate::look::is_ours;
-use crate::setup::{A, B, CABLE, Change, LAN, WAN, address};
+use crate::setup::{A, B, CABLE, Change, LAN, WAN, address, mac};
 use crate::world::World;
 
 const ALL: Change = |_, parts| {
     parts.carriage.forms = Form::ALL.into_iter().fold(Forms::default(), Forms::and);
 };
+/// Where the router of the LAN is.
+const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 9, 0xfe]);
 const UNICAST: Change = |_, parts| parts.carriage.forms = Forms::only(Form::Unicast);
 
 fn form(world: &World, place: usize, port: u8) -> Option<Form> {
@@ -179,7 +186,7 @@ fn forms_foreign_datagrams_are_ignored() {
     let route = carriage::Route {
         station: MacAddr::BROADCAST,
         from: address(LAN, 77),
-        to: core::net::Ipv4Addr::BROADCAST,
+        to: Ipv4Addr::BROADCAST,
         port: UDP_PORT,
     };
     let mut datagram = carriage::datagram(&frame, &route);
@@ -222,4 +229,56 @@ fn forms_near_peer_is_not_heard_through_a_router() {
     let after = world.status(A).drops;
     assert_eq!(after.beyond, before.beyond + 1);
     assert_eq!(after.stale, before.stale);
+}
+
+/// What a peer beyond the router needs is sent to it alone: the near peer hears each message once,
+/// in the form that passes best, and a worse one is found and told as on any port.
+#[test]
+fn forms_of_near_peers_are_their_own_beside_one_beyond_a_router() {
+    const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+    let mut world = World::settled(|place, parts| {
+        ALL(place, parts);
+        let lan = usize::from(LAN);
+        parts.timing.initial_wait = Duration::ZERO;
+        parts.ports[lan].via = Some(address(LAN, 254));
+        parts.peers.push(PeerConfig {
+            node: NodeId(77),
+            units: vec![(PortId(LAN), FAR)],
+        });
+    });
+    for gateway in [A, B] {
+        let own = mac(gateway, LAN);
+        let answer = Arp {
+            operation: Operation::Reply,
+            sender_mac: ROUTER,
+            sender_ip: address(LAN, 254),
+            target_mac: own,
+            target_ip: Ipv4Addr::UNSPECIFIED,
+        };
+        world.inject(LAN, &answer.frame(own, ROUTER));
+    }
+    world.run(3_000);
+    let from = world.log.len();
+    world.run(1_000);
+    let (mut near, mut far) = (Vec::new(), 0);
+    for (_, by, effect) in &world.log[from..] {
+        let Effect::Transmit { port, frame } = effect else {
+            continue;
+        };
+        let parsed = Frame::parse(frame).expect("a frame");
+        match form_of(frame) {
+            Some(_) if *by != A || *port != PortId(LAN) => {}
+            Some(Form::Unicast) if parsed.destination == ROUTER => far += 1,
+            Some(form) => near.push(form),
+            None => {}
+        }
+    }
+    let advertised = near.iter().filter(|form| **form == Form::Ethernet).count();
+    assert_eq!(near.len(), advertised, "{near:?}");
+    assert!(advertised >= 9 && far >= advertised, "{advertised}, {far}");
+    world.loss = |_, port, frame| port == LAN && is_before(frame, Form::Broadcast);
+    world.run(8_000);
+    let port = PortId(LAN);
+    let fell = |alert: &Alert| matches!(alert, Alert::FormFallback { port: it, .. } if *it == port);
+    assert!(world.alerts(A).iter().any(fell), "{:?}", world.alerts(A));
 }
