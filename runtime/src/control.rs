@@ -134,6 +134,8 @@ pub struct DaemonFacts {
     pub watched_ports: BTreeSet<u8>,
     /// Ports with a virtual MAC.
     pub station_ports: BTreeSet<u8>,
+    /// After so long a silent peer is down.
+    pub dead_interval: Duration,
     /// Names of the nodes, by id, this one included.
     pub node_names: BTreeMap<u8, String>,
     /// What was noticed at the start: restored records, configuration words, missing support.

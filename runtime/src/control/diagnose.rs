@@ -40,6 +40,9 @@ pub fn diagnose(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
         if peer.liveness == Liveness::Alive {
             troubles.extend(paths(status, daemon, peer));
             troubles.extend(differences(daemon, peer));
+        } else {
+            // Nothing else tells of one that was never heard that its way is shut.
+            troubles.extend(far_paths(status, daemon, peer));
         }
     }
     troubles
@@ -98,21 +101,12 @@ fn secrets(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
 }
 
 fn paths(status: &Status, daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Trouble> {
-    let settled = |port: &PortStatus| port.up && daemon.now.since(port.since) >= SETTLED;
-    let speaks = |path: &&PathStatus| daemon.heartbeat_ports.contains(&path.port.0);
-    let mut troubles = Vec::new();
-    for path in peer.paths.iter().filter(speaks) {
-        let port = status.ports.iter().find(|port| port.port == path.port);
-        let Some(port) = port.filter(|port| settled(port)) else {
-            continue;
-        };
-        let heard = path.heard.is_some_and(|age| age < SETTLED);
-        if let Some(answers) = path.router {
-            let both = heard && path.hears_us != Some(false);
-            troubles.extend((!both).then(|| beyond(daemon, peer, (port, answers), heard)));
+    let mut troubles = far_paths(status, daemon, peer);
+    for (path, port) in settled(status, daemon, peer) {
+        if path.router.is_some() {
             continue;
         }
-        match (heard, path.hears_us) {
+        match (is_heard(path), path.hears_us) {
             (true, Some(false)) => troubles.push(one_way(daemon, peer, path.port)),
             (false, Some(true)) => troubles.push(deaf(daemon, peer, path.port)),
             (false, Some(false) | None) => troubles.push(silent(daemon, peer, port)),
@@ -120,6 +114,42 @@ fn paths(status: &Status, daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Troubl
         }
         if path.withholds {
             troubles.push(withholds(daemon, peer, path.port));
+        }
+    }
+    troubles
+}
+
+/// The paths of a peer on which nodes speak and that had time to.
+fn settled<'a>(
+    status: &'a Status,
+    daemon: &'a DaemonFacts,
+    peer: &'a PeerStatus,
+) -> impl Iterator<Item = (&'a PathStatus, &'a PortStatus)> {
+    let speaks = |path: &&PathStatus| daemon.heartbeat_ports.contains(&path.port.0);
+    let settled = |port: &&PortStatus| port.up && daemon.now.since(port.since) >= SETTLED;
+    peer.paths.iter().filter(speaks).filter_map(move |path| {
+        let port = status.ports.iter().find(|port| port.port == path.port);
+        Some((path, port.filter(settled)?))
+    })
+}
+
+fn is_heard(path: &PathStatus) -> bool {
+    path.heard.is_some_and(|age| age < SETTLED)
+}
+
+/// The paths to a peer through a router: whether anything passes, and soon enough.
+fn far_paths(status: &Status, daemon: &DaemonFacts, peer: &PeerStatus) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for (path, port) in settled(status, daemon, peer) {
+        let Some(answers) = path.router else {
+            continue;
+        };
+        if !is_heard(path) || path.hears_us == Some(false) {
+            troubles.push(beyond(daemon, peer, (port, answers), is_heard(path)));
+        } else if let Some(trip) = path.round_trip
+            && trip * 2 > daemon.dead_interval
+        {
+            troubles.push(far(daemon, peer, port, trip));
         }
     }
     troubles
@@ -206,8 +236,21 @@ fn beyond(
     };
     trouble(
         what,
-        "let UDP to and from `udp_port` pass on the way, in both directions and without address \
+        "see that it runs; let UDP to and from `udp_port` pass on the way, in both directions and without address \
          translation, and see that the peer's address under `[peer.addresses]` is right",
+    )
+}
+
+/// Answers of a peer beyond a router come when it is taken for dead, or nearly (D7).
+fn far(daemon: &DaemonFacts, peer: &PeerStatus, port: &PortStatus, trip: Duration) -> Trouble {
+    let (name, shown) = (node_name(daemon, peer.node), port_name(daemon, port.port));
+    let (trip, dead) = (trip.as_millis(), daemon.dead_interval.as_millis());
+    trouble(
+        format!(
+            "answers of {name} through the router of {shown} take {trip} ms, more than half of \
+             `dead_interval` ({dead} ms): where no other path is left both may serve"
+        ),
+        "set `dead_interval` on all nodes to at least twice that time, or use a nearer way",
     )
 }
 

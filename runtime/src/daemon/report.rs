@@ -148,6 +148,7 @@ impl Daemon for Report {
             served_ports: of(config_core::PortConfig::served),
             watched_ports: of(|port| port.watched),
             station_ports: of(|port| port.virtual_mac.is_some()),
+            dead_interval: loaded.config.timing.dead_interval,
             node_names: node_names(&loaded),
             notes,
             alerts: self.alerts(now),

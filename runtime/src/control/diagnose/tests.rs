@@ -19,6 +19,7 @@ fn facts() -> DaemonFacts {
         port_names: BTreeMap::from([(SERVED, "lan0".to_owned()), (CABLE, "ha0".to_owned())]),
         heartbeat_ports: BTreeSet::from([SERVED, CABLE]),
         direct_ports: BTreeSet::from([CABLE]),
+        dead_interval: Duration::from_millis(300),
         ..DaemonFacts::default()
     }
 }
@@ -178,8 +179,30 @@ fn diagnose_peers_beyond_a_router_by_what_answers() {
         &beyond(true, now),
         "gw2 (node 2) is heard through the router of lan0, and does not hear this node",
     );
-    let well = told(|status| status.peers[0].paths[0].router = Some(true));
-    assert_eq!(well, [""; 0]);
+    let unknown = told(|status| {
+        let peer = &mut status.peers[0];
+        peer.liveness = Liveness::Unknown;
+        for path in &mut peer.paths {
+            path.heard = None;
+        }
+        peer.paths[0].router = Some(true);
+    });
+    says_one(
+        &unknown,
+        "nothing of gw2 (node 2) comes through the router of lan0",
+    );
+    let takes = |millis| {
+        told(|status| {
+            let path = &mut status.peers[0].paths[0];
+            path.router = Some(true);
+            path.round_trip = Some(Duration::from_millis(millis));
+        })
+    };
+    assert_eq!(takes(150), [""; 0]);
+    says_one(
+        &takes(151),
+        "take 151 ms, more than half of `dead_interval`",
+    );
 }
 
 #[test]
