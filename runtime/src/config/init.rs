@@ -23,6 +23,7 @@ use super::{SECRET_FILE, files};
 
 mod draft;
 mod keys;
+mod taken;
 
 use draft::Draft;
 

@@ -9,11 +9,11 @@ use steadfast_core::config::{AllPacified, Detection, Preempt};
 use toml::Spanned;
 
 use super::keys::{DAEMON, POLICY, TIMING};
+use super::taken::{kept, others, witness};
 use super::{InitOptions, InitPeer, digits};
 use crate::config::assemble::port_number;
 use crate::config::quantity::show;
 use crate::config::raw::{self, Raw, byte};
-use crate::config::witness::Witness as Written;
 
 /// A configuration that is about to be written.
 pub(super) struct Draft {
@@ -32,9 +32,9 @@ pub(super) struct Draft {
 }
 
 /// Who grants claims, with the table's keys as they are written.
-struct Witness {
-    node: u8,
-    keys: Vec<(&'static str, String)>,
+pub(super) struct Witness {
+    pub(super) node: u8,
+    pub(super) keys: Vec<(&'static str, String)>,
 }
 
 struct Port {
@@ -305,21 +305,6 @@ impl Draft {
     }
 }
 
-/// The other file's `[witness]`, as it says it.
-fn witness(written: &Written, text: &str) -> Option<Witness> {
-    let places = [
-        ("node", written.node.as_ref().map(Spanned::span)),
-        ("term", written.term.as_ref().map(Spanned::span)),
-        ("asks", written.asks.as_ref().map(Spanned::span)),
-    ];
-    let slice = |place: std::ops::Range<usize>| text.get(place).unwrap_or_default().to_owned();
-    let key = |(name, place): (&'static str, Option<_>)| Some((name, slice(place?)));
-    Some(Witness {
-        node: byte(written.node.as_ref())?,
-        keys: places.into_iter().filter_map(key).collect(),
-    })
-}
-
 /// What is usual with a profile, of what a profile changes.
 fn usual_in(profile: Profile, name: &str) -> Option<String> {
     let (timing, policy) = (profile.timing(profile.interval()), profile.policy());
@@ -348,76 +333,6 @@ fn usual_in(profile: Profile, name: &str) -> Option<String> {
     }
 }
 
-/// The nodes beside the one that joins: the file's own node, and its peers.
-fn others(options: &InitOptions, raw: &Raw) -> Vec<InitPeer> {
-    let told = |id: u8| options.peers.iter().find(|peer| peer.id == id);
-    let mut others = Vec::new();
-    let mut add = |id: Option<u8>, name: Option<&Spanned<String>>, known: Vec<(String, IpAddr)>| {
-        let Some(id) = id.filter(|id| *id != options.node_id) else {
-            return;
-        };
-        let addresses = match told(id) {
-            Some(peer) if !peer.addresses.is_empty() && known.is_empty() => peer.addresses.clone(),
-            Some(_) | None => known,
-        };
-        let name = name.map_or_else(|| format!("gw{id}"), |name| name.get_ref().clone());
-        others.push(InitPeer {
-            id,
-            name,
-            addresses,
-        });
-    };
-    let own = raw.ports.iter().flat_map(|port| {
-        let interface = port.interface.as_ref().map(|it| it.get_ref().clone());
-        let each = move |unit: &Spanned<(IpAddr, u8)>| Some((interface.clone()?, unit.get_ref().0));
-        port.addresses.iter().filter_map(each).collect::<Vec<_>>()
-    });
-    add(
-        byte(raw.node.id.as_ref()),
-        raw.node.name.as_ref(),
-        own.collect(),
-    );
-    for peer in &raw.peers {
-        let addresses = peer.addresses.iter().flat_map(|(interface, list)| {
-            let each = |ip: &Spanned<IpAddr>| (interface.get_ref().clone(), *ip.get_ref());
-            list.iter().map(each).collect::<Vec<_>>()
-        });
-        add(
-            byte(peer.id.as_ref()),
-            peer.name.as_ref(),
-            addresses.collect(),
-        );
-    }
-    others
-}
-
-/// What the other file says of times and policy, as it says it. `on_failure` is each node's own.
-fn kept(raw: &Raw, text: &str) -> Vec<(&'static str, String)> {
-    let slice = |place: std::ops::Range<usize>| text.get(place).unwrap_or_default().to_owned();
-    let times = raw.timing.written.iter().chain(&raw.policy.times.written);
-    let mut kept: Vec<(&'static str, String)> = times
-        .map(|(name, value)| (*name, slice(value.span())))
-        .collect();
-    let policy = &raw.policy;
-    if let Some(preempt) = &policy.preempt {
-        let word = format!("{:?}", preempt.get_ref()).to_lowercase();
-        kept.push(("preempt", quoted(&word)));
-    }
-    let places = [
-        ("isolation", policy.isolation.as_ref().map(Spanned::span)),
-        ("detection", policy.detection.as_ref().map(Spanned::span)),
-        (
-            "all_pacified",
-            policy.all_pacified.as_ref().map(Spanned::span),
-        ),
-        ("boot_limit", policy.boot_limit.as_ref().map(Spanned::span)),
-        ("flap_limit", policy.flap_limit.as_ref().map(Spanned::span)),
-    ];
-    let written = |(name, place): (&'static str, Option<_>)| Some((name, slice(place?)));
-    kept.extend(places.into_iter().filter_map(written));
-    kept
-}
-
 /// A line, with what it means in a column of its own.
 fn put(out: &mut String, line: &str, meaning: &str) {
     // Writing to a string cannot fail.
@@ -428,7 +343,7 @@ fn put(out: &mut String, line: &str, meaning: &str) {
     };
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
