@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use steadfast_core::ClusterId;
 use steadfast_core::config::profile::Profile;
+use steadfast_core::wire::carriage::Form;
 use thiserror::Error;
 use toml::Spanned;
 use zeroize::Zeroizing;
@@ -46,6 +47,8 @@ pub struct InitOptions {
     pub virtual_router: u8,
     /// A product whose times and choices a new cluster takes.
     pub profile: Option<Profile>,
+    /// What heartbeats of a new cluster may travel in; empty for the usual.
+    pub transports: Vec<Form>,
     /// The node of a new cluster that grants claims and never serves (D14).
     pub witness: Option<u8>,
     /// This node's id; 1 to 254.
@@ -78,6 +81,8 @@ pub struct InitPort {
     pub virtuals: Vec<IpAddr>,
     /// A station that is always on.
     pub neighbour: Option<IpAddr>,
+    /// The router to peers on other segments.
+    pub via: Option<IpAddr>,
     /// A direct cable.
     pub direct: bool,
 }
@@ -89,6 +94,7 @@ impl Default for InitOptions {
             interface: interface.to_owned(),
             virtuals: host.map(IpAddr::from).into_iter().collect(),
             neighbour: None,
+            via: None,
             direct: host.is_none(),
         };
         let lan = ("lan0".to_owned(), IpAddr::from([10, 0, 1, 3]));
@@ -102,6 +108,7 @@ impl Default for InitOptions {
             cluster_name: "office".to_owned(),
             virtual_router: 51,
             profile: None,
+            transports: Vec::new(),
             witness: None,
             node_id: 1,
             node_name: "gw1".to_owned(),

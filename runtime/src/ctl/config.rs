@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use steadfast_core::config::profile::Profile;
+use steadfast_core::wire::carriage::Form;
 
 use super::Verdict;
 use crate::config::init::{InitError, InitOptions, InitPeer, InitPort, init};
@@ -86,6 +87,13 @@ pub(super) struct Init {
     /// A station that is always on, on a port
     #[arg(long, value_name = "IF=ADDR", conflicts_with = "join", value_parser = at)]
     neighbour: Vec<(String, IpAddr)>,
+    /// The router of a port, to peers on other segments; needs `unicast` among the transports
+    #[arg(long, value_name = "IF=ADDR", conflicts_with = "join", value_parser = at)]
+    via: Vec<(String, IpAddr)>,
+    /// What heartbeats may travel in, the same on every node
+    #[arg(long, value_name = "FORM[,FORM]", conflicts_with = "join", value_delimiter = ',',
+          value_parser = form)]
+    transports: Vec<Form>,
     /// A peer's own address on a port; with one peer its id may be left out
     #[arg(long, value_name = "[ID:]IF=ADDR", value_parser = peer_address)]
     peer_address: Vec<(Option<u8>, String, IpAddr)>,
@@ -224,6 +232,7 @@ fn options(asked: Init) -> Result<InitOptions, String> {
         cluster_name: asked.name.unwrap_or(usual.cluster_name),
         virtual_router: asked.virtual_router.unwrap_or(usual.virtual_router),
         profile: asked.profile,
+        transports: asked.transports,
         witness: asked.witness,
         node_id: asked.node,
         node_name: asked.node_name.unwrap_or_else(|| named(asked.node)),
@@ -252,6 +261,21 @@ fn ports(asked: &Init) -> Result<Vec<InitPort>, String> {
             ));
         };
         port.neighbour = Some(*address);
+    }
+    for (interface, address) in &asked.via {
+        let port = ports.iter_mut().find(|port| port.interface == *interface);
+        let Some(port) = port else {
+            return Err(format!(
+                "--via {interface}={address}: no --port {interface}"
+            ));
+        };
+        if !asked.transports.contains(&Form::Unicast) {
+            return Err(format!(
+                "--via {interface}={address}: heartbeats pass routers as datagrams alone; add \
+                 --transports ethernet,unicast"
+            ));
+        }
+        port.via = Some(*address);
     }
     Ok(ports)
 }
@@ -320,6 +344,14 @@ fn id(text: &str) -> Result<u8, String> {
 fn address(text: &str) -> Result<IpAddr, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is no IP address"))
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    let known = Form::ALL.into_iter().find(|form| form.word() == text);
+    known.ok_or_else(|| {
+        let all = Form::ALL.map(Form::word).join(", ");
+        format!("`{text}` is no transport; known here: {all}")
+    })
 }
 
 fn peer(text: &str) -> Result<(u8, Option<String>), String> {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use steadfast_core::ClusterId;
 use steadfast_core::config::profile::Profile;
 use steadfast_core::config::{AllPacified, Detection, Preempt};
+use steadfast_core::wire::carriage::Form;
 use toml::Spanned;
 
 use super::keys::{DAEMON, POLICY, TIMING};
@@ -21,6 +22,9 @@ pub(super) struct Draft {
     cluster_name: String,
     virtual_router: u8,
     profile: Option<Profile>,
+    /// What heartbeats may travel in, where that is said.
+    transports: Vec<Form>,
+    udp_port: Option<u64>,
     secret: String,
     node_id: u8,
     node_name: String,
@@ -42,8 +46,19 @@ struct Port {
     interface: String,
     virtuals: Vec<IpAddr>,
     neighbour: Option<IpAddr>,
+    via: Via,
     /// Flags that are not as usual.
     flags: Vec<(&'static str, bool)>,
+}
+
+/// The router of a port.
+enum Via {
+    /// There is none.
+    None,
+    /// It is there.
+    At(IpAddr),
+    /// The other node has one, on a segment that may be another one.
+    Unknown,
 }
 
 impl Draft {
@@ -54,6 +69,7 @@ impl Draft {
             interface: port.interface.clone(),
             virtuals: port.virtuals.clone(),
             neighbour: port.neighbour,
+            via: port.via.map_or(Via::None, Via::At),
             flags: if port.direct {
                 vec![("direct", true)]
             } else {
@@ -65,6 +81,8 @@ impl Draft {
             cluster_name: options.cluster_name.clone(),
             virtual_router: options.virtual_router,
             profile: options.profile,
+            transports: options.transports.clone(),
+            udp_port: None,
             secret: options.secret.display().to_string(),
             node_id: options.node_id,
             node_name: options.node_name.clone(),
@@ -89,17 +107,25 @@ impl Draft {
                 ("direct", &port.direct),
                 ("watched", &port.watched),
                 ("heartbeat", &port.heartbeat),
+                ("virtual_mac", &port.virtual_mac),
             ];
             let written = |(name, flag): (&'static str, &Option<Spanned<bool>>)| {
                 flag.as_ref().map(|flag| (name, *flag.get_ref()))
             };
             all.into_iter().filter_map(written).collect()
         };
+        // Who serves the same addresses is on the same segment.
+        let via = |port: &raw::Port| match &port.via {
+            None => Via::None,
+            Some(via) if !port.virtuals.is_empty() => Via::At(*via.get_ref()),
+            Some(_) => Via::Unknown,
+        };
         let port = |(place, port): (usize, &raw::Port)| Port {
             number: port_number(port, place).0,
             interface: name(port.interface.as_ref(), String::new()),
             virtuals: port.virtuals.iter().map(|it| *it.get_ref()).collect(),
             neighbour: port.neighbour.as_ref().map(|it| *it.get_ref()),
+            via: via(port),
             flags: flags(port),
         };
         Self {
@@ -111,6 +137,13 @@ impl Draft {
             cluster_name: name(raw.cluster.name.as_ref(), "steadfast".to_owned()),
             virtual_router: byte(raw.cluster.virtual_router.as_ref()).unwrap_or(0),
             profile: raw.cluster.profile.as_ref().map(|it| *it.get_ref()),
+            transports: raw
+                .cluster
+                .transports
+                .iter()
+                .map(|it| *it.get_ref())
+                .collect(),
+            udp_port: raw.cluster.udp_port.as_ref().map(|it| *it.get_ref()),
             secret: options.secret.display().to_string(),
             node_id: options.node_id,
             node_name: options.node_name.clone(),
@@ -130,6 +163,9 @@ impl Draft {
             for port in &mut self.ports {
                 port.virtuals.clear();
                 port.flags.retain(|(name, _)| *name == "heartbeat");
+                if matches!(port.via, Via::At(_)) {
+                    port.via = Via::Unknown;
+                }
             }
         }
         self
@@ -173,6 +209,7 @@ impl Draft {
             &format!("{mark}profile = \"{profile}\""),
             &format!("times and choices of {names}"),
         );
+        self.render_transports(&mut out);
         let secret = format!("secret_file = {}", quoted(&self.secret));
         put(&mut out, &secret, "readable by its owner alone");
         out.push_str("\n# This node alone.\n[node]\n");
@@ -201,6 +238,23 @@ impl Draft {
         self.render_witness(&mut out);
         self.render_keys(&mut out, "daemon", "The daemon on this machine.", &DAEMON);
         out
+    }
+
+    fn render_transports(&self, out: &mut String) {
+        let words = |forms: &[Form]| {
+            let quoted: Vec<String> = forms.iter().map(|form| quoted(form.word())).collect();
+            format!("transports = [{}]", quoted.join(", "))
+        };
+        let meaning = "also multicast, broadcast, unicast: UDP";
+        if self.transports.is_empty() {
+            let usual = words(&[Form::Ethernet]);
+            put(out, &format!("# {usual}"), meaning);
+        } else {
+            put(out, &words(&self.transports), meaning);
+        }
+        if let Some(port) = self.udp_port {
+            put(out, &format!("udp_port = {port}"), "");
+        }
     }
 
     fn render_peers(&self, out: &mut String) {
@@ -257,6 +311,11 @@ impl Draft {
                     Some(ip) => put(out, &format!("neighbour = \"{ip}\""), ""),
                     None => put(out, "# neighbour = \"…\"", ""),
                 }
+            }
+            match port.via {
+                Via::None => {}
+                Via::At(ip) => put(out, &format!("via = \"{ip}\""), "the router to far peers"),
+                Via::Unknown => put(out, "# via = \"…\"", "the router here: write it"),
             }
             for (name, flag) in &port.flags {
                 put(out, &format!("{name} = {flag}"), "");

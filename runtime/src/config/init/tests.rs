@@ -237,3 +237,61 @@ fn init_join_shares_the_witness() {
     let ports: Vec<_> = w.config.ports.iter().map(|port| port.id).collect();
     assert_eq!(ports, [a.config.ports[0].id, a.config.ports[1].id]);
 }
+
+/// Whoever joins speaks as the others do, through the router of a segment that both are on; of
+/// another one it is asked to name its own.
+#[test]
+fn init_join_shares_transports_and_the_way_to_far_peers() {
+    let folder = Folder::new();
+    let mut asked = InitOptions {
+        transports: vec![Form::Ethernet, Form::Unicast],
+        ..options(&folder, "a")
+    };
+    let lan = &mut asked.ports[0];
+    lan.via = Some(IpAddr::from([10, 0, 1, 254]));
+    let far = ("lan0".to_owned(), IpAddr::from([198, 51, 100, 7]));
+    asked.peers.push(InitPeer {
+        id: 3,
+        name: "w".to_owned(),
+        addresses: vec![far],
+    });
+    asked.witness = Some(3);
+    let first = init(&asked).expect("new files");
+    let text = fs::read_to_string(&first.config).expect("a text");
+    let text = text.replace("secret_file =", "udp_port = 7000\nsecret_file =");
+    let text = text.replace(
+        "[[port]]\ninterface = \"wan0\"",
+        "[[port]]\nvirtual_mac = true\ninterface = \"wan0\"",
+    );
+    fs::write(&first.config, text).expect("a file");
+    let joins = |node_id: u8, name: &str| {
+        let joined = InitOptions {
+            join: Some(first.config.clone()),
+            node_id,
+            node_name: name.to_owned(),
+            peers: Vec::new(),
+            ..options(&folder, name)
+        };
+        let written = init(&joined).expect("new files");
+        fs::read_to_string(&written.config).expect("a text")
+    };
+    let (second, witness) = (joins(2, "b"), joins(3, "w"));
+    for text in [&second, &witness] {
+        for line in [
+            "\ntransports = [\"ethernet\", \"unicast\"] ",
+            "\nudp_port = 7000\n",
+        ] {
+            assert!(text.contains(line), "no{line}\n{text}");
+        }
+    }
+    assert!(second.contains("\nvia = \"10.0.1.254\" "), "{second}");
+    assert!(second.contains("\nvirtual_mac = true"), "{second}");
+    assert!(witness.contains("\n# via = \"…\" "), "{witness}");
+    assert!(!witness.contains("virtual_mac"), "{witness}");
+    let a = load(&first.config, &Offline);
+    let a = a.unwrap_or_else(|report| panic!("{}", report.render(false)));
+    let b = load(&folder.0.join("b/steadfast.toml"), &Offline).expect("sound");
+    assert_eq!(a.config.carriage, b.config.carriage);
+    assert_eq!(a.config.digests, b.config.digests);
+    assert_eq!(a.config.ports[0].via, b.config.ports[0].via);
+}
