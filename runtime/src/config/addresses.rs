@@ -7,11 +7,11 @@
 
 use std::net::IpAddr;
 
-use steadfast_core::PortId;
-use steadfast_core::config::{Parts, PeerConfig, PortConfig};
+use steadfast_core::config::{Parts, PortConfig};
 use toml::Spanned;
 
 use super::assemble::port_number;
+use super::far;
 use super::mistake::{Findings, Place};
 use super::raw::{Port, Raw};
 
@@ -77,7 +77,7 @@ pub(super) fn check(raw: &Raw, parts: &Parts, here: bool, findings: &mut Finding
         }
         check_own(port, name, known, here, findings);
         check_neighbour(port, known, findings);
-        check_router(port, parts, known, findings);
+        far::check(raw, (port, known), parts, findings);
         check_asked(raw, name, known, findings);
     }
     check_peers(raw, parts, findings);
@@ -144,33 +144,6 @@ fn check_neighbour(port: &Port, known: &PortConfig, findings: &mut Findings) {
     }
 }
 
-/// A port's router is another IPv4 station, and leads to some peer (R2.5).
-fn check_router(port: &Port, parts: &Parts, known: &PortConfig, findings: &mut Findings) {
-    let Some(router) = &port.via else {
-        return;
-    };
-    let (ip, place) = (*router.get_ref(), router.span());
-    let own = known.virtuals.contains(&ip) || known.units.iter().any(|unit| unit.0 == ip);
-    let leads = |peer: &PeerConfig| {
-        let there = |(port, unit): &(PortId, IpAddr)| *port == known.id && is_beyond(*unit, known);
-        peer.units.iter().any(there)
-    };
-    if ip.is_ipv6() {
-        let message = format!("router {ip} is an IPv6 address; heartbeats in datagrams are IPv4");
-        findings.wrong(&place, message, "write the router's IPv4 address");
-    } else if own {
-        let message = format!("router {ip} is this gateway's own or a virtual address");
-        let cure = "name the router that leads to the peers on other segments";
-        findings.wrong(&place, message, cure);
-    } else if let Some(kind) = kind_of(ip) {
-        let message = format!("router {ip} is {kind}");
-        findings.wrong(&place, message, "name one station");
-    } else if !known.units.is_empty() && !parts.peers.iter().any(leads) {
-        let text = "`via` leads to no peer: each peer's `addresses` here lie on this segment";
-        findings.note(&place, "via", text);
-    }
-}
-
 /// A peer without an address on a served segment cannot be asked there (D8).
 fn check_asked(raw: &Raw, name: &Spanned<String>, known: &PortConfig, findings: &mut Findings) {
     if known.virtuals.is_empty() {
@@ -234,7 +207,7 @@ fn check_peers(raw: &Raw, parts: &Parts, findings: &mut Findings) {
                 message,
                 "write the peer's own address on that interface",
             );
-        } else if !in_a_subnet(ip, &port.units) && !is_beyond(ip, port) {
+        } else if !in_a_subnet(ip, &port.units) && !far::is_beyond(ip, port) {
             let message = format!("peer address {ip} lies in none of the subnets of `{interface}`");
             let cure = format!(
                 "{}; or name the router that leads there: `via = \"…\"` in the `[[port]]`",
@@ -244,11 +217,6 @@ fn check_peers(raw: &Raw, parts: &Parts, findings: &mut Findings) {
         }
         seen.push((ip, place));
     }
-}
-
-/// Whether the port has a router that leads to an address (R2.5).
-fn is_beyond(ip: IpAddr, port: &PortConfig) -> bool {
-    matches!(ip, IpAddr::V4(ip) if port.is_beyond(ip))
 }
 
 /// Where a port's addresses lie, for a cure.
@@ -295,7 +263,7 @@ fn mask(ip: IpAddr, prefix: u8) -> u128 {
     u128::MAX.checked_shl(host).unwrap_or(0)
 }
 
-fn kind_of(ip: IpAddr) -> Option<&'static str> {
+pub(super) fn kind_of(ip: IpAddr) -> Option<&'static str> {
     let broadcast = ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
     if ip.is_unspecified() {
         Some("no address at all")

@@ -39,6 +39,7 @@ mod checks;
 mod choices;
 mod cluster;
 mod digest;
+mod far;
 mod files;
 mod hooks;
 mod mistake;

@@ -224,20 +224,20 @@ fn config_router_to_other_segments() {
     insta::assert_snapshot!(told.join("\n"));
 }
 
-/// With a router and datagrams a peer may be elsewhere; a router that leads nowhere is named.
+/// SOUND with a router on `wan0`, other addresses of gw2 there, and a witness with these.
+fn routed(gateway: &str, witness: &str) -> String {
+    let third = format!("[[peer]]\nid = 3\nname = \"w\"\naddresses.wan0 = {witness}\n\n[[port]]");
+    through("\"10.0.2.254\"", "\"ethernet\", \"unicast\"")
+        .replacen("[[port]]", &third, 1)
+        .replace("wan0 = \"10.0.2.3\"", &format!("wan0 = {gateway}"))
+        + "\n[witness]\nnode = 3\n"
+}
+
+/// With a router and datagrams a witness may be elsewhere; a router that leads nowhere is named.
 #[test]
 fn config_router_leads_to_a_peer() {
-    let routed = |peer: &str| {
-        let text = SOUND
-            .replace(
-                "name = \"office\"",
-                "transports = [\"ethernet\", \"unicast\"]",
-            )
-            .replace(
-                "interface = \"wan0\"",
-                "interface = \"wan0\"\nvia = \"10.0.2.254\"",
-            )
-            .replace("wan0 = \"10.0.2.3\"", &format!("wan0 = \"{peer}\""));
+    let loaded = |witness| {
+        let text = routed("\"10.0.2.3\"", witness);
         load_text(&text).1.expect("a sound file")
     };
     let noted = |loaded: &Loaded| {
@@ -246,16 +246,21 @@ fn config_router_leads_to_a_peer() {
             .filter(|note| note.text.contains("leads to no peer"))
             .count()
     };
-    let far = routed("198.51.100.3");
+    let far = loaded("\"198.51.100.3\"");
     assert_eq!(noted(&far), 0);
-    let wan = far
-        .config
-        .ports
-        .iter()
-        .find(|port| port.name == "wan0")
-        .expect("a port");
-    assert!(wan.is_beyond([198, 51, 100, 3].into()));
-    assert_eq!(noted(&routed("10.0.2.3")), 1);
+    let ports = &far.config.ports;
+    let wan = ports.iter().find(|port| port.name == "wan0");
+    assert!(wan.expect("a port").is_beyond([198, 51, 100, 3].into()));
+    assert_eq!(noted(&loaded("\"10.0.2.9\"")), 1);
+}
+
+/// A gateway that shares a port's virtual addresses is on its segment, and a witness on one side of
+/// its router.
+#[test]
+fn config_router_has_gateways_on_its_own_side() {
+    let typo = told(&routed("\"10.0.22.3\"", "\"198.51.100.3\""));
+    let both = told(&routed("\"10.0.2.3\"", "[\"10.0.2.9\", \"198.51.100.3\"]"));
+    insta::assert_snapshot!([typo, both].join("\n"));
 }
 
 /// A served interface without an own address gets the cure of R5.2.
