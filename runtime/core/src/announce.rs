@@ -60,6 +60,9 @@ pub(crate) struct Announcer {
     burst: usize,
     next: usize,
     due: Option<Instant>,
+    /// When all is to be announced early, behind the burst that is under way.
+    early: Option<Instant>,
+    hastened_at: Option<Instant>,
 }
 
 impl Announcer {
@@ -86,12 +89,24 @@ impl Announcer {
         }
     }
 
-    /// Announces then at the latest: the next burst comes early, or a refreshing one.
-    pub(crate) fn hasten(&mut self, at: Instant) {
+    /// Announces `count` addresses then at the latest: the next burst comes early, or a refreshing
+    /// one; behind a burst that is under way, for what it said already was not heard. Not so often
+    /// that it were more than [`REFRESHED_EACH`] allows.
+    pub(crate) fn hasten(&mut self, at: Instant, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let spacing = REFRESHED_EACH.saturating_mul(count);
+        let lately = |last: Instant| at.since(last) < spacing;
+        if self.hastened_at.is_some_and(lately) {
+            return;
+        }
+        let begun = self.next > 0;
         self.refresh(at);
-        if self.next == 0 {
+        if begun {
+            self.early = Some(at);
+        } else {
             self.due = self.due.map(|due| due.min(at));
         }
+        self.hastened_at = Some(at);
     }
 
     /// Ends the schedule: the addresses are not ours any more.
@@ -138,6 +153,10 @@ impl Announcer {
             if self.due.is_none() {
                 self.schedule = None;
             }
+            if let Some(early) = self.early.take() {
+                self.refresh(early);
+                self.due = self.due.map(|due| due.min(early).max(now));
+            }
         }
         first..end
     }
@@ -149,6 +168,8 @@ impl Announcer {
             burst: 0,
             next: 0,
             due: Some(now),
+            early: None,
+            hastened_at: self.hastened_at,
         };
     }
 }
@@ -241,11 +262,31 @@ mod tests {
         for at in [0, 3, 13, 23] {
             let _ = announcer.frames(Instant::from_millis(at), 1);
         }
-        announcer.hasten(Instant::from_millis(500));
+        announcer.hasten(Instant::from_millis(500), 1);
         let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
         assert_eq!(times.collect::<Vec<_>>(), [500, 5_000]);
-        announcer.hasten(Instant::from_millis(9_000));
+        announcer.hasten(Instant::from_millis(9_000), 1);
         assert_eq!(announcer.due(), Some(Instant::from_millis(9_000)));
+    }
+
+    /// What was said before is said again behind the burst that is under way; many addresses are
+    /// not announced early again before their time.
+    #[test]
+    fn announcements_come_early_behind_a_burst_and_not_too_often() {
+        let at = Instant::from_millis;
+        let mut announcer = Announcer::default();
+        announcer.refresh(at(10_000));
+        let _ = announcer.frames(at(10_000), FORMS * 20);
+        announcer.hasten(at(10_000), 20);
+        let chunks = run(&mut announcer, 20);
+        let (again, rest) = ((10_002, 0..16), [(10_001, 16..32), (10_002, 32..40)]);
+        assert_eq!(chunks[..2], rest);
+        assert_eq!(chunks[2], again);
+        assert_eq!(chunks.len(), 5);
+        announcer.hasten(at(10_399), 20);
+        assert_eq!(announcer.due(), None, "20 times 20 ms");
+        announcer.hasten(at(10_400), 20);
+        assert_eq!(announcer.due(), Some(at(10_400)));
     }
 
     /// The last burst after a claim comes 5 s later; a rival seen before must not wait for it.

@@ -236,8 +236,9 @@ fn beyond(
     };
     trouble(
         what,
-        "see that it runs; let UDP to and from `udp_port` pass on the way, in both directions and without address \
-         translation, and see that the peer's address under `[peer.addresses]` is right",
+        "see that it runs; let UDP to and from `udp_port` pass on the way, in both directions and \
+         without address translation, and see that the peer's address under `[peer.addresses]` is \
+         right",
     )
 }
 

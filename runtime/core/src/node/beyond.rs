@@ -25,15 +25,15 @@ use core::time::Duration;
 use super::Node;
 use crate::peer::Peer;
 use crate::wire::advert::Kind;
-use crate::wire::carriage::HOPS;
 use crate::{Instant, MacAddr, PortId};
 
 /// A known station is asked for again after this.
 const ASKED_AFTER: Duration = Duration::from_secs(10);
 /// The same while a peer behind it is silent.
 const SOUGHT_AFTER: Duration = Duration::from_secs(1);
-/// The same while it did not answer yet.
+/// The same while it did not answer yet, so many times.
 const UNKNOWN_AFTER: Duration = Duration::from_millis(100);
+const UNKNOWN_TIMES: u8 = 20;
 
 /// What is known of a port's router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,6 +42,8 @@ pub(super) struct Router {
     pub(super) station: Option<MacAddr>,
     /// It has said so itself.
     answered: bool,
+    /// How often it was asked for, as long as that matters.
+    asked: u8,
     asked_at: Option<Instant>,
 }
 
@@ -52,11 +54,6 @@ impl Node {
         let unit = self.unit_v4(index, peer);
         port.zip(unit)
             .is_some_and(|(port, unit)| port.is_beyond(unit))
-    }
-
-    /// Whether a message of a peer may come in on a port with this hop limit left.
-    pub(super) fn may_come(&self, index: usize, peer: &Peer, hops: u8) -> bool {
-        hops == HOPS || self.is_beyond(index, peer)
     }
 
     /// Whether any peer is beyond the router of a port.
@@ -74,16 +71,18 @@ impl Node {
         }
         let silent = |peer: &Peer| self.is_beyond(index, peer) && !self.hears_there(index, peer);
         let router = self.ports[index].router;
-        let after = if !router.answered {
+        let after = if !router.answered && router.asked < UNKNOWN_TIMES {
             UNKNOWN_AFTER
-        } else if self.peers.iter().any(silent) {
+        } else if !router.answered || self.peers.iter().any(silent) {
             SOUGHT_AFTER
         } else {
             ASKED_AFTER
         };
         let due = |at: Instant| self.now.since(at) >= after;
         if router.asked_at.is_none_or(due) {
-            self.ports[index].router.asked_at = Some(self.now);
+            let router = &mut self.ports[index].router;
+            router.asked_at = Some(self.now);
+            router.asked = router.asked.saturating_add(1);
             self.ask(index, MacAddr::BROADCAST, IpAddr::V4(via));
         }
     }

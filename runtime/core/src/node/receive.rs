@@ -78,7 +78,13 @@ impl Node {
         let serves = self.role == EffectiveRole::Active && self.giving.is_none();
         if serves && self.config.ports[index].served() {
             let settled = self.now.after(self.config.timing.dead_interval);
-            self.announcer.hasten(settled);
+            let count = self
+                .config
+                .ports
+                .iter()
+                .map(|port| port.virtuals.len())
+                .sum();
+            self.announcer.hasten(settled, count);
             self.arm_announcer();
         }
     }
@@ -137,6 +143,10 @@ impl Node {
         source: MacAddr,
         at: Instant,
     ) {
+        if hops != HOPS && !self.names_far(index, bytes) {
+            self.drops.beyond += 1;
+            return;
+        }
         let port = self.config.ports[index].id;
         let advert = match Advert::decode(bytes, port, &self.config.keys) {
             Ok(advert) => advert,
@@ -150,10 +160,6 @@ impl Node {
             self.drops.undecodable += 1;
             return;
         };
-        if !self.may_come(index, &self.peers[place], hops) {
-            self.drops.beyond += 1;
-            return;
-        }
         let own = self.config.node;
         let secret = self.secret;
         let admission = self.peers[place].admit(&advert, own, index, at, &secret);
@@ -185,6 +191,14 @@ impl Node {
                 self.answer_paced(place, index, source, Some(place));
             }
         }
+    }
+
+    /// Whether a message is in the name of a peer beyond the port's router: nothing else that came
+    /// through one is looked at any further.
+    fn names_far(&self, index: usize, bytes: &[u8]) -> bool {
+        let sender = Advert::names(bytes);
+        let mut peers = self.peers.iter();
+        peers.any(|peer| Some(peer.node) == sender && self.is_beyond(index, peer))
     }
 
     fn not_decoded(&mut self, error: DecodeError, bytes: &[u8]) {

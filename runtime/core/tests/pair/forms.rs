@@ -282,3 +282,41 @@ fn forms_of_near_peers_are_their_own_beside_one_beyond_a_router() {
     let fell = |alert: &Alert| matches!(alert, Alert::FormFallback { port: it, .. } if *it == port);
     assert!(world.alerts(A).iter().any(fell), "{:?}", world.alerts(A));
 }
+
+/// Nobody behind a router can make this node say anything: neither a message in its own name from an
+/// earlier life nor one that does not verify is more than one that nobody listens to.
+#[test]
+fn forms_strangers_behind_a_router_raise_no_alarm() {
+    let mut world = World::settled(|place, parts| {
+        UNICAST(place, parts);
+        parts.ports[usize::from(LAN)].via = Some(address(LAN, 254));
+    });
+    let from = world.log.len();
+    world.run(300);
+    let own = world.log[from..].iter().find_map(|(_, by, effect)| {
+        let Effect::Transmit { port, frame } = effect else {
+            return None;
+        };
+        let said = *by == A && *port == PortId(LAN) && form_of(frame).is_some();
+        said.then(|| frame.clone())
+    });
+    let mut own = own.expect("A advertises");
+    // From a station beyond, with another hop limit; a life that is over, as far as A can tell.
+    own[..6].copy_from_slice(&mac(A, LAN).0);
+    own[6..12].copy_from_slice(&ROUTER.0);
+    own[22] = 60;
+    world.kill(A);
+    world.start(A);
+    world.run(3_000);
+    world.forget();
+    let before = world.status(A).drops;
+    world.inject(LAN, &own);
+    let last = own.len() - 1;
+    own[last] ^= 1;
+    world.inject(LAN, &own);
+    world.run(1);
+    let after = world.status(A).drops;
+    assert_eq!(after.beyond, before.beyond + 2);
+    assert_eq!(after.unverified, before.unverified);
+    assert_eq!(world.alerts(A), []);
+}
