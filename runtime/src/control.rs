@@ -43,12 +43,13 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::hooks::HookFacts;
 
-pub use diagnose::{Trouble, diagnose};
+pub use diagnose::diagnose;
 pub use explain::{Explanation, PeerExplanation, explain};
 pub(crate) use explain::{in_words, node_name, role_word};
 pub use follow::FOLLOW_WAIT_MAX;
 pub use routers::{RouterFacts, RoutersTold};
 pub use socket::{BindError, Bound};
+pub use steadfast_core::diagnosis::{Trouble, TroubleKind};
 
 /// Bytes of a request's body. A longer one is refused with 413.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;

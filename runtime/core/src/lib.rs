@@ -18,6 +18,7 @@
 mod announce;
 pub mod boot;
 pub mod config;
+pub mod diagnosis;
 pub mod effect;
 pub mod hooks;
 mod ids;

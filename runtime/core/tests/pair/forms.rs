@@ -279,7 +279,7 @@ fn forms_of_near_peers_are_their_own_beside_one_beyond_a_router() {
     world.loss = |_, port, frame| port == LAN && is_before(frame, Form::Broadcast);
     world.run(8_000);
     let port = PortId(LAN);
-    let fell = |alert: &Alert| matches!(alert, Alert::FormFallback { port: it, .. } if *it == port);
+    let fell = |it: &Alert| matches!(it, Alert::FormFallback { port: at, .. } if *at == port);
     assert!(world.alerts(A).iter().any(fell), "{:?}", world.alerts(A));
 }
 

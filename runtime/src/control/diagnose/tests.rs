@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::effect::Input;
+use steadfast_core::status::{Differs, Liveness, PathStatus, PortStatus};
 use steadfast_core::{Instant, Node};
 
 use super::*;
