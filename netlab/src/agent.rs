@@ -26,6 +26,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::thread;
 
 use serde::Deserialize;
+use steadfast_core::diagnosis::Trouble;
 use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
@@ -41,8 +42,9 @@ use crate::world::{Agent, Said};
 
 /// How often a daemon that does not answer is asked again, and how often one that does at most.
 const ASK_EVERY: Duration = Duration::from_millis(4);
-/// How long a daemon may wait for a change before it answers all the same.
-const CHANGE_WAIT: Duration = Duration::from_secs(4);
+/// How long a daemon may wait for a change before it answers all the same: what it finds wrong around
+/// it is no change.
+const CHANGE_WAIT: Duration = Duration::from_secs(1);
 /// How often a daemon is asked again, at once, to know its clock better.
 const LOOKS: usize = 3;
 /// How long these answers may take together: who is slow tells nothing of its clock, and what was
@@ -105,6 +107,9 @@ struct Answer {
     /// What to ask with for the next change; a daemon of before this was built gives none.
     mark: Option<String>,
     daemon: Daemon,
+    /// A daemon of before they had a word has none that can be read.
+    #[serde(default)]
+    troubles: Vec<Trouble>,
 }
 
 #[derive(Deserialize)]
@@ -257,6 +262,7 @@ impl Agent for Steadfast {
             epoch: status.epoch,
             why: status.why_text,
             alerts: status.open_alerts,
+            troubles: answer.troubles,
         };
         self.said.retain(|(id, _, _)| *id != gateway);
         self.said.push((gateway, status.since, said.clone()));

@@ -137,6 +137,7 @@ const fn is_its_word(check: &Check) -> bool {
         Check::Alerts { .. }
             | Check::KernelMatchesRole { .. }
             | Check::StatusTruthful { .. }
+            | Check::Troubles { .. }
             | Check::PacifiedStaysOut
     )
 }

@@ -375,6 +375,7 @@ impl Picture {
             | EventKind::ProbeSent { .. }
             | EventKind::RoleLie { .. }
             | EventKind::Step { .. }
+            | EventKind::Trouble { .. }
             | EventKind::VirtualSource { .. } => return true,
         };
         self.version += 1;

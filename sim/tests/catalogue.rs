@@ -20,7 +20,7 @@ const IMPOSSIBLE_WITHIN: u64 = 200;
 const WORKERS_MAX: usize = 8;
 
 /// Every oracle there is, by the name a file calls it.
-const ORACLES: [&str; 12] = [
+const ORACLES: [&str; 13] = [
     "alerts",
     "at_most_one_active",
     "converges",
@@ -32,6 +32,7 @@ const ORACLES: [&str; 12] = [
     "pacified_stays_out",
     "standby_is_silent",
     "status_truthful",
+    "troubles",
     "vip_owner_agrees",
 ];
 

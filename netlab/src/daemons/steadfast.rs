@@ -42,6 +42,10 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     ];
     let argv = [daemon, "--config", &format!("{FOLDER}/steadfast.toml")];
     let mut setup = super::setup(files, argv.map(str::to_owned).to_vec());
+    let product = plan.gateway(&gateway.name).product;
+    if !product.is_empty() {
+        setup.files.insert("facts".to_owned(), product.into_bytes());
+    }
     setup.files.extend(programs::files(&plan.cluster));
     if !gateway.witness {
         setup.others.extend(programs::services(plan)?);
@@ -99,7 +103,11 @@ fn node(text: &mut String, gateway: &Gateway, setup: &GatewaySetup) -> std::fmt:
         text,
         "\n[node]\nid = {}\nname = \"{}\"\nrole = \"{role}\"\npriority = {}\npreferred = {}\n",
         gateway.id, gateway.name, setup.priority, setup.preferred
-    )
+    )?;
+    if !setup.product.is_empty() {
+        writeln!(text, "facts_file = \"{FOLDER}/facts\"")?;
+    }
+    Ok(())
 }
 
 fn peers(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Result {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use steadfast_core::diagnosis::Trouble;
 use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
@@ -80,6 +81,8 @@ pub struct Said {
     pub why: String,
     /// Its alerts whose cause lasts.
     pub alerts: Vec<Alert>,
+    /// What it finds wrong around it.
+    pub troubles: Vec<Trouble>,
 }
 
 impl Said {
@@ -110,8 +113,26 @@ impl Said {
         news.extend(over.map(|alert| told(alert, false)));
         let raised = is.iter().filter(|alert| !was.contains(alert));
         news.extend(raised.map(|alert| told(alert, true)));
+        let troubles = before.map_or(&[][..], |it| &it.troubles);
+        news.extend(troubles_told(gateway, troubles, &self.troubles));
         news
     }
+}
+
+/// What is found now and was not before, and what is over. What words say of a trouble, a count
+/// perhaps, is no news.
+fn troubles_told(gateway: NodeId, was: &[Trouble], is: &[Trouble]) -> Vec<EventKind> {
+    let lacks = |list: &[Trouble], it: &Trouble| list.iter().all(|other| other.kind != it.kind);
+    let told = |trouble: &Trouble, found: bool| EventKind::Trouble {
+        gateway,
+        kind: trouble.kind,
+        problem: trouble.problem.clone(),
+        found,
+    };
+    let over = was.iter().filter(|it| lacks(is, it));
+    let begun = is.iter().filter(|it| lacks(was, it));
+    let over = over.map(|it| told(it, false));
+    over.chain(begun.map(|it| told(it, true))).collect()
 }
 
 /// Why this plan cannot be run in a lab that offers this, with this daemon: `not run: needs ...`.

@@ -303,6 +303,7 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         | EventKind::Reachable { .. }
         | EventKind::RoleLie { .. }
         | EventKind::SwitchPort { .. }
+        | EventKind::Trouble { .. }
         | EventKind::VirtualSource { .. } => return None,
     };
     Some(name)

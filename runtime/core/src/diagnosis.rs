@@ -59,6 +59,28 @@ pub enum TroubleKind {
     WaySlow,
 }
 
+impl TroubleKind {
+    /// One of each, in declaration order.
+    pub const ALL: [Self; 16] = [
+        Self::AddressesUnanswered,
+        Self::CableElsewhere,
+        Self::CheckFails,
+        Self::ConfigDiffers,
+        Self::FactsDiffer,
+        Self::InterfacesDiffer,
+        Self::MulticastBlocked,
+        Self::OneWayLink,
+        Self::PortSilent,
+        Self::RouterSilent,
+        Self::SecretDiffers,
+        Self::StationDropped,
+        Self::UnknownSender,
+        Self::VersionDiffers,
+        Self::WayBlocked,
+        Self::WaySlow,
+    ];
+}
+
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {

@@ -6,6 +6,7 @@
 //! writes, and its replay; [`secret`] reads the keys for that. [`vrrp`] drives virtual routers,
 //! which obey the RFCs of VRRP and no node.
 
+pub mod digest;
 pub mod driver;
 pub mod env;
 pub mod habits;

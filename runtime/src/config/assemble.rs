@@ -10,13 +10,14 @@ use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::{Config, ConfigError, Digests, Parts, PeerConfig, PortConfig};
 use steadfast_core::wire::auth::KeyRing;
 use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
+use steadfast_shell::digest;
 use toml::Spanned;
 
 use super::addresses::{self, own_addresses};
 use super::mistake::{Findings, nearest};
 use super::raw::{self, Raw, byte};
 use super::secret::{self, Secrets};
-use super::{Interfaces, choices, digest, places};
+use super::{Interfaces, choices, places};
 
 /// The virtual router's number if none is written.
 const ROUTER: u8 = 51;

@@ -38,7 +38,6 @@ mod assemble;
 mod checks;
 mod choices;
 mod cluster;
-mod digest;
 mod far;
 mod files;
 mod hooks;
@@ -56,6 +55,7 @@ pub use raw::FORMAT;
 use assemble::assemble;
 use mistake::Findings;
 use secret::Secrets;
+use steadfast_shell::digest;
 
 /// Largest configuration in bytes; a larger one is refused.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -293,6 +293,8 @@ pub struct GatewaySetup {
     pub preferred: bool,
     /// Configured priority, 1 to 254.
     pub priority: u8,
+    /// What the product says of itself, to be the same on all (R1.4); nothing when empty.
+    pub product: String,
     /// Whether its store survived.
     pub store: StoreState,
 }
@@ -309,6 +311,7 @@ impl Default for GatewaySetup {
             powered: true,
             preferred: false,
             priority: 100,
+            product: String::new(),
             store: StoreState::Kept,
         }
     }

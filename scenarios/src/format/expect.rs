@@ -14,7 +14,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::step::tagged;
-use super::{AlertName, Moment, Span};
+use super::{AlertName, Moment, Span, TroubleName};
 
 /// One oracle's task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +164,18 @@ pub enum Check {
         #[serde(default)]
         within: Option<Span>,
     },
+    /// A node finds out that this is wrong, in time (R14.1).
+    Troubles {
+        /// What; anything when absent.
+        #[serde(default)]
+        trouble: Option<TroubleName>,
+        /// At the latest so long after the window's beginning; at any time in it when absent.
+        #[serde(default)]
+        within: Option<Span>,
+        /// Nobody may.
+        #[serde(default)]
+        never: bool,
+    },
     /// Hosts and switches point at the owner (F39, R5.5).
     VipOwnerAgrees {
         /// Longest disagreement; 1 s when absent.
@@ -196,6 +208,7 @@ impl Check {
             Self::PacifiedStaysOut => "pacified_stays_out",
             Self::StandbyIsSilent { .. } => "standby_is_silent",
             Self::StatusTruthful { .. } => "status_truthful",
+            Self::Troubles { .. } => "troubles",
             Self::VipOwnerAgrees { .. } => "vip_owner_agrees",
         }
     }
@@ -209,7 +222,8 @@ impl Check {
             | Self::KernelMatchesRole { .. }
             | Self::PacifiedStaysOut
             | Self::StandbyIsSilent { .. }
-            | Self::StatusTruthful { .. } => Scope::Gateway,
+            | Self::StatusTruthful { .. }
+            | Self::Troubles { .. } => Scope::Gateway,
             Self::AtMostOneActive { .. }
             | Self::Converges { .. }
             | Self::ExactlyOneActive { .. }

@@ -25,6 +25,7 @@ mod scenario;
 mod schema;
 mod step;
 mod topology;
+mod trouble;
 mod verb;
 
 pub use alert::AlertName;
@@ -47,6 +48,7 @@ pub use topology::{
     Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology, VIRTUAL_ROUTER,
     VIRTUALS_MAX,
 };
+pub use trouble::TroubleName;
 pub use verb::{
     Acts, Capability, Changes, CommandName, DiskState, EffectMode, EffectiveRoleWord,
     ForeignProtocol, ReplayWhat, Verb, Way,

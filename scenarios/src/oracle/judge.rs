@@ -19,6 +19,7 @@ use super::outage::Outage;
 use super::pacified_stays_out::PacifiedStaysOut;
 use super::standby_is_silent::StandbyIsSilent;
 use super::status_truthful::StatusTruthful;
+use super::troubles::Troubles;
 use super::vip_owner_agrees::VipOwnerAgrees;
 use super::{Finding, Oracle, Report, Scene, Verdict, Window};
 use crate::format::{AllPacified, Allow, Check, Expectation, Plan, Span, hooks_outlived};
@@ -247,6 +248,14 @@ impl Bench<'_> {
             Check::Alerts { alert, within, max } => {
                 let within = within.map(|within| self.bound(within));
                 Box::new(Alerts::new(gateway, *alert, within, max.unwrap_or(1)))
+            }
+            Check::Troubles {
+                trouble,
+                within,
+                never,
+            } => {
+                let within = within.map(|within| self.bound(within));
+                Box::new(Troubles::new(gateway, *trouble, within, *never))
             }
             Check::AtMostOneActive { drain: own } => {
                 let drain = self.within(*own, drain);

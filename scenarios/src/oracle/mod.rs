@@ -3,8 +3,8 @@
 //! An oracle sees two things: that the picture stood still for a while ([`Oracle::hold`]) and that
 //! an event happened ([`Oracle::observe`]). States are judged only over time that passed, so the
 //! order of simultaneous events cannot matter. What a node says of itself is read by
-//! [`kernel_matches_role`], [`status_truthful`] and [`alerts`] alone, whose matter it is, and by
-//! [`converges`], which wants all to agree.
+//! [`kernel_matches_role`], [`status_truthful`], [`alerts`] and [`troubles`] alone, whose matter it
+//! is, and by [`converges`], which wants all to agree.
 //!
 //! A finding passes, fails, or is `unknown`: an expectation whose condition never arose
 //! (`armed = false`) has proven nothing.
@@ -33,6 +33,7 @@ pub mod status_truthful;
 mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod troubles;
 pub mod vip_owner_agrees;
 mod window;
 

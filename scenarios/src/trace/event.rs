@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use steadfast_core::diagnosis::TroubleKind;
 use steadfast_core::hooks::Level;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::advert::Kind;
@@ -224,6 +225,17 @@ pub enum EventKind {
         segment: SegmentId,
         /// Behind whose port it believes it to be.
         holder: Holder,
+    },
+    /// A node found something wrong around it, or finds it no more (R14.1).
+    Trouble {
+        /// The node.
+        gateway: NodeId,
+        /// What, in a word.
+        kind: TroubleKind,
+        /// What, in words; empty when it is over.
+        problem: String,
+        /// Found, or over.
+        found: bool,
     },
     /// A frame with a virtual source or sender left a gateway.
     VirtualSource {

@@ -94,6 +94,8 @@ pub(crate) struct Waiting<T> {
 pub(crate) struct Daemon {
     /// Which start of a daemon this is; events for an earlier one are void.
     pub life: u64,
+    /// When it was started.
+    pub started: Instant,
     /// Stopped, and does not know it.
     pub stopped: bool,
     /// One socket per port.
@@ -136,9 +138,10 @@ pub(crate) struct Turns {
 
 impl Daemon {
     /// A daemon that has just started.
-    pub(crate) fn new(body: Body, life: u64, ports: usize) -> Self {
+    pub(crate) fn new(body: Body, life: u64, started: Instant, ports: usize) -> Self {
         Self {
             life,
+            started,
             stopped: false,
             sockets: vec![VecDeque::new(); ports],
             overrun: 0,

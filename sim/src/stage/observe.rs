@@ -5,6 +5,9 @@
 //! answers real frames ([`crate::model::kernel::Kernel::answers_for`]), at every instant at which
 //! an answer may have changed, so an overlap of a microsecond is seen.
 
+use std::collections::BTreeSet;
+
+use steadfast_core::diagnosis::{Around, TroubleKind, diagnose};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, MacAddr, PortId};
 use steadfast_scenarios::format::Plan;
@@ -33,6 +36,8 @@ pub(crate) struct Observer {
     /// By gateway: what its status said last.
     statuses: Vec<Option<(EffectiveRole, Instant, Epoch)>>,
     lies: Vec<Option<EffectiveRole>>,
+    /// By gateway: what it last found wrong.
+    troubles: Vec<BTreeSet<TroubleKind>>,
     pub(crate) reckonings: Vec<Reckoning>,
     told_barred: Vec<bool>,
 }
@@ -68,6 +73,7 @@ impl Observer {
             holders: layout.hosts.iter().map(holders).collect(),
             statuses: vec![None; gateways],
             lies: vec![None; gateways],
+            troubles: vec![BTreeSet::new(); gateways],
             reckonings: Vec::new(),
             told_barred: vec![false; gateways],
         }
@@ -294,6 +300,47 @@ impl World<'_> {
                 role,
                 age,
             });
+        }
+    }
+
+    /// What a node finds wrong around it, once a second, when that has changed (R14.1).
+    pub(crate) fn tell_troubles(&mut self, station: usize) {
+        let Some(daemon) = &self.gateways[station].daemon else {
+            return;
+        };
+        let (said_at, status) = match &daemon.body {
+            Body::Turns(turns) => (self.now, turns.node.status(self.now)),
+            Body::Seat(seat) => match seat.status() {
+                Some(said) => said,
+                None => return,
+            },
+        };
+        let uptime = self.now.since(daemon.started);
+        let mut around = Around::of(&self.configs[station], said_at, uptime);
+        let nodes = self.plan.layout.gateways.iter();
+        around.nodes = nodes.map(|it| (it.id, it.name.clone())).collect();
+        let found = diagnose(&status, &around);
+        let kinds: BTreeSet<_> = found.iter().map(|trouble| trouble.kind).collect();
+        let known = core::mem::replace(&mut self.observer.troubles[station], kinds.clone());
+        let gateway = self.id(station);
+        for kind in known.difference(&kinds).copied() {
+            let (problem, found) = (String::new(), false);
+            self.emit(EventKind::Trouble {
+                gateway,
+                kind,
+                problem,
+                found,
+            });
+        }
+        for kind in kinds.difference(&known) {
+            if let Some(trouble) = found.iter().find(|trouble| trouble.kind == *kind) {
+                self.emit(EventKind::Trouble {
+                    gateway,
+                    kind: trouble.kind,
+                    problem: trouble.problem.clone(),
+                    found: true,
+                });
+            }
         }
     }
 }

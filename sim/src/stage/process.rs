@@ -63,7 +63,7 @@ impl World<'_> {
         gateway.passage = None;
         let body = self.body(station, life);
         let ports = self.configs[station].ports.len();
-        self.gateways[station].daemon = Some(Daemon::new(body, life, ports));
+        self.gateways[station].daemon = Some(Daemon::new(body, life, self.now, ports));
         self.see_links(station);
         self.begin_hooks(station, life);
         self.pump(station, life);
@@ -226,6 +226,7 @@ impl World<'_> {
             turns.orders.push_back(Order::Fence(whole));
         }
         self.tell_peers(station);
+        self.tell_troubles(station);
         self.wake_soon(station);
         let at = self.now.after(Duration::from_secs(1));
         self.queue.push(

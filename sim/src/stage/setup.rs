@@ -17,6 +17,8 @@ use steadfast_scenarios::format::{
     self as format, CheckSetup, Cluster, GatewaySetup, Plan, SegmentKind, StoreState, Version,
 };
 
+use steadfast_shell::digest;
+
 use super::beyond;
 use super::net::{Attachment, Medium, Network, attachment};
 use crate::model::kernel::{FenceConfig, Kernel, KernelConfig, PortConfig as KernelPort};
@@ -71,7 +73,7 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
             .flat_map(|port| port.units.iter().map(|unit| (port.id, *unit)))
             .collect(),
     };
-    let parts = Parts {
+    let mut parts = Parts {
         cluster: CLUSTER,
         virtual_router: VIRTUAL_ROUTER,
         node: gateway.id,
@@ -89,6 +91,9 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
         carriage: plan.cluster.carriage(),
         digests: Digests::default(),
     };
+    let product = setup.product.as_bytes();
+    let facts = (!product.is_empty()).then(|| digest::of_bytes(product));
+    parts.digests = digest::digests(&parts, facts.unwrap_or(0), None);
     Config::new(parts).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         format!("gateway {}: {}", gateway.name, texts.join("; "))

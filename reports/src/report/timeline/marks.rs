@@ -226,6 +226,12 @@ fn said(kind: &EventKind, evidence: &Evidence) -> Option<(NodeId, Mark)> {
             let word = if *raised { "alert" } else { "alert over" };
             Some((*gateway, mark("alert", format!("{word}: {alert}"))))
         }
+        EventKind::Trouble {
+            gateway,
+            problem,
+            found: true,
+            ..
+        } => Some((*gateway, mark("alert", format!("finds: {problem}")))),
         EventKind::Apply {
             gateway,
             serve,

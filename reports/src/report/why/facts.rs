@@ -135,6 +135,12 @@ pub(super) fn of_machines(evidence: &Evidence, scope: &Scope) -> Vec<Fact> {
                 alert,
                 raised: true,
             } => (gateway, format!("{} alerts: {alert}", of(gateway))),
+            EventKind::Trouble {
+                gateway,
+                problem,
+                found: true,
+                ..
+            } => (gateway, format!("{} finds: {problem}", of(gateway))),
             _ => return None,
         };
         scope.has(event.at, *gateway).then_some(text)

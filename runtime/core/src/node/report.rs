@@ -126,11 +126,12 @@ impl Node {
     }
 
     /// A witness is on a segment of the gateways, and not on the others: where it says that it has
-    /// no port is no path to it.
+    /// no port is no path to it. As long as it was never heard, those are that lead to an address.
     fn path_statuses(&self, peer: &Peer, now: Instant) -> Vec<PathStatus> {
         let witness = self.config.witness.map(|witness| witness.node);
         let there = |(port, _): &(&PortConfig, &Path)| {
-            witness != Some(peer.node) || peer.mac(port.id).is_some()
+            let listed = || peer.latest.is_none() && peer.unit(port.id, false).is_some();
+            witness != Some(peer.node) || peer.mac(port.id).is_some() || listed()
         };
         let paths = self.config.ports.iter().zip(&peer.paths).filter(there);
         let second = core::time::Duration::from_secs(1);

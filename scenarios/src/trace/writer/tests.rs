@@ -10,6 +10,7 @@ use crate::trace::{
     FrameKind, GatewayName, Holder, HookPhase, HostName, Names, Outcome, PowerState, ProcessState,
     SegmentName, SourceKind, read,
 };
+use steadfast_core::diagnosis::TroubleKind;
 
 /// A gateway, a segment, a host and a stream.
 fn names(gateway: NodeId, segment: SegmentId) -> Names {
@@ -155,6 +156,12 @@ fn kinds_o_to_z() -> Vec<EventKind> {
         EventKind::SwitchPort {
             segment,
             holder: Holder::Nobody,
+        },
+        EventKind::Trouble {
+            gateway,
+            kind: TroubleKind::OneWayLink,
+            problem: "one-way link".to_owned(),
+            found: true,
         },
         EventKind::VirtualSource {
             segment,

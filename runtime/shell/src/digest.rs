@@ -14,7 +14,7 @@ use steadfast_core::wire::carriage::{Carriage, Form};
 /// The digests of a configuration; `facts` is that of the product's facts, 0 without any, and
 /// `longest` the longest time-out of a hook, if there is one: by it an owner knows when no other's
 /// can be under way.
-pub(super) fn digests(parts: &Parts, facts: u64, longest: Option<Duration>) -> Digests {
+pub fn digests(parts: &Parts, facts: u64, longest: Option<Duration>) -> Digests {
     let mut form = shared(parts);
     if let Some(longest) = longest {
         line(&mut form, "longest_hook", &longest.as_nanos().to_string());
@@ -28,7 +28,7 @@ pub(super) fn digests(parts: &Parts, facts: u64, longest: Option<Duration>) -> D
 }
 
 /// The first 64 bits of a BLAKE3 hash, big end first.
-pub(super) fn of_bytes(bytes: &[u8]) -> u64 {
+pub fn of_bytes(bytes: &[u8]) -> u64 {
     let hash = blake3::hash(bytes);
     let first = hash.as_bytes().iter().take(8);
     first.fold(0, |all, byte| (all << 8) | u64::from(*byte))
@@ -36,11 +36,7 @@ pub(super) fn of_bytes(bytes: &[u8]) -> u64 {
 
 fn shared(parts: &Parts) -> String {
     let mut form = String::from("steadfast shared configuration 1\n");
-    line(
-        &mut form,
-        "cluster",
-        &steadfast_shell::hex::encode(&parts.cluster.0),
-    );
+    line(&mut form, "cluster", &crate::hex::encode(&parts.cluster.0));
     line(
         &mut form,
         "virtual_router",
