@@ -41,6 +41,7 @@ use steadfast_core::status::Status;
 use steadfast_shell::orders::{Orders, ReloadRefused};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::daemon::CertificateFacts;
 use crate::hooks::HookFacts;
 
 pub use diagnose::diagnose;
@@ -147,6 +148,9 @@ pub struct DaemonFacts {
     pub checks: BTreeMap<String, String>,
     /// The hooks that follow the role, in their order.
     pub hooks: Vec<HookFacts>,
+    /// The certificate that clients see while this node serves, if the file names one.
+    #[serde(default)]
+    pub certificate: Option<CertificateFacts>,
     /// Counters of journal, log and links, by name.
     pub counters: BTreeMap<String, u64>,
 }

@@ -119,6 +119,10 @@ fn live(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         ("the nodes' own addresses", addresses(from) != addresses(to)),
         ("names", old.names != new.names),
         ("the log level", old.daemon.log != new.daemon.log),
+        (
+            "the certificate",
+            old.daemon.certificate != new.daemon.certificate,
+        ),
         ("facts", from.digests.facts != to.digests.facts),
         (
             "where the secret is",

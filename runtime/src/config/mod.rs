@@ -151,6 +151,8 @@ pub struct DaemonSettings {
     pub control_socket: PathBuf,
     /// Whose members may command, beside root.
     pub control_group: Option<String>,
+    /// The certificate that clients see at the shared address while this node serves (R5.6).
+    pub certificate: Option<PathBuf>,
     /// The daemon turns the kernel's forwarding on, once the fence stands (D9): a box that has just
     /// booted must not carry what clients still send to it.
     pub forward: bool,
@@ -354,6 +356,10 @@ fn daemon_settings(raw: &raw::Daemon, secret_file: PathBuf) -> DaemonSettings {
             .control_group
             .as_ref()
             .map(|name| name.get_ref().clone()),
+        certificate: raw
+            .certificate
+            .as_ref()
+            .map(|path| PathBuf::from(path.get_ref())),
         forward: raw.forward.as_ref().is_some_and(|it| *it.get_ref()),
         journal_bytes_max: raw
             .journal_bytes_max

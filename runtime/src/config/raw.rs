@@ -98,6 +98,7 @@ pub(super) struct Daemon {
     pub(super) runtime_dir: Option<Spanned<String>>,
     pub(super) control_socket: Option<Spanned<String>>,
     pub(super) control_group: Option<Spanned<String>>,
+    pub(super) certificate: Option<Spanned<String>>,
     pub(super) forward: Option<Spanned<bool>>,
     pub(super) journal_bytes_max: Option<Spanned<u64>>,
     pub(super) log: Option<Spanned<log::LevelFilter>>,
@@ -449,6 +450,10 @@ pub(super) fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemo
             findings,
         ),
         control_group: section.text(Key::new("control_group", "\"adm\""), findings),
+        certificate: section.text(
+            Key::new("certificate", "\"/etc/ssl/gateway.pem\"").or(&["certificate_file", "cert"]),
+            findings,
+        ),
         forward: section.flag(Key::new("forward", "true"), findings),
         journal_bytes_max: section.number(
             Key::new("journal_bytes_max", "8388608"),

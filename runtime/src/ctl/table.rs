@@ -43,6 +43,16 @@ pub(super) fn status(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     if status["maintenance"] == true {
         writeln!(out, "  maintenance on")?;
     }
+    if let Some(certificate) = &daemon.certificate {
+        let read = certificate
+            .sha256
+            .as_ref()
+            .map(|it| format!("SHA-256 {it}"));
+        let problem = certificate.problem.as_deref().unwrap_or_default();
+        let shown =
+            read.unwrap_or_else(|| format!("{} CANNOT BE READ: {problem}", certificate.path));
+        writeln!(out, "  certificate {shown}")?;
+    }
     peers(&daemon, status, out)?;
     ports(&daemon, status, out)?;
     checks(&daemon, status, out)?;

@@ -6,6 +6,7 @@
 //! end, and after a start that failed half-way, everything is given back: no address and no fence
 //! is left behind. A killed daemon leaves its fence to the keeper.
 
+mod certificate;
 mod error;
 mod lock;
 mod machine;
@@ -30,6 +31,7 @@ use steadfast_shell::orders::orders;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+pub use certificate::CertificateFacts;
 pub use error::StartError;
 pub(crate) use lock::Lock;
 pub use machine::Machine;

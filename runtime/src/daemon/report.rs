@@ -16,6 +16,7 @@ use steadfast_core::{CheckId, Instant, NodeId, PortId};
 use steadfast_shell::orders::{Order, Orders};
 use tokio::sync::{oneshot, watch};
 
+use super::certificate::CertificateFacts;
 use super::{Machine, StartError, words};
 use crate::checks::{CheckSpec, Checks};
 use crate::config::{self, Change, Loaded};
@@ -157,6 +158,11 @@ impl Daemon for Report {
                 .map(Checks::said)
                 .unwrap_or_default(),
             hooks: self.hooks(),
+            certificate: loaded
+                .daemon
+                .certificate
+                .as_deref()
+                .map(CertificateFacts::of),
             counters: self.counters(&loaded.config),
         }
     }

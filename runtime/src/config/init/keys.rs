@@ -105,7 +105,7 @@ pub(super) const POLICY: [(&str, &str, &str); 11] = [
     ),
 ];
 /// Keys of `[daemon]`.
-pub(super) const DAEMON: [(&str, &str, &str); 7] = [
+pub(super) const DAEMON: [(&str, &str, &str); 8] = [
     ("log", "\"info\"", "off, error, warn, info, debug, trace"),
     ("state_dir", "\"/var/lib/steadfast\"", "kept over reboots"),
     ("runtime_dir", "\"/run/steadfast\"", "sockets"),
@@ -118,6 +118,11 @@ pub(super) const DAEMON: [(&str, &str, &str); 7] = [
         "control_group",
         "\"adm\"",
         "whose members may command, beside root; usually nobody",
+    ),
+    (
+        "certificate",
+        "\"/etc/ssl/gateway.pem\"",
+        "what clients see at the shared address; status shows it",
     ),
     (
         "forward",
