@@ -38,12 +38,12 @@ use crate::daemons::steadfast::{self, SOCKET};
 use crate::instruments::RunClock;
 use crate::machine::Setup;
 use crate::sys::run_early;
-use crate::world::{Agent, Said};
+use crate::world::{Agent, Raised, Said};
 
 /// How often a daemon that does not answer is asked again, and how often one that does at most.
 const ASK_EVERY: Duration = Duration::from_millis(4);
-/// How long a daemon may wait for a change before it answers all the same: what it finds wrong around
-/// it is no change.
+/// How long a daemon may wait for a change before it answers all the same: what it finds wrong
+/// around it is no change.
 const CHANGE_WAIT: Duration = Duration::from_secs(1);
 /// How often a daemon is asked again, at once, to know its clock better.
 const LOOKS: usize = 3;
@@ -121,6 +121,8 @@ struct Status {
     /// A daemon of before they were told has none.
     #[serde(default)]
     open_alerts: Vec<Alert>,
+    /// The same.
+    recent_alerts: Option<Vec<Raised>>,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +264,7 @@ impl Agent for Steadfast {
             epoch: status.epoch,
             why: status.why_text,
             alerts: status.open_alerts,
+            raised: status.recent_alerts,
             troubles: answer.troubles,
         };
         self.said.retain(|(id, _, _)| *id != gateway);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde::Deserialize;
 use steadfast_core::diagnosis::Trouble;
 use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
@@ -81,15 +82,40 @@ pub struct Said {
     pub why: String,
     /// Its alerts whose cause lasts.
     pub alerts: Vec<Alert>,
+    /// Those that it raised lately, lasting or not, if it tells.
+    pub raised: Option<Vec<Raised>>,
     /// What it finds wrong around it.
     pub troubles: Vec<Trouble>,
 }
 
+/// An alert that was raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Raised {
+    /// Counts the alerts of a life.
+    pub number: u64,
+    /// What.
+    pub alert: Alert,
+}
+
 impl Said {
+    /// Alerts that were raised since it said something before. One that was over soon is seen as
+    /// well, where the daemon tells of each.
+    fn raised_since(&self, before: Option<&Self>) -> Vec<Alert> {
+        let Some(raised) = &self.raised else {
+            let was = before.map_or(&[][..], |it| &it.alerts);
+            let new = self.alerts.iter().filter(|alert| !was.contains(alert));
+            return new.copied().collect();
+        };
+        let known = before.and_then(|it| it.raised.as_ref()?.last());
+        let known = known.map_or(0, |last| last.number);
+        let new = raised.iter().filter(|one| one.number > known);
+        new.map(|one| one.alert).collect()
+    }
+
     /// What is new beside what it said before, if it said anything in this life.
     pub(super) fn news(self, gateway: NodeId, before: Option<&Self>) -> Vec<EventKind> {
-        let alerts = |said: Option<&Self>| said.map_or(Vec::new(), |it| it.alerts.clone());
-        let (was, is) = (alerts(before), alerts(Some(&self)));
+        let was = before.map_or(&[][..], |it| &it.alerts);
+        let raised = self.raised_since(before);
         let told = |alert: &Alert, raised: bool| EventKind::Alert {
             gateway,
             alert: format!("{alert:?}"),
@@ -109,10 +135,9 @@ impl Said {
                 why: self.why,
             });
         }
-        let over = was.iter().filter(|alert| !is.contains(alert));
+        news.extend(raised.iter().map(|alert| told(alert, true)));
+        let over = was.iter().filter(|alert| !self.alerts.contains(alert));
         news.extend(over.map(|alert| told(alert, false)));
-        let raised = is.iter().filter(|alert| !was.contains(alert));
-        news.extend(raised.map(|alert| told(alert, true)));
         let troubles = before.map_or(&[][..], |it| &it.troubles);
         news.extend(troubles_told(gateway, troubles, &self.troubles));
         news
@@ -188,4 +213,90 @@ fn setups(plan: &Plan, agent: &(impl Agent + ?Sized)) -> Result<Vec<(String, Set
     let gateways = plan.layout.gateways.iter();
     let setup = |gateway: &Gateway| Ok((gateway.name.clone(), agent.setup(plan, gateway)?));
     gateways.map(setup).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::diagnosis::TroubleKind;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId(1);
+    const PEER: Alert = Alert::PeerDown { peer: NodeId(2) };
+
+    fn said(
+        raised: Option<&[(u64, Alert)]>,
+        open: &[Alert],
+        found: &[(TroubleKind, &str)],
+    ) -> Said {
+        let raised = raised.map(|all| {
+            let each = all.iter().copied();
+            each.map(|(number, alert)| Raised { number, alert })
+                .collect()
+        });
+        let trouble = |(kind, problem): &(TroubleKind, &str)| Trouble {
+            kind: *kind,
+            problem: (*problem).to_owned(),
+            cure: "mend it".to_owned(),
+        };
+        Said {
+            role: EffectiveRole::Standby,
+            since: Instant::ORIGIN,
+            epoch: Epoch(1),
+            why: String::new(),
+            alerts: open.to_vec(),
+            raised,
+            troubles: found.iter().map(trouble).collect(),
+        }
+    }
+
+    fn alerts(events: Vec<EventKind>) -> Vec<(String, bool)> {
+        let alert = |kind| match kind {
+            EventKind::Alert { alert, raised, .. } => Some((alert, raised)),
+            _ => None,
+        };
+        events.into_iter().filter_map(alert).collect()
+    }
+
+    /// An alert that came and went between two looks is seen, and the same one again is another.
+    #[test]
+    fn said_alerts_between_two_looks_are_seen() {
+        let before = said(Some(&[(1, PEER)]), &[], &[]);
+        let after = said(
+            Some(&[(1, PEER), (2, Alert::ApplyFailed), (3, PEER)]),
+            &[PEER],
+            &[],
+        );
+        let told = |alert: Alert, raised| (format!("{alert:?}"), raised);
+        let new = alerts(after.clone().news(NODE, Some(&before)));
+        assert_eq!(new, [told(Alert::ApplyFailed, true), told(PEER, true)]);
+        assert!(alerts(after.clone().news(NODE, Some(&after))).is_empty());
+        let ended = said(
+            after.raised.as_ref().map(|_| [(3, PEER)].as_slice()),
+            &[],
+            &[],
+        );
+        assert_eq!(alerts(ended.news(NODE, Some(&after))), [told(PEER, false)]);
+        // A daemon that does not tell of each is known by what lasts.
+        let old = said(None, &[PEER], &[]);
+        assert_eq!(alerts(old.clone().news(NODE, None)), [told(PEER, true)]);
+        assert!(alerts(old.clone().news(NODE, Some(&old))).is_empty());
+    }
+
+    /// What words say of a trouble may change; that it begins and ends is news.
+    #[test]
+    fn said_troubles_begin_and_end() {
+        let found = |words| said(None, &[], &[(TroubleKind::SecretDiffers, words)]);
+        let told = |events: Vec<EventKind>| -> Vec<bool> {
+            let trouble = |kind| match kind {
+                EventKind::Trouble { found, .. } => Some(found),
+                _ => None,
+            };
+            events.into_iter().filter_map(trouble).collect()
+        };
+        let (none, few, more) = (said(None, &[], &[]), found("7 frames"), found("9 frames"));
+        assert_eq!(told(few.clone().news(NODE, Some(&none))), [true]);
+        assert_eq!(told(more.clone().news(NODE, Some(&few))), [false; 0]);
+        assert_eq!(told(none.news(NODE, Some(&more))), [false]);
+    }
 }

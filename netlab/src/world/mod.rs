@@ -33,7 +33,7 @@ use crate::lab::{Lab, Told};
 use crate::machine::DaemonEvent;
 use crate::sys::run_early;
 use crate::wires::mends;
-pub use agent::{Agent, Said, build, missing, virtual_macs};
+pub use agent::{Agent, Raised, Said, build, missing, virtual_macs};
 use reckon::Reckonings;
 
 /// Boots of one plan differ by up to this much, as in the simulated worlds.

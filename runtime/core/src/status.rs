@@ -151,6 +151,20 @@ pub enum Liveness {
     Unknown,
 }
 
+/// Most alerts that a status remembers.
+pub const RECENT_ALERTS_MAX: usize = 16;
+
+/// An alert that was raised. It may be over since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RecentAlert {
+    /// Counts the alerts of this life, from 1.
+    pub number: u64,
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub alert: Alert,
+}
+
 /// A node's view of itself and its peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -198,6 +212,9 @@ pub struct Status {
     pub witness: Option<WitnessStatus>,
     /// Alerts that were raised and whose cause lasts, the oldest first (R10.1).
     pub open_alerts: Vec<Alert>,
+    /// The newest that were raised, the oldest first, whether their cause lasts or not. At most
+    /// [`RECENT_ALERTS_MAX`].
+    pub recent_alerts: Vec<RecentAlert>,
     /// What was dropped, by reason.
     pub drops: Drops,
 }

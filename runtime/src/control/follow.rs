@@ -1,6 +1,6 @@
 //! Waiting for a change: a status that is answered when it differs from the one a client knows.
 //!
-//! Every answer to `GET /v1/status` has a `mark` of what it says of the node's role and of open
+//! Every answer to `GET /v1/status` has a `mark` of what it says of the node's role and of its
 //! alerts. Whoever asks with `?after=MARK` is answered when that is another one, at the latest
 //! after `&wait=MS`; so a monitor, or a script, knows of a change of role when it happens (of an
 //! alert within a tenth of a second) and asks some times a minute instead of some times a second.
@@ -51,10 +51,11 @@ impl Asked {
     }
 }
 
-/// What a status says of the role and of open alerts, as 16 hexadecimal digits.
+/// What a status says of the role and of alerts, as 16 hexadecimal digits.
 pub(super) fn mark(status: &Status) -> String {
     let role = (status.role, status.since, status.epoch, &status.why_text);
-    let said = json!([role, status.open_alerts]);
+    let alerts = status.recent_alerts.last().map(|last| last.number);
+    let said = json!([role, status.open_alerts, alerts]);
     let hash = blake3::hash(said.to_string().as_bytes()).to_hex();
     hash.get(..16).unwrap_or_default().to_owned()
 }

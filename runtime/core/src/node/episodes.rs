@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::{Node, RAISED_MAX};
 use crate::Instant;
 use crate::effect::{Alert, Effect};
+use crate::status::{RECENT_ALERTS_MAX, RecentAlert};
 
 /// A stranger not seen for so long is gone: longer than the slowest VRRP speaker advertises (255 s,
 /// RFC 3768 section 5.3.7), so that one that goes on is one episode.
@@ -45,6 +46,18 @@ impl Node {
             alert,
             seen_at: now,
         });
+        self.tell(alert);
+    }
+
+    /// An alert leaves the node, and is remembered for a while.
+    pub(super) fn tell(&mut self, alert: Alert) {
+        if self.alerts_told.len() >= RECENT_ALERTS_MAX {
+            self.alerts_told.pop_front();
+        }
+        let number = self.alerts_told.back().map_or(1, |last| last.number + 1);
+        let at = self.now;
+        self.alerts_told
+            .push_back(RecentAlert { number, at, alert });
         self.emit(Effect::Alert(alert));
     }
 

@@ -41,7 +41,7 @@ use crate::effect::{Alert, Command, Effect, Forwarding, Input};
 use crate::peer::{Peer, derive};
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rules;
-use crate::status::{Cause, Drops};
+use crate::status::{Cause, Drops, RecentAlert};
 use crate::suspicion::Suspicion;
 use crate::timer::{Timer, TimerTable};
 use crate::wire::advert::{HealthClass, Kind};
@@ -126,6 +126,7 @@ pub struct Node {
     /// When kernels were asked in quiet times, while an answer is owed.
     asked_at: Option<Instant>,
     raised: Vec<Episode>,
+    alerts_told: VecDeque<RecentAlert>,
     effects: VecDeque<Effect>,
     drops: Drops,
 }
@@ -281,6 +282,7 @@ impl Node {
             reapply: false,
             asked_at: None,
             raised: Vec::new(),
+            alerts_told: VecDeque::new(),
             effects: VecDeque::new(),
             drops: Drops::default(),
             config,

@@ -247,7 +247,7 @@ impl Node {
         if self.is_raised(&Alert::PeerDown { peer }) {
             self.clear(|alert| *alert == Alert::PeerDown { peer });
             self.rival_at = Some(self.now);
-            self.emit(crate::effect::Effect::Alert(Alert::PeerUp { peer }));
+            self.tell(Alert::PeerUp { peer });
         }
         self.compare_roles(&advert);
         let before = self.peers[place].latest.as_ref();

@@ -59,6 +59,7 @@ impl Node {
                 .collect(),
             witness: self.witness_status(now),
             open_alerts: self.raised.iter().map(Episode::alert).collect(),
+            recent_alerts: self.alerts_told.iter().copied().collect(),
             drops: self.drops,
         }
     }

@@ -34,6 +34,17 @@ fn takeover_power_loss_within_ten_milliseconds_of_carrier_loss() {
         assert!(world.status(B).witnessed);
         assert!(world.status(B).epoch > epoch);
         assert_eq!(world.alerts(B), [Alert::PeerDown { peer: node(A) }]);
+        let recent = world.status(B).recent_alerts;
+        let told: Vec<_> = recent.iter().map(|it| (it.number, it.alert)).collect();
+        assert_eq!(
+            told.last().map(|it| it.1),
+            Some(Alert::PeerDown { peer: node(A) })
+        );
+        assert!(
+            told.iter()
+                .zip(1..)
+                .all(|((number, _), place)| *number == place)
+        );
     }
 }
 
