@@ -450,6 +450,7 @@ mod tests {
         Life: boot 0x0000000000000055
         Heard: node 1: newest counters 41 on path 1
         Grants: node 1, for 700.000 ms from its message 41
+        Waited: 41.300 ms since node 1 on path 2
         Ethernet: 02:02:02:02:02:02 to 03:53:46:00:00:01
         ");
     }

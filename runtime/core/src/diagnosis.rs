@@ -22,7 +22,9 @@ use crate::{Instant, NodeId, PortId};
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// What is wrong, in a word for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TroubleKind {
     /// An active peer's kernel answers for itself and for no virtual address.
@@ -39,8 +41,10 @@ pub enum TroubleKind {
     InterfacesDiffer,
     /// A port hears others, and a peer not.
     MulticastBlocked,
-    /// What one of the two sends on a path, the other does not hear.
-    OneWayLink,
+    /// A peer is heard on a path, and does not hear this node there.
+    OneWayThere,
+    /// A peer hears this node on a path, and is not heard there.
+    OneWayHere,
     /// A port has carrier and hears nobody.
     PortSilent,
     /// The router to a peer does not answer.
@@ -57,11 +61,15 @@ pub enum TroubleKind {
     WayBlocked,
     /// The way through a router takes too long.
     WaySlow,
+    /// Something that this release does not know.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 impl TroubleKind {
-    /// One of each, in declaration order.
-    pub const ALL: [Self; 16] = [
+    /// One of each that there is, in declaration order.
+    pub const ALL: [Self; 17] = [
         Self::AddressesUnanswered,
         Self::CableElsewhere,
         Self::CheckFails,
@@ -69,7 +77,8 @@ impl TroubleKind {
         Self::FactsDiffer,
         Self::InterfacesDiffer,
         Self::MulticastBlocked,
-        Self::OneWayLink,
+        Self::OneWayThere,
+        Self::OneWayHere,
         Self::PortSilent,
         Self::RouterSilent,
         Self::SecretDiffers,
@@ -84,7 +93,8 @@ impl TroubleKind {
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// What, in a word.
+    /// What, in a word; a daemon of before there were words says none.
+    #[serde(default)]
     pub kind: TroubleKind,
     /// What, and how that is known.
     pub problem: String,
@@ -172,8 +182,9 @@ pub fn diagnose(status: &Status, around: &Around) -> Vec<Trouble> {
         if peer.liveness == Liveness::Alive {
             troubles.extend(paths(status, around, peer));
             troubles.extend(differences(around, peer));
-        } else {
-            // Nothing else tells of one that was never heard that its way is shut.
+        } else if peer.liveness == Liveness::Unknown {
+            // Nothing else tells of one that was never heard that its way is shut. Of one that was
+            // heard and is not any more an alert tells.
             troubles.extend(far_paths(status, around, peer));
         }
     }
@@ -316,7 +327,7 @@ fn withholds(around: &Around, peer: &PeerStatus, port: PortId) -> Trouble {
 fn one_way(around: &Around, peer: &PeerStatus, port: PortId) -> Trouble {
     let (name, port) = (around.node(peer.node), around.port(port));
     trouble(
-        TroubleKind::OneWayLink,
+        TroubleKind::OneWayThere,
         format!("one-way link: {name} is heard on {port} and does not hear this node there"),
         "look at the cable and transceiver from here to there, and at filters on that way: MAC \
          filter, forged transmits, multicast",
@@ -326,7 +337,7 @@ fn one_way(around: &Around, peer: &PeerStatus, port: PortId) -> Trouble {
 fn deaf(around: &Around, peer: &PeerStatus, port: PortId) -> Trouble {
     let (name, port) = (around.node(peer.node), around.port(port));
     trouble(
-        TroubleKind::OneWayLink,
+        TroubleKind::OneWayHere,
         format!("one-way link: {name} hears this node on {port} and is not heard there"),
         "look at the cable and transceiver from there to here, and at filters on that way: MAC \
          filter, forged transmits, multicast",

@@ -100,8 +100,8 @@ pub(crate) struct RoundTrip {
 
 impl RoundTrip {
     /// One more sample. What was measured before shrinks by a part in [`NARROWED_BY`] each
-    /// [`NARROWED_EVERY`] at most, so windows widen at once and narrow to half in 11 s, however
-    /// often is asked.
+    /// [`NARROWED_EVERY`] at most, so windows widen at once and narrow to half in 11 to 22 s,
+    /// however often is asked.
     pub(crate) fn note(&mut self, sample: Duration, now: Instant) {
         let over = |at: Option<Instant>, time| at.is_none_or(|at| now.since(at) >= time);
         if over(self.narrowed_at, NARROWED_EVERY) {

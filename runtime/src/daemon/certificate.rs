@@ -3,7 +3,8 @@
 //! Whoever is active answers at the shared address with its own certificate. Two nodes that have
 //! different ones change it at each failover, under the eyes of every client that pinned it; so
 //! status shows the fingerprint, on each node its own. The file is read anew each time it is asked
-//! for: renewals need no reload. The limit: the first certificate of the file, as PEM.
+//! for: renewals need no reload. The limits: the first certificate of the file, as PEM; and a file
+//! system that hangs keeps whoever asks, and never a heartbeat.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -13,6 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 /// Most bytes of the file that are read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -51,7 +53,8 @@ fn fingerprint(path: &Path) -> Result<String, String> {
     if !kind.is_file() {
         return Err("it is no file".to_owned());
     }
-    let mut text = Vec::new();
+    // The key may be in the same file.
+    let mut text = Zeroizing::new(Vec::new());
     File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut text))
         .map_err(|error| error.to_string())?;
@@ -70,7 +73,8 @@ mod tests {
     /// Made with `openssl req -x509 -newkey ed25519 -subj /CN=gateway`; the fingerprint is what
     /// `openssl x509 -fingerprint -sha256` says of it.
     const PEM: &str = include_str!("certificate/tests.pem");
-    const SHA256: &str = "61:71:A9:1D:DF:C5:EE:45:DE:BC:B1:3E:16:0C:40:4D:6D:48:34:61:95:80:EE:17:60:CD:7D:F4:A8:97:4D:30";
+    const SHA256: &str = "61:71:A9:1D:DF:C5:EE:45:DE:BC:B1:3E:16:0C:40:4D:\
+                          6D:48:34:61:95:80:EE:17:60:CD:7D:F4:A8:97:4D:30";
 
     #[test]
     fn certificate_is_shown_by_its_fingerprint() {

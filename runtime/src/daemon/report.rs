@@ -124,6 +124,9 @@ impl Report {
 
 impl Daemon for Report {
     fn facts(&self) -> DaemonFacts {
+        // A file system may take its time: nothing is held meanwhile.
+        let certificate = lock(&self.loaded).daemon.certificate.clone();
+        let certificate = certificate.as_deref().map(CertificateFacts::of);
         let loaded = lock(&self.loaded);
         let now = self.time.now();
         let granted = lock(&self.granted).clone();
@@ -158,11 +161,7 @@ impl Daemon for Report {
                 .map(Checks::said)
                 .unwrap_or_default(),
             hooks: self.hooks(),
-            certificate: loaded
-                .daemon
-                .certificate
-                .as_deref()
-                .map(CertificateFacts::of),
+            certificate,
             counters: self.counters(&loaded.config),
         }
     }

@@ -175,6 +175,9 @@ pub enum Check {
         /// Nobody may.
         #[serde(default)]
         never: bool,
+        /// And nothing else.
+        #[serde(default)]
+        only: bool,
     },
     /// Hosts and switches point at the owner (F39, R5.5).
     VipOwnerAgrees {

@@ -253,9 +253,10 @@ impl Bench<'_> {
                 trouble,
                 within,
                 never,
+                only,
             } => {
                 let within = within.map(|within| self.bound(within));
-                Box::new(Troubles::new(gateway, *trouble, within, *never))
+                Box::new(Troubles::new(gateway, *trouble, within, (*never, *only)))
             }
             Check::AtMostOneActive { drain: own } => {
                 let drain = self.within(*own, drain);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use steadfast_core::diagnosis::{Around, TroubleKind, diagnose};
+use steadfast_core::diagnosis::{Around, Trouble, TroubleKind, diagnose};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Epoch, Instant, MacAddr, PortId};
 use steadfast_scenarios::format::Plan;
@@ -91,6 +91,7 @@ impl Observer {
     pub(crate) fn lie(&mut self, gateway: usize, role: Option<EffectiveRole>) {
         self.lies[gateway] = role;
         self.statuses[gateway] = None;
+        self.troubles[gateway].clear();
     }
 
     pub(crate) fn forget_status(&mut self, gateway: usize) {
@@ -320,6 +321,11 @@ impl World<'_> {
         let nodes = self.plan.layout.gateways.iter();
         around.nodes = nodes.map(|it| (it.id, it.name.clone())).collect();
         let found = diagnose(&status, &around);
+        self.troubles_found(station, &found);
+    }
+
+    /// Tells what is new of what a node finds wrong.
+    fn troubles_found(&mut self, station: usize, found: &[Trouble]) {
         let kinds: BTreeSet<_> = found.iter().map(|trouble| trouble.kind).collect();
         let known = core::mem::replace(&mut self.observer.troubles[station], kinds.clone());
         let gateway = self.id(station);

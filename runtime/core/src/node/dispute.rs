@@ -11,6 +11,7 @@
 //! hears the other.
 
 use core::cmp::Ordering;
+use core::time::Duration;
 
 use super::project::{View, behind};
 use super::{Node, vacancy};
@@ -224,7 +225,8 @@ impl Node {
             return;
         };
         let hears = peer.has_heard(self.config.node, self.boot, open.counter);
-        if hears || self.stale_watch(open, at) {
+        let echoes_by = self.widened(peer, self.config.timing.rtt_bound);
+        if hears || self.stale_watch(open, at, echoes_by) {
             return;
         }
         self.deafness.push(Deafness {
@@ -241,10 +243,11 @@ impl Node {
     }
 
     /// Watched for long, or the prober itself paused: what it missed then says nothing.
-    fn stale_watch(&self, open: Deafness, at: Instant) -> bool {
+    fn stale_watch(&self, open: Deafness, at: Instant, echoes_by: Duration) -> bool {
         let timing = &self.config.timing;
         let pause = timing.round * SLOW_FACTOR + timing.slack;
-        at.since(open.since) > timing.dead_interval || at.since(open.last) > pause
+        let long = timing.dead_interval.max(echoes_by * 2);
+        at.since(open.since) > long || at.since(open.last) > pause
     }
 
     fn is_deaf(&self, peer: &Peer, open: Deafness, at: Instant) -> bool {

@@ -153,7 +153,7 @@ impl Node {
     /// So many rounds of PREPARE, and more where an answer takes its time.
     fn prepares(&self, place: usize) -> u32 {
         let timing = &self.config.timing;
-        let trip = self.far_trip(&self.peers[place]).min(timing.offer);
+        let trip = self.far_trip(&self.peers[place]);
         let rounds = trip.as_micros() / timing.round.as_micros().max(1);
         PREPARES_MAX.saturating_add(u32::try_from(rounds).unwrap_or(u32::MAX))
     }

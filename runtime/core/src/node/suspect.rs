@@ -131,7 +131,7 @@ impl Node {
         if !stands_by {
             return;
         }
-        let w_carrier = self.widened(&self.peers[place], self.config.timing.w_carrier);
+        let w_carrier = self.window(&self.peers[place], self.config.timing.w_carrier);
         if let Some(running) = self
             .suspicion
             .as_mut()
@@ -170,8 +170,8 @@ impl Node {
         }
         Terms {
             window: match doubt {
-                Doubt::Carrier => self.widened(peer, timing.w_carrier),
-                Doubt::Silence => self.widened(peer, timing.w_silence),
+                Doubt::Carrier => self.window(peer, timing.w_carrier),
+                Doubt::Silence => self.window(peer, timing.w_silence),
             },
             round: timing.round,
             lapse_at: heard_at.after(lease),

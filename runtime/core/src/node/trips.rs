@@ -11,7 +11,9 @@
 //!
 //! Kernels answer within microseconds, a daemon when it is scheduled. So what was measured between
 //! daemons comes on top of a configured window, and widens it for that peer alone, while the path
-//! still carries something.
+//! still carries something. Whoever is about to claim waits for half a trip more: where it is deaf,
+//! its questions reach the active half a trip later, which then waits for an echo, and steps aside
+//! (D12).
 //!
 //! The hard case is the one path that is left: nothing but its answer tells a peer that lives from
 //! one that is gone, and it comes a round trip later. The limit: the dead interval bounds every
@@ -25,7 +27,7 @@ use core::time::Duration;
 use super::Node;
 use crate::Instant;
 use crate::peer::Peer;
-use crate::wire::advert::{Advert, WAITS_MAX, Wait};
+use crate::wire::advert::{Advert, Wait};
 
 /// How many of the newest messages are remembered with their time.
 const SENT_MAX: usize = 256;
@@ -72,7 +74,7 @@ impl Node {
             })
         };
         let of_peer = |peer| (0..self.ports.len()).filter_map(move |index| entry(peer, index));
-        self.gateways().flat_map(of_peer).take(WAITS_MAX).collect()
+        self.gateways().flat_map(of_peer).collect()
     }
 
     /// A proven copy of a message came `at` on a path beyond a router, and may tell how long the
@@ -90,6 +92,7 @@ impl Node {
         let counter = advert.heard_counter(own, self.boot, id);
         if let Some(sent_at) = counter.and_then(|counter| self.sent.at(counter)) {
             let trip = at.since(sent_at).saturating_sub(waited.time);
+            let trip = trip.min(self.config.timing.dead_interval);
             self.peers[place].paths[index].round_trip.note(trip, at);
         }
     }
@@ -105,9 +108,19 @@ impl Node {
     /// A time of the configuration for which a peer's answers are waited, widened to what answers
     /// lately took, to the dead interval at most (D7).
     pub(super) fn widened(&self, peer: &Peer, configured: Duration) -> Duration {
+        self.widened_by(configured, self.far_trip(peer))
+    }
+
+    /// The same before a claim.
+    pub(super) fn window(&self, peer: &Peer, configured: Duration) -> Duration {
+        let trip = self.far_trip(peer);
+        self.widened_by(configured, trip + trip / 2)
+    }
+
+    fn widened_by(&self, configured: Duration, trip: Duration) -> Duration {
         let kernels = self.peers.iter().map(|peer| self.kernels_trip(peer)).max();
         let kernels = kernels.unwrap_or_default().saturating_mul(WIDENED_BY);
-        let far = configured.saturating_add(self.far_trip(peer));
+        let far = configured.saturating_add(trip);
         kernels
             .max(far)
             .min(self.config.timing.dead_interval)

@@ -283,8 +283,8 @@ fn forms_of_near_peers_are_their_own_beside_one_beyond_a_router() {
     assert!(world.alerts(A).iter().any(fell), "{:?}", world.alerts(A));
 }
 
-/// Nobody behind a router can make this node say anything: a message in its own name from an earlier
-/// life, and one that does not verify, are not listened to.
+/// Nobody behind a router can make this node say anything: a message in its own name from an
+/// earlier life, and one that does not verify, are not listened to.
 #[test]
 fn forms_strangers_behind_a_router_raise_no_alarm() {
     let mut world = World::settled(|place, parts| {

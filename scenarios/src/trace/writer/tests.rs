@@ -157,12 +157,6 @@ fn kinds_o_to_z() -> Vec<EventKind> {
             segment,
             holder: Holder::Nobody,
         },
-        EventKind::Trouble {
-            gateway,
-            kind: TroubleKind::OneWayLink,
-            problem: "one-way link".to_owned(),
-            found: true,
-        },
         EventKind::VirtualSource {
             segment,
             gateway,
@@ -174,7 +168,14 @@ fn kinds_o_to_z() -> Vec<EventKind> {
 
 /// One event of every kind. A kind missing here would be missing from the format's test.
 fn every_kind() -> Vec<Event> {
+    let trouble = EventKind::Trouble {
+        gateway: NodeId(1),
+        kind: TroubleKind::OneWayThere,
+        problem: "one-way link".to_owned(),
+        found: true,
+    };
     let kinds = kinds_a_to_o().into_iter().chain(kinds_o_to_z());
+    let kinds = kinds.chain([trouble]);
     let timed = |(index, kind)| Event::new(Instant::from_millis(index as u64), kind);
     kinds.into_iter().enumerate().map(timed).collect()
 }
