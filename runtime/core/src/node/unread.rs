@@ -93,6 +93,12 @@ impl Node {
         self.peers.iter().filter(first).count()
     }
 
+    /// Until when those may still be in their initial wait, as long as they have been there.
+    pub(super) fn unread_wait_ends(&self) -> Option<Instant> {
+        let since = self.unread.since.filter(|_| self.somebody_is_unread())?;
+        Some(since.after(self.config.timing.initial_wait))
+    }
+
     fn somebody_is_unread(&self) -> bool {
         self.peers.iter().any(|peer| self.unread(peer))
     }

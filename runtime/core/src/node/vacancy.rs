@@ -236,7 +236,11 @@ impl Node {
         };
         let ahead = || self.peers.iter().filter(better);
         let newest = ahead().filter_map(|peer| peer.alive_since).max();
-        let ahead = ahead().count() + self.unread_ahead();
+        let unread = self.unread_ahead();
+        let ahead = ahead().count() + unread;
+        // Who cannot be read does not say that it still waits: its slot begins with its wait's end.
+        let waits = self.unread_wait_ends().filter(|_| unread > 0);
+        let newest = newest.max(waits);
         (ahead, newest.map_or(since, |at| at.max(since)))
     }
 
