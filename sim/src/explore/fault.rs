@@ -11,9 +11,9 @@ use std::sync::Arc;
 use steadfast_core::effect::Input;
 use steadfast_core::{Instant, Rule};
 
-use super::pair::{Gateway, Pair};
 use super::setup::{CABLE, NODES, PATHS, Setup, port};
 use super::wires::{Losing, counter};
+use super::world::{Gateway, World};
 
 /// Who is not heard by the other on a parted path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,7 +119,7 @@ impl Gateway {
     }
 }
 
-impl Pair {
+impl World {
     /// The faults that would change something here, and that are paid for.
     pub(super) fn faults(&self, faults: &mut Vec<Fault>) {
         for at in 0..NODES {

@@ -15,9 +15,9 @@ use core::hash::{Hash, Hasher};
 use steadfast_core::Instant;
 use steadfast_core::effect::Forwarding;
 
-use super::pair::{Gateway, Pair};
 use super::setup::{CABLE, NODES, Setup, port};
 use super::wires::Wires;
+use super::world::{Gateway, World};
 
 /// A property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +126,7 @@ impl Watch {
     }
 }
 
-impl Pair {
+impl World {
     /// Looks at a new state.
     pub(super) fn judge(&mut self, setup: &Setup) {
         self.note();

@@ -13,13 +13,14 @@
 //! Limits: [`PROJECTED_AWAY`], which every report prints.
 
 mod fault;
+mod glimpse;
 mod judge;
 mod model;
-mod pair;
 mod run;
 mod setup;
 mod story;
 mod wires;
+mod world;
 
 use core::time::Duration;
 use std::thread;
@@ -46,7 +47,7 @@ pub const PROJECTED_AWAY: [&str; 12] = [
     "absolute time, uptime, counters of drops, alerts and records: compared relative, or not",
     "restarts, boots and proofs of a new life: sessions are proven at the start and stay so",
     "counters and epochs further apart than 6 and 3 are equally far apart",
-    "evidence older than the period in which the pair repeats: armed segments stay armed unless \
+    "evidence older than the period in which the world repeats: armed segments stay armed unless \
      a takeover disarms them, and no segment is found silent (D12, D14)",
     "time between two ticks of 4 ms, and delays: a frame arrives in the tick in which it was sent",
     "the order of frames that decide nothing, of copies, and of messages that repeat the last one",

@@ -1,4 +1,4 @@
-//! The pair as a model for the checker, and what it finds on the way.
+//! The world as a model for the checker, and what it finds on the way.
 //!
 //! A violation ends its branch. The checker itself remembers one discovery for each property; the
 //! model keeps one for each *class*, which is the property and the faults in order, and counts the
@@ -14,11 +14,11 @@ use steadfast_core::{Instant, Node};
 
 use super::fault::{Fault, gateway_name};
 use super::judge::Broken;
-use super::pair::Pair;
 use super::run::Step;
 use super::setup::{NODES, Setup};
+use super::world::World;
 
-/// Steps until a started pair has settled; more is a fault of the setup.
+/// Steps until a started world has settled; more is a fault of the setup.
 const SETTLE_MAX: u32 = 20_000;
 /// How long it settles: the periodic words have found their rhythm, the evidence is armed.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -51,12 +51,12 @@ pub(super) const SOMETIMES: [&str; 3] = [
 /// The model.
 pub(super) struct Explorer {
     pub(super) setup: Setup,
-    start: Pair,
+    start: World,
     found: Mutex<BTreeMap<Class, Found>>,
 }
 
 impl Explorer {
-    /// The pair, run to a steady state: one active, one standby whose evidence is armed.
+    /// The world, run to a steady state: one active, one standby whose evidence is armed.
     pub(super) fn new(setup: Setup, faults: u8) -> Result<Self, String> {
         let start = settled(&setup, faults)?;
         let explorer = Self {
@@ -80,14 +80,14 @@ impl Explorer {
 
     /// The steps of a story, in words.
     pub(super) fn tell(&self, story: &[(Instant, Fault)]) -> Vec<String> {
-        let mut pair = self.start.clone();
-        let start = story.first().map_or(pair.now, |(at, _)| *at);
+        let mut world = self.start.clone();
+        let start = story.first().map_or(world.now, |(at, _)| *at);
         let mut lines = Vec::new();
         for step in self.retrace(story) {
-            pair = self.after(&pair, step);
-            if pair.now >= start {
-                let millis = pair.now.since(start).as_millis();
-                let states: Vec<String> = (0..NODES).map(|place| outline(&pair, place)).collect();
+            world = self.after(&world, step);
+            if world.now >= start {
+                let millis = world.now.since(start).as_millis();
+                let states: Vec<String> = (0..NODES).map(|place| outline(&world, place)).collect();
                 lines.push(format!("+{millis} ms {step}: {}", states.join(", ")));
             }
         }
@@ -96,16 +96,16 @@ impl Explorer {
 
     /// Looks for the steps that lead to the violation with this story.
     fn retrace(&self, story: &[(Instant, Fault)]) -> Vec<Step> {
-        let mut open: Vec<(Pair, Vec<Step>)> = vec![(self.start.clone(), Vec::new())];
+        let mut open: Vec<(World, Vec<Step>)> = vec![(self.start.clone(), Vec::new())];
         let mut known = BTreeSet::new();
-        while let Some((pair, path)) = open.pop() {
-            if pair.broken.is_some() && pair.story == story {
+        while let Some((world, path)) = open.pop() {
+            if world.broken.is_some() && world.story == story {
                 return path;
             }
             let mut steps = Vec::new();
-            self.actions(&pair, &mut steps);
+            self.actions(&world, &mut steps);
             for step in steps.into_iter().rev() {
-                let next = self.after(&pair, step);
+                let next = self.after(&world, step);
                 let told = next.story.len();
                 let fits = story.get(..told) == Some(&next.story[..]);
                 if fits && known.len() < RETRACE_MAX && known.insert((told, next.digest())) {
@@ -117,11 +117,11 @@ impl Explorer {
         Vec::new()
     }
 
-    fn after(&self, pair: &Pair, step: Step) -> Pair {
-        let mut next = pair.clone();
+    fn after(&self, world: &World, step: Step) -> World {
+        let mut next = world.clone();
         next.step(&self.setup, step);
         next.judge(&self.setup);
-        for (own, before) in next.gateways.iter_mut().zip(&pair.gateways) {
+        for (own, before) in next.gateways.iter_mut().zip(&world.gateways) {
             if own.kernel == before.kernel {
                 own.kernel = Arc::clone(&before.kernel);
             }
@@ -129,45 +129,45 @@ impl Explorer {
         next
     }
 
-    fn keep(&self, broken: Broken, pair: &Pair) {
-        let faults = pair.story.iter().map(|(_, fault)| *fault).collect();
+    fn keep(&self, broken: Broken, world: &World) {
+        let faults = world.story.iter().map(|(_, fault)| *fault).collect();
         let fresh = Found {
             count: 0,
-            story: pair.story.clone(),
-            phase: pair.phase,
+            story: world.story.clone(),
+            phase: world.phase,
         };
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = found.entry((broken, faults)).or_insert(fresh);
         entry.count += 1;
-        if measure(&pair.story) < measure(&entry.story) {
-            entry.story.clone_from(&pair.story);
-            entry.phase = pair.phase;
+        if measure(&world.story) < measure(&entry.story) {
+            entry.story.clone_from(&world.story);
+            entry.phase = world.phase;
         }
     }
 }
 
 impl Model for Explorer {
-    type State = Pair;
+    type State = World;
     type Action = Step;
 
-    fn init_states(&self) -> Vec<Pair> {
+    fn init_states(&self) -> Vec<World> {
         vec![self.start.clone()]
     }
 
-    fn actions(&self, pair: &Pair, actions: &mut Vec<Step>) {
-        if pair.broken.is_some() {
+    fn actions(&self, world: &World, actions: &mut Vec<Step>) {
+        if world.broken.is_some() {
             return;
         }
-        pair.steps(actions);
+        world.steps(actions);
         let mut faults = Vec::new();
-        if pair.point {
-            pair.faults(&mut faults);
+        if world.point {
+            world.faults(&mut faults);
         }
         actions.extend(faults.into_iter().map(Step::Strike));
     }
 
-    fn next_state(&self, pair: &Pair, step: Step) -> Option<Pair> {
-        let next = self.after(pair, step);
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        let next = self.after(world, step);
         if let Some(broken) = next.broken {
             self.keep(broken, &next);
         }
@@ -178,49 +178,49 @@ impl Model for Explorer {
     fn properties(&self) -> Vec<Property<Self>> {
         let [succeeded, given, resolved] = SOMETIMES;
         vec![
-            Property::always("frames in flight stay bounded", |_, pair: &Pair| {
-                !pair.wires.overrun
+            Property::always("frames in flight stay bounded", |_, world: &World| {
+                !world.wires.overrun
             }),
             Property::always(
                 "nothing is violated but what theory forbids",
-                |_, pair: &Pair| pair.broken.is_none_or(|broken| broken.theorem.is_some()),
+                |_, world: &World| world.broken.is_none_or(|broken| broken.theorem.is_some()),
             ),
-            Property::sometimes(succeeded, |_, pair: &Pair| pair.watch.takeover),
-            Property::sometimes(given, |_, pair: &Pair| pair.watch.handover),
-            Property::sometimes(resolved, |_, pair: &Pair| pair.watch.resolved),
+            Property::sometimes(succeeded, |_, world: &World| world.watch.takeover),
+            Property::sometimes(given, |_, world: &World| world.watch.handover),
+            Property::sometimes(resolved, |_, world: &World| world.watch.resolved),
         ]
     }
 }
 
 /// Starts both gateways, the second a while after the first so that they do not speak in the same
-/// tick, and lets them settle, always taking the first thing that can happen. A pair that violates
+/// tick, and lets them settle, always taking the first thing that can happen. A world that violates
 /// something without any fault is where the exploration ends.
-fn settled(setup: &Setup, faults: u8) -> Result<Pair, String> {
-    let mut pair = Pair::new(setup, faults);
-    pair.start(setup, 0);
-    let (second, enough) = (pair.now.after(SECOND), pair.now.after(SETTLE));
+fn settled(setup: &Setup, faults: u8) -> Result<World, String> {
+    let mut world = World::new(setup, faults);
+    world.start(setup, 0);
+    let (second, enough) = (world.now.after(SECOND), world.now.after(SETTLE));
     for _ in 0..SETTLE_MAX {
-        if pair.now >= second && pair.gateways[1].node.is_none() {
-            pair.start(setup, 1);
+        if world.now >= second && world.gateways[1].node.is_none() {
+            world.start(setup, 1);
         }
         let mut steps = Vec::new();
-        pair.steps(&mut steps);
+        world.steps(&mut steps);
         let Some(step) = steps.first() else {
-            return Err("the pair stands still at its start".to_owned());
+            return Err("the gateways stand still at their start".to_owned());
         };
-        pair.step(setup, *step);
-        pair.judge(setup);
-        if pair.broken.is_some() {
-            return Ok(pair);
+        world.step(setup, *step);
+        world.judge(setup);
+        if world.broken.is_some() {
+            return Ok(world);
         }
-        pair.watch = Default::default();
-        let role = |place: usize| pair.gateways[place].awake().map(Node::role);
-        let calm = pair.wires.idle() && pair.gateways.iter().all(|it| it.apply.is_none());
-        if pair.now >= enough && calm && role(0) == Some(Active) && role(1) == Some(Standby) {
-            return Ok(pair);
+        world.watch = Default::default();
+        let role = |place: usize| world.gateways[place].awake().map(Node::role);
+        let calm = world.wires.idle() && world.gateways.iter().all(|it| it.apply.is_none());
+        if world.now >= enough && calm && role(0) == Some(Active) && role(1) == Some(Standby) {
+            return Ok(world);
         }
     }
-    Err(format!("the pair does not settle: {pair:?}"))
+    Err(format!("the gateways do not settle: {world:?}"))
 }
 
 /// How long a story is, and when it begins.
@@ -230,11 +230,11 @@ fn measure(story: &[(Instant, Fault)]) -> Option<(Duration, Instant)> {
 }
 
 /// A gateway in a few words.
-fn outline(pair: &Pair, place: usize) -> String {
-    let gateway = &pair.gateways[place];
+fn outline(world: &World, place: usize) -> String {
+    let gateway = &world.gateways[place];
     let name = gateway_name(place);
-    let lease = match gateway.kernel.lease_end(pair.now) {
-        Some(end) => format!("lease {} ms", end.since(pair.now).as_millis()),
+    let lease = match gateway.kernel.lease_end(world.now) {
+        Some(end) => format!("lease {} ms", end.since(world.now).as_millis()),
         None => "no lease".to_owned(),
     };
     match &gateway.node {

@@ -17,9 +17,10 @@ use core::fmt;
 use core::time::Duration;
 
 use super::fault::{Fault, gateway_name, path_name};
-use super::pair::{Gateway, Glimpse, Pair, SOCKET_MAX};
+use super::glimpse::Glimpse;
 use super::setup::{NODES, PATHS, Setup, TICK, port};
 use super::wires::counter;
+use super::world::{Gateway, SOCKET_MAX, World};
 use crate::model::Frame;
 use crate::model::kernel::{Outbox, Transmitted};
 
@@ -77,7 +78,7 @@ struct Outline {
     tail: bool,
 }
 
-impl Pair {
+impl World {
     /// What can happen now, faults aside.
     pub(super) fn steps(&self, steps: &mut Vec<Step>) {
         if let Some((to, path)) = self.commuting() {

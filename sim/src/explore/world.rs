@@ -17,6 +17,7 @@ use steadfast_core::effect::Forwarding;
 use steadfast_core::{Instant, Node, NodeId, OpId};
 
 use super::fault::Fault;
+use super::glimpse::{Gist, Glimpse};
 use super::judge::{Broken, Watch};
 use super::run::STALL_MAX;
 use super::setup::{NODES, PATHS, Setup};
@@ -90,7 +91,7 @@ impl Gateway {
 
 /// A state of the world.
 #[derive(Clone)]
-pub(super) struct Pair {
+pub(super) struct World {
     pub(super) now: Instant,
     pub(super) gateways: [Gateway; NODES],
     pub(super) wires: Wires,
@@ -112,7 +113,7 @@ pub(super) struct Pair {
     pub(super) broken: Option<Broken>,
 }
 
-impl Pair {
+impl World {
     /// Both boxes up, wires whole, no daemon yet.
     pub(super) fn new(setup: &Setup, budget: u8) -> Self {
         let now = Instant::from_millis(1_000);
@@ -212,7 +213,7 @@ impl Pair {
     }
 }
 
-impl Hash for Pair {
+impl Hash for World {
     fn hash<H: Hasher>(&self, out: &mut H) {
         for place in 0..NODES {
             self.hash_gateway(place, out);
@@ -234,13 +235,13 @@ impl Hash for Pair {
     }
 }
 
-impl PartialEq for Pair {
+impl PartialEq for World {
     fn eq(&self, other: &Self) -> bool {
         self.digest() == other.digest()
     }
 }
 
-impl fmt::Debug for Pair {
+impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = |gateway: &Gateway| gateway.node.as_ref().map(|node| node.role());
         let roles = [role(&self.gateways[0]), role(&self.gateways[1])];
@@ -252,76 +253,4 @@ impl fmt::Debug for Pair {
             self.now, self.story
         )
     }
-}
-
-/// What an advertisement says, read without its key: it was made by this model.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Glimpse {
-    mark: u8,
-    kind: u8,
-    effective: u8,
-    counter: u64,
-    epoch: u64,
-    handover: u64,
-    flags: [u8; 2],
-    health: u8,
-    /// The newest counter of the receiver that the sender has heard.
-    echo: u64,
-}
-
-/// Kind, mark, effective role, epoch and hand-over of a message.
-pub(super) type Gist = (u8, u8, u8, u64, u64);
-
-impl Glimpse {
-    /// What decides; the rest changes with every message.
-    pub(super) fn gist(self) -> Gist {
-        (
-            self.kind,
-            self.mark,
-            self.effective,
-            self.epoch,
-            self.handover,
-        )
-    }
-
-    /// Offsets: [`steadfast_core::wire::advert`].
-    pub(super) fn of(frame: &[u8]) -> Option<Self> {
-        super::wires::counter(frame)?;
-        let byte = |at: usize| frame.get(at).copied();
-        let number = |at: usize| -> Option<u64> {
-            Some(u64::from_be_bytes(*frame.get(at..)?.first_chunk()?))
-        };
-        Some(Self {
-            mark: byte(15)?,
-            kind: byte(16)?,
-            effective: byte(47)?,
-            counter: number(56)?,
-            epoch: number(64)?,
-            handover: number(72)?,
-            flags: [byte(92)?, byte(93)?],
-            health: byte(94)?,
-            echo: echo(frame).unwrap_or_default(),
-        })
-    }
-}
-
-/// The newest counter among the heard paths of the one echo that a pair's advertisements carry.
-fn echo(frame: &[u8]) -> Option<u64> {
-    const TLVS_AT: usize = 124;
-    const TLV_HEAD: usize = 3;
-    const TLV_ECHO: u8 = 2;
-    const ECHO_FIXED: usize = 25;
-    const HEARD: usize = 9;
-    let mut at = TLVS_AT;
-    while let Some([kind, high, low]) = frame.get(at..).and_then(|rest| rest.first_chunk()) {
-        let len = usize::from(u16::from_be_bytes([*high, *low]));
-        let value = frame.get(at + TLV_HEAD..at + TLV_HEAD + len)?;
-        if *kind == TLV_ECHO {
-            let heard = value.get(ECHO_FIXED..)?.chunks_exact(HEARD);
-            let counters = heard.filter_map(|entry| entry.get(1..)?.first_chunk());
-            return counters.map(|bytes| u64::from_be_bytes(*bytes)).max();
-        }
-        at += TLV_HEAD + len;
-    }
-    None
 }
