@@ -34,7 +34,7 @@ const fn ms(millis: u64) -> Duration {
 
 /// After a claim (design, Defaults).
 const AFTER_CLAIM: &[Duration] = &[ms(0), ms(3), ms(13), ms(23), ms(1_000), ms(5_000)];
-/// Between two beginnings for fear of a rival.
+/// Between two beginnings for fear of a rival; further evidence meanwhile is worth one burst.
 const RIVAL_SPACING: Duration = ms(500);
 /// After evidence of a rival: two spaced bursts (F01).
 const AFTER_RIVAL: &[Duration] = &[ms(0), ms(1_000)];
@@ -44,6 +44,11 @@ const REFRESH: &[Duration] = &[ms(0), ms(0)];
 const REFRESHED: Duration = ms(10_000);
 /// The same for each address of many: a hundred frames a second on average, in two forms.
 const REFRESHED_EACH: Duration = ms(20);
+
+/// Between two bursts of so many addresses that come early.
+fn spacing(count: usize) -> Duration {
+    REFRESHED_EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
 
 /// How long after the end of a burst so many addresses are announced again.
 pub(crate) fn refresh(count: usize) -> Duration {
@@ -55,6 +60,8 @@ pub(crate) fn refresh(count: usize) -> Duration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Announcer {
     schedule: Option<(Instant, &'static [Duration])>,
+    /// The next burst is the first one after a claim: clients wait for it.
+    claims: bool,
     /// It only says again what was said: a rival is news beside it.
     refreshing: bool,
     burst: usize,
@@ -63,21 +70,52 @@ pub(crate) struct Announcer {
     /// When all is to be announced early, behind the burst that is under way.
     early: Option<Instant>,
     hastened_at: Option<Instant>,
+    /// For when a burst was last begun, or put in, because of a rival.
+    repeated_at: Option<Instant>,
+    /// The next burst is none of the schedule's.
+    extra: bool,
+    /// The next burst has been put off.
+    was_put_off: bool,
 }
 
 impl Announcer {
     /// Starts over after a claim.
     pub(crate) fn after_claim(&mut self, now: Instant) {
         self.start(now, AFTER_CLAIM);
+        self.claims = true;
     }
 
-    /// Announces again, unless that was begun less than [`RIVAL_SPACING`] ago: evidence of a rival
-    /// can come with every frame.
-    pub(crate) fn after_rival(&mut self, now: Instant) {
+    /// Announces `count` addresses again. Evidence of a rival can come with every frame: what began
+    /// less than [`RIVAL_SPACING`] ago is not started over. What it said already the rival may have
+    /// overtaken, so one burst more comes: now, or as soon as [`REFRESHED_EACH`] allows.
+    pub(crate) fn after_rival(&mut self, now: Instant, count: usize) {
         let recent = |(started, _): (Instant, _)| now.since(started) < RIVAL_SPACING;
         if self.refreshing || !self.schedule.is_some_and(recent) {
             self.start(now, AFTER_RIVAL);
+            self.repeated_at = Some(now);
+            return;
         }
+        if self.repeated_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let spacing = spacing(count).min(RIVAL_SPACING);
+        let allowed = |last: Instant| last.after(spacing).max(now);
+        let at = self.repeated_at.map_or(now, allowed);
+        self.insert(at);
+        self.repeated_at = Some(at);
+    }
+
+    /// Puts the next burst off until then, once: the first one after a claim never waits. False if
+    /// nothing was put off.
+    pub(crate) fn put_off(&mut self, until: Instant) -> bool {
+        let begins = self.next == 0 && self.schedule.is_some() && !self.claims;
+        let later = self.due.is_some_and(|due| due < until);
+        if !begins || !later || self.was_put_off {
+            return false;
+        }
+        self.due = Some(until);
+        self.was_put_off = true;
+        true
     }
 
     /// Announces once more, if nothing is under way.
@@ -89,24 +127,31 @@ impl Announcer {
         }
     }
 
-    /// Announces `count` addresses then at the latest: the next burst comes early, or a refreshing
-    /// one; behind a burst that is under way, for what it said already was not heard. Not so often
-    /// that it were more than [`REFRESHED_EACH`] allows.
+    /// Announces `count` addresses then at the latest: in one burst more, behind one that is under
+    /// way, for what that said already was not heard. Not so often that it were more than
+    /// [`REFRESHED_EACH`] allows.
     pub(crate) fn hasten(&mut self, at: Instant, count: usize) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let spacing = REFRESHED_EACH.saturating_mul(count);
-        let lately = |last: Instant| at.since(last) < spacing;
+        let lately = |last: Instant| at.since(last) < spacing(count);
         if self.hastened_at.is_some_and(lately) {
             return;
         }
-        let begun = self.next > 0;
-        self.refresh(at);
-        if begun {
-            self.early = Some(at);
-        } else {
-            self.due = self.due.map(|due| due.min(at));
-        }
+        self.insert(at);
         self.hastened_at = Some(at);
+    }
+
+    /// One burst then, beside those of the schedule.
+    fn insert(&mut self, at: Instant) {
+        if self.next > 0 {
+            self.early = Some(self.early.map_or(at, |early| early.min(at)));
+        } else if self.schedule.is_none() {
+            self.refresh(at);
+        } else if self.due.is_none_or(|due| at < due) {
+            if self.extra {
+                self.early = self.due;
+            }
+            self.due = Some(at);
+            self.extra |= !self.refreshing;
+        }
     }
 
     /// Ends the schedule: the addresses are not ours any more.
@@ -139,6 +184,7 @@ impl Announcer {
             return 0..0;
         };
         let size = if self.burst == 0 { CHUNK } else { REPEAT_CHUNK };
+        (self.claims, self.was_put_off) = (false, false);
         let first = self.next.min(count);
         let end = (first + size).min(count);
         if end < count {
@@ -146,7 +192,9 @@ impl Announcer {
             self.due = Some(now.after(PAUSE));
         } else {
             self.next = 0;
-            self.burst += 1;
+            if !core::mem::take(&mut self.extra) {
+                self.burst += 1;
+            }
             self.due = schedule
                 .get(self.burst)
                 .map(|wait| started.after(*wait).max(now));
@@ -154,8 +202,7 @@ impl Announcer {
                 self.schedule = None;
             }
             if let Some(early) = self.early.take() {
-                self.refresh(early);
-                self.due = self.due.map(|due| due.min(early).max(now));
+                self.insert(early.max(now));
             }
         }
         first..end
@@ -164,12 +211,16 @@ impl Announcer {
     fn start(&mut self, now: Instant, schedule: &'static [Duration]) {
         *self = Self {
             schedule: Some((now, schedule)),
+            claims: false,
             refreshing: false,
             burst: 0,
             next: 0,
             due: Some(now),
             early: None,
             hastened_at: self.hastened_at,
+            repeated_at: self.repeated_at,
+            extra: false,
+            was_put_off: false,
         };
     }
 }
@@ -203,7 +254,7 @@ mod tests {
     #[test]
     fn announcements_of_many_addresses_are_paced() {
         let mut announcer = Announcer::default();
-        announcer.after_rival(Instant::ORIGIN);
+        announcer.after_rival(Instant::ORIGIN, 600);
         let chunks = run(&mut announcer, 600);
         assert_eq!(chunks[..2], [(0, 0..256), (1, 256..512)]);
         assert_eq!(chunks[4], (4, 1_024..1_200));
@@ -245,7 +296,7 @@ mod tests {
             [(15_000, 0..16), (15_001, 16..32), (15_002, 32..40)]
         );
         announcer.refresh(Instant::from_millis(15_999));
-        announcer.after_rival(Instant::from_millis(16_000));
+        announcer.after_rival(Instant::from_millis(16_000), 20);
         assert_eq!(announcer.due(), Some(Instant::from_millis(16_000)), "news");
         let before = announcer.clone();
         announcer.refresh(Instant::from_millis(16_000));
@@ -254,7 +305,7 @@ mod tests {
         assert_eq!(refresh(4_000), ms(80_000));
     }
 
-    /// Who must announce at once takes the next burst early; one that is under way goes on.
+    /// Who must announce at once does so, and nothing of the schedule is lost by that.
     #[test]
     fn announcements_come_early_where_nobody_heard_them() {
         let mut announcer = Announcer::default();
@@ -264,7 +315,7 @@ mod tests {
         }
         announcer.hasten(Instant::from_millis(500), 1);
         let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
-        assert_eq!(times.collect::<Vec<_>>(), [500, 5_000]);
+        assert_eq!(times.collect::<Vec<_>>(), [500, 1_000, 5_000]);
         announcer.hasten(Instant::from_millis(9_000), 1);
         assert_eq!(announcer.due(), Some(Instant::from_millis(9_000)));
     }
@@ -301,19 +352,76 @@ mod tests {
             let due = announcer.due().unwrap();
             let _ = announcer.frames(due, 1);
         }
-        announcer.after_rival(Instant::from_millis(2_000));
+        announcer.after_rival(Instant::from_millis(2_000), 1);
         let again: Vec<u64> = run(&mut announcer, 1)
             .into_iter()
             .map(|(at, _)| at)
             .collect();
         assert_eq!(again, [2_000, 3_000]);
-        announcer.after_rival(Instant::from_millis(4_000));
-        announcer.after_rival(Instant::from_millis(4_100));
+        announcer.after_rival(Instant::from_millis(4_000), 1);
+        announcer.after_rival(Instant::from_millis(4_001), 1);
         assert_eq!(
             announcer.due(),
             Some(Instant::from_millis(4_000)),
             "not started over"
         );
+    }
+
+    /// A rival that speaks behind the first bursts has the last word with every host that heard
+    /// it, unless all is said again behind it; however often it speaks, that is paced.
+    #[test]
+    fn announcements_after_a_rival_follow_what_it_said() {
+        let at = Instant::from_millis;
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        for early in [0, 3, 13, 23] {
+            let _ = announcer.frames(at(early), FORMS);
+        }
+        announcer.after_rival(at(24), 1);
+        assert_eq!(announcer.due(), Some(at(24)), "not a second later");
+        let _ = announcer.frames(at(24), FORMS);
+        for evidence in 25..44 {
+            announcer.after_rival(at(evidence), 1);
+            assert_eq!(announcer.due(), Some(at(44)), "20 ms for one address");
+        }
+        let _ = announcer.frames(at(44), FORMS);
+        announcer.after_rival(at(45), 100);
+        assert_eq!(announcer.due(), Some(at(544)), "half a second for many");
+        let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
+        assert_eq!(times.collect::<Vec<_>>(), [544, 1_000, 5_000]);
+    }
+
+    /// One that is to come early is no reason to let a rival have its word until then.
+    #[test]
+    fn announcements_after_a_rival_do_not_wait_for_those_that_come_early() {
+        let at = Instant::from_millis;
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        for early in [0, 3, 13, 23] {
+            let _ = announcer.frames(at(early), FORMS);
+        }
+        announcer.hasten(at(400), 1);
+        announcer.after_rival(at(101), 1);
+        let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
+        assert_eq!(times.collect::<Vec<_>>(), [101, 400, 1_000, 5_000]);
+    }
+
+    /// Who woke late says nothing again before it has listened; what it claims is said at once, and
+    /// nothing is put off twice.
+    #[test]
+    fn announcements_are_put_off_once() {
+        let at = Instant::from_millis;
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        assert!(!announcer.put_off(at(20)), "the first one never waits");
+        let _ = announcer.frames(at(0), FORMS);
+        assert!(announcer.put_off(at(70)));
+        assert_eq!(announcer.due(), Some(at(70)));
+        assert!(!announcer.put_off(at(90)));
+        let _ = announcer.frames(at(70), FORMS);
+        assert!(announcer.put_off(at(90)));
+        announcer.after_rival(at(2_000), 1);
+        assert!(announcer.put_off(at(2_020)), "nor does a rival hurry it");
     }
 
     #[test]

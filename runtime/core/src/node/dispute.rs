@@ -180,8 +180,7 @@ impl Node {
         let peer = self.peers[place].node;
         if self.dispute.is_some_and(|dispute| dispute.peer == peer) {
             self.dispute = None;
-            self.announcer.after_rival(self.now);
-            self.arm_announcer();
+            self.announce_after_rival();
         }
         self.clear(|alert| *alert == Alert::SplitBrain { peer });
         let (own, boot, told) = (self.config.node, self.boot, self.told.claim);

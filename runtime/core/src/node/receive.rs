@@ -95,8 +95,7 @@ impl Node {
         if settled && self.giving.is_none() {
             let port = self.config.ports[index].id;
             self.raise(Alert::StationUsed { port });
-            self.announcer.after_rival(self.now);
-            self.arm_announcer();
+            self.announce_after_rival();
         }
     }
 
@@ -384,8 +383,7 @@ impl Node {
             });
         }
         if self.role == EffectiveRole::Active && self.giving.is_none() {
-            self.announcer.after_rival(self.now);
-            self.arm_announcer();
+            self.announce_after_rival();
         }
     }
 

@@ -216,6 +216,12 @@ impl Node {
         if self.giving.is_none() {
             self.announcer.refresh(self.now);
         }
+        // Who stood still so long that another may serve hears that first.
+        let heard = self.now.after(self.config.timing.w_silence);
+        if !self.claim.uninterrupted && self.is_dazed() && self.announcer.put_off(heard) {
+            self.arm_announcer();
+            return;
+        }
         if self.announcer.begins() {
             self.show_stations();
         }
@@ -226,6 +232,12 @@ impl Node {
                 self.announce(index, address, form);
             }
         }
+        self.arm_announcer();
+    }
+
+    /// Somebody else spoke in the name of what this node owns.
+    pub(super) fn announce_after_rival(&mut self) {
+        self.announcer.after_rival(self.now, self.virtuals().len());
         self.arm_announcer();
     }
 
