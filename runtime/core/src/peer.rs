@@ -19,9 +19,6 @@ use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
 use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
 
-/// How many messages of another a peer may not have told of yet and still hears it: what came
-/// between two of its own, with a burst of questions in between.
-const BEHIND_MAX: u64 = 16;
 /// See [`RoundTrip::note`].
 const NARROWED_BY: u32 = 32;
 /// See [`RoundTrip::note`].
@@ -312,31 +309,6 @@ impl Peer {
         }
     }
 
-    /// Whether this peer hears another one, by its last word: all but the last few messages that
-    /// reached this node.
-    pub(crate) fn hears_peer(&self, other: &Self) -> bool {
-        let (Some(latest), Some(session)) = (&self.latest, other.session) else {
-            return false;
-        };
-        let of_other = |echo: &&Echo| echo.node == other.node && echo.boot == session.boot;
-        let echo = latest.echoes.iter().find(of_other);
-        let newest = echo.and_then(|echo| echo.heard.iter().map(|heard| heard.counter).max());
-        newest.is_some_and(|newest| newest.saturating_add(BEHIND_MAX) >= session.newest)
-    }
-
-    /// A third party told what it hears of this peer. True if that is newer than everything that
-    /// was heard of this life before, by this node or by another (D13).
-    pub(crate) fn vouched_for(&mut self, echo: &Echo) -> bool {
-        let Some(session) = self.session.filter(|it| it.boot == echo.boot) else {
-            return false;
-        };
-        let newest = echo.heard.iter().map(|heard| heard.counter).max();
-        let newest = newest.unwrap_or(0);
-        let is_news = newest > session.newest.max(self.vouched);
-        self.vouched = self.vouched.max(newest);
-        is_news
-    }
-
     /// Whether the peer's last word was that it owns the role (an offer included).
     pub(crate) fn says_active(&self) -> bool {
         self.latest
@@ -362,44 +334,6 @@ impl Peer {
         !self.dead && self.heard_at.is_some_and(|at| now.since(at) < wait)
     }
 
-    /// Whether the peer has heard a message of ours numbered `counter` or later, in this life.
-    pub(crate) fn has_heard(&self, own: NodeId, boot: BootId, counter: u64) -> bool {
-        let echoes = self.latest.as_ref().map(|latest| &latest.echoes);
-        echoes
-            .and_then(|list| list.iter().find(|echo| echo.node == own))
-            .is_some_and(|echo| {
-                echo.boot == boot && echo.heard.iter().any(|heard| heard.counter >= counter)
-            })
-    }
-
-    /// The newest message of this node, in this life, that the peer has heard, by its last word.
-    pub(crate) fn newest_heard(&self, own: NodeId, boot: BootId) -> Option<u64> {
-        let echoes = &self.latest.as_ref()?.echoes;
-        let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
-        echo.heard.iter().map(|heard| heard.counter).max()
-    }
-
-    /// The newest message of this node, in this life, that the peer has heard on a path.
-    pub(crate) fn heard_there(&self, own: NodeId, boot: BootId, port: PortId) -> Option<u64> {
-        self.latest.as_ref()?.heard_counter(own, boot, port)
-    }
-
-    /// Whether the peer hears this node on a path, by its last word: it is not more than `behind`
-    /// messages behind what it hears on its best path. None while it says nothing of this life.
-    pub(crate) fn hears_on(
-        &self,
-        own: NodeId,
-        boot: BootId,
-        port: PortId,
-        behind: u64,
-    ) -> Option<bool> {
-        let echoes = &self.latest.as_ref()?.echoes;
-        let echo = echoes.iter().find(|it| it.node == own && it.boot == boot)?;
-        let newest = echo.heard.iter().map(|heard| heard.counter).max()?;
-        let there = echo.heard.iter().find(|heard| heard.path == port);
-        Some(there.is_some_and(|heard| heard.counter.saturating_add(behind) >= newest))
-    }
-
     /// The peer's hardware address on a port, as it advertised it.
     pub(crate) fn mac(&self, port: PortId) -> Option<MacAddr> {
         let macs = &self.latest.as_ref()?.macs;
@@ -412,13 +346,12 @@ impl Peer {
         self.units.iter().find(wanted).map(|(_, ip)| *ip)
     }
 
-    /// For comparing states: what is known of the peer, relative to now, to the newest message of
-    /// this node and to the newest of the peer.
+    /// For comparing states: what is known of the peer, relative to now and to the newest message
+    /// of each node.
     pub(crate) fn project(
         &self,
         view: View,
-        own: u64,
-        sent: u64,
+        sent: &impl Fn(NodeId) -> u64,
         known: Epoch,
         out: &mut impl Hasher,
     ) {
@@ -432,9 +365,11 @@ impl Peer {
                 epoch,
             )
                 .hash(out);
-            let echoed = latest.echoes.iter().flat_map(|echo| &echo.heard);
-            let newest = echoed.map(|heard| heard.counter).max();
-            newest.map(|newest| behind(own, newest)).hash(out);
+            for echo in &latest.echoes {
+                let newest = echo.heard.iter().map(|heard| heard.counter).max();
+                let newest = newest.map(|newest| behind(sent(echo.node), newest));
+                (echo.node, newest).hash(out);
+            }
         }
         let heard = self.heard_at.map(|at| view.ago(at));
         let unproven = self.unproven_active_at.map(|at| view.ago(at));
@@ -444,7 +379,9 @@ impl Peer {
         gone.hash(out);
         (heard, unproven, alive, self.dead).hash(out);
         let newest = self.session.map(|session| session.newest);
-        newest.map(|newest| behind(sent, newest)).hash(out);
+        newest
+            .map(|newest| behind(sent(self.node), newest))
+            .hash(out);
         behind(self.vouched, newest.unwrap_or_default()).hash(out);
         for path in &self.paths {
             let lag = behind(newest.unwrap_or_default(), path.counter).min(1);
@@ -490,5 +427,6 @@ pub(crate) fn derive(secret: &[u8; 32], label: &[u8], number: u64) -> u64 {
     u64::from_be_bytes(bytes).max(1)
 }
 
+mod hears;
 #[cfg(test)]
 mod tests;

@@ -72,7 +72,8 @@ pub(crate) fn behind(newest: u64, counter: u64) -> u64 {
 
 impl Node {
     /// Hashes what of this node matters for the future, as of `now`. `sent` tells the newest
-    /// counter of each peer. Equal hashes mean equal futures, up to what the module names.
+    /// counter of each node, this one included. Equal hashes mean equal futures, up to what the
+    /// module names.
     #[doc(hidden)]
     pub fn project(&self, now: Instant, sent: impl Fn(NodeId) -> u64, out: &mut impl Hasher) {
         let timing = &self.config.timing;
@@ -92,7 +93,7 @@ impl Node {
             check.project(view).hash(out);
         }
         for peer in &self.peers {
-            peer.project(view, self.counter, sent(peer.node), self.known, out);
+            peer.project(view, &sent, self.known, out);
         }
         if let Some(suspicion) = &self.suspicion {
             suspicion.project(view, out);
@@ -107,6 +108,14 @@ impl Node {
             behind(self.counter, self.told.resumed),
         );
         (self.told.facts, told, self.claims_left).hash(out);
+    }
+
+    /// Whether a deadline has come that decides something by its order, and is compared; of the
+    /// others each only asks, repeats or counts.
+    #[doc(hidden)]
+    pub fn decides(&self, now: Instant) -> bool {
+        let due = |timer: Timer| self.timers.at(timer).is_some_and(|at| at <= now);
+        COMPARED.into_iter().any(due)
     }
 
     /// The counter of the newest message sent.

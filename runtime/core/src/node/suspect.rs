@@ -259,6 +259,13 @@ impl Node {
             self.send_round();
             return;
         };
+        if self.another_serves(peer) {
+            self.peers[place].dead = true;
+            self.suspicion = None;
+            self.timers.disarm(Timer::Round);
+            self.timers.disarm(Timer::Silence);
+            return;
+        }
         let turn = found_at.after(self.slot(peer));
         // A kernel that never confirms must not keep the others waiting for ever.
         let bound = turn.after(self.config.timing.dead_interval);
@@ -276,6 +283,12 @@ impl Node {
             let wait = self.config.timing.round * factor;
             self.timers.arm(Timer::Round, self.now.after(wait));
         }
+    }
+
+    /// A peer beside the suspect says that it serves: it took back what it had offered, or won.
+    fn another_serves(&self, suspect: NodeId) -> bool {
+        let serves = |peer: &Peer| peer.node != suspect && peer.says_active() && self.present(peer);
+        self.rules.keep(Rule::D13) && self.peers.iter().any(serves)
     }
 
     /// Since when the verdict has stood; none while it is open.

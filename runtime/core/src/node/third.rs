@@ -107,13 +107,21 @@ impl Node {
         self.rules.keep(Rule::D13) && self.peers.iter().any(tells)
     }
 
+    /// A peer that is present said something which only others have heard yet. What they say of it
+    /// came by another way, and may come first: a role that was given up to it is not vacant.
+    pub(super) fn misses_a_word(&self) -> bool {
+        let misses = |peer: &Peer| self.present(peer) && peer.is_outheard();
+        self.rules.keep(Rule::D13) && self.peers.iter().any(misses)
+    }
+
     /// Some peer hears an active that this node does not hear: the role is not vacant, nor is it
-    /// free because a `suspect` is dead. Where every other peer is heard here, none of them is that
-    /// active, whatever the teller still believes.
+    /// free because a `suspect` is dead. Where every other peer is heard here, up to its last word,
+    /// none of them is that active, whatever the teller still believes.
     pub(super) fn heard_by_others(&self, suspect: Option<NodeId>) -> bool {
         let unheard = |teller| {
             let mut others = self.peers.iter().filter(|peer| peer.node != teller);
-            others.any(|peer| !self.present(peer) && Some(peer.node) != suspect)
+            let unheard = |peer: &Peer| !self.present(peer) || peer.is_outheard();
+            others.any(|peer| unheard(peer) && Some(peer.node) != suspect)
         };
         self.rules.keep(Rule::D13)
             && self.peers.iter().any(|peer| {

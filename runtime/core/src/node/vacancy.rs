@@ -89,7 +89,7 @@ impl Node {
         }
         let (ahead, since) = self.ahead_of_me(since);
         let slot = self.config.timing.dead_interval * u32::try_from(ahead).unwrap_or(u32::MAX);
-        if ahead > 0 && self.now < since.after(slot) {
+        if ahead > 0 && self.now < since.after(slot) || self.misses_a_word() {
             return;
         }
         let why = self.vacancy_cause(all_heard);
@@ -374,6 +374,7 @@ impl Node {
         let taken = lately.any(|peer| peer.effective(EffectiveRole::Promoting));
         let free = self.kept_asking(relisten)
             && !taken
+            && !self.misses_a_word()
             && !self.heard_by_others(None)
             && self.witness_lets_vacancy(all_answered)
             && (all_answered || self.none_serves_on_proof(relisten.since));

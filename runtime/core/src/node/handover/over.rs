@@ -8,8 +8,9 @@
 //!
 //! The hard case is the giver that stood still meanwhile: what was said before proves nothing about
 //! now, and what it did not hear it may not have asked. It begins to ask anew (D6), some times: a
-//! machine that is always late must serve at last. The limit: where nothing of the taker reaches
-//! the giver, silence is all there is.
+//! machine that is always late must serve at last. A taker that is silent here may have been heard
+//! to claim by a third party, which then knows a newer epoch (D13): the giver leaves the role.
+//! The limit: where nothing of the taker reaches anybody whom the giver hears, silence is all.
 
 use super::Giving;
 use crate::effect::{Forwarding, Rejection};
@@ -17,6 +18,7 @@ use crate::node::Node;
 use crate::node::project::View;
 use crate::node::vacancy::RESTARTS_MAX;
 use crate::role::EffectiveRole;
+use crate::rules::Rule;
 use crate::status::Cause;
 use crate::wire::advert::Kind;
 use crate::{Instant, NodeId};
@@ -76,7 +78,13 @@ impl Node {
         let trip = taker.map_or(timing.rtt_bound, |it| self.widened(it, timing.rtt_bound));
         let bound = ended.after(trip);
         if asked >= ROUNDS && now >= bound && self.may_take_back(to, at, declined) {
-            self.take_back();
+            let claimed = self.known > self.claim.epoch && self.rules.keep(Rule::D13);
+            if !declined && claimed {
+                self.end_giving(Rejection::TimedOut);
+                self.lose_lease();
+            } else {
+                self.take_back();
+            }
             return;
         }
         self.broadcast(Kind::Probe);
