@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use steadfast_core::Rules;
-use steadfast_sim::explore::{PROJECTED_AWAY, Progress, Report, explore};
+use steadfast_sim::explore::{Group, PROJECTED_AWAY, Progress, Report, explore};
 
 use super::Streams;
 use crate::ending::Ending;
@@ -20,7 +20,11 @@ use crate::summary;
 /// How to explore.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Most faults in one story, 0 to 3; 3 takes many minutes and several GiB
+    /// How many gateways: 2 with a direct cable, or 3 on the served segments alone
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    nodes: u8,
+    /// Most faults in one story, 0 to 3; 3 takes many minutes and several GiB. With three
+    /// gateways 2 take an hour and more, and 3 are out of reach
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     faults: u8,
     /// Worker threads; one makes two explorations equal in everything
@@ -37,6 +41,7 @@ pub(crate) struct Args {
 /// The report for machines.
 #[derive(Serialize)]
 struct Json<'a> {
+    nodes: u8,
     faults: u8,
     states: u64,
     unique: u64,
@@ -67,8 +72,15 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
             let _ = streams.note(&text);
         }
     };
-    let report = explore(args.faults, threads, Rules::complete(), &mut progress)
-        .map_err(Problem::Explore)?;
+    let group = Group::of(args.nodes).unwrap_or(Group::Pair);
+    let report = explore(
+        group,
+        args.faults,
+        threads,
+        Rules::complete(),
+        &mut progress,
+    )
+    .map_err(Problem::Explore)?;
     if args.json {
         streams.print(&summary::to_json(&json(&report)))?;
     } else {
@@ -89,6 +101,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
 fn json(report: &Report) -> Json<'_> {
     let residue = |it: &'_ steadfast_sim::explore::Residue| it.theorem.name().to_owned();
     Json {
+        nodes: report.group.nodes(),
         faults: report.faults,
         states: report.states,
         unique: report.unique,
@@ -113,6 +126,7 @@ fn json(report: &Report) -> Json<'_> {
 
 fn words(report: &Report) -> String {
     let mut lines = vec![
+        format!("nodes      {}", report.group.nodes()),
         format!("faults     {}", report.faults),
         format!(
             "states     {} reached, {} differ",

@@ -11,17 +11,42 @@ use std::sync::Arc;
 use steadfast_core::effect::Input;
 use steadfast_core::{Instant, Rule};
 
-use super::setup::{CABLE, NODES, PATHS, Setup, port};
-use super::wires::{Losing, counter};
+use super::setup::{CABLE, Setup, port};
+use super::wires::{Lane, Losing, Wires, counter};
 use super::world::{Gateway, World};
 
-/// Who is not heard by the other on a parted path.
+/// Who is not heard by whom on a parted path, gateways by number. Of ways that cut the same, the
+/// first one is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
-    /// Neither is.
-    Both,
-    /// The gateway of this number is not.
+    /// This one by nobody.
     From(usize),
+    /// Nobody by this one.
+    To(usize),
+    /// These two by each other.
+    Between(usize, usize),
+    /// This one and all others by each other.
+    Apart(usize),
+}
+
+impl Way {
+    /// All ways among this many gateways.
+    pub(super) fn all(nodes: usize) -> impl Iterator<Item = Self> {
+        let one_way = (0..nodes).map(Self::From).chain((0..nodes).map(Self::To));
+        let pairs = (0..nodes).flat_map(move |a| (a + 1..nodes).map(move |b| (a, b)));
+        let pairs = pairs.map(|(a, b)| Self::Between(a, b));
+        one_way.chain(pairs).chain((0..nodes).map(Self::Apart))
+    }
+
+    /// Whether what the one says to the other is cut.
+    pub(super) fn cuts(self, from: usize, to: usize) -> bool {
+        match self {
+            Self::From(at) => from == at,
+            Self::To(at) => to == at,
+            Self::Between(a, b) => (from, to) == (a, b) || (from, to) == (b, a),
+            Self::Apart(at) => from == at || to == at,
+        }
+    }
 }
 
 /// A fault, or the end of one. Gateways and paths by number.
@@ -35,8 +60,13 @@ pub enum Fault {
     Freeze(usize),
     /// Every port and every cable is well again.
     Heal,
-    /// The message in flight to a gateway is lost on every path.
-    LoseCopies(usize),
+    /// The oldest message in flight from a gateway to another one is lost on every path.
+    LoseCopies {
+        /// Whose message.
+        from: usize,
+        /// Who does not get it.
+        to: usize,
+    },
     /// The next message of a gateway is lost on every path.
     LoseNext(usize),
     /// A path parts; carrier stays, and hosts reach both gateways.
@@ -60,7 +90,7 @@ impl Fault {
 
 /// The name of a gateway in stories and scenario files.
 pub(super) const fn gateway_name(place: usize) -> &'static str {
-    ["a", "b"][place]
+    ["a", "b", "c"][place]
 }
 
 /// The name of a path.
@@ -75,9 +105,12 @@ impl fmt::Display for Fault {
             Self::Cont(at) => write!(f, "the daemon of {} goes on", gateway_name(*at)),
             Self::Freeze(at) => write!(f, "{} freezes", gateway_name(*at)),
             Self::Heal => f.write_str("every port is well again"),
-            Self::LoseCopies(to) => {
-                let to = gateway_name(*to);
-                write!(f, "the message in flight to {to} is lost on every path")
+            Self::LoseCopies { from, to } => {
+                let (from, to) = (gateway_name(*from), gateway_name(*to));
+                write!(
+                    f,
+                    "the message in flight from {from} to {to} is lost on every path"
+                )
             }
             Self::LoseNext(at) => {
                 write!(
@@ -86,12 +119,20 @@ impl fmt::Display for Fault {
                     gateway_name(*at)
                 )
             }
-            Self::Part(path, Way::Both) => {
-                write!(f, "nothing passes between a and b on {}", path_name(*path))
-            }
-            Self::Part(path, Way::From(at)) => {
-                let (path, from, to) = (path_name(*path), gateway_name(*at), gateway_name(1 - at));
-                write!(f, "nothing of {from} reaches {to} on {path}")
+            Self::Part(path, way) => {
+                let path = path_name(*path);
+                match way {
+                    Way::From(at) => write!(f, "nobody hears {} on {path}", gateway_name(*at)),
+                    Way::To(at) => write!(f, "{} hears nobody on {path}", gateway_name(*at)),
+                    Way::Between(a, b) => {
+                        let (a, b) = (gateway_name(*a), gateway_name(*b));
+                        write!(f, "nothing passes between {a} and {b} on {path}")
+                    }
+                    Way::Apart(at) => {
+                        let at = gateway_name(*at);
+                        write!(f, "nothing passes between {at} and the others on {path}")
+                    }
+                }
             }
             Self::PortDown(at, path) => {
                 write!(
@@ -122,7 +163,7 @@ impl Gateway {
 impl World {
     /// The faults that would change something here, and that are paid for.
     pub(super) fn faults(&self, faults: &mut Vec<Fault>) {
-        for at in 0..NODES {
+        for at in self.places() {
             if self.gateways[at].stopped.is_some() && self.gateways[at].runs() && self.wires.idle()
             {
                 faults.push(Fault::Cont(at));
@@ -131,7 +172,7 @@ impl World {
         if self.budget == 0 {
             return;
         }
-        for at in 0..NODES {
+        for at in self.places() {
             self.faults_of(at, faults);
         }
         self.faults_of_paths(faults);
@@ -140,24 +181,23 @@ impl World {
     fn faults_of_paths(&self, faults: &mut Vec<Fault>) {
         let wires = &self.wires;
         let down = |at: usize| self.gateways[at].powered && wires.down[at].contains(&true);
-        if (0..NODES).any(down) || wires.parted.as_flattened().contains(&true) {
+        let parted = wires.parted.as_flattened().as_flattened().contains(&true);
+        if self.places().any(down) || parted {
             faults.push(Fault::Heal);
         }
-        if !self.gateways.iter().all(|gateway| gateway.powered) {
-            return;
-        }
-        if wires.has_carrier(0, CABLE) {
+        let paths = wires.shape.paths;
+        if paths > CABLE && self.gateways.iter().all(|it| it.powered) && wires.has_carrier(0, CABLE)
+        {
             faults.push(Fault::CablePull);
         }
-        for path in self.first_path()..PATHS {
-            if !(0..NODES).all(|at| wires.has_carrier(at, path)) {
-                continue;
-            }
-            let open = |at: usize| wires.carries(at, path);
-            let ways = (0..NODES).filter(|at| open(*at)).map(Way::From);
-            faults.extend(ways.map(|way| Fault::Part(path, way)));
-            if (0..NODES).all(open) {
-                faults.push(Fault::Part(path, Way::Both));
+        for path in self.first_path()..paths {
+            let mut known = Vec::new();
+            for way in Way::all(self.gateways.len()) {
+                let cut = wires.would_cut(path, |from, to| way.cuts(from, to));
+                if let Some(cut) = cut.filter(|cut| !known.contains(cut)) {
+                    known.push(cut);
+                    faults.push(Fault::Part(path, way));
+                }
             }
         }
     }
@@ -180,9 +220,11 @@ impl World {
         if gateway.awake().is_some() && self.wires.losing[at].is_none() && self.wires.idle() {
             faults.push(Fault::LoseNext(at));
         }
-        if self.next_path(at).is_some() {
-            faults.push(Fault::LoseCopies(at));
-        }
+        let lost = |lane: Lane| Fault::LoseCopies {
+            from: lane.from,
+            to: at,
+        };
+        faults.extend(self.heads(at).map(lost));
         let served = (self.first_path()..CABLE).filter(|path| !self.wires.down[at][*path]);
         faults.extend(served.map(|path| Fault::PortDown(at, path)));
     }
@@ -196,7 +238,7 @@ impl World {
             | Fault::Cont(_)
             | Fault::Freeze(_)
             | Fault::Heal
-            | Fault::LoseCopies(_)
+            | Fault::LoseCopies { .. }
             | Fault::LoseNext(_)
             | Fault::PowerOff(_)
             | Fault::Stop(_)
@@ -209,7 +251,7 @@ impl World {
     /// A daemon starts and sees its ports.
     pub(super) fn start(&mut self, setup: &Setup, at: usize) {
         self.gateways[at].node = Some(Arc::new(setup.node(at, self.now)));
-        for path in 0..PATHS {
+        for path in 0..self.wires.shape.paths {
             let (port, up) = (port(path), true);
             self.tell(setup, at, Input::LinkChanged { port, up });
         }
@@ -233,7 +275,7 @@ impl World {
             Fault::Cont(at) => self.cont(setup, at),
             Fault::Freeze(at) => self.gateways[at].frozen = Some(self.now),
             Fault::Heal => self.heal(setup),
-            Fault::LoseCopies(to) => self.lose_copies(to),
+            Fault::LoseCopies { from, to } => self.lose_copies(from, to),
             Fault::LoseNext(at) => self.wires.losing[at] = Some(Losing::Next),
             Fault::Part(path, way) => self.part(path, way),
             Fault::PortDown(at, path) => self.set_down(setup, &[(at, path)], true),
@@ -249,21 +291,23 @@ impl World {
         self.watch.struck(&self.gateways, &self.wires);
     }
 
-    fn lose_copies(&mut self, to: usize) {
-        let Some(path) = self.next_path(to) else {
+    fn lose_copies(&mut self, from: usize, to: usize) {
+        let number = |wires: &Wires, lane| wires.head(lane).and_then(|frame| counter(frame));
+        let Some(lane) = self.heads(to).find(|lane| lane.from == from) else {
             return;
         };
-        let lost = self.wires.head(path, to).and_then(|frame| counter(frame));
-        for path in 0..PATHS {
-            if self.wires.head(path, to).and_then(|frame| counter(frame)) == lost {
-                drop(self.wires.take(path, to));
+        let lost = number(&self.wires, lane);
+        for lane in self.wires.lanes_between(from, to) {
+            if number(&self.wires, lane) == lost {
+                drop(self.wires.take(lane));
             }
         }
     }
 
     fn part(&mut self, path: usize, way: Way) {
-        for from in 0..NODES {
-            self.wires.parted[path][from] |= way == Way::Both || way == Way::From(from);
+        for lane in self.wires.lanes().filter(|lane| lane.path == path) {
+            let parted = &mut self.wires.parted[path][lane.from][lane.to];
+            *parted |= way.cuts(lane.from, lane.to);
         }
     }
 
@@ -276,14 +320,16 @@ impl World {
         gateway.offered = None;
         self.wires.losing[at] = None;
         self.wires.drop_for(at);
-        let ports: Vec<(usize, usize)> = (0..PATHS).map(|path| (at, path)).collect();
+        let paths = 0..self.wires.shape.paths;
+        let ports: Vec<(usize, usize)> = paths.map(|path| (at, path)).collect();
         self.set_down(setup, &ports, true);
     }
 
     fn heal(&mut self, setup: &Setup) {
         self.wires.parted = Default::default();
-        let powered = (0..NODES).filter(|at| self.gateways[*at].powered);
-        let ports = powered.flat_map(|at| (0..PATHS).map(move |path| (at, path)));
+        let powered = self.places().filter(|at| self.gateways[*at].powered);
+        let paths = self.wires.shape.paths;
+        let ports = powered.flat_map(|at| (0..paths).map(move |path| (at, path)));
         let ports: Vec<(usize, usize)> = ports.collect();
         self.set_down(setup, &ports, false);
     }
@@ -296,17 +342,22 @@ impl World {
         }
         self.wires.settle();
         let after = self.carriers();
-        for at in 0..NODES {
-            for path in 0..PATHS {
-                if before[at][path] != after[at][path] {
-                    self.carrier_changed(setup, at, path, after[at][path]);
-                }
+        for (was, now) in before.into_iter().zip(after) {
+            let (at, path, up) = now;
+            if was != now {
+                self.carrier_changed(setup, at, path, up);
             }
         }
     }
 
-    fn carriers(&self) -> [[bool; PATHS]; NODES] {
-        core::array::from_fn(|at| core::array::from_fn(|path| self.wires.has_carrier(at, path)))
+    /// Whether it has carrier, of each port.
+    fn carriers(&self) -> Vec<(usize, usize, bool)> {
+        let paths = self.wires.shape.paths;
+        let ports = self
+            .places()
+            .flat_map(|at| (0..paths).map(move |path| (at, path)));
+        let look = |(at, path)| (at, path, self.wires.has_carrier(at, path));
+        ports.map(look).collect()
     }
 
     fn carrier_changed(&mut self, setup: &Setup, at: usize, path: usize, up: bool) {

@@ -1,9 +1,9 @@
 //! What must hold in every state, and what theory forbids anybody to promise.
 //!
-//! *Two owners*: on no served segment whose observer reaches both gateways do both kernels answer
-//! for its address, but for the drain of a hand-over: the giver's lease was cut to V by an offer
-//! and has not ended (D10). *Outage*: while some gateway is able to serve, nobody answers for an
-//! address for at most [`Setup::outage_max`]; each fault starts the count anew. Both are wire
+//! *Two owners*: on no served segment do the kernels of two gateways that its observer reaches
+//! answer for its address, but for the drain of a hand-over: the giver's lease was cut to V by an
+//! offer and has not ended (D10). *Outage*: while some gateway is able to serve, nobody answers for
+//! an address for at most [`Setup::outage_max`]; each fault starts the count anew. Both are wire
 //! evidence: the kernels are asked, not the nodes.
 //!
 //! Some faults blind every evidence there is, and then no protocol can tell a dead peer from a
@@ -15,7 +15,7 @@ use core::hash::{Hash, Hasher};
 use steadfast_core::Instant;
 use steadfast_core::effect::Forwarding;
 
-use super::setup::{CABLE, NODES, Setup, port};
+use super::setup::{CABLE, NODES_MAX, Setup, port};
 use super::wires::Wires;
 use super::world::{Gateway, World};
 
@@ -91,7 +91,7 @@ pub(super) struct Broken {
 pub(super) struct Watch {
     /// By served path: since when nobody answers although somebody could.
     dark: [Option<Instant>; CABLE],
-    /// At some time nothing of one running gateway reached the other.
+    /// At some time nothing of one running gateway reached another one, nor what a third one hears.
     pub(super) blinded: bool,
     /// A frozen box went on.
     pub(super) thawed: bool,
@@ -103,7 +103,7 @@ pub(super) struct Watch {
     pub(super) handover: bool,
     /// A suspicion ended because the peer lives.
     pub(super) resolved: bool,
-    pub(super) suspects: [bool; NODES],
+    pub(super) suspects: [bool; NODES_MAX],
 }
 
 impl Watch {
@@ -114,16 +114,25 @@ impl Watch {
     }
 
     /// A fault has struck.
-    pub(super) fn struck(&mut self, gateways: &[Gateway; NODES], wires: &Wires) {
+    pub(super) fn struck(&mut self, gateways: &[Gateway], wires: &Wires) {
         self.dark = Default::default();
-        let alive = gateways.iter().all(Gateway::runs);
         let claims = |gateway: &Gateway| {
             let arms = matches!(gateway.apply, Some((_, Forwarding::Active { .. })));
             arms && gateway.held_since().is_some()
         };
         self.claim_held |= gateways.iter().any(claims);
-        self.blinded |= alive && (0..NODES).any(|from| wires.is_unheard(from));
+        let mut ways = wires.lanes().map(|lane| (lane.from, lane.to));
+        self.blinded |= ways.any(|(from, to)| is_blind(gateways, wires, from, to));
     }
+}
+
+/// Whether nothing of one running gateway reaches another one, neither its own word nor that of a
+/// third one whose daemon hears it (D13).
+fn is_blind(gateways: &[Gateway], wires: &Wires, from: usize, to: usize) -> bool {
+    let third = |by: usize| by != from && by != to && gateways[by].awake().is_some();
+    let hears = |from: usize, to: usize| !wires.is_unheard(from, to);
+    let told = (0..gateways.len()).any(|by| third(by) && hears(from, by) && hears(by, to));
+    gateways[from].runs() && gateways[to].runs() && !hears(from, to) && !told
 }
 
 impl World {
@@ -159,7 +168,9 @@ impl World {
                 .offered
                 .is_some_and(|at| self.now <= at.after(timing.offer))
         };
-        (0..NODES).all(|place| self.owns(setup, place, path)) && !self.gateways.iter().any(drains)
+        let owners = self.places().filter(|place| self.owns(setup, *place, path));
+        let lasting = owners.filter(|place| !drains(&self.gateways[*place]));
+        lasting.count() > 1
     }
 
     /// Whether a gateway could serve: it runs, its daemon runs, and its served ports work.
@@ -168,8 +179,8 @@ impl World {
     }
 
     fn is_dark_too_long(&mut self, setup: &Setup, path: usize) -> bool {
-        let owned = (0..NODES).any(|place| self.owns(setup, place, path));
-        let able = (0..NODES).any(|place| self.is_able(place));
+        let owned = self.places().any(|place| self.owns(setup, place, path));
+        let able = self.places().any(|place| self.is_able(place));
         if owned || !able {
             self.watch.dark[path] = None;
             return false;

@@ -1,10 +1,10 @@
 //! The world `explore`: every interleaving of a few faults, on the production core.
 //!
-//! A pair of production [`steadfast_core::Node`]s on two kernel models, three paths between them,
-//! and the model checker stateright, which tries every order of decisive events and every fault at
-//! every place. It proves for a small world what a campaign can only make likely. There is no
-//! horizon in time: states are compared relative to now, so the exploration is complete when every
-//! behaviour has met itself again.
+//! Two or three production [`steadfast_core::Node`]s, each on a kernel model, the paths between
+//! them, and the model checker stateright, which tries every order of decisive events and every
+//! fault at every place. It proves for a small world what a campaign can only make likely. There is
+//! no horizon in time: states are compared relative to now, so the exploration is complete when
+//! every behaviour has met itself again.
 //!
 //! The hard case is what theory forbids. A violation is counted under a theorem only if the state
 //! itself remembers that all evidence was blinded; whatever else is violated is a counterexample,
@@ -30,9 +30,10 @@ use steadfast_core::{Instant, Rules};
 
 pub use fault::{Fault, Way};
 pub use judge::{Oracle, Theorem};
+pub use setup::Group;
 
 use fault::tell_story;
-use model::{Class, Explorer, Found, SOMETIMES};
+use model::{Choice, Class, Explorer, Found, SOMETIMES};
 use setup::Setup;
 
 /// Most faults that are explored: with more the states do not fit into a machine.
@@ -75,13 +76,16 @@ pub struct Progress {
 /// What an exploration found.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// Who was explored.
+    pub group: Group,
     /// Most faults in one story.
     pub faults: u8,
     /// States reached, known ones included.
     pub states: u64,
     /// States that differ.
     pub unique: u64,
-    /// Steps to the farthest state.
+    /// Steps to the farthest state: on the shortest way, or on the one that was taken where the
+    /// search goes deep first (three nodes with two faults and more).
     pub depth: u64,
     /// How far the exploration looks.
     pub horizon: String,
@@ -132,23 +136,57 @@ pub struct Counterexample {
     pub scenario: String,
 }
 
-/// Explores the pair with up to `faults` faults (at most [`FAULTS_MAX`]). With one thread two
+/// Explores the group with up to `faults` faults (at most [`FAULTS_MAX`]). With one thread two
 /// explorations are equal in everything; with more, only the stories may differ among equals.
 ///
 /// # Errors
-/// A pair that cannot be configured or does not settle without any fault.
+/// A group that cannot be configured or does not settle without any fault.
 ///
 /// # Panics
 /// If the protocol does.
 pub fn explore(
+    group: Group,
     faults: u8,
     threads: usize,
     rules: Rules,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, String> {
-    let faults = faults.min(FAULTS_MAX);
-    let explorer = Explorer::new(Setup::new(rules)?, faults)?;
-    let mut checker = explorer.checker().threads(threads.max(1)).spawn_bfs();
+    let choice = Choice::UpTo(faults.min(FAULTS_MAX));
+    explored(choice, group, threads, rules, progress)
+}
+
+/// The same where these faults strike in this order, each wherever it can, and no other: what a
+/// story in words left open.
+///
+/// # Errors
+/// As [`explore`].
+///
+/// # Panics
+/// If the protocol does.
+pub fn explore_order(order: &[Fault], group: Group, rules: Rules) -> Result<Report, String> {
+    let choice = Choice::Order(order.to_vec());
+    explored(choice, group, 1, rules, &mut |_| {})
+}
+
+fn explored(
+    choice: Choice,
+    group: Group,
+    threads: usize,
+    rules: Rules,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, String> {
+    let explorer = Explorer::new(Setup::new(group, rules)?, choice)?;
+    let deep = group == Group::Trio && explorer.start.budget > 1;
+    let builder = explorer.checker().threads(threads.max(1));
+    // Breadth first finds the shortest stories, and holds every state at the rim at once.
+    if deep {
+        Ok(watched(builder.spawn_dfs(), progress))
+    } else {
+        Ok(watched(builder.spawn_bfs(), progress))
+    }
+}
+
+fn watched(mut checker: impl Checker<Explorer>, progress: &mut dyn FnMut(Progress)) -> Report {
     let handles = checker.handles();
     while handles.iter().any(|handle| !handle.is_finished()) {
         progress(told(&checker));
@@ -160,7 +198,7 @@ pub fn explore(
         }
     }
     progress(told(&checker));
-    Ok(report(faults, &checker))
+    report(&checker)
 }
 
 fn told(checker: &impl Checker<Explorer>) -> Progress {
@@ -172,7 +210,7 @@ fn told(checker: &impl Checker<Explorer>) -> Progress {
     }
 }
 
-fn report(faults: u8, checker: &impl Checker<Explorer>) -> Report {
+fn report(checker: &impl Checker<Explorer>) -> Report {
     let Progress {
         states,
         unique,
@@ -191,7 +229,8 @@ fn report(faults: u8, checker: &impl Checker<Explorer>) -> Report {
         counterexample(model, number, class, found)
     };
     Report {
-        faults,
+        group: model.setup.group,
+        faults: model.start.budget,
         states,
         unique,
         depth,

@@ -9,21 +9,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stateright::{Model, Property};
-use steadfast_core::role::EffectiveRole::{Active, Standby};
+use steadfast_core::role::EffectiveRole::{Active, Promoting, Standby};
 use steadfast_core::{Instant, Node};
 
 use super::fault::{Fault, gateway_name};
 use super::judge::Broken;
 use super::run::Step;
-use super::setup::{NODES, Setup};
+use super::setup::{NODES_MAX, Setup};
 use super::world::World;
 
 /// Steps until a started world has settled; more is a fault of the setup.
 const SETTLE_MAX: u32 = 20_000;
 /// How long it settles: the periodic words have found their rhythm, the evidence is armed.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How much later than the first the second gateway's daemon starts.
-const SECOND: Duration = Duration::from_millis(36);
+/// How much later than the first one each gateway's daemon starts.
+const STARTS: [Duration; NODES_MAX] = [
+    Duration::ZERO,
+    Duration::from_millis(36),
+    Duration::from_millis(64),
+];
 /// States looked at to retrace one story; beyond it the story stands without its steps.
 const RETRACE_MAX: usize = 200_000;
 
@@ -48,19 +52,34 @@ pub(super) const SOMETIMES: [&str; 3] = [
     "a suspect proves alive",
 ];
 
+/// Which faults strike.
+#[derive(Clone, Debug)]
+pub(super) enum Choice {
+    /// Any, up to so many.
+    UpTo(u8),
+    /// These, in this order.
+    Order(Vec<Fault>),
+}
+
 /// The model.
 pub(super) struct Explorer {
     pub(super) setup: Setup,
-    start: World,
+    choice: Choice,
+    pub(super) start: World,
     found: Mutex<BTreeMap<Class, Found>>,
 }
 
 impl Explorer {
-    /// The world, run to a steady state: one active, one standby whose evidence is armed.
-    pub(super) fn new(setup: Setup, faults: u8) -> Result<Self, String> {
-        let start = settled(&setup, faults)?;
+    /// The group, run to a steady state: one active, and standbys whose evidence is armed.
+    pub(super) fn new(setup: Setup, choice: Choice) -> Result<Self, String> {
+        let faults = match &choice {
+            Choice::UpTo(faults) => usize::from(*faults),
+            Choice::Order(order) => order.iter().filter(|fault| fault.costs()).count(),
+        };
+        let start = settled(&setup, u8::try_from(faults).unwrap_or(u8::MAX))?;
         let explorer = Self {
             setup,
+            choice,
             start,
             found: Mutex::default(),
         };
@@ -87,7 +106,7 @@ impl Explorer {
             world = self.after(&world, step);
             if world.now >= start {
                 let millis = world.now.since(start).as_millis();
-                let states: Vec<String> = (0..NODES).map(|place| outline(&world, place)).collect();
+                let states: Vec<String> = world.places().map(|at| outline(&world, at)).collect();
                 lines.push(format!("+{millis} ms {step}: {}", states.join(", ")));
             }
         }
@@ -163,6 +182,10 @@ impl Model for Explorer {
         if world.point {
             world.faults(&mut faults);
         }
+        if let Choice::Order(order) = &self.choice {
+            let next = order.get(world.story.len());
+            faults.retain(|fault| next == Some(fault));
+        }
         actions.extend(faults.into_iter().map(Step::Strike));
     }
 
@@ -192,16 +215,18 @@ impl Model for Explorer {
     }
 }
 
-/// Starts both gateways, the second a while after the first so that they do not speak in the same
-/// tick, and lets them settle, always taking the first thing that can happen. A world that violates
-/// something without any fault is where the exploration ends.
+/// Starts the gateways, each a while after the one before so that no two speak in the same tick,
+/// and lets them settle, always taking the first thing that can happen. Gateways that violate
+/// something without any fault are where the exploration ends.
 fn settled(setup: &Setup, faults: u8) -> Result<World, String> {
     let mut world = World::new(setup, faults);
-    world.start(setup, 0);
-    let (second, enough) = (world.now.after(SECOND), world.now.after(SETTLE));
+    let begin = world.now;
+    let enough = begin.after(SETTLE);
     for _ in 0..SETTLE_MAX {
-        if world.now >= second && world.gateways[1].node.is_none() {
-            world.start(setup, 1);
+        for (place, later) in world.places().zip(STARTS) {
+            if world.now >= begin.after(later) && world.gateways[place].node.is_none() {
+                world.start(setup, place);
+            }
         }
         let mut steps = Vec::new();
         world.steps(&mut steps);
@@ -214,13 +239,21 @@ fn settled(setup: &Setup, faults: u8) -> Result<World, String> {
             return Ok(world);
         }
         world.watch = Default::default();
-        let role = |place: usize| world.gateways[place].awake().map(Node::role);
         let calm = world.wires.idle() && world.gateways.iter().all(|it| it.apply.is_none());
-        if world.now >= enough && calm && role(0) == Some(Active) && role(1) == Some(Standby) {
+        if world.now >= enough && calm && has_roles(&world) {
             return Ok(world);
         }
     }
     Err(format!("the gateways do not settle: {world:?}"))
+}
+
+/// Whether the first gateway serves and all others stand by.
+fn has_roles(world: &World) -> bool {
+    let roles = world.gateways.iter().map(|it| it.awake().map(Node::role));
+    let expected = [Active].into_iter().chain(core::iter::repeat(Standby));
+    roles
+        .zip(expected)
+        .all(|(is, expected)| is == Some(expected))
 }
 
 /// How long a story is, and when it begins.
@@ -238,7 +271,13 @@ fn outline(world: &World, place: usize) -> String {
         None => "no lease".to_owned(),
     };
     match &gateway.node {
-        Some(node) if gateway.awake().is_some() => format!("{name} {:?}, {lease}", node.role()),
+        Some(node) if gateway.awake().is_some() => {
+            let (role, why) = (node.role(), node.reason().1);
+            match role {
+                Promoting => format!("{name} {role:?} ({why}), {lease}"),
+                _ => format!("{name} {role:?}, {lease}"),
+            }
+        }
         Some(node) => format!("{name} held as {:?}, {lease}", node.role()),
         None => format!("{name} without daemon, {lease}"),
     }

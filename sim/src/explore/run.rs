@@ -4,7 +4,8 @@
 //! Frames that decide nothing by their order (questions, answers, periodic words, second copies)
 //! are delivered at once in one order; two deliveries to different nodes commute anyway. What is
 //! left to chance is the order of decisive frames, of the kernel's doing, and of deadlines that
-//! fall due together, and between any two of them a fault.
+//! fall due together, and between any two of them a fault. Of what several senders said, a node may
+//! meet any first.
 
 use std::sync::Arc;
 use steadfast_core::effect::{Effect, Failure, Forwarding, Input};
@@ -18,8 +19,8 @@ use core::time::Duration;
 
 use super::fault::{Fault, gateway_name, path_name};
 use super::glimpse::Glimpse;
-use super::setup::{NODES, PATHS, Setup, TICK, port};
-use super::wires::counter;
+use super::setup::{NODES_MAX, Setup, TICK, port};
+use super::wires::{Lane, counter};
 use super::world::{Gateway, SOCKET_MAX, World};
 use crate::model::Frame;
 use crate::model::kernel::{Outbox, Transmitted};
@@ -42,13 +43,8 @@ pub(super) enum Step {
     Advance,
     /// A kernel does what it was asked.
     Apply(usize),
-    /// A gateway receives the next frame of a path.
-    Deliver {
-        /// The receiver.
-        to: usize,
-        /// The path.
-        path: usize,
-    },
+    /// A gateway receives the next frame of another one on a path.
+    Deliver(Lane),
     /// A daemon's deadline has come.
     Fire(usize),
     /// A fault strikes, or is mended.
@@ -60,8 +56,9 @@ impl fmt::Display for Step {
         match self {
             Self::Advance => f.write_str("time passes"),
             Self::Apply(at) => write!(f, "the kernel of {} obeys", gateway_name(*at)),
-            Self::Deliver { to, path } => {
-                write!(f, "{} receives on {}", gateway_name(*to), path_name(*path))
+            Self::Deliver(Lane { path, from, to }) => {
+                let (to, from) = (gateway_name(*to), gateway_name(*from));
+                write!(f, "{to} receives from {from} on {}", path_name(*path))
             }
             Self::Fire(at) => write!(f, "a deadline of {}", gateway_name(*at)),
             Self::Strike(fault) => fault.fmt(f),
@@ -81,14 +78,14 @@ struct Outline {
 impl World {
     /// What can happen now, faults aside.
     pub(super) fn steps(&self, steps: &mut Vec<Step>) {
-        if let Some((to, path)) = self.commuting() {
-            steps.push(Step::Deliver { to, path });
+        if let Some(lane) = self.commuting() {
+            steps.push(Step::Deliver(lane));
             return;
         }
-        for to in 0..NODES {
-            if let Some(path) = self.next_path(to) {
-                steps.push(Step::Deliver { to, path });
-            } else if self.is_due(to) && self.gateways[to].apply.is_none() {
+        for to in self.places() {
+            let before = steps.len();
+            steps.extend(self.heads(to).map(Step::Deliver));
+            if before == steps.len() && self.is_due(to) && self.gateways[to].apply.is_none() {
                 steps.push(Step::Fire(to));
             }
             if self.gateways[to].apply.is_some() && self.gateways[to].awake().is_some() {
@@ -101,11 +98,26 @@ impl World {
     }
 
     /// With no fault to come between, a delivery to a node whose kernel has nothing to do goes
-    /// before everything else: it commutes with all of it.
-    fn commuting(&self) -> Option<(usize, usize)> {
-        let mut idle = (0..NODES).filter(|to| self.gateways[*to].apply.is_none());
-        let find = |to: usize| Some((to, self.next_path(to)?));
-        idle.find_map(find).filter(|_| self.budget == 0)
+    /// before everything else: it commutes with all of it, but with what a third one may yet say
+    /// to that node. So it does where there is nobody else who could.
+    fn commuting(&self) -> Option<Lane> {
+        let mut idle = self
+            .places()
+            .filter(|to| self.gateways[*to].apply.is_none());
+        let free = self.budget == 0 && self.can_speak() <= 2;
+        idle.find_map(|to| self.heads(to).next()).filter(|_| free)
+    }
+
+    /// How many gateways have a daemon that says something, now or later.
+    fn can_speak(&self) -> usize {
+        let speaks = |at: &usize| {
+            let flies = self
+                .wires
+                .lanes()
+                .any(|it| it.from == *at && self.wires.head(it).is_some());
+            self.gateways[*at].node.is_some() || flies
+        };
+        self.places().filter(speaks).count()
     }
 
     /// Whether something may come between: a fault, or a daemon that goes on.
@@ -122,7 +134,7 @@ impl World {
         match step {
             Step::Advance => self.advance(setup),
             Step::Apply(place) => self.apply(setup, place),
-            Step::Deliver { to, path } => self.deliver(setup, to, path),
+            Step::Deliver(lane) => self.deliver(setup, lane),
             Step::Fire(place) => self.fire(setup, place),
             Step::Strike(fault) => self.strike(setup, fault),
         }
@@ -133,26 +145,33 @@ impl World {
     }
 
     /// What makes an instant worth a fault when it changes.
-    fn outline(&self) -> [Outline; NODES] {
+    fn outline(&self) -> [Option<Outline>; NODES_MAX] {
         core::array::from_fn(|place| {
-            let gateway = &self.gateways[place];
+            let gateway = self.gateways.get(place)?;
             let node = gateway.awake();
-            Outline {
+            Some(Outline {
                 role: node.map(Node::role),
                 suspects: node.is_some_and(Node::suspects),
                 lease: gateway.kernel.holds_lease(self.now),
                 tail: gateway.kernel.tail_end(self.now).is_some(),
-            }
+            })
         })
     }
 
-    /// The path whose head is the oldest message for a gateway; its copies follow by themselves.
-    pub(super) fn next_path(&self, to: usize) -> Option<usize> {
-        let heads = (0..PATHS).filter_map(|path| Some((counter(self.wires.head(path, to)?), path)));
-        heads.min().map(|(_, path)| path)
+    /// The ways whose heads are the oldest messages for a gateway, one of each sender; their
+    /// copies follow by themselves.
+    pub(super) fn heads(&self, to: usize) -> impl Iterator<Item = Lane> + '_ {
+        let oldest = move |from: usize| {
+            let lanes = self.wires.lanes_between(from, to);
+            let heads = lanes.filter_map(|lane| Some((counter(self.wires.head(lane)?), lane)));
+            heads.min().map(|(_, lane)| lane)
+        };
+        self.places()
+            .filter(move |from| *from != to)
+            .filter_map(oldest)
     }
 
-    fn is_due(&self, place: usize) -> bool {
+    pub(super) fn is_due(&self, place: usize) -> bool {
         let deadline = self.gateways[place].awake().and_then(Node::next_deadline);
         deadline.is_some_and(|at| at <= self.now)
     }
@@ -183,8 +202,7 @@ impl World {
         };
         self.now = at;
         let mut out = Outbox::default();
-        for place in 0..NODES {
-            let gateway = &mut self.gateways[place];
+        for gateway in &mut self.gateways {
             if gateway.powered && gateway.kernel.next_change(at).is_some_and(|due| due <= at) {
                 Arc::make_mut(&mut gateway.kernel).tick(at, &mut out);
             }
@@ -193,7 +211,19 @@ impl World {
                 gateway.end_daemon();
             }
         }
-        let due: Vec<usize> = (0..NODES).filter(|place| self.is_due(*place)).collect();
+        for place in self
+            .places()
+            .filter(|at| self.is_due(*at))
+            .collect::<Vec<_>>()
+        {
+            if self.gateways[place]
+                .awake()
+                .is_some_and(|node| !node.decides(at))
+            {
+                self.fire(setup, place);
+            }
+        }
+        let due: Vec<usize> = self.places().filter(|at| self.is_due(*at)).collect();
         if let [only] = due.as_slice() {
             self.fire(setup, *only);
         }
@@ -244,7 +274,7 @@ impl World {
         match effect {
             Effect::Transmit { port, frame } => {
                 match Arc::make_mut(&mut gateway.kernel).transmit(now, port, &frame) {
-                    Transmitted::Sent => self.wires.put(place, usize::from(port.0), frame.into()),
+                    Transmitted::Sent => self.wires.put(place, usize::from(port.0), &frame.into()),
                     Transmitted::Refused => answers.push(Input::TransmitRefused { port }),
                     Transmitted::Dropped | Transmitted::NoCarrier => {}
                 }
@@ -303,15 +333,17 @@ impl World {
         self.tell(setup, place, Input::Completed { op, outcome });
     }
 
-    fn deliver(&mut self, setup: &Setup, to: usize, path: usize) {
-        let Some(frame) = self.wires.take(path, to) else {
+    fn deliver(&mut self, setup: &Setup, lane: Lane) {
+        let Some(frame) = self.wires.take(lane) else {
             return;
         };
+        let Lane { path, from, to } = lane;
         if let Some(counter) = counter(&frame) {
-            self.delivered[to] = self.delivered[to].max(counter);
+            let newest = &mut self.delivered[to][from];
+            *newest = counter.max(*newest);
         }
         if let Some(glimpse) = Glimpse::of(&frame) {
-            self.heard[to] = Some(glimpse.gist());
+            self.heard[to][from] = Some(glimpse.gist());
         }
         self.receive(setup, to, path, &frame);
     }
@@ -325,7 +357,7 @@ impl World {
         let mut out = Outbox::default();
         Arc::make_mut(&mut self.gateways[to].kernel).receive(now, port(path), frame, &mut out);
         for (port, frame) in out.frames {
-            self.wires.put(to, usize::from(port.0), frame);
+            self.wires.put(to, usize::from(port.0), &frame);
         }
         for (port, frame) in out.captured {
             self.capture(setup, to, port, &frame);
@@ -356,36 +388,34 @@ impl World {
     /// Delivers what decides nothing by its order.
     fn drain(&mut self, setup: &Setup) {
         for _ in 0..DRAIN_MAX {
-            let Some((path, to)) = self.plain_head() else {
+            let Some(lane) = self.plain_head() else {
                 return;
             };
-            self.deliver(setup, to, path);
+            self.deliver(setup, lane);
         }
         self.wires.overrun = true;
     }
 
-    fn plain_head(&self) -> Option<(usize, usize)> {
-        let all = (0..PATHS).flat_map(|path| (0..NODES).map(move |to| (path, to)));
-        all.into_iter().find(|(path, to)| {
-            self.wires
-                .head(*path, *to)
-                .is_some_and(|frame| self.is_plain(frame, *to))
+    fn plain_head(&self) -> Option<Lane> {
+        self.wires.lanes().find(|lane| {
+            let head = self.wires.head(*lane);
+            head.is_some_and(|frame| self.is_plain(frame, *lane))
         })
     }
 
-    fn is_plain(&self, frame: &Frame, to: usize) -> bool {
+    fn is_plain(&self, frame: &Frame, Lane { from, to, .. }: Lane) -> bool {
         /// Advert, answer, probe, request.
         const PLAIN: [u8; 4] = [1, 2, 8, 11];
         let ours = Ethernet::parse(frame).is_some_and(|it| it.ethertype == ethertype::STEADFAST);
-        let copy = counter(frame).is_some_and(|counter| counter <= self.delivered[to]);
+        let copy = counter(frame).is_some_and(|counter| counter <= self.delivered[to][from]);
         let gist = Glimpse::of(frame).map(Glimpse::gist);
-        let repeats = gist.is_some() && gist == self.heard[to];
+        let repeats = gist.is_some() && gist == self.heard[to][from];
         !ours || copy || repeats || frame.get(16).is_some_and(|kind| PLAIN.contains(kind))
     }
 
     /// Notes what shows that the exploration is not vacuous.
     pub(super) fn note(&mut self) {
-        for place in 0..NODES {
+        for place in self.places() {
             let Some(node) = self.gateways[place].awake() else {
                 continue;
             };

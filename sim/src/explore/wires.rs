@@ -1,17 +1,17 @@
-//! Three paths between two gateways: what is in flight, and what stops it.
+//! The paths between the gateways: what is in flight, and what stops it.
 //!
-//! Each path keeps order in each direction and carries a frame in no time; what is free is the
-//! order in which a receiver meets the paths, and what strikes before it does. A path fails by a
-//! port without carrier, which both ends of a cable see, or it parts: nothing passes between the
-//! gateways one way or both, and nobody is told. A parted segment is the worst there is: hosts,
-//! and the observer among them, still reach both gateways, as behind a switch that keeps its ports
-//! apart.
+//! Each path keeps order from one sender to one receiver and carries a frame in no time, to whom
+//! its station belongs or to all; what is free is the order in which a receiver meets the paths and
+//! the senders, and what strikes before it does. A path fails by a port without carrier, which both
+//! ends of a cable see, or it parts: nothing passes between some gateways one way or both, and
+//! nobody is told. A parted segment is the worst there is: hosts, and the observer among them,
+//! still reach every gateway, as behind a switch that keeps its ports apart.
 
 use std::collections::VecDeque;
 
 use steadfast_core::wire::ethernet::{Frame as Ethernet, ethertype};
 
-use super::setup::{CABLE, NODES, PATHS};
+use super::setup::{CABLE, NODES_MAX, PATHS_MAX, Shape};
 use crate::model::Frame;
 
 /// Frames in flight in one direction of one path. Reaching it ends the exploration with an error:
@@ -30,17 +30,26 @@ pub(super) enum Losing {
     Now(u64),
 }
 
+/// From whom to whom on which path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Lane {
+    pub(super) path: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
 /// All paths.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Wires {
-    /// By path and receiver.
-    flying: [[VecDeque<Frame>; NODES]; PATHS],
+    pub(super) shape: Shape,
+    /// By path, sender and receiver.
+    flying: [[[VecDeque<Frame>; NODES_MAX]; NODES_MAX]; PATHS_MAX],
     /// By gateway and path: the port has no carrier.
-    pub(super) down: [[bool; PATHS]; NODES],
-    /// By path and sender: nothing arrives.
-    pub(super) parted: [[bool; NODES]; PATHS],
+    pub(super) down: [[bool; PATHS_MAX]; NODES_MAX],
+    /// By path, sender and receiver: nothing arrives.
+    pub(super) parted: [[[bool; NODES_MAX]; NODES_MAX]; PATHS_MAX],
     /// By sender.
-    pub(super) losing: [Option<Losing>; NODES],
+    pub(super) losing: [Option<Losing>; NODES_MAX],
     /// Kinds of the advertisements put on a wire since this was last looked at, bit n is kind n.
     pub(super) said: u16,
     /// More than [`IN_FLIGHT_MAX`] frames were in flight.
@@ -48,14 +57,56 @@ pub(super) struct Wires {
 }
 
 impl Wires {
+    /// Every path whole, nothing in flight.
+    pub(super) fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            flying: Default::default(),
+            down: Default::default(),
+            parted: Default::default(),
+            losing: Default::default(),
+            said: 0,
+            overrun: false,
+        }
+    }
+
+    /// Every way a frame can go, by path, then receiver, then sender.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        let Shape { nodes, paths, .. } = self.shape;
+        let to_each = move |path| (0..nodes).map(move |to| (path, to));
+        let from_each = move |(path, to)| {
+            let senders = (0..nodes).filter(move |from| *from != to);
+            senders.map(move |from| Lane { path, from, to })
+        };
+        (0..paths).flat_map(to_each).flat_map(from_each)
+    }
+
+    /// The ways between two gateways.
+    pub(super) fn lanes_between(
+        &self,
+        from: usize,
+        to: usize,
+    ) -> impl Iterator<Item = Lane> + use<> {
+        (0..self.shape.paths).map(move |path| Lane { path, from, to })
+    }
+
     /// A gateway puts a frame on a path.
-    pub(super) fn put(&mut self, from: usize, path: usize, frame: Frame) {
-        self.said |= kind(&frame).map_or(0, |kind| 1_u16.checked_shl(kind.into()).unwrap_or(0));
-        let to = 1 - from;
-        if self.loses(from, &frame) || !self.carries(from, path) {
+    pub(super) fn put(&mut self, from: usize, path: usize, frame: &Frame) {
+        self.said |= kind(frame).map_or(0, |kind| 1_u16.checked_shl(kind.into()).unwrap_or(0));
+        if self.loses(from, frame) {
             return;
         }
-        let queue = &mut self.flying[path][to];
+        let station = self.station(path, frame);
+        for to in (0..self.shape.nodes).filter(|to| *to != from) {
+            let lane = Lane { path, from, to };
+            if station.is_none_or(|owner| owner == to) && self.carries(lane) {
+                self.push(lane, frame.clone());
+            }
+        }
+    }
+
+    fn push(&mut self, lane: Lane, frame: Frame) {
+        let queue = &mut self.flying[lane.path][lane.from][lane.to];
         if queue.len() >= IN_FLIGHT_MAX {
             self.overrun = true;
         } else {
@@ -63,37 +114,68 @@ impl Wires {
         }
     }
 
-    /// The next frame for a gateway on a path.
-    pub(super) fn head(&self, path: usize, to: usize) -> Option<&Frame> {
-        self.flying[path][to].front()
+    /// The gateway that a frame is for alone.
+    fn station(&self, path: usize, frame: &Frame) -> Option<usize> {
+        let destination = Ethernet::parse(frame)?.destination;
+        (0..self.shape.nodes).find(|place| self.shape.macs[*place][path] == destination)
     }
 
-    pub(super) fn take(&mut self, path: usize, to: usize) -> Option<Frame> {
-        self.flying[path][to].pop_front()
+    /// The next frame on a way.
+    pub(super) fn head(&self, lane: Lane) -> Option<&Frame> {
+        self.flying(lane).front()
     }
 
-    /// Frames in flight to a gateway on a path, in order.
-    pub(super) fn flying(&self, path: usize, to: usize) -> impl Iterator<Item = &Frame> {
-        self.flying[path][to].iter()
+    pub(super) fn take(&mut self, lane: Lane) -> Option<Frame> {
+        self.flying[lane.path][lane.from][lane.to].pop_front()
+    }
+
+    /// Frames in flight on a way, in order.
+    pub(super) fn flying(&self, lane: Lane) -> &VecDeque<Frame> {
+        &self.flying[lane.path][lane.from][lane.to]
     }
 
     pub(super) fn idle(&self) -> bool {
-        self.flying.iter().flatten().all(VecDeque::is_empty)
+        self.lanes().all(|lane| self.flying(lane).is_empty())
     }
 
-    /// Whether what this gateway sends on a path reaches the other's port.
-    pub(super) fn carries(&self, from: usize, path: usize) -> bool {
-        self.has_carrier(from, path) && self.has_carrier(1 - from, path) && !self.parted[path][from]
+    /// Whether what is sent this way reaches the receiver's port.
+    pub(super) fn carries(&self, lane: Lane) -> bool {
+        let Lane { path, from, to } = lane;
+        let open = !self.parted[path][from][to];
+        self.has_carrier(from, path) && self.has_carrier(to, path) && open
     }
 
     /// Whether a port has carrier; a cable's both ends need each other.
     pub(super) fn has_carrier(&self, gateway: usize, path: usize) -> bool {
-        !self.down[gateway][path] && (path != CABLE || !self.down[1 - gateway][path])
+        let ends = |path: usize| (0..self.shape.nodes).all(|end| !self.down[end][path]);
+        !self.down[gateway][path] && (path != CABLE || ends(path))
     }
 
-    /// Whether nothing of what this gateway sends reaches the other one.
-    pub(super) fn is_unheard(&self, from: usize) -> bool {
-        (0..PATHS).all(|path| !self.carries(from, path))
+    /// Whether nothing of what this gateway sends reaches that one.
+    pub(super) fn is_unheard(&self, from: usize, to: usize) -> bool {
+        self.lanes_between(from, to).all(|lane| !self.carries(lane))
+    }
+
+    /// Which ways on a path this would cut, as bits; none unless every one of them whose ports have
+    /// carrier is still open, and there is one.
+    pub(super) fn would_cut(
+        &self,
+        path: usize,
+        cuts: impl Fn(usize, usize) -> bool,
+    ) -> Option<u16> {
+        let (mut bits, mut bit) = (0_u16, 1_u16);
+        for lane in self.lanes().filter(|lane| lane.path == path) {
+            let Lane { from, to, .. } = lane;
+            let linked = self.has_carrier(from, path) && self.has_carrier(to, path);
+            if linked && cuts(from, to) {
+                if !self.carries(lane) {
+                    return None;
+                }
+                bits |= bit;
+            }
+            bit <<= 1;
+        }
+        (bits != 0).then_some(bits)
     }
 
     /// Whether every served port of a gateway works.
@@ -103,21 +185,20 @@ impl Wires {
 
     /// What was in flight where nothing is carried any more is lost.
     pub(super) fn settle(&mut self) {
-        for path in 0..PATHS {
-            for to in 0..NODES {
-                if !self.carries(1 - to, path) {
-                    self.flying[path][to].clear();
-                }
+        for lane in self.lanes() {
+            if !self.carries(lane) {
+                self.flying[lane.path][lane.from][lane.to].clear();
             }
         }
     }
 
     /// What was in flight to a gateway is lost with it; on the cable, in both directions.
     pub(super) fn drop_for(&mut self, gateway: usize) {
-        for path in 0..PATHS {
-            self.flying[path][gateway].clear();
+        for Lane { path, from, to } in self.lanes() {
+            if to == gateway || path == CABLE {
+                self.flying[path][from][to].clear();
+            }
         }
-        self.flying[CABLE][1 - gateway].clear();
     }
 
     fn loses(&mut self, from: usize, frame: &Frame) -> bool {

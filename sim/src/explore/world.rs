@@ -20,8 +20,8 @@ use super::fault::Fault;
 use super::glimpse::{Gist, Glimpse};
 use super::judge::{Broken, Watch};
 use super::run::STALL_MAX;
-use super::setup::{NODES, PATHS, Setup};
-use super::wires::Wires;
+use super::setup::{NODES_MAX, PATHS_MAX, Setup};
+use super::wires::{Losing, Wires};
 use crate::model::Frame;
 use crate::model::kernel::Kernel;
 
@@ -48,7 +48,7 @@ pub(super) struct Gateway {
     /// What the kernel was asked and has not done.
     pub(super) apply: Option<(OpId, Forwarding)>,
     /// What waits for a stopped daemon, by path.
-    pub(super) sockets: [VecDeque<Waiting>; PATHS],
+    pub(super) sockets: [VecDeque<Waiting>; PATHS_MAX],
     /// Carrier changes that a stopped daemon has not seen, in order.
     pub(super) links: Vec<(usize, bool)>,
     /// When the kernel last shortened the lease for an offer.
@@ -93,12 +93,13 @@ impl Gateway {
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) now: Instant,
-    pub(super) gateways: [Gateway; NODES],
+    pub(super) gateways: Vec<Gateway>,
     pub(super) wires: Wires,
-    /// By receiver: the newest counter delivered; what is not newer is a copy.
-    pub(super) delivered: [u64; NODES],
-    /// By receiver: the gist of the newest message delivered; what says the same repeats it.
-    pub(super) heard: [Option<Gist>; NODES],
+    /// By receiver and sender: the newest counter delivered; what is not newer is a copy.
+    pub(super) delivered: [[u64; NODES_MAX]; NODES_MAX],
+    /// By receiver and sender: the gist of the newest message delivered; what says the same
+    /// repeats it.
+    pub(super) heard: [[Option<Gist>; NODES_MAX]; NODES_MAX],
     /// Faults may strike here: something has just happened.
     pub(super) point: bool,
     /// Faults left to strike.
@@ -114,15 +115,17 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Both boxes up, wires whole, no daemon yet.
+    /// All boxes up, wires whole, no daemon yet.
     pub(super) fn new(setup: &Setup, budget: u8) -> Self {
         let now = Instant::from_millis(1_000);
         Self {
             now,
-            gateways: [Gateway::new(setup, 0), Gateway::new(setup, 1)],
-            wires: Wires::default(),
-            delivered: [0; NODES],
-            heard: [None; NODES],
+            gateways: (0..setup.shape.nodes)
+                .map(|place| Gateway::new(setup, place))
+                .collect(),
+            wires: Wires::new(setup.shape),
+            delivered: Default::default(),
+            heard: Default::default(),
             point: true,
             budget,
             watch: Watch::default(),
@@ -139,19 +142,29 @@ impl World {
         hasher.finish()
     }
 
+    /// The numbers of all gateways.
+    pub(super) fn places(&self) -> core::ops::Range<usize> {
+        0..self.gateways.len()
+    }
+
     /// The newest counter a gateway has sent.
     fn sent(&self, place: usize) -> u64 {
-        self.gateways[place]
-            .node
-            .as_ref()
-            .map_or(0, |node| node.newest_counter())
+        let node = self.gateways.get(place).and_then(|it| it.node.as_ref());
+        node.map_or(0, |node| node.newest_counter())
+    }
+
+    /// The same by the node's number.
+    fn sent_by(&self, node: NodeId) -> u64 {
+        self.sent(usize::from(node.0).wrapping_sub(1))
     }
 
     fn hash_gateway<H: Hasher>(&self, place: usize, out: &mut H) {
         let gateway = &self.gateways[place];
         let kernel = &gateway.kernel;
         let left = |end: Option<Instant>| end.map(|end| end.since(self.now));
-        gateway.powered.hash(out);
+        // A deadline of a timer that is not compared is met all the same: what follows it does not
+        // follow from a state in which it is still to come.
+        (gateway.powered, self.is_due(place)).hash(out);
         (
             left(kernel.lease_end(self.now)),
             left(kernel.tail_end(self.now)),
@@ -170,9 +183,8 @@ impl World {
         gateway.links.hash(out);
         let offer = gateway.offered.filter(|_| kernel.holds_lease(self.now));
         offer.map(|at| self.now.since(at)).hash(out);
-        let sent = |_: NodeId| self.sent(1 - place);
         if let Some(node) = &gateway.node {
-            node.project(self.now, sent, out);
+            node.project(self.now, |node| self.sent_by(node), out);
         }
         for socket in &gateway.sockets {
             socket.len().hash(out);
@@ -189,7 +201,7 @@ impl World {
             frame.hash(out);
             return;
         };
-        let (own, peer) = (self.sent(to), self.sent(1 - to));
+        let (own, peer) = (self.sent(to), self.sent_by(glimpse.sender));
         let behind = |newest: u64, counter: u64| newest.saturating_sub(counter).min(COUNTERS_MAX);
         (
             glimpse.kind,
@@ -199,14 +211,12 @@ impl World {
             glimpse.health,
         )
             .hash(out);
-        (behind(peer, glimpse.counter), behind(own, glimpse.echo)).hash(out);
-        let newest = |place: usize| {
-            self.gateways[place]
-                .node
-                .as_ref()
-                .map(|node| node.epoch().0)
-        };
-        let epoch = newest(0).max(newest(1)).unwrap_or_default();
+        (glimpse.sender, behind(peer, glimpse.counter)).hash(out);
+        for (node, echo) in glimpse.echoes() {
+            (node, behind(self.sent_by(node), echo)).hash(out);
+        }
+        let nodes = self.gateways.iter().filter_map(|it| it.node.as_ref());
+        let epoch = nodes.map(|node| node.epoch().0).max().unwrap_or_default();
         behind(epoch, glimpse.epoch).hash(out);
         (glimpse.handover == 0, behind(own, glimpse.handover)).hash(out);
         behind(peer, glimpse.handover).hash(out);
@@ -215,20 +225,22 @@ impl World {
 
 impl Hash for World {
     fn hash<H: Hasher>(&self, out: &mut H) {
-        for place in 0..NODES {
+        for place in self.places() {
             self.hash_gateway(place, out);
         }
         (self.wires.down, self.wires.parted, self.wires.overrun).hash(out);
         (self.budget, self.point, self.broken).hash(out);
-        for place in 0..NODES {
-            let losing = matches!(self.wires.losing[place], Some(super::wires::Losing::Next));
-            let heard = self.heard[place].map(|(kind, mark, role, ..)| (kind, mark, role));
-            (losing, heard).hash(out);
-            for path in 0..PATHS {
-                for frame in self.wires.flying(path, place) {
-                    path.hash(out);
-                    self.hash_frame(frame, place, out);
-                }
+        for place in self.places() {
+            matches!(self.wires.losing[place], Some(Losing::Next)).hash(out);
+            let heard = self.heard[place].iter().flatten();
+            for (kind, mark, role, ..) in heard {
+                (kind, mark, role).hash(out);
+            }
+        }
+        for lane in self.wires.lanes() {
+            for frame in self.wires.flying(lane) {
+                lane.hash(out);
+                self.hash_frame(frame, lane.to, out);
             }
         }
         self.watch.project(self.now, out);
@@ -244,9 +256,9 @@ impl PartialEq for World {
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = |gateway: &Gateway| gateway.node.as_ref().map(|node| node.role());
-        let roles = [role(&self.gateways[0]), role(&self.gateways[1])];
+        let roles: Vec<_> = self.gateways.iter().map(role).collect();
         let lease = |gateway: &Gateway| gateway.kernel.lease_end(self.now);
-        let leases = [lease(&self.gateways[0]), lease(&self.gateways[1])];
+        let leases: Vec<_> = self.gateways.iter().map(lease).collect();
         write!(
             f,
             "{:?} {roles:?} leases to {leases:?} {:?}",
