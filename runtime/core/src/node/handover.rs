@@ -268,7 +268,7 @@ impl Node {
             reason,
             at,
             declined: false,
-            over: Over::default(),
+            over: Over::begun(self.known),
         });
         self.broadcast(Kind::Offer);
         self.timers

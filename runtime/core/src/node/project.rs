@@ -184,6 +184,7 @@ impl Node {
                     view.ago(at),
                     declined,
                     over.project(view),
+                    over.is_claimed(self.known),
                 )
                     .hash(out);
             }

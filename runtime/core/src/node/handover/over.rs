@@ -21,7 +21,7 @@ use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
 use crate::wire::advert::Kind;
-use crate::{Instant, NodeId};
+use crate::{Epoch, Instant, NodeId};
 
 /// Rounds asked without an answer before the lease is armed again; with the usual times they fit
 /// between V and the bound of a round trip.
@@ -30,6 +30,8 @@ const ROUNDS: u32 = 3;
 /// What was asked since the offer was over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::node) struct Over {
+    /// The newest epoch known when the offer began.
+    known: Epoch,
     rounds: u32,
     asked_at: Option<Instant>,
     /// How often it began anew because the giver had stood still.
@@ -37,6 +39,19 @@ pub(in crate::node) struct Over {
 }
 
 impl Over {
+    /// Of an offer that begins while this is the newest epoch known.
+    pub(super) fn begun(known: Epoch) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    /// Somebody has claimed since the offer began, as the newest epoch known now shows.
+    pub(in crate::node) fn is_claimed(self, known: Epoch) -> bool {
+        known > self.known
+    }
+
     /// For comparing states.
     pub(in crate::node) fn project(self, view: View) -> (u32, Option<u16>, u8) {
         let asked = self.asked_at.map(|at| view.ago(at));
@@ -67,6 +82,7 @@ impl Node {
             *declined = false;
         }
         let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
+        let claimed = over.is_claimed(self.known) && self.rules.keep(Rule::D13);
         over.rounds = over.rounds.saturating_add(1);
         over.asked_at = Some(now);
         let place = self.peers.iter().position(|peer| peer.node == to);
@@ -78,7 +94,6 @@ impl Node {
         let trip = taker.map_or(timing.rtt_bound, |it| self.widened(it, timing.rtt_bound));
         let bound = ended.after(trip);
         if asked >= ROUNDS && now >= bound && self.may_take_back(to, at, declined) {
-            let claimed = self.known > self.claim.epoch && self.rules.keep(Rule::D13);
             if !declined && claimed {
                 self.end_giving(Rejection::TimedOut);
                 self.lose_lease();
