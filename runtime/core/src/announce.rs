@@ -151,6 +151,8 @@ impl Announcer {
             }
             self.due = Some(at);
             self.extra |= !self.refreshing;
+        } else if self.due != Some(at) {
+            self.early = Some(self.early.map_or(at, |early| early.min(at)));
         }
     }
 
@@ -389,6 +391,23 @@ mod tests {
         assert_eq!(announcer.due(), Some(at(544)), "half a second for many");
         let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
         assert_eq!(times.collect::<Vec<_>>(), [544, 1_000, 5_000]);
+    }
+
+    /// Many addresses are not announced again soon, and what a rival said behind the last burst of
+    /// a claim is contradicted then, also if it was noticed before that burst.
+    #[test]
+    fn announcements_after_a_rival_are_not_forgotten_between_two_bursts() {
+        let at = Instant::from_millis;
+        let mut announcer = Announcer::default();
+        announcer.after_claim(Instant::ORIGIN);
+        let _ = announcer.frames(at(0), FORMS);
+        let _ = announcer.frames(at(3), FORMS);
+        announcer.after_rival(at(4), 100);
+        let _ = announcer.frames(at(4), FORMS);
+        announcer.after_rival(at(10), 100);
+        announcer.after_rival(at(30), 100);
+        let times = run(&mut announcer, 1).into_iter().map(|(at, _)| at);
+        assert_eq!(times.collect::<Vec<_>>(), [13, 23, 504, 1_000, 5_000]);
     }
 
     /// One that is to come early is no reason to let a rival have its word until then.

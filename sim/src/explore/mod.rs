@@ -44,7 +44,7 @@ pub const TOLD_MAX: usize = 64;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What the exploration does not tell apart, or leaves out.
-pub const PROJECTED_AWAY: [&str; 12] = [
+pub const PROJECTED_AWAY: [&str; 16] = [
     "absolute time, uptime, counters of drops, alerts and records: compared relative, or not",
     "restarts, boots and proofs of a new life: sessions are proven at the start and stay so",
     "counters and epochs further apart than 6 and 3 are equally far apart",
@@ -60,6 +60,12 @@ pub const PROJECTED_AWAY: [&str; 12] = [
     "slow, refused and lost effects: a kernel does what it is asked before time passes",
     "hosts, switches, announcements, flows and IPv6: who is told of a takeover is for `fast`",
     "operators, preemption and configuration: the policies are the defaults",
+    "whose silence it was: where nothing of one gateway once reached another, whatever is violated \
+     later counts under total loss",
+    "of three nodes: a cut of a path that closes again a part of what is closed there",
+    "that a third party hears somebody whose 6 to 16 last messages it has not told of",
+    "when questions and announcements are next due; flags and health of a message that else is the \
+     last one again",
 ];
 
 /// How far an exploration has come.
