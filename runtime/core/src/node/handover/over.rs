@@ -9,8 +9,7 @@
 //! The hard case is the giver that stood still meanwhile: what was said before proves nothing about
 //! now, and what it did not hear it may not have asked. It begins to ask anew (D6), some times: a
 //! machine that is always late must serve at last. A taker that is silent here may have been heard
-//! to claim by a third party, which then knows a newer epoch and hears an active (D13): the giver
-//! leaves the role.
+//! to claim by a third party, which then knows a newer epoch (D13): the giver leaves the role.
 //! The limit: where nothing of the taker reaches anybody whom the giver hears, silence is all.
 
 use super::Giving;
@@ -18,11 +17,10 @@ use crate::effect::{Forwarding, Rejection};
 use crate::node::Node;
 use crate::node::project::View;
 use crate::node::vacancy::RESTARTS_MAX;
-use crate::peer::Peer;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::status::Cause;
-use crate::wire::advert::{Flags, Kind};
+use crate::wire::advert::Kind;
 use crate::{Epoch, Instant, NodeId};
 
 /// Rounds asked without an answer before the lease is armed again; with the usual times they fit
@@ -84,7 +82,7 @@ impl Node {
             *declined = false;
         }
         let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
-        let claimed = over.is_claimed(self.known);
+        let claimed = over.is_claimed(self.known) && self.rules.keep(Rule::D13);
         over.rounds = over.rounds.saturating_add(1);
         over.asked_at = Some(now);
         let place = self.peers.iter().position(|peer| peer.node == to);
@@ -96,7 +94,7 @@ impl Node {
         let trip = taker.map_or(timing.rtt_bound, |it| self.widened(it, timing.rtt_bound));
         let bound = ended.after(trip);
         if asked >= ROUNDS && now >= bound && self.may_take_back(to, at, declined) {
-            if !declined && claimed && self.another_hears_active(to) {
+            if !declined && claimed {
                 self.end_giving(Rejection::TimedOut);
                 self.lose_lease();
             } else {
@@ -108,20 +106,6 @@ impl Node {
         if let Some(place) = place {
             self.ask_everywhere(place);
         }
-    }
-
-    /// A third party that has heard what this node said since the offer was over, and so does not
-    /// mean it, hears an active: the taker's intent alone, which a kernel may refuse, is no claim.
-    fn another_hears_active(&self, taker: NodeId) -> bool {
-        let (own, boot) = (self.config.node, self.boot);
-        let lately = self.counter.saturating_sub(1).max(1);
-        let tells = |peer: &Peer| {
-            peer.node != taker
-                && self.present(peer)
-                && peer.says(Flags::HEARS_ACTIVE)
-                && peer.has_heard(own, boot, lately)
-        };
-        self.rules.keep(Rule::D13) && self.peers.iter().any(tells)
     }
 
     /// The peer's kernel has answered for a virtual address since then, so it has the lease.
