@@ -74,8 +74,8 @@ pub(crate) struct Announcer {
     repeated_at: Option<Instant>,
     /// The next burst is none of the schedule's.
     extra: bool,
-    /// The next burst has been put off.
-    was_put_off: bool,
+    /// The next burst has been put off until then, and no other comes before it.
+    put_off_until: Option<Instant>,
 }
 
 impl Announcer {
@@ -110,11 +110,11 @@ impl Announcer {
     pub(crate) fn put_off(&mut self, until: Instant) -> bool {
         let begins = self.next == 0 && self.schedule.is_some() && !self.claims;
         let later = self.due.is_some_and(|due| due < until);
-        if !begins || !later || self.was_put_off {
+        if !begins || !later || self.put_off_until.is_some() {
             return false;
         }
         self.due = Some(until);
-        self.was_put_off = true;
+        self.put_off_until = Some(until);
         true
     }
 
@@ -141,6 +141,7 @@ impl Announcer {
 
     /// One burst then, beside those of the schedule.
     fn insert(&mut self, at: Instant) {
+        let at = self.put_off_until.map_or(at, |until| at.max(until));
         if self.next > 0 {
             self.early = Some(self.early.map_or(at, |early| early.min(at)));
         } else if self.schedule.is_none() {
@@ -186,7 +187,7 @@ impl Announcer {
             return 0..0;
         };
         let size = if self.burst == 0 { CHUNK } else { REPEAT_CHUNK };
-        (self.claims, self.was_put_off) = (false, false);
+        (self.claims, self.put_off_until) = (false, None);
         let first = self.next.min(count);
         let end = (first + size).min(count);
         if end < count {
@@ -222,7 +223,7 @@ impl Announcer {
             hastened_at: self.hastened_at,
             repeated_at: self.repeated_at,
             extra: false,
-            was_put_off: false,
+            put_off_until: None,
         };
     }
 }
@@ -437,6 +438,8 @@ mod tests {
         assert!(announcer.put_off(at(70)));
         assert_eq!(announcer.due(), Some(at(70)));
         assert!(!announcer.put_off(at(90)));
+        announcer.after_rival(at(50), 1);
+        assert_eq!(announcer.due(), Some(at(70)), "one burst more waits too");
         let _ = announcer.frames(at(70), FORMS);
         assert!(announcer.put_off(at(90)));
         announcer.after_rival(at(2_000), 1);

@@ -316,6 +316,13 @@ impl Peer {
             .is_some_and(|latest| latest.mark != RoleMark::Standby)
     }
 
+    /// Whether the peer's last word was that it owns the role and offers it to nobody.
+    pub(crate) fn serves(&self) -> bool {
+        self.latest
+            .as_ref()
+            .is_some_and(|latest| latest.mark == RoleMark::Active)
+    }
+
     /// Whether the peer's last word carried `flag`.
     pub(crate) fn says(&self, flag: Flags) -> bool {
         self.latest

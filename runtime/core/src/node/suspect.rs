@@ -286,8 +286,11 @@ impl Node {
     }
 
     /// A peer beside the suspect says that it serves: it took back what it had offered, or won.
+    /// What was said before the suspicion is of then; what is offered may be gone with its giver.
     fn another_serves(&self, suspect: NodeId) -> bool {
-        let serves = |peer: &Peer| peer.node != suspect && peer.says_active() && self.present(peer);
+        let since = self.suspicion.as_ref().map(|open| open.since);
+        let fresh = |peer: &Peer| self.present(peer) && peer.heard_at > since;
+        let serves = |peer: &Peer| peer.node != suspect && peer.serves() && fresh(peer);
         self.rules.keep(Rule::D13) && self.peers.iter().any(serves)
     }
 

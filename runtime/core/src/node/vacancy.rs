@@ -372,9 +372,11 @@ impl Node {
         // Who is taking the role says so, or is silent for so long that its kernel alone counts.
         let mut lately = self.peers.iter().filter(heard);
         let taken = lately.any(|peer| peer.effective(EffectiveRole::Promoting));
+        // Where one way is always slower than the way round, somebody else always heard more.
+        let missed = self.misses_a_word() && !self.listens_long();
         let free = self.kept_asking(relisten)
             && !taken
-            && !self.misses_a_word()
+            && !missed
             && !self.heard_by_others(None)
             && self.witness_lets_vacancy(all_answered)
             && (all_answered || self.none_serves_on_proof(relisten.since));
