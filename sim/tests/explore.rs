@@ -208,6 +208,7 @@ fn explore_three_nodes_need_each_others_word() {
     for order in [[cut(1), cut(0)], [Fault::PortDown(a, 1), cut(0)]] {
         let told = explore_order(&order, Group::Trio, Rules::complete()).unwrap();
         assert_eq!(told.violation_kinds, 0, "{}", first_violation(&told));
+        assert!(told.complete && told.spent > 0, "{order:?}");
         let alone = explore_order(&order, Group::Trio, Rules::without(Rule::D13)).unwrap();
         assert!(alone.violation_kinds > 0, "{order:?}");
     }
@@ -230,9 +231,12 @@ fn hold(orders: &[Vec<Fault>]) {
     for order in orders {
         let report = explore_order(order, Group::Trio, Rules::complete()).expect("it settles");
         println!(
-            "{order:?}: {} states, {} kinds",
-            report.unique, report.violation_kinds
+            "{order:?}: {} states, {} kinds, all struck {} times",
+            report.unique, report.violation_kinds, report.spent
         );
         assert_eq!(report.violation_kinds, 0, "{}", first_violation(&report));
+        assert!(report.complete, "{order:?} is explored to its end");
+        assert_eq!(report.residues, [], "{order:?} blinds nobody");
+        assert!(report.spent > 0, "all of {order:?} strike");
     }
 }

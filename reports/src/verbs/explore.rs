@@ -65,8 +65,8 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         if told.elapsed().as_secs() >= 5 {
             told = Instant::now();
             let text = format!(
-                "{} states, {} differ, depth {}\n",
-                now.states, now.unique, now.depth
+                "{} states, {} differ, depth {}, {} kinds of violation\n",
+                now.states, now.unique, now.depth, now.kinds
             );
             // Progress that cannot be shown is no reason to stop.
             let _ = streams.note(&text);

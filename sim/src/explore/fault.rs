@@ -288,7 +288,7 @@ impl World {
             }
         }
         self.wires.settle();
-        self.watch.struck(&self.gateways, &self.wires);
+        self.watch.struck(&self.gateways);
     }
 
     fn lose_copies(&mut self, from: usize, to: usize) {

@@ -22,8 +22,8 @@ pub(super) struct Glimpse {
     echoes: [Option<(NodeId, u64)>; NODES_MAX],
 }
 
-/// Kind, mark, effective role, epoch and hand-over of a message.
-pub(super) type Gist = (u8, u8, u8, u64, u64);
+/// Kind, mark, effective role, epoch, hand-over, flags and health of a message.
+pub(super) type Gist = (u8, u8, u8, u64, u64, [u8; 2], u8);
 
 impl Glimpse {
     /// The newest counter that the sender has heard of each other node.
@@ -39,6 +39,8 @@ impl Glimpse {
             self.effective,
             self.epoch,
             self.handover,
+            self.flags,
+            self.health,
         )
     }
 

@@ -13,6 +13,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use steadfast_core::Instant;
+use steadfast_core::config::Timing;
 use steadfast_core::effect::Forwarding;
 
 use super::setup::{CABLE, NODES_MAX, Setup, port};
@@ -91,8 +92,9 @@ pub(super) struct Broken {
 pub(super) struct Watch {
     /// By served path: since when nobody answers although somebody could.
     dark: [Option<Instant>; CABLE],
-    /// At some time nothing of one running gateway reached another one, nor what a third one hears.
-    pub(super) blinded: bool,
+    /// By sender and receiver: when last nothing of the one, running, reached the other, running
+    /// too, nor what a third one hears.
+    blind: [[Option<Instant>; NODES_MAX]; NODES_MAX],
     /// A frozen box went on.
     pub(super) thawed: bool,
     /// A daemon was held still while its kernel had yet to arm the lease.
@@ -110,19 +112,39 @@ impl Watch {
     /// What matters for the future; what only shows that the exploration is not vacuous does not.
     pub(super) fn project<H: Hasher>(&self, now: Instant, out: &mut H) {
         let dark = self.dark.map(|since| since.map(|since| now.since(since)));
-        (dark, self.blinded, self.thawed, self.claim_held).hash(out);
+        let blind = self
+            .blind
+            .map(|from| from.map(|at| at.map(|at| now.since(at))));
+        (dark, blind, self.thawed, self.claim_held).hash(out);
     }
 
     /// A fault has struck.
-    pub(super) fn struck(&mut self, gateways: &[Gateway], wires: &Wires) {
+    pub(super) fn struck(&mut self, gateways: &[Gateway]) {
         self.dark = Default::default();
         let claims = |gateway: &Gateway| {
             let arms = matches!(gateway.apply, Some((_, Forwarding::Active { .. })));
             arms && gateway.held_since().is_some()
         };
         self.claim_held |= gateways.iter().any(claims);
-        let mut ways = wires.lanes().map(|lane| (lane.from, lane.to));
-        self.blinded |= ways.any(|(from, to)| is_blind(gateways, wires, from, to));
+    }
+
+    /// Who hears nothing of whom now, and has not for so long that it excuses nothing any more: the
+    /// silence was noticed and is over (D8), and the lease that was held through it has ended.
+    fn look(&mut self, now: Instant, timing: &Timing, gateways: &[Gateway], wires: &Wires) {
+        let excuses = timing.dead_interval + timing.lease;
+        for (from, row) in self.blind.iter_mut().enumerate() {
+            for (to, last) in row.iter_mut().enumerate() {
+                let both = from != to && from.max(to) < gateways.len();
+                if both && is_blind(gateways, wires, from, to) {
+                    *last = Some(now);
+                }
+                *last = last.filter(|at| now.since(*at) <= excuses);
+            }
+        }
+    }
+
+    fn is_blind(&self) -> bool {
+        self.blind.as_flattened().iter().any(Option::is_some)
     }
 }
 
@@ -139,6 +161,8 @@ impl World {
     /// Looks at a new state.
     pub(super) fn judge(&mut self, setup: &Setup) {
         self.note();
+        self.watch
+            .look(self.now, setup.timing(), &self.gateways, &self.wires);
         let oracle = if self.wires.overrun {
             Some(Oracle::Bounded)
         } else if (0..CABLE).any(|path| self.has_two_owners(setup, path)) {
@@ -191,7 +215,7 @@ impl World {
 
     fn theorem(&self, oracle: Oracle) -> Option<Theorem> {
         match oracle {
-            Oracle::Outage | Oracle::TwoOwners if self.watch.blinded => Some(Theorem::TotalLoss),
+            Oracle::Outage | Oracle::TwoOwners if self.watch.is_blind() => Some(Theorem::TotalLoss),
             Oracle::TwoOwners if self.watch.claim_held => Some(Theorem::StoppedClaim),
             Oracle::TwoOwners if self.watch.thawed => Some(Theorem::PausedBox),
             Oracle::Bounded | Oracle::Outage | Oracle::TwoOwners => None,

@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stateright::{Model, Property};
@@ -67,6 +68,8 @@ pub(super) struct Explorer {
     choice: Choice,
     pub(super) start: World,
     found: Mutex<BTreeMap<Class, Found>>,
+    /// Steps in which the last of the faults struck.
+    spent: AtomicU64,
 }
 
 impl Explorer {
@@ -82,6 +85,7 @@ impl Explorer {
             choice,
             start,
             found: Mutex::default(),
+            spent: AtomicU64::new(0),
         };
         if let Some(broken) = explorer.start.broken {
             explorer.keep(broken, &explorer.start);
@@ -95,6 +99,18 @@ impl Explorer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Kinds of violations found so far that no theorem excuses.
+    pub(super) fn kinds(&self) -> usize {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let excused = |(broken, _): &&Class| broken.theorem.is_some();
+        found.keys().filter(|class| !excused(class)).count()
+    }
+
+    /// Steps so far in which the last of the faults struck.
+    pub(super) fn spent(&self) -> u64 {
+        self.spent.load(Ordering::Relaxed)
     }
 
     /// The steps of a story, in words.
@@ -191,6 +207,13 @@ impl Model for Explorer {
 
     fn next_state(&self, world: &World, step: Step) -> Option<World> {
         let next = self.after(world, step);
+        let is_last = match &self.choice {
+            Choice::UpTo(_) => next.budget == 0,
+            Choice::Order(order) => next.story.len() == order.len(),
+        };
+        if is_last && matches!(step, Step::Strike(_)) {
+            self.spent.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(broken) = next.broken {
             self.keep(broken, &next);
         }

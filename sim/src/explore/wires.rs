@@ -156,8 +156,7 @@ impl Wires {
         self.lanes_between(from, to).all(|lane| !self.carries(lane))
     }
 
-    /// Which ways on a path this would cut, as bits; none unless every one of them whose ports have
-    /// carrier is still open, and there is one.
+    /// Which ways on a path that are open this would cut, as bits; none if there is none.
     pub(super) fn would_cut(
         &self,
         path: usize,
@@ -165,12 +164,7 @@ impl Wires {
     ) -> Option<u16> {
         let (mut bits, mut bit) = (0_u16, 1_u16);
         for lane in self.lanes().filter(|lane| lane.path == path) {
-            let Lane { from, to, .. } = lane;
-            let linked = self.has_carrier(from, path) && self.has_carrier(to, path);
-            if linked && cuts(from, to) {
-                if !self.carries(lane) {
-                    return None;
-                }
+            if cuts(lane.from, lane.to) && self.carries(lane) {
                 bits |= bit;
             }
             bit <<= 1;

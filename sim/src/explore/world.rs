@@ -30,7 +30,7 @@ use crate::model::kernel::Kernel;
 pub(super) const SOCKET_MAX: usize = 48;
 
 /// Counters and epochs further apart than this are equally far apart.
-const COUNTERS_MAX: u64 = 6;
+const COUNTERS_MAX: u64 = 17;
 
 /// A frame that waits for a stopped daemon, with the time it came.
 pub(super) type Waiting = (Instant, Frame);
@@ -233,8 +233,8 @@ impl Hash for World {
         for place in self.places() {
             matches!(self.wires.losing[place], Some(Losing::Next)).hash(out);
             let heard = self.heard[place].iter().flatten();
-            for (kind, mark, role, ..) in heard {
-                (kind, mark, role).hash(out);
+            for (kind, mark, role, _, _, flags, health) in heard {
+                (kind, mark, role, flags, health).hash(out);
             }
         }
         for lane in self.wires.lanes() {

@@ -19,7 +19,7 @@ use crate::timer::Timer;
 use crate::{Instant, NodeId};
 
 /// Counters further apart than this are equally far apart.
-const COUNTERS_MAX: u64 = 6;
+const COUNTERS_MAX: u64 = 17;
 /// Epochs further apart than this are equally far apart.
 const EPOCHS_MAX: u64 = 3;
 
@@ -110,12 +110,15 @@ impl Node {
         (self.told.facts, told, self.claims_left).hash(out);
     }
 
-    /// Whether a deadline has come that decides something by its order, and is compared; of the
-    /// others each only asks, repeats or counts.
+    /// Whether a deadline has come that decides something by its order: it is compared, or this
+    /// node waits to claim and whatever wakes it may find that it is time. Of the others each only
+    /// asks, repeats or counts.
     #[doc(hidden)]
     pub fn decides(&self, now: Instant) -> bool {
         let due = |timer: Timer| self.timers.at(timer).is_some_and(|at| at <= now);
-        COMPARED.into_iter().any(due)
+        let waits =
+            self.suspicion.is_some() || self.relisten.is_some() || self.vacant_since.is_some();
+        waits || COMPARED.into_iter().any(due)
     }
 
     /// The counter of the newest message sent.
