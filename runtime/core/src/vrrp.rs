@@ -29,8 +29,12 @@ use crate::wire::vrrp::{
     Advertisement, Expect, Interval, OWNER, Packet, REFUSALS, RESIGNS, Refusal, Version,
 };
 
+pub use place::{Done, Placed, RouterStatus, Stands, Wish};
+pub use seat::{Act, Seat};
 pub use settings::{Lists, Settings};
 
+mod place;
+mod seat;
 mod settings;
 
 /// Down after so many intervals without a word, and skew (RFC 9568 §6.1).

@@ -17,22 +17,20 @@
 //!
 //! The limit: nothing is recorded for a replay.
 
-mod seat;
-
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use steadfast_core::effect::Failure;
-use steadfast_core::vrrp::{Input, Settings, State};
+use steadfast_core::vrrp::{Act, Input, Seat, State};
 use steadfast_core::wire::ethernet::Frame;
-use steadfast_core::wire::vrrp::{Packet, Refusal};
-use steadfast_core::{Instant, MacAddr, PortId};
+use steadfast_core::wire::vrrp::Packet;
+use steadfast_core::{Instant, PortId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::env::{Clock, Frames, LinkEvent, Links, Sent};
-use seat::Seat;
+
+pub use steadfast_core::vrrp::{Done, Placed, RouterStatus, Stands, Wish};
 
 /// Frames read in one turn; see [`crate::driver::DRAIN_MAX`].
 const DRAIN_MAX: usize = 1_024;
@@ -44,48 +42,6 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 const ORDERS_MAX: usize = 16;
 /// Longest frame that is ever taken.
 const FRAME_MAX: usize = 2_048;
-
-/// A virtual router and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The link.
-    pub port: PortId,
-    /// The link's name, for people.
-    pub interface: String,
-    /// The link's own address on layer 2.
-    pub mac: MacAddr,
-    /// What it is set to.
-    pub settings: Settings,
-    /// Other links that it needs, with their names.
-    pub tracked: Vec<(PortId, String)>,
-    /// How much its priority falls with each of them that is down; without this it does not run
-    /// then (D19: what else is known may only make it weaker).
-    pub weight: Option<u8>,
-}
-
-/// What the kernel shall do for a router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Say whether its lease is there.
-    Look,
-    /// Begin a lease and own its addresses.
-    Serve,
-    /// End the lease and own none of them.
-    Withdraw,
-}
-
-/// What the kernel did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// For the router at this place.
-    pub router: usize,
-    /// The number of the wish.
-    pub turn: u64,
-    /// What was wished.
-    pub wish: Wish,
-    /// Whether it is so.
-    pub outcome: Result<(), Failure>,
-}
 
 /// The kernel, as routers need it: leases and addresses.
 pub trait RouterPlane: 'static {
@@ -114,55 +70,6 @@ pub type Orders = mpsc::Sender<Order>;
 /// A bounded channel for orders.
 pub fn orders() -> (Orders, mpsc::Receiver<Order>) {
     mpsc::channel(ORDERS_MAX)
-}
-
-/// A router's state, in the field's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stands {
-    /// Serves.
-    Active,
-    /// Waits.
-    Backup,
-    /// Does not run: its link is down.
-    Initialize,
-}
-
-impl From<State> for Stands {
-    fn from(state: State) -> Self {
-        match state {
-            State::Active => Self::Active,
-            State::Backup => Self::Backup,
-            State::Initialize => Self::Initialize,
-        }
-    }
-}
-
-/// What is told of a router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouterStatus {
-    /// The link.
-    pub interface: String,
-    /// Its number.
-    pub virtual_router: u8,
-    /// 4 or 6.
-    pub family: u8,
-    /// 2 or 3.
-    pub version: u8,
-    /// Where it stands.
-    pub state: Stands,
-    /// Since when, in the driver's time.
-    pub since: Instant,
-    /// Why, in words.
-    pub why: String,
-    /// Its priority now.
-    pub priority: u8,
-    /// The kernel serves its addresses.
-    pub serving: bool,
-    /// Its addresses.
-    pub addresses: Vec<std::net::IpAddr>,
-    /// What was counted, by name, without zeros.
-    pub counters: Vec<(String, u64)>,
 }
 
 /// The world of the routers.
@@ -318,13 +225,13 @@ impl<C: Clock, F: Frames, L: Links, P: RouterPlane> Driver<C, F, L, P> {
     async fn pump(&mut self, place: usize) {
         while let Some(act) = self.seats[place].next_act() {
             match act {
-                seat::Act::Say { frame, lease } => {
+                Act::Say { frame, lease } => {
                     let port = self.seats[place].port();
                     let sent = self.parts.frames.send(port, &frame).await;
                     let now = self.parts.clock.now();
                     self.seats[place].said(now, sent == Sent::Sent, lease);
                 }
-                seat::Act::Wish(turn, wish) => {
+                Act::Wish(turn, wish) => {
                     if !self.parts.plane.wish(place, turn, wish) {
                         let now = self.parts.clock.now();
                         let outcome = Err(Failure::Refused);
@@ -382,18 +289,3 @@ impl<C: Clock, F: Frames, L: Links, P: RouterPlane> Driver<C, F, L, P> {
         Ok(())
     }
 }
-
-/// Every reason why a packet is ignored, for counters.
-const REFUSED: [(&str, Refusal); 11] = [
-    ("refused_hop_limit", Refusal::Ttl),
-    ("refused_carp", Refusal::Carp),
-    ("refused_short", Refusal::Short),
-    ("refused_version", Refusal::Version),
-    ("refused_type", Refusal::Type),
-    ("refused_count", Refusal::Count),
-    ("refused_checksum", Refusal::Checksum),
-    ("refused_virtual_router", Refusal::VirtualId),
-    ("refused_destination", Refusal::Destination),
-    ("refused_authentication", Refusal::Authentication),
-    ("refused_interval", Refusal::Interval),
-];

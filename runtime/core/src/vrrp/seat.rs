@@ -7,17 +7,16 @@
 //! The hard case is a kernel that refuses: the router begins anew as a backup, though not at once,
 //! or one that owns its addresses would try again and again without a pause.
 
+use core::net::IpAddr;
+use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
-use std::time::Duration;
 
-use steadfast_core::effect::Failure;
-use steadfast_core::vrrp::{Action, Input, Router, State};
-use steadfast_core::wire::announce::{gratuitous_arp, unsolicited_na};
-use steadfast_core::wire::vrrp::{Advertisement, Packet, RESIGNS, Version};
-use steadfast_core::{Instant, PortId};
-
-use super::{Done, Placed, REFUSED, RouterStatus, Wish};
+use super::place::REFUSED;
+use super::{Action, Done, Input, Placed, Router, RouterStatus, State, Wish};
+use crate::effect::Failure;
+use crate::wire::announce::{gratuitous_arp, unsolicited_na};
+use crate::wire::vrrp::{Advertisement, Packet, RESIGNS, Version};
+use crate::{Instant, PortId};
 
 /// Bursts of announcements, from when the kernel serves.
 const BURSTS: [Duration; 4] = [
@@ -32,9 +31,15 @@ const INTERVALS_UNSAID: u32 = 2;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What the driver is to do.
-pub(super) enum Act {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
     /// Send a frame; one that needs the lease asks for it if it does not leave.
-    Say { frame: Vec<u8>, lease: bool },
+    Say {
+        /// Its bytes.
+        frame: Vec<u8>,
+        /// Whether it leaves under the lease, and with it alone.
+        lease: bool,
+    },
     /// Wish something of the kernel.
     Wish(u64, Wish),
 }
@@ -52,7 +57,9 @@ enum Kernel {
     Withdraws,
 }
 
-pub(super) struct Seat {
+/// A router at its place.
+#[derive(Clone, Debug)]
+pub struct Seat {
     placed: Placed,
     machine: Router,
     kernel: Kernel,
@@ -87,7 +94,8 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(placed: Placed, now: Instant) -> Self {
+    /// Not running: its link is not known to be up.
+    pub fn new(placed: Placed, now: Instant) -> Self {
         Self {
             machine: Router::new(placed.settings.clone()),
             placed,
@@ -114,28 +122,31 @@ impl Seat {
         }
     }
 
-    pub(super) const fn port(&self) -> PortId {
+    /// Its link.
+    pub const fn port(&self) -> PortId {
         self.placed.port
     }
 
-    pub(super) const fn state(&self) -> State {
+    /// Where its machine stands.
+    pub const fn state(&self) -> State {
         self.machine.state()
     }
 
     /// Whether the kernel owes an answer that an end waits for.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         matches!(self.kernel, Kernel::Asked | Kernel::Withdraws)
     }
 
     /// Whether a packet is for the router of this number, link and family.
-    pub(super) fn is_addressed(&self, port: PortId, packet: &Packet<'_>) -> bool {
+    pub fn is_addressed(&self, port: PortId, packet: &Packet<'_>) -> bool {
         let settings = &self.placed.settings;
         port == self.placed.port
             && packet.source.is_ipv6() == settings.primary.is_ipv6()
             && packet.message.get(1) == Some(&settings.virtual_id)
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    /// When [`Self::deadline_reached`] is next due.
+    pub fn next_deadline(&self) -> Option<Instant> {
         let burst = self.announcing.and_then(|(began, next)| {
             let wait = BURSTS.get(next)?;
             Some(began.after(*wait))
@@ -149,7 +160,8 @@ impl Seat {
         own.into_iter().flatten().min()
     }
 
-    pub(super) fn deadline_reached(&mut self, now: Instant) {
+    /// Time has come for what is due; [`Self::announcements`] is asked beside it.
+    pub fn deadline_reached(&mut self, now: Instant) {
         if self.withdraw_at.is_some_and(|at| at <= now) {
             self.wish(Wish::Withdraw, Kernel::Withdraws);
         }
@@ -163,7 +175,7 @@ impl Seat {
     }
 
     /// A link came or went. Whether that is any of its business.
-    pub(super) fn link_changed(&mut self, now: Instant, port: PortId, up: bool) -> bool {
+    pub fn link_changed(&mut self, now: Instant, port: PortId, up: bool) -> bool {
         let tracked = self.placed.tracked.iter().any(|(it, _)| *it == port);
         if port != self.placed.port && !tracked {
             return false;
@@ -220,7 +232,7 @@ impl Seat {
     }
 
     /// Gives the machine what happened, and takes what it wants.
-    pub(super) fn give(&mut self, now: Instant, input: Input<'_>) {
+    pub fn give(&mut self, now: Instant, input: Input<'_>) {
         let why = match &input {
             Input::PacketReceived(packet) => format!("{} speaks", packet.source),
             Input::DeadlineReached => "nobody better was heard in time".to_owned(),
@@ -230,7 +242,7 @@ impl Seat {
     }
 
     /// The same, and a change of state is for this reason.
-    pub(super) fn give_for(&mut self, now: Instant, input: Input<'_>, why: &str) {
+    pub fn give_for(&mut self, now: Instant, input: Input<'_>, why: &str) {
         self.machine.handle(now, input);
         while let Some(action) = self.machine.poll_action() {
             self.act(action);
@@ -277,12 +289,13 @@ impl Seat {
         self.acts.push_back(Act::Say { frame, lease });
     }
 
-    pub(super) fn next_act(&mut self) -> Option<Act> {
+    /// What is to be done next, in order.
+    pub fn next_act(&mut self) -> Option<Act> {
         self.acts.pop_front()
     }
 
     /// A frame left, or not.
-    pub(super) fn said(&mut self, now: Instant, sent: bool, lease: bool) {
+    pub fn said(&mut self, now: Instant, sent: bool, lease: bool) {
         if sent {
             self.unsaid_since = None;
             return;
@@ -308,7 +321,7 @@ impl Seat {
     }
 
     /// The kernel has done what was wished, or not. What was wished before counts no more.
-    pub(super) fn done(&mut self, now: Instant, done: &Done) {
+    pub fn done(&mut self, now: Instant, done: &Done) {
         if done.turn != self.turn {
             return;
         }
@@ -348,7 +361,7 @@ impl Seat {
     }
 
     /// The frames of the burst that is due.
-    pub(super) fn announcements(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub fn announcements(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let Some((began, next)) = self.announcing else {
             return Vec::new();
         };
@@ -368,11 +381,12 @@ impl Seat {
     }
 
     /// Whether something is new since the last question.
-    pub(super) fn take_news(&mut self) -> bool {
+    pub fn take_news(&mut self) -> bool {
         core::mem::take(&mut self.news)
     }
 
-    pub(super) fn status(&self) -> RouterStatus {
+    /// What is told of it.
+    pub fn status(&self) -> RouterStatus {
         let (machine, settings) = (&self.machine, &self.placed.settings);
         let counted = [
             ("unsent", self.unsent),
