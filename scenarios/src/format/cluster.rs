@@ -11,7 +11,7 @@ use steadfast_core::config::profile::Profile;
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::wire::carriage::{Carriage, Form, Forms};
 
-use super::{CheckSetup, HookSetup, Shift, Span};
+use super::{CheckSetup, HookSetup, Shift, Span, VrrpSetup};
 
 /// Settings that all gateways share. Sources: the rule named at each, and R2.1, R3, R12.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +74,9 @@ pub struct Cluster {
     pub w_carrier: Span,
     /// Length of the confirm burst after silence (D7).
     pub w_silence: Span,
+    /// The gateways are virtual routers of VRRP, and no cluster, with this `interval` (D19).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vrrp: Option<VrrpSetup>,
     /// Which claims wait for the witness's grant, where the topology has a witness (D14).
     pub witness_asks: Asks,
     /// How long its grant is good for; lease + four intervals when absent.
@@ -109,6 +112,7 @@ impl Default for Cluster {
             tail: Span::millis(30),
             w_carrier: Span::millis(4),
             w_silence: Span::millis(20),
+            vrrp: None,
             witness_asks: Asks::Always,
             witness_term: None,
         }
@@ -136,6 +140,22 @@ impl Cluster {
         };
         cluster.follow_profile(|_| false);
         cluster
+    }
+
+    /// With routers of VRRP others take over after three intervals, and a lease lasts as long.
+    pub(super) fn follow_vrrp(&mut self, written: impl Fn(&str) -> bool) {
+        if self.vrrp.is_none() {
+            return;
+        }
+        let usual = Span(self.interval.0.saturating_mul(3));
+        for (key, time) in [
+            ("dead_interval", &mut self.dead_interval),
+            ("lease", &mut self.lease),
+        ] {
+            if !written(key) {
+                *time = usual;
+            }
+        }
     }
 
     /// Puts what the profile says wherever the file says nothing, as the product's own reader does.

@@ -27,6 +27,7 @@ mod step;
 mod topology;
 mod trouble;
 mod verb;
+mod vrrp;
 
 pub use alert::AlertName;
 pub use build::Builder;
@@ -53,3 +54,4 @@ pub use verb::{
     Acts, Capability, Changes, CommandName, DiskState, EffectMode, EffectiveRoleWord,
     ForeignProtocol, ReplayWhat, Verb, Way,
 };
+pub use vrrp::VrrpSetup;

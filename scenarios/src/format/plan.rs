@@ -99,6 +99,9 @@ impl Plan {
         if self.topology.router_adverts {
             needs.insert(Capability::RouterAdverts);
         }
+        if self.cluster.vrrp.is_some() {
+            needs.insert(Capability::VirtualRouters);
+        }
         for gateway in self.gateways.values() {
             if !gateway.boots.is_empty() {
                 needs.insert(Capability::Boots);

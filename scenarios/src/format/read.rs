@@ -20,7 +20,7 @@ use super::error::suggest;
 use super::plan::destination;
 use super::{
     Cluster, GatewaySetup, HookSetup, Layout, Param, Plan, ScenarioError, Span, Stream, Topology,
-    WorldSetup,
+    WorldSetup, vrrp,
 };
 
 mod expect;
@@ -98,6 +98,8 @@ pub(super) fn plan(
     let mut head: Head = reader.typed(whole, &["params", "step", "expect"])?;
     head.cluster
         .follow_profile(|key| places.has(&format!("cluster.{key}")));
+    head.cluster
+        .follow_vrrp(|key| places.has(&format!("cluster.{key}")));
     let layout = Layout::new(&head.topology)
         .map_err(|message| reader.fail(places.of_key("topology"), &message))?;
     let mut plan = Plan {
@@ -128,6 +130,9 @@ pub(super) fn plan(
     for table in expects {
         let expect = expect::read(&reader, table, &plan)?;
         plan.expects.push(expect);
+    }
+    if let Some((key, message)) = vrrp::wrong(&plan) {
+        return Err(reader.fail(places.of_key(&key), &message));
     }
     Ok(plan)
 }

@@ -377,6 +377,8 @@ pub enum Capability {
     Stalls,
     /// Switches that die, split, filter and delay.
     Switches,
+    /// Gateways that are virtual routers of VRRP.
+    VirtualRouters,
 }
 
 impl Verb {

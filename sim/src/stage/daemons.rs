@@ -12,7 +12,7 @@ use crate::model::Frame;
 use crate::model::kernel::{Outbox, Transmitted};
 
 /// From a frame in the kernel to the daemon's hands: 9 µs measured, and the scheduler.
-const WAKE_LATENCY: Duration = Duration::from_micros(9);
+pub(crate) const WAKE_LATENCY: Duration = Duration::from_micros(9);
 const WAKE_JITTER: Duration = Duration::from_micros(60);
 /// Most turns of effects and their immediate consequences in one wake.
 const PUMP_MAX: usize = 8;
@@ -89,13 +89,13 @@ impl World<'_> {
         self.wake_at(station, at);
     }
 
-    fn wake_at(&mut self, station: usize, at: Instant) {
-        let Some(daemon) = self.gateways[station].turns(None) else {
+    pub(crate) fn wake_at(&mut self, station: usize, at: Instant) {
+        let daemon = self.gateways[station].awake(None);
+        let Some((wake_at, life)) = daemon.and_then(super::gateway::Daemon::wakes) else {
             return;
         };
-        if daemon.wake_at.is_none_or(|known| at < known) {
-            daemon.wake_at = Some(at);
-            let life = daemon.life;
+        if wake_at.is_none_or(|known| at < known) {
+            *wake_at = Some(at);
             self.queue.push(
                 at,
                 Happening::Wake {
@@ -110,6 +110,7 @@ impl World<'_> {
     pub(crate) fn wake(&mut self, station: usize, life: u64) {
         let now = self.now;
         let Some(daemon) = self.gateways[station].turns(Some(life)) else {
+            self.wake_routers(station, life);
             return;
         };
         if daemon.wake_at.is_some_and(|at| at > now) {

@@ -16,6 +16,7 @@ use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
 use super::checks::Fate;
 use super::hooks::{Follower, Programs, Work};
 use super::players::Seat;
+use super::vrrp::Routers;
 use crate::model::Frame;
 use crate::model::kernel::Kernel;
 
@@ -109,6 +110,8 @@ pub(crate) struct Daemon {
 /// Who decides in a daemon, and how it is reached.
 #[derive(Debug)]
 pub(crate) enum Body {
+    /// Virtual routers of the production core, given their turns by the stage (D19).
+    Routers(Box<Routers>),
     /// The production shell, whose tasks run in another world's executor.
     Seat(Box<dyn Seat>),
     /// The production core, given its turns by the stage.
@@ -152,7 +155,7 @@ impl Daemon {
     /// What waits for the core's next turn, if this is a core.
     pub(crate) fn turns(&mut self) -> Option<&mut Turns> {
         match &mut self.body {
-            Body::Seat(_) => None,
+            Body::Routers(_) | Body::Seat(_) => None,
             Body::Turns(turns) => Some(turns),
         }
     }
@@ -161,13 +164,23 @@ impl Daemon {
     pub(crate) fn seat(&mut self) -> Option<&mut (dyn Seat + 'static)> {
         match &mut self.body {
             Body::Seat(seat) => Some(seat.as_mut()),
-            Body::Turns(_) => None,
+            Body::Routers(_) | Body::Turns(_) => None,
+        }
+    }
+
+    /// When it will next look, and which life of a daemon it is, unless a shell sees to that.
+    pub(crate) fn wakes(&mut self) -> Option<(&mut Option<Instant>, u64)> {
+        match &mut self.body {
+            Body::Routers(routers) => Some(routers.wakes()),
+            Body::Seat(_) => None,
+            Body::Turns(turns) => Some((&mut turns.wake_at, turns.life)),
         }
     }
 
     /// Something for it that is not a frame.
     pub(crate) fn order(&mut self, order: Order) {
         match &mut self.body {
+            Body::Routers(routers) => routers.order(order),
             Body::Seat(seat) => seat.order(order),
             Body::Turns(turns) => turns.orders.push_back(order),
         }

@@ -31,6 +31,7 @@ mod strangers;
 mod tap;
 mod traffic;
 mod turns;
+mod vrrp;
 mod wires;
 mod wishes;
 mod world;

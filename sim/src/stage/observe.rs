@@ -252,10 +252,18 @@ impl World<'_> {
         let Some(daemon) = &self.gateways[station].daemon else {
             return;
         };
-        let (role, (since, why), epoch) = match &daemon.body {
-            Body::Turns(turns) => (turns.node.role(), turns.node.reason(), turns.node.epoch()),
+        let (role, since, why, epoch) = match &daemon.body {
+            Body::Routers(routers) => match routers.says() {
+                Some(said) => said,
+                None => return,
+            },
+            Body::Turns(turns) => {
+                let (since, why) = turns.node.reason();
+                let role = turns.node.role();
+                (role, since, why.to_string(), turns.node.epoch())
+            }
             Body::Seat(seat) => match seat.status() {
-                Some((_, status)) => (status.role, (status.since, status.why), status.epoch),
+                Some((_, it)) => (it.role, it.since, it.why.to_string(), it.epoch),
                 None => return,
             },
         };
@@ -264,7 +272,6 @@ impl World<'_> {
         if self.observer.statuses[station] != said {
             self.observer.statuses[station] = said;
             let gateway = self.id(station);
-            let why = why.to_string();
             self.emit(EventKind::Status {
                 gateway,
                 role,
@@ -281,6 +288,7 @@ impl World<'_> {
             return;
         };
         let (said_at, peers) = match &daemon.body {
+            Body::Routers(_) => return,
             Body::Turns(turns) => (self.now, turns.node.status(self.now).peers),
             Body::Seat(seat) => match seat.status() {
                 Some((at, status)) => (at, status.peers),
@@ -310,6 +318,7 @@ impl World<'_> {
             return;
         };
         let (said_at, status) = match &daemon.body {
+            Body::Routers(_) => return,
             Body::Turns(turns) => (self.now, turns.node.status(self.now)),
             Body::Seat(seat) => match seat.status() {
                 Some(said) => said,

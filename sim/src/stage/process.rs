@@ -12,6 +12,7 @@ use steadfast_scenarios::trace::{EventKind, ProcessState};
 
 use super::gateway::{Body, Daemon, Disk, Order, Passage, Power, Turns};
 use super::players::Start;
+use super::vrrp::Routers;
 use super::world::{Happening, World};
 
 /// From a process to its node's first moment: memory is locked, sockets are opened, the fence is
@@ -84,6 +85,8 @@ impl World<'_> {
         }
         gateway.kernel.fence();
         gateway.kernel.rebuild_fence();
+        gateway.kernel.close_routers();
+        gateway.kernel.rebuild_router_fence();
         let timing = &self.configs[station].timing;
         gateway.kernel.set_fence_times(timing.lease, timing.tail);
         let mut kernel_boot = [0; 16];
@@ -92,6 +95,11 @@ impl World<'_> {
         let uptime = now.since(gateway.booted_at);
         let restored = gateway.stored.clone();
         let seed = entropy(self.plan.seed, station, life);
+        if self.plan.cluster.vrrp.is_some() {
+            let routers = super::vrrp::placed(&self.plan, &self.plan.layout.gateways[station]);
+            // A world begins with no routers that are refused.
+            return Routers::body(routers.unwrap_or_default(), life, now);
+        }
         let config = self.configs[station].clone();
         match &mut self.players {
             Some(players) => Body::Seat(players.start(Start {
@@ -144,7 +152,7 @@ impl World<'_> {
             Body::Turns(turns) if turns.persist.is_some() && gateway.disk == Disk::Torn => {
                 gateway.stored = Record::default();
             }
-            Body::Turns(_) => {}
+            Body::Routers(_) | Body::Turns(_) => {}
         }
         self.observer.forget_status(station);
         true
@@ -222,6 +230,7 @@ impl World<'_> {
         if !whole && !looks_itself {
             self.gateways[station].kernel.rebuild_fence();
         }
+        self.look_at_routers(station, life);
         if let Some(turns) = self.gateways[station].turns(Some(life)) {
             turns.orders.push_back(Order::Fence(whole));
         }

@@ -232,9 +232,13 @@ pub(crate) fn gateway_kernel(
     };
     let mut config = KernelConfig::gateway(ports.collect(), fence);
     config.jiffy_phase = phase;
+    config.routers = super::vrrp::fenced(plan, gateway);
     config.ignores_linkdown_routes = true;
-    if !leased || gateway.witness {
+    if !leased || gateway.witness || plan.cluster.vrrp.is_some() {
         config.fence = None;
+    }
+    if !leased {
+        config.routers.clear();
     }
     Kernel::new(config)
 }

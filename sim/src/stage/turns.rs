@@ -75,8 +75,9 @@ impl World<'_> {
         };
         daemon.stopped = false;
         let life = daemon.life;
-        let (mut apply, mut persist, mut reload) = (None, None, false);
+        let (mut apply, mut persist, mut reload, mut wishes) = (None, None, false, 0);
         match &mut daemon.body {
+            Body::Routers(routers) => wishes = routers.go_on(),
             Body::Seat(seat) => seat.stop(false),
             Body::Turns(turns) => {
                 turns.wake_at = None;
@@ -84,6 +85,10 @@ impl World<'_> {
                 persist = turns.persist.as_ref().map(|waiting| waiting.op);
                 reload = turns.reload.is_some();
             }
+        }
+        for _ in 0..wishes {
+            self.queue
+                .push(now, Happening::RouterWish { gateway, life });
         }
         if let Some(op) = apply {
             self.queue

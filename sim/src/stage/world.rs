@@ -69,6 +69,8 @@ pub(crate) enum Happening {
     Probe { stream: usize },
     /// A gateway's program says that it is a router.
     RouterDue { gateway: usize, boot: u64 },
+    /// A kernel does what a virtual router wished first.
+    RouterWish { gateway: usize, life: u64 },
     /// A step runs.
     Step { index: usize },
     /// A stranger acts again.
@@ -247,6 +249,7 @@ impl<'a> World<'a> {
             Happening::ApplyDue { gateway, life, op } => self.apply_due(gateway, life, op),
             Happening::Booted { gateway, boot } => self.booted(gateway, boot),
             Happening::ReloadDue { gateway, life } => self.reload_due(gateway, life),
+            Happening::RouterWish { gateway, life } => self.router_wish_due(gateway, life),
             Happening::Begun { gateway, life } => self.begun(gateway, life),
             Happening::EachSecond { gateway, life } => self.each_second(gateway, life),
             Happening::CheckDue {

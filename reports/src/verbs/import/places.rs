@@ -188,6 +188,7 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         tail: Span(timing.tail),
         w_carrier: Span(timing.w_carrier),
         w_silence: Span(timing.w_silence),
+        vrrp: None,
         witness_asks: match facts.witness.map(|witness| witness.asks) {
             Some(witness::Asks::Unproven) => Asks::Unproven,
             Some(witness::Asks::Always) | None => Asks::Always,

@@ -32,8 +32,8 @@ pub const JIFFY: Duration = Duration::from_millis(4);
 const MARK_AT: usize = 1;
 const MARK_ACTIVE: u8 = 2;
 const MARK_OFFERING: u8 = 3;
-const SOLICIT: u8 = 135;
-const ADVERTISE: u8 = 136;
+pub(super) const SOLICIT: u8 = 135;
+pub(super) const ADVERTISE: u8 = 136;
 
 /// What a gateway's fence protects, and for how long it lets go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,10 +100,14 @@ pub enum FlushBy {
 pub(super) enum Egress {
     /// The fence drops it.
     Drop,
+    /// It leaves and ends the lease of the virtual router at this place.
+    EndRouter(usize),
     /// It leaves.
     Pass,
     /// It leaves and renews the lease.
     Refresh,
+    /// It leaves and renews the lease of the virtual router at this place.
+    RefreshRouter(usize),
     /// The guard drops it: an active frame without a lease.
     Refuse,
 }
@@ -125,7 +129,7 @@ impl Fence {
         config.virtual_addresses.dedup();
         Self {
             config,
-            phase: nanos(jiffy_phase) % nanos(JIFFY),
+            phase: phase_of(jiffy_phase),
             is_whole: true,
             live: None,
             tail: None,
@@ -329,24 +333,34 @@ impl Fence {
     }
 
     fn expiry(&self, now: Instant, timeout: Duration) -> Instant {
-        let jiffy = nanos(JIFFY);
-        let started = now.as_nanos().saturating_add(self.phase) / jiffy;
-        let ends = started.saturating_add(nanos(timeout) / jiffy);
-        Instant::from_nanos(ends.saturating_mul(jiffy).saturating_sub(self.phase))
+        expiry(self.phase, now, timeout)
     }
 }
 
-fn is_present(element: Option<Instant>, now: Instant) -> bool {
+/// How many of a jiffy's nanoseconds have passed at the world's origin.
+pub(super) fn phase_of(jiffy_phase: Duration) -> u64 {
+    nanos(jiffy_phase) % nanos(JIFFY)
+}
+
+/// When an element ends that is set now, to last so long.
+pub(super) fn expiry(phase: u64, now: Instant, timeout: Duration) -> Instant {
+    let jiffy = nanos(JIFFY);
+    let started = now.as_nanos().saturating_add(phase) / jiffy;
+    let ends = started.saturating_add(nanos(timeout) / jiffy);
+    Instant::from_nanos(ends.saturating_mul(jiffy).saturating_sub(phase))
+}
+
+pub(super) fn is_present(element: Option<Instant>, now: Instant) -> bool {
     element.is_some_and(|end| now < end)
 }
 
 /// The target of a neighbour solicitation or advertisement.
-fn target_of(packet: &[u8], message: u8) -> Option<IpAddr> {
+pub(super) fn target_of(packet: &[u8], message: u8) -> Option<IpAddr> {
     let is_wanted = *packet.get(6)? == 58 && *packet.get(40)? == message;
     is_wanted.then(|| v6_at(packet, 48)).flatten()
 }
 
-fn destination_of(frame: &Frame<'_>) -> Option<IpAddr> {
+pub(super) fn destination_of(frame: &Frame<'_>) -> Option<IpAddr> {
     match frame.ethertype {
         ethertype::IPV4 => v4_at(frame.payload, 16),
         ethertype::IPV6 => v6_at(frame.payload, 24),
@@ -354,7 +368,7 @@ fn destination_of(frame: &Frame<'_>) -> Option<IpAddr> {
     }
 }
 
-fn source_of(frame: &Frame<'_>) -> Option<IpAddr> {
+pub(super) fn source_of(frame: &Frame<'_>) -> Option<IpAddr> {
     match frame.ethertype {
         ethertype::IPV4 => v4_at(frame.payload, 12),
         ethertype::IPV6 => v6_at(frame.payload, 8),

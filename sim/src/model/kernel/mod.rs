@@ -20,6 +20,7 @@
 mod addresses;
 mod fence;
 mod forwarding;
+mod lease;
 mod neighbours;
 mod outbox;
 mod packet;
@@ -28,6 +29,7 @@ mod routers;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod vrrp;
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -46,6 +48,8 @@ use neighbours::{Ask, Neighbours};
 pub use outbox::{Delivered, Outbox};
 pub use packet::protocol;
 use sockets::{is_captured, is_discovery};
+pub use vrrp::FencedRouter;
+use vrrp::RouterFence;
 
 use super::{Frame, Uncompared};
 
@@ -63,6 +67,8 @@ pub struct KernelConfig {
     pub gateways: Vec<IpAddr>,
     /// The fence; plain hosts have none.
     pub fence: Option<FenceConfig>,
+    /// The virtual routers that are fenced, by place.
+    pub routers: Vec<FencedRouter>,
     /// Whether packet sockets are open.
     pub capture: bool,
     /// How long an answer is believed without question.
@@ -91,6 +97,7 @@ impl KernelConfig {
             forwards: false,
             gateways,
             fence: None,
+            routers: Vec::new(),
             capture: false,
             reachable_time: REACHABLE_TIME,
             jiffy_phase: Duration::ZERO,
@@ -105,6 +112,7 @@ pub struct Kernel {
     addresses: Addresses,
     neighbours: Neighbours,
     fence: Option<Fence>,
+    routers: Option<RouterFence>,
     forwards: bool,
     capture: bool,
     ownership_version: Uncompared<u64>,
@@ -155,6 +163,7 @@ impl Kernel {
     /// A machine just powered on: carrier everywhere, no neighbours, fenced.
     pub fn new(config: KernelConfig) -> Self {
         let phase = config.jiffy_phase;
+        let routers = Some(config.routers).filter(|it| !it.is_empty());
         Self {
             addresses: Addresses::new(
                 config.ports,
@@ -163,6 +172,7 @@ impl Kernel {
             ),
             neighbours: Neighbours::new(config.reachable_time),
             fence: config.fence.map(|fence| Fence::new(fence, phase)),
+            routers: routers.map(|it| RouterFence::new(it, fence::phase_of(phase))),
             forwards: config.forwards,
             capture: config.capture,
             ownership_version: Uncompared::default(),
@@ -216,7 +226,9 @@ impl Kernel {
                 self.counters.0.refused_count += 1;
                 return Transmitted::Refused;
             }
+            Egress::EndRouter(place) => self.close_router(place),
             Egress::Refresh => self.change_fence(|fence| fence.refresh(now)),
+            Egress::RefreshRouter(place) => self.refresh_router(now, place),
             Egress::Pass => {}
         }
         if self.has_carrier(port) {
@@ -231,14 +243,17 @@ impl Kernel {
     /// again. Never before `now`; call [`Self::tick`] then.
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         let fence = self.fence.as_ref().and_then(Fence::next_end);
-        let next = [fence, self.neighbours.next_due()];
+        let routers = self.routers.as_ref().and_then(RouterFence::next_end);
+        let next = [fence, routers, self.neighbours.next_due()];
         let next = next.into_iter().flatten().min()?;
         (next < Instant::FAR_FUTURE).then(|| next.max(now))
     }
 
     /// Does what is due. Early or repeated calls change nothing.
     pub fn tick(&mut self, now: Instant, out: &mut Outbox) {
-        if self.fence.as_mut().is_some_and(|fence| fence.expire(now)) {
+        let cluster = self.fence.as_mut().is_some_and(|fence| fence.expire(now));
+        let routers = self.routers.as_mut().is_some_and(|it| it.expire(now));
+        if cluster || routers {
             self.ownership_version.0 += 1;
         }
         if self.neighbours.next_due().is_none_or(|due| now < due) {
@@ -361,82 +376,20 @@ impl Kernel {
     /// and neighbours had left they have still.
     pub fn resume(&mut self, paused: Duration) {
         self.neighbours.resume(paused);
+        if let Some(routers) = &mut self.routers {
+            routers.resume(paused);
+        }
         self.change_fence(|fence| fence.resume(paused));
     }
 }
 
-/// The lease and the fence (D9).
+/// The fence on both ways.
 impl Kernel {
-    /// Adds the lease for its full length: only a claim may. The one way to create it.
-    pub fn arm(&mut self, now: Instant) -> Result<(), TableGone> {
-        let fence = self.fence.as_mut().ok_or(TableGone)?;
-        self.ownership_version.0 += 1;
-        fence.arm(now)
-    }
-
-    /// Shortens the lease to what a hand-over leaves (D10); never lengthens it.
-    pub fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
-        let fence = self.fence.as_mut().ok_or(Lapsed)?;
-        self.ownership_version.0 += 1;
-        fence.offer(now, remaining)
-    }
-
-    /// Swaps the lease for the tail in one step: still forwards, answers nothing. A lapsed lease
-    /// leaves no tail, so that a woken daemon cannot open the fence again.
-    pub fn release_to_tail(&mut self, now: Instant) -> Result<(), Lapsed> {
-        let fence = self.fence.as_mut().ok_or(Lapsed)?;
-        self.ownership_version.0 += 1;
-        fence.release_to_tail(now)
-    }
-
-    /// Removes lease and tail: the fenced state.
-    pub fn fence(&mut self) {
-        self.change_fence(Fence::close);
-    }
-
-    /// Whether the lease is there.
-    pub fn holds_lease(&self, now: Instant) -> bool {
-        self.fence.as_ref().is_some_and(|fence| fence.is_live(now))
-    }
-
-    /// When the lease ends, if it is there.
-    pub fn lease_end(&self, now: Instant) -> Option<Instant> {
-        self.fence.as_ref()?.live_end(now)
-    }
-
-    /// When the tail ends, if it is there.
-    pub fn tail_end(&self, now: Instant) -> Option<Instant> {
-        self.fence.as_ref()?.tail_end(now)
-    }
-
-    /// Whether the table is there.
-    pub fn fence_whole(&self) -> bool {
-        self.fence.as_ref().is_some_and(Fence::is_whole)
-    }
-
-    /// A flush of the ruleset. Without its table a gateway is not fenced and refuses nothing.
-    pub fn flush_ruleset(&mut self, by: FlushBy) {
-        self.change_fence(|fence| fence.flush(by));
-    }
-
-    /// From now on leases and tails last so long; one that is there ends when it would have.
-    pub fn set_fence_times(&mut self, lease: Duration, tail: Duration) {
-        self.change_fence(|fence| fence.set_times(lease, tail));
-    }
-
-    /// Puts a missing table back, without a lease; changes nothing while it is there.
-    pub fn rebuild_fence(&mut self) {
-        self.change_fence(Fence::rebuild);
-    }
-
-    fn change_fence(&mut self, change: impl FnOnce(&mut Fence)) {
-        if let Some(fence) = &mut self.fence {
-            change(fence);
-            self.ownership_version.0 += 1;
-        }
-    }
-
     fn admits(&self, now: Instant, port: PortId, frame: &ethernet::Frame<'_>) -> bool {
+        let routers = self.routers.as_ref();
+        if !routers.is_none_or(|it| it.admits(now, port, frame)) {
+            return false;
+        }
         let (Some(fence), Some(port)) = (&self.fence, self.addresses.port(port)) else {
             return true;
         };
@@ -454,6 +407,9 @@ impl Kernel {
         };
         let hooks = (port.config.heartbeat, port.config.served);
         let fence = self.fence.as_ref();
+        if let Some(routers) = &self.routers {
+            return routers.egress(now, port.config.id, frame);
+        }
         fence.map_or(Egress::Pass, |fence| fence.egress(now, hooks, frame))
     }
 }

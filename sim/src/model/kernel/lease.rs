@@ -1,0 +1,84 @@
+//! What the daemon asks of the lease and the fence (D9).
+
+use core::time::Duration;
+
+use steadfast_core::Instant;
+
+use super::Kernel;
+use super::fence::{Fence, FlushBy, Lapsed, TableGone};
+
+/// The lease and the fence (D9).
+impl Kernel {
+    /// Adds the lease for its full length: only a claim may. The one way to create it.
+    pub fn arm(&mut self, now: Instant) -> Result<(), TableGone> {
+        let fence = self.fence.as_mut().ok_or(TableGone)?;
+        self.ownership_version.0 += 1;
+        fence.arm(now)
+    }
+
+    /// Shortens the lease to what a hand-over leaves (D10); never lengthens it.
+    pub fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
+        let fence = self.fence.as_mut().ok_or(Lapsed)?;
+        self.ownership_version.0 += 1;
+        fence.offer(now, remaining)
+    }
+
+    /// Swaps the lease for the tail in one step: still forwards, answers nothing. A lapsed lease
+    /// leaves no tail, so that a woken daemon cannot open the fence again.
+    pub fn release_to_tail(&mut self, now: Instant) -> Result<(), Lapsed> {
+        let fence = self.fence.as_mut().ok_or(Lapsed)?;
+        self.ownership_version.0 += 1;
+        fence.release_to_tail(now)
+    }
+
+    /// Removes lease and tail: the fenced state.
+    pub fn fence(&mut self) {
+        self.change_fence(Fence::close);
+    }
+
+    /// Whether the lease is there.
+    pub fn holds_lease(&self, now: Instant) -> bool {
+        self.fence.as_ref().is_some_and(|fence| fence.is_live(now))
+    }
+
+    /// When the lease ends, if it is there.
+    pub fn lease_end(&self, now: Instant) -> Option<Instant> {
+        self.fence.as_ref()?.live_end(now)
+    }
+
+    /// When the tail ends, if it is there.
+    pub fn tail_end(&self, now: Instant) -> Option<Instant> {
+        self.fence.as_ref()?.tail_end(now)
+    }
+
+    /// Whether the table is there.
+    pub fn fence_whole(&self) -> bool {
+        self.fence.as_ref().is_some_and(Fence::is_whole)
+    }
+
+    /// A flush of the ruleset. Without its table a gateway is not fenced and refuses nothing.
+    pub fn flush_ruleset(&mut self, by: FlushBy) {
+        if let Some(routers) = &mut self.routers {
+            routers.flush(by);
+            self.ownership_version.0 += 1;
+        }
+        self.change_fence(|fence| fence.flush(by));
+    }
+
+    /// From now on leases and tails last so long; one that is there ends when it would have.
+    pub fn set_fence_times(&mut self, lease: Duration, tail: Duration) {
+        self.change_fence(|fence| fence.set_times(lease, tail));
+    }
+
+    /// Puts a missing table back, without a lease; changes nothing while it is there.
+    pub fn rebuild_fence(&mut self) {
+        self.change_fence(Fence::rebuild);
+    }
+
+    pub(super) fn change_fence(&mut self, change: impl FnOnce(&mut Fence)) {
+        if let Some(fence) = &mut self.fence {
+            change(fence);
+            self.ownership_version.0 += 1;
+        }
+    }
+}
