@@ -281,11 +281,11 @@ impl Agent for Steadfast {
             CommandName::Release => ("/v1/release", ""),
             CommandName::Takeover => ("/v1/takeover", ""),
         };
-        self.post(run, route, body)
+        post(&self.unheard.0, run, route, body.to_owned())
     }
 
     fn reload(&mut self, _: NodeId, run: &Path) -> Result<(), String> {
-        self.post(run, "/v1/reload", "")
+        post(&self.unheard.0, run, "/v1/reload", String::new())
     }
 
     fn unheard(&mut self) -> Option<String> {
@@ -293,26 +293,29 @@ impl Agent for Steadfast {
     }
 }
 
-impl Steadfast {
-    /// Gives an order, on a thread of its own; one that no node heard is remembered.
-    fn post(&self, run: &Path, route: &'static str, body: &'static str) -> Result<(), String> {
-        let socket = run.join(SOCKET);
-        let unheard = self.unheard.0.clone();
-        let body = move || {
-            // What a node makes of it shows in the roles, and so does a daemon that dies over it.
-            let answer = ask(&socket, "POST", route, body, COMMAND_PATIENCE);
-            let denied = |answer: &Reply| !matches!(answer.code, 200 | 409 | 503 | 504);
-            if let Some(answer) = answer.ok().filter(denied) {
-                let text = String::from_utf8_lossy(&answer.body).into_owned();
-                // The world may be over by now.
-                let _ = unheard.send(format!("{route}: {} {text}", answer.code));
-            }
-        };
-        let started = thread::Builder::new()
-            .name("command".to_owned())
-            .spawn(body);
-        started.map(drop).map_err(|why| why.to_string())
-    }
+/// Gives an order, on a thread of its own; one that no node heard is told there.
+pub(crate) fn post(
+    unheard: &Sender<String>,
+    run: &Path,
+    route: &'static str,
+    body: String,
+) -> Result<(), String> {
+    let socket = run.join(SOCKET);
+    let unheard = unheard.clone();
+    let body = move || {
+        // What a node makes of it shows in the roles, and so does a daemon that dies over it.
+        let answer = ask(&socket, "POST", route, &body, COMMAND_PATIENCE);
+        let denied = |answer: &Reply| !matches!(answer.code, 200 | 409 | 503 | 504);
+        if let Some(answer) = answer.ok().filter(denied) {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            // The world may be over by now.
+            let _ = unheard.send(format!("{route}: {} {text}", answer.code));
+        }
+    };
+    let started = thread::Builder::new()
+        .name("command".to_owned())
+        .spawn(body);
+    started.map(drop).map_err(|why| why.to_string())
 }
 
 /// An answer to a request.

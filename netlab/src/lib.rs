@@ -21,6 +21,7 @@ pub mod play;
 pub mod race;
 pub mod soak;
 mod sys;
+pub mod virtual_routers;
 mod visit;
 pub mod wires;
 pub mod world;

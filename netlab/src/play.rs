@@ -34,6 +34,7 @@ use crate::ground::Wiring;
 use crate::instruments::{ASKED_MAX, RunClock, SharedRecording, await_quiet};
 use crate::lab::Lab;
 use crate::sys::run_early;
+use crate::virtual_routers::VirtualRouters;
 use crate::visit::{self, Company, Gates, visit};
 use crate::wires::needs_relay;
 use crate::world::{self, Agent};
@@ -186,6 +187,9 @@ fn prepared(request: &Request) -> Result<(Plan, Box<dyn Agent>), Answer> {
     let plan = scenario.resolve(request.seed);
     let plan = scaled(plan.map_err(|why| refused(why.to_string()))?);
     let agent: Box<dyn Agent> = match request.rival {
+        None | Some(Daemon::Steadfast) if plan.cluster.vrrp.is_some() => {
+            Box::new(VirtualRouters::new(&request.daemon, &plan))
+        }
         None | Some(Daemon::Steadfast) => Box::new(Steadfast::new(&request.daemon)),
         Some(rival) => {
             let foreign = Foreign::new(rival, request.daemon.to_string_lossy());
@@ -198,7 +202,7 @@ fn prepared(request: &Request) -> Result<(Plan, Box<dyn Agent>), Answer> {
     match world::missing(&plan, &request.offers, &*agent) {
         Some(LabError::Needs(what)) => Err(Answer::NotRun(what)),
         Some(why) => Err(refused(why.to_string())),
-        None if is_foreign(request) => Ok((judged(plan), agent)),
+        None if is_foreign(request) || plan.cluster.vrrp.is_some() => Ok((judged(plan), agent)),
         None => Ok((plan, agent)),
     }
 }

@@ -104,6 +104,26 @@ fn rules_each_removal_is_caught() {
     );
 }
 
+/// Virtual routers without their leases: a daemon that stands still or is killed leaves an owner.
+#[test]
+fn rules_leases_of_virtual_routers_are_missed() {
+    let named = |it: &&Scenario| {
+        ["vrrp-daemon-killed", "vrrp-daemon-stopped"].contains(&it.plan().name.as_str())
+    };
+    let scenarios = catalogue();
+    let stories: Vec<&Scenario> = scenarios.iter().filter(named).collect();
+    assert_eq!(stories.len(), 2);
+    for scenario in stories {
+        let outcome = play(scenario, 0, without(Rule::D9)).expect("a playable scenario");
+        let failed = failed(&outcome);
+        assert!(
+            failed.contains(&"at_most_one_active".to_owned()),
+            "{}: {failed:?}",
+            outcome.scenario
+        );
+    }
+}
+
 fn without(rule: Rule) -> Setting {
     Setting {
         rules: Rules::without(rule),

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use steadfast_core::MacAddr;
 use steadfast_scenarios::SegmentId;
-use steadfast_scenarios::format::{Gateway, Layout, Port, Version};
+use steadfast_scenarios::format::{Gateway, Layout, Plan, Port, Version};
 
 use crate::machine::Setup;
 
@@ -125,6 +125,19 @@ impl Daemon {
         }
     }
 
+    /// What the product runs on a gateway of a story about virtual routers.
+    ///
+    /// # Errors
+    /// A plan without such, or more addresses than a router can name.
+    pub fn virtual_routers(plan: &Plan, gateway: &Gateway, program: &str) -> Result<Setup, String> {
+        vrrp::of_plan(plan, gateway, program)
+    }
+
+    /// What its control socket is told so that every virtual router of a gateway resigns.
+    pub fn resignations(layout: &Layout, gateway: &Gateway) -> Vec<String> {
+        vrrp::resignations(layout, gateway)
+    }
+
     /// What another daemon runs on a gateway of a layout, or why it cannot do the job. `program` is
     /// the product's, which is another daemon as a router of VRRP; as itself it takes a whole plan
     /// ([`steadfast::setup`]).
@@ -223,7 +236,7 @@ const PRIORITY_STEP: u8 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_scenarios::format::{Plan, Topology};
+    use steadfast_scenarios::format::Topology;
 
     fn layout() -> Layout {
         Layout::new(&Topology::default()).unwrap()

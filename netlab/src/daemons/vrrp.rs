@@ -4,15 +4,21 @@
 //! addresses move when one port is lost. Version 3, because version 2 cannot do less than a second.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use steadfast_scenarios::format::{Gateway, Layout};
+use steadfast_scenarios::format::{Gateway, Layout, Plan, Port, VrrpSetup};
 
 use super::{FOLDER, RUN, priority, served};
 use crate::machine::Setup;
 
-/// The virtual router of the first served port; the next ones count on.
-const VIRTUAL_ROUTER: usize = 81;
+/// What a router is told beside its addresses.
+struct Words {
+    interval: Duration,
+    preempt: bool,
+    priority: u8,
+    version: u8,
+}
 
 /// Its files and command line; `program` is the path of `steadfastd`.
 ///
@@ -30,11 +36,56 @@ pub(super) fn setup(
             "VRRPv3 cannot advertise each {interval:?}: 10 ms to 40.95 s"
         ));
     }
-    let priority = priority(&layout.gateways, gateway);
+    let words = Words {
+        interval,
+        preempt: false,
+        priority: priority(&layout.gateways, gateway),
+        version: 3,
+    };
+    written(layout, gateway, &words, program)
+}
+
+/// The same as a story about virtual routers has it.
+pub(super) fn of_plan(plan: &Plan, gateway: &Gateway, program: &str) -> Result<Setup, String> {
+    let vrrp = plan.cluster.vrrp.ok_or("no story about virtual routers")?;
+    let words = Words {
+        interval: plan.cluster.interval.0,
+        preempt: vrrp.preempt,
+        priority: plan.gateway(&gateway.name).priority,
+        version: vrrp.version,
+    };
+    written(&plan.layout, gateway, &words, program)
+}
+
+/// What makes each router of a gateway resign, as the control socket takes it.
+pub(super) fn resignations(layout: &Layout, gateway: &Gateway) -> Vec<String> {
+    let named = |(port, _): (&Port, &[IpAddr])| {
+        format!(
+            "{{\"interface\": \"{}\", \"virtual_router\": {}, \"family\": 4}}",
+            port.name,
+            VrrpSetup::virtual_id(layout, port)
+        )
+    };
+    served(layout, gateway).map(named).collect()
+}
+
+fn written(
+    layout: &Layout,
+    gateway: &Gateway,
+    words: &Words,
+    program: &str,
+) -> Result<Setup, String> {
+    let Words {
+        interval,
+        preempt,
+        priority,
+        version,
+    } = words;
+    let millis = interval.as_millis();
     let ports: Vec<_> = served(layout, gateway).collect();
     super::few("steadfast-vrrp", &ports)?;
     let mut text = "format = 1\n".to_owned();
-    for (number, (port, addresses)) in ports.iter().enumerate() {
+    for (port, addresses) in &ports {
         let addresses = super::spelt(addresses).join("\", \"");
         let others = ports.iter().filter(|(other, _)| other.name != port.name);
         let others: Vec<String> = others
@@ -43,11 +94,11 @@ pub(super) fn setup(
         // Writing to memory cannot fail.
         let _ = write!(
             text,
-            "\n[[vrrp]]\ninterface = \"{}\"\nvirtual_router = {}\npriority = {priority}\n\
-             interval = \"{millis}ms\"\npreempt = false\nvirtual = [\"{addresses}\"]\n\
-             track = [{}]\n",
+            "\n[[vrrp]]\ninterface = \"{}\"\nvirtual_router = {}\nversion = {version}\n\
+             priority = {priority}\ninterval = \"{millis}ms\"\npreempt = {preempt}\n\
+             virtual = [\"{addresses}\"]\ntrack = [{}]\n",
             port.name,
-            VIRTUAL_ROUTER + number,
+            VrrpSetup::virtual_id(layout, port),
             others.join(", ")
         );
     }

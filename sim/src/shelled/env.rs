@@ -57,7 +57,7 @@ impl<G: Ground> Clone for Seated<G> {
 
 impl<G: Ground> Seated<G> {
     /// Does something on the stage, now.
-    fn on_stage<T>(&self, act: impl FnOnce(&mut World<'static>) -> T) -> T {
+    pub(crate) fn on_stage<T>(&self, act: impl FnOnce(&mut World<'static>) -> T) -> T {
         let mut stage = self.stage.borrow_mut();
         stage.now = stage.now.max(self.ground.now());
         let done = act(&mut stage);

@@ -16,7 +16,8 @@ use super::Stage;
 use super::cables::{Cables, Lane, Packet};
 use super::env::{Disk, Seated};
 use super::ground::{Ground, Host, Socket, Task};
-use super::seat::{Door, Pending};
+use super::routers;
+use super::seat::{Door, Ordered, Pending};
 use super::streams::Lines;
 
 /// Alerts on their way to nobody: the journal has told of them already.
@@ -146,6 +147,12 @@ impl<G: Ground> House<G> {
         let guest = self.guests.0.get(&station).cloned();
         let rules = self.rules;
         let life = gate.guard(async move {
+            let orders = match orders {
+                Ordered::Node(orders) => orders,
+                Ordered::Routers(orders) => {
+                    return routers::run(seated, start.routers, orders).await;
+                }
+            };
             let (disk, restored) = Disk::open(seated.clone(), &start.delivered).await;
             let boot = Boot {
                 now: seated.ground.now(),

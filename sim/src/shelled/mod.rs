@@ -16,6 +16,7 @@ pub(crate) mod env;
 pub(crate) mod gate;
 pub(crate) mod ground;
 pub(crate) mod hosts;
+mod routers;
 pub(crate) mod seat;
 pub(crate) mod set;
 pub(crate) mod streams;

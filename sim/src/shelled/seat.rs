@@ -8,10 +8,12 @@ use steadfast_core::effect::Command;
 use steadfast_core::status::Status;
 use steadfast_core::{Instant, PortId};
 use steadfast_shell::orders::{Order as ShellOrder, Orders, orders};
+use steadfast_shell::vrrp::{self, Order as RouterOrder};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::cables::{Cables, Packet};
 use super::gate::Gate;
+use super::routers::RouterEnd;
 use crate::model::Frame;
 use crate::stage::gateway::Order;
 use crate::stage::players::{Players, Seat, Start};
@@ -31,6 +33,14 @@ pub(crate) struct Desk {
     pub(crate) status: Rc<RefCell<Option<(Instant, Status)>>>,
 }
 
+impl Desk {
+    /// A carrier was seen.
+    pub(crate) fn see_link(&self, port: PortId, up: bool) {
+        self.links.borrow_mut().push_back((port, up));
+        self.seen.notify_one();
+    }
+}
+
 /// A start that a gateway's host has not taken yet.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -39,7 +49,16 @@ pub(crate) struct Pending {
     /// What it shares with the stage.
     pub(crate) desk: Desk,
     /// What it is ordered.
-    pub(crate) orders: mpsc::Receiver<ShellOrder>,
+    pub(crate) orders: Ordered,
+}
+
+/// Where a shell's orders come in.
+#[derive(Debug)]
+pub(crate) enum Ordered {
+    /// Those of a node.
+    Node(mpsc::Receiver<ShellOrder>),
+    /// Those of virtual routers.
+    Routers(mpsc::Receiver<RouterOrder>),
 }
 
 /// A gateway's door: where starts are put for its host.
@@ -75,10 +94,7 @@ impl Seat for StageEnd {
             Order::Command(_, command) => self.command(command),
             // A shell looks at its fence itself.
             Order::Fence(_) => {}
-            Order::Link(port, up) => {
-                self.desk.links.borrow_mut().push_back((port, up));
-                self.desk.seen.notify_one();
-            }
+            Order::Link(port, up) => self.desk.see_link(port, up),
             Order::Reload(config) => {
                 let (reply, _) = oneshot::channel();
                 self.send(ShellOrder::Reload { config, reply });
@@ -140,21 +156,34 @@ impl Cast {
     }
 }
 
-impl Players for Cast {
-    fn start(&mut self, start: Start) -> Box<dyn Seat> {
-        let (sender, receiver) = orders();
-        let desk = Desk::default();
+impl Cast {
+    fn pend(&self, start: Start, desk: &Desk, orders: Ordered) {
         let door = &self.doors[start.station];
         *door.pending.borrow_mut() = Some(Pending {
             start,
             desk: desk.clone(),
-            orders: receiver,
+            orders,
         });
         door.bell.notify_one();
-        Box::new(StageEnd {
-            desk,
-            orders: sender,
-        })
+    }
+}
+
+impl Players for Cast {
+    fn start(&mut self, start: Start) -> Box<dyn Seat> {
+        let desk = Desk::default();
+        let count = start.routers.len();
+        if count > 0 {
+            let (orders, receiver) = vrrp::orders();
+            self.pend(start, &desk, Ordered::Routers(receiver));
+            return Box::new(RouterEnd {
+                desk,
+                orders,
+                count,
+            });
+        }
+        let (orders, receiver) = orders();
+        self.pend(start, &desk, Ordered::Node(receiver));
+        Box::new(StageEnd { desk, orders })
     }
 
     fn power(&mut self, station: usize, on: bool) {

@@ -253,10 +253,8 @@ impl World<'_> {
             return;
         };
         let (role, since, why, epoch) = match &daemon.body {
-            Body::Routers(routers) => match routers.says() {
-                Some(said) => said,
-                None => return,
-            },
+            // A gateway of virtual routers has no role: each of them has one.
+            Body::Routers(_) => return,
             Body::Turns(turns) => {
                 let (since, why) = turns.node.reason();
                 let role = turns.node.role();

@@ -9,6 +9,7 @@ use core::fmt::Debug;
 use steadfast_core::boot::Record;
 use steadfast_core::config::Config;
 use steadfast_core::status::Status;
+use steadfast_core::vrrp::Placed;
 use steadfast_core::{Instant, PortId};
 
 use super::gateway::Order;
@@ -23,6 +24,8 @@ pub(crate) struct Start {
     pub life: u64,
     /// What it is configured with.
     pub config: Config,
+    /// The virtual routers that it is in place of a node (D19).
+    pub routers: Vec<Placed>,
     /// Entropy of this life.
     pub seed: [u8; 32],
     /// The kernel's boot.

@@ -95,22 +95,22 @@ impl World<'_> {
         let uptime = now.since(gateway.booted_at);
         let restored = gateway.stored.clone();
         let seed = entropy(self.plan.seed, station, life);
-        if self.plan.cluster.vrrp.is_some() {
-            let routers = super::vrrp::placed(&self.plan, &self.plan.layout.gateways[station]);
-            // A world begins with no routers that are refused.
-            return Routers::body(routers.unwrap_or_default(), life, now);
-        }
+        let routers = super::vrrp::placed(&self.plan, &self.plan.layout.gateways[station]);
+        // No world begins with routers that are refused.
+        let routers = routers.unwrap_or_default();
         let config = self.configs[station].clone();
         match &mut self.players {
             Some(players) => Body::Seat(players.start(Start {
                 station,
                 life,
                 config,
+                routers,
                 seed,
                 kernel_boot,
                 uptime,
                 delivered: restored,
             })),
+            None if !routers.is_empty() => Routers::body(routers, life, now),
             None => {
                 let boot = Boot {
                     now,

@@ -10,11 +10,10 @@
 use std::collections::VecDeque;
 
 use steadfast_core::effect::{Command, Failure};
-use steadfast_core::role::EffectiveRole;
-use steadfast_core::vrrp::{Act, Done, Input, Placed, Seat, Settings, State, Wish};
+use steadfast_core::vrrp::{Act, Done, Input, Placed, Seat, Settings, Wish};
 use steadfast_core::wire::ethernet::Frame as Ethernet;
 use steadfast_core::wire::vrrp::{Packet, Sum, Sums, Version};
-use steadfast_core::{Epoch, Instant, Rule, vrrp};
+use steadfast_core::{Instant, Rule, vrrp};
 use steadfast_scenarios::format::{self, Plan, VrrpSetup};
 use steadfast_scenarios::trace::{EventKind, Outcome};
 
@@ -74,21 +73,6 @@ impl Routers {
     pub(crate) fn go_on(&mut self) -> usize {
         self.wake_at = None;
         self.wishes.len()
-    }
-
-    /// What it says of itself: in the words of roles, since when, why, and a number of its own.
-    pub(crate) fn says(&self) -> Option<(EffectiveRole, Instant, String, Epoch)> {
-        let all = self.seats.iter().map(Seat::status);
-        let newest = all.max_by_key(|it| it.since)?;
-        let serves = |seat: &Seat| seat.status().serving;
-        let role = if self.seats.iter().any(serves) {
-            EffectiveRole::Active
-        } else if self.seats.iter().any(|it| it.state() == State::Active) {
-            EffectiveRole::Promoting
-        } else {
-            EffectiveRole::Standby
-        };
-        Some((role, newest.since, newest.why, Epoch(0)))
     }
 }
 
@@ -184,7 +168,6 @@ impl World<'_> {
                 self.pump_router(station, life, place);
             }
         }
-        self.tell_status(station);
         let Some(routers) = self.routers(station, life) else {
             return;
         };
@@ -271,7 +254,7 @@ impl World<'_> {
         {
             match act {
                 Act::Say { frame, lease } => {
-                    let sent = self.transmit(station, port, &frame) != Transmitted::Refused;
+                    let sent = self.transmit(station, port, &frame) == Transmitted::Sent;
                     let now = self.now;
                     if let Some(seat) = self.seat(station, life, place) {
                         seat.said(now, sent, lease);
@@ -303,7 +286,7 @@ impl World<'_> {
             let gateway = station;
             self.queue.push(at, Happening::RouterWish { gateway, life });
         }
-        self.tell_router_wish(station, wished.2, Outcome::Asked);
+        self.tell_router_wish(station, wished.2);
     }
 
     /// The kernel does what was wished first of what waits.
@@ -314,12 +297,7 @@ impl World<'_> {
         let Some((router, turn, wish)) = wished else {
             return;
         };
-        let outcome = self.obey_router(station, router, wish);
-        let told = match outcome {
-            Ok(()) => Outcome::Done,
-            Err(_) => Outcome::Failed,
-        };
-        self.tell_router_wish(station, wish, told);
+        let outcome = self.router_wish(station, router, wish);
         if let Some(routers) = self.routers(station, life) {
             match (wish, outcome) {
                 (Wish::Serve, Ok(())) => routers.serving[router] = Some(turn),
@@ -333,9 +311,25 @@ impl World<'_> {
                 outcome,
             });
         }
+        self.wake_soon(station);
+    }
+
+    /// The kernel does it, or refuses, and that is told.
+    pub(crate) fn router_wish(
+        &mut self,
+        station: usize,
+        router: usize,
+        wish: Wish,
+    ) -> Result<(), Failure> {
+        let outcome = self.obey_router(station, router, wish);
+        let told = match outcome {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        };
+        self.tell_of_wish(station, wish, told);
         let next = self.gateways[station].kernel.next_change(self.now);
         self.schedule_tick(station, next);
-        self.wake_soon(station);
+        outcome
     }
 
     fn obey_router(&mut self, station: usize, router: usize, wish: Wish) -> Result<(), Failure> {
@@ -372,7 +366,12 @@ impl World<'_> {
         }
     }
 
-    fn tell_router_wish(&mut self, station: usize, wish: Wish, outcome: Outcome) {
+    /// A kernel is asked.
+    pub(crate) fn tell_router_wish(&mut self, station: usize, wish: Wish) {
+        self.tell_of_wish(station, wish, Outcome::Asked);
+    }
+
+    fn tell_of_wish(&mut self, station: usize, wish: Wish, outcome: Outcome) {
         let serve = match wish {
             Wish::Look => return,
             Wish::Serve => true,
@@ -386,11 +385,14 @@ impl World<'_> {
         });
     }
 
+    /// The table is looked at, and put back where it is gone; whether it was.
+    pub(crate) fn mend_router_fence(&mut self, station: usize) -> bool {
+        self.gateways[station].kernel.rebuild_router_fence()
+    }
+
     /// Each second the table is looked at; whoever served finds its lease gone with it.
     pub(crate) fn look_at_routers(&mut self, station: usize, life: u64) {
-        if self.routers(station, life).is_none()
-            || !self.gateways[station].kernel.rebuild_router_fence()
-        {
+        if self.routers(station, life).is_none() || !self.mend_router_fence(station) {
             return;
         }
         if let Some(routers) = self.routers(station, life) {

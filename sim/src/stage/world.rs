@@ -142,6 +142,9 @@ impl<'a> World<'a> {
             .gateways
             .iter()
             .map(|gateway| setup::config(plan, gateway));
+        for gateway in &plan.layout.gateways {
+            super::vrrp::placed(plan, gateway)?;
+        }
         let net = setup::network(plan);
         let mut world = Self {
             configs: configs.collect::<Result<_, _>>()?,

@@ -168,6 +168,16 @@ fn scenario_mistakes_show_place_and_advice() {
         expect("oracle = \"outage\"\nmax = \"1s\"\nscope = \"uot\""),
         expect("oracle = \"converges\"\nwithin = \"1s\"\nafter = \"cut\""),
         expect("oracle = \"converges\"\nwithin = \"1s\"\nallow = \"any\""),
+        "[cluster.vrrp]\nversion = 4".to_owned(),
+        "[cluster.vrrp]\nversion = 2".to_owned(),
+        "[cluster]\nlease = \"1s\"\n[cluster.vrrp]".to_owned(),
+        "[cluster.vrrp]\n[topology]\nvirtual_mac = true".to_owned(),
+        "[cluster.vrrp]\n[gateway.a]\npreferred = true".to_owned(),
+        format!(
+            "[cluster.vrrp]\n{}command = \"takeover\"\n",
+            step("at = \"1s\"\ndo = \"command\"\ntarget = \"a\"")
+        ),
+        format!("[cluster.vrrp]\n{}", expect("oracle = \"troubles\"")),
         "name = \"twice\"".to_owned(),
         "[[step]\n".to_owned(),
     ];

@@ -6,6 +6,7 @@ mod forwarding;
 mod ipv6;
 mod lease;
 mod resolution;
+mod vrrp;
 
 use core::net::Ipv4Addr;
 
