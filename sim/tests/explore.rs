@@ -227,9 +227,28 @@ fn explore_three_nodes_survive_two_stalls() {
     ]);
 }
 
+/// A taker whose claim nobody heard stands still beyond its lease, and goes on in the instant in
+/// which its giver has listened long enough: what waits in its sockets begins with the giver's
+/// good-bye, and a role that is vacant by that word was taken up since.
+#[test]
+fn explore_who_wakes_reads_everything_before_it_claims() {
+    let (a, b) = (0, 1);
+    let order = vec![
+        Fault::PortDown(a, 1),
+        Fault::LoseNext(b),
+        Fault::Stop(b),
+        Fault::Cont(b),
+    ];
+    hold_in(Group::Pair, &[order]);
+}
+
 fn hold(orders: &[Vec<Fault>]) {
+    hold_in(Group::Trio, orders);
+}
+
+fn hold_in(group: Group, orders: &[Vec<Fault>]) {
     for order in orders {
-        let report = explore_order(order, Group::Trio, Rules::complete()).expect("it settles");
+        let report = explore_order(order, group, Rules::complete()).expect("it settles");
         println!(
             "{order:?}: {} states, {} kinds, all struck {} times",
             report.unique, report.violation_kinds, report.spent

@@ -112,6 +112,8 @@ pub struct Node {
     vacant_since: Option<Instant>,
     /// When this node last noticed that it had stood still.
     woke_at: Option<Instant>,
+    /// When, awake again, it last asked who is there before it would take a vacant role.
+    asked_awake: Option<Instant>,
     moved_at: Option<Instant>,
     moves: Moves,
     /// When this node's own health last became worse.
@@ -271,6 +273,7 @@ impl Node {
             record,
             vacant_since: None,
             woke_at: None,
+            asked_awake: None,
             moved_at: None,
             moves: Moves::default(),
             worsened_at: None,

@@ -204,7 +204,8 @@ impl Node {
         let moved = self.moved_at.map(|at| view.ago(at));
         let vacant = self.vacant_since.map(|at| view.ago(at));
         let woke = self.woke_at.filter(|_| self.is_dazed());
-        woke.map(|at| view.ago(at)).hash(out);
+        woke.map(|at| (view.ago(at), self.asked_awake.map(|at| view.ago(at))))
+            .hash(out);
         self.worsened_at.map(|at| view.ago(at)).hash(out);
         (moved, vacant, self.asked.is_some(), self.was_degraded).hash(out);
     }

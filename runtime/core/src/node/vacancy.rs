@@ -82,6 +82,7 @@ impl Node {
         // Slots are counted from when this node might claim: what lets it, lets others too.
         let since = *self.vacant_since.get_or_insert(self.now);
         if !self.facts_are_known()
+            || self.hears_of_then()
             || self.leaves_to_resume()
             || !self.witness_lets_vacancy(all_heard)
         {
@@ -148,6 +149,29 @@ impl Node {
         };
         let mut peers = self.peers.iter().filter(|peer| listens(peer));
         peers.any(|peer| peer.let_go_at.is_some_and(its_turn))
+    }
+
+    /// This node has just woken, and somebody whom it counts as present has not spoken since: what
+    /// it knows of a vacancy is of then, and more may wait in its sockets (D6). It asks, and does
+    /// not judge before each of them has answered, or not within `W_silence`.
+    fn hears_of_then(&mut self) -> bool {
+        let Some(woke) = self.woke_at.filter(|_| self.rules.keep(Rule::D6)) else {
+            return false;
+        };
+        let enough = woke.after(self.config.timing.w_silence);
+        let is_of_then = |peer: &Peer| self.present(peer) && peer.heard_at < Some(woke);
+        if self.now >= enough || !self.gateways().any(is_of_then) {
+            return false;
+        }
+        // Input by input it wakes anew until its deadlines were looked at.
+        let lately = |at: Instant| self.now.since(at) < self.config.timing.round;
+        if !self.asked_awake.is_some_and(lately) {
+            self.asked_awake = Some(self.now);
+            self.broadcast(Kind::Probe);
+            // Nothing else may wake it then.
+            self.timers.arm(Timer::Relisten, enough);
+        }
+        true
     }
 
     pub(super) fn present(&self, peer: &Peer) -> bool {
