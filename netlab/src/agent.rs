@@ -29,7 +29,7 @@ use serde::Deserialize;
 use steadfast_core::diagnosis::Trouble;
 use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
-use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
+use steadfast_core::{Epoch, Instant, MacAddr, NodeId, PortId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 
@@ -118,11 +118,18 @@ struct Status {
     since: Instant,
     epoch: Epoch,
     why_text: String,
+    ports: Vec<Port>,
     /// A daemon of before they were told has none.
     #[serde(default)]
     open_alerts: Vec<Alert>,
     /// The same.
     recent_alerts: Option<Vec<Raised>>,
+}
+
+#[derive(Deserialize)]
+struct Port {
+    port: PortId,
+    up: bool,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +272,7 @@ impl Agent for Steadfast {
             why: status.why_text,
             alerts: status.open_alerts,
             raised: status.recent_alerts,
+            ports: status.ports.iter().map(|it| (it.port, it.up)).collect(),
             troubles: answer.troubles,
         };
         self.said.retain(|(id, _, _)| *id != gateway);

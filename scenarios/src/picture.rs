@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::role::EffectiveRole;
-use steadfast_core::{Instant, NodeId};
+use steadfast_core::{Instant, NodeId, PortId};
 
 use crate::ids::{HostId, SegmentId};
 use crate::trace::{Event, EventKind, FrameKind, Holder, Names, PowerState, ProcessState};
@@ -50,12 +50,27 @@ pub struct GatewayView {
     pub offered_at: Option<Instant>,
     /// When it last claimed the role on any wire; none once it boots again.
     pub claimed_at: Option<Instant>,
+    /// Its ports, as far as anything was told of them.
+    pub ports: BTreeMap<PortId, PortView>,
+}
+
+/// What is known of a gateway's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortView {
+    /// Whether it has carrier.
+    pub up: bool,
+    /// What its node's status says of that; none when its daemon is gone.
+    pub said: Option<bool>,
 }
 
 impl GatewayView {
     /// Whether its daemon can act: powered, running, neither stopped nor frozen.
     pub fn runs(&self) -> bool {
         self.down_since.is_none()
+    }
+
+    fn port(&mut self, port: PortId) -> &mut PortView {
+        self.ports.entry(port).or_default()
     }
 }
 
@@ -114,6 +129,7 @@ impl Picture {
             status: None,
             offered_at: None,
             claimed_at: None,
+            ports: BTreeMap::new(),
         });
         let segments = names.segments.iter().map(|segment| SegmentView {
             owner_counts: vec![0; usize::from(segment.addresses)],
@@ -363,10 +379,15 @@ impl Picture {
                 };
                 self.with_gateway(at, *gateway, |view| view.status = Some(status))
             }
+            EventKind::Carrier { gateway, port, up } => {
+                self.with_gateway(at, *gateway, |view| view.port(*port).up = *up)
+            }
+            EventKind::PortStatus { gateway, port, up } => {
+                self.with_gateway(at, *gateway, |view| view.port(*port).said = Some(*up))
+            }
             EventKind::Alert { .. }
             | EventKind::Apply { .. }
             | EventKind::Blind { .. }
-            | EventKind::Carrier { .. }
             | EventKind::End
             | EventKind::Hook { .. }
             | EventKind::Names(_)
@@ -444,6 +465,7 @@ impl Picture {
         }
         if !powered || view.process == ProcessState::Killed {
             view.status = None;
+            view.ports.values_mut().for_each(|port| port.said = None);
         }
         // A box that went dark answers nothing, though the last answer still stands in the
         // picture: what excuses that answer stays as long.

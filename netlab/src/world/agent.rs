@@ -7,7 +7,7 @@ use serde::Deserialize;
 use steadfast_core::diagnosis::Trouble;
 use steadfast_core::effect::Alert;
 use steadfast_core::role::EffectiveRole;
-use steadfast_core::{Epoch, Instant, MacAddr, NodeId};
+use steadfast_core::{Epoch, Instant, MacAddr, NodeId, PortId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan, Segment, When};
 use steadfast_scenarios::trace::EventKind;
@@ -84,6 +84,8 @@ pub struct Said {
     pub alerts: Vec<Alert>,
     /// Those that it raised lately, lasting or not, if it tells.
     pub raised: Option<Vec<Raised>>,
+    /// Its ports, and whether each has carrier.
+    pub ports: Vec<(PortId, bool)>,
     /// What it finds wrong around it.
     pub troubles: Vec<Trouble>,
 }
@@ -140,6 +142,9 @@ impl Said {
         news.extend(over.map(|alert| told(alert, false)));
         let troubles = before.map_or(&[][..], |it| &it.troubles);
         news.extend(troubles_told(gateway, troubles, &self.troubles));
+        let known = before.map_or(&[][..], |it| &it.ports);
+        let ports = self.ports.iter().filter(|port| !known.contains(port));
+        news.extend(ports.map(|&(port, up)| EventKind::PortStatus { gateway, port, up }));
         news
     }
 }
@@ -246,6 +251,7 @@ mod tests {
             why: String::new(),
             alerts: open.to_vec(),
             raised,
+            ports: Vec::new(),
             troubles: found.iter().map(trouble).collect(),
         }
     }
@@ -281,6 +287,29 @@ mod tests {
         let old = said(None, &[PEER], &[]);
         assert_eq!(alerts(old.clone().news(NODE, None)), [told(PEER, true)]);
         assert!(alerts(old.clone().news(NODE, Some(&old))).is_empty());
+    }
+
+    /// A port's carrier is news when it changes, and when a daemon says it for the first time.
+    #[test]
+    fn said_carriers_are_told_when_they_change() {
+        let of = |ports: &[(u8, bool)]| {
+            let port = |&(port, up): &(u8, bool)| (PortId(port), up);
+            Said {
+                ports: ports.iter().map(port).collect(),
+                ..said(None, &[], &[])
+            }
+        };
+        let told = |events: Vec<EventKind>| -> Vec<(u8, bool)> {
+            let carrier = |kind| match kind {
+                EventKind::PortStatus { port, up, .. } => Some((port.0, up)),
+                _ => None,
+            };
+            events.into_iter().filter_map(carrier).collect()
+        };
+        let (whole, cut) = (of(&[(0, true), (1, true)]), of(&[(0, true), (1, false)]));
+        assert_eq!(told(whole.clone().news(NODE, None)), [(0, true), (1, true)]);
+        assert_eq!(told(cut.news(NODE, Some(&whole))), [(1, false)]);
+        assert!(told(whole.clone().news(NODE, Some(&whole))).is_empty());
     }
 
     /// What words say of a trouble may change; that it begins and ends is news.

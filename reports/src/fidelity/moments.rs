@@ -298,6 +298,7 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         | EventKind::End
         | EventKind::Names(_)
         | EventKind::PeerStatus { .. }
+        | EventKind::PortStatus { .. }
         | EventKind::ProbeReceived { .. }
         | EventKind::ProbeSent { .. }
         | EventKind::Reachable { .. }

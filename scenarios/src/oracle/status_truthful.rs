@@ -2,19 +2,23 @@
 //!
 //! A running node that the observer can ask says `active` exactly when it answers for a virtual
 //! address, but for `within`. Every status says why; its `since` lies neither in the future nor
-//! before the role it followed (R9.2). Status of a dead peer carries its age, never a stale
+//! before the role it followed (R9.2). What it says of a port's carrier is so, but for `within` and
+//! a second, for nobody looks more often (R4.3). Status of a dead peer carries its age, never a stale
 //! "active" (R9.3, F69). Armed once a running, reachable node said anything.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use steadfast_core::role::EffectiveRole;
-use steadfast_core::{Instant, NodeId};
+use steadfast_core::{Instant, NodeId, PortId};
 
 use super::kernel_matches_role::must_own;
 use super::{Lag, Oracle, Report, Scene, Tally};
 use crate::picture::{GatewayView, Picture};
 use crate::trace::{Event, EventKind};
+
+/// A status is looked at so often at least.
+const LOOKED_AT: Duration = Duration::from_secs(1);
 
 /// Compares words with deeds.
 #[derive(Clone, Debug)]
@@ -23,6 +27,7 @@ pub struct StatusTruthful {
     within: Duration,
     seen: Option<u64>,
     wrong: BTreeMap<NodeId, Lag>,
+    wrong_ports: BTreeMap<(NodeId, PortId), Lag>,
     /// The role each node said last, and since when it said so.
     said: BTreeMap<NodeId, (EffectiveRole, Instant)>,
     tally: Tally,
@@ -36,6 +41,7 @@ impl StatusTruthful {
             within,
             seen: None,
             wrong: BTreeMap::new(),
+            wrong_ports: BTreeMap::new(),
             said: BTreeMap::new(),
             tally: Tally::new(),
         }
@@ -51,6 +57,29 @@ impl StatusTruthful {
                     .or_insert(Lag::new(self.within));
             } else {
                 self.wrong.remove(&gateway.id);
+            }
+            self.look_at_ports(gateway, watched && gateway.runs());
+        }
+    }
+
+    fn look_at_ports(&mut self, gateway: &GatewayView, watched: bool) {
+        for (port, view) in &gateway.ports {
+            let place = (gateway.id, *port);
+            if watched && view.said.is_some_and(|said| said != view.up) {
+                let lag = Lag::new(self.within + LOOKED_AT);
+                self.wrong_ports.entry(place).or_insert(lag);
+            } else {
+                self.wrong_ports.remove(&place);
+            }
+        }
+    }
+
+    fn hold_ports(&mut self, from: Instant, to: Instant, picture: &Picture) {
+        for ((gateway, port), lag) in &mut self.wrong_ports {
+            if let Some((from, to)) = lag.hold(true, from, to) {
+                let name = picture.names().gateway(*gateway);
+                let text = || format!("{name} says of port {port} what is not so");
+                self.tally.wrong(from, to, text);
             }
         }
     }
@@ -153,6 +182,7 @@ impl Oracle for StatusTruthful {
                 self.tally.wrong(from, to, text);
             }
         }
+        self.hold_ports(from, to, picture);
     }
 
     fn observe(&mut self, event: &Event, scene: &Scene<'_>) {

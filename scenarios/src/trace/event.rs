@@ -143,6 +143,15 @@ pub enum EventKind {
         /// The age shown, in nanoseconds; none when it was never heard.
         age: Option<u64>,
     },
+    /// What a node's status says of a port's carrier changed.
+    PortStatus {
+        /// The node.
+        gateway: NodeId,
+        /// Its port.
+        port: PortId,
+        /// Whether it says that there is carrier.
+        up: bool,
+    },
     /// A gateway's power changed.
     Power {
         /// The gateway.

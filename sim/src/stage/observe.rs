@@ -5,7 +5,7 @@
 //! answers real frames ([`crate::model::kernel::Kernel::answers_for`]), at every instant at which
 //! an answer may have changed, so an overlap of a microsecond is seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::diagnosis::{Around, Trouble, TroubleKind, diagnose};
 use steadfast_core::role::EffectiveRole;
@@ -36,6 +36,8 @@ pub(crate) struct Observer {
     /// By gateway: what its status said last.
     statuses: Vec<Option<(EffectiveRole, Instant, Epoch)>>,
     lies: Vec<Option<EffectiveRole>>,
+    /// By gateway: what it last said of its ports' carrier.
+    ports: Vec<BTreeMap<PortId, bool>>,
     /// By gateway: what it last found wrong.
     troubles: Vec<BTreeSet<TroubleKind>>,
     pub(crate) reckonings: Vec<Reckoning>,
@@ -73,6 +75,7 @@ impl Observer {
             holders: layout.hosts.iter().map(holders).collect(),
             statuses: vec![None; gateways],
             lies: vec![None; gateways],
+            ports: vec![BTreeMap::new(); gateways],
             troubles: vec![BTreeSet::new(); gateways],
             reckonings: Vec::new(),
             told_barred: vec![false; gateways],
@@ -96,6 +99,7 @@ impl Observer {
 
     pub(crate) fn forget_status(&mut self, gateway: usize) {
         self.statuses[gateway] = None;
+        self.ports[gateway].clear();
     }
 
     /// Notes what is told about a bar; whether that is news.
@@ -329,6 +333,12 @@ impl World<'_> {
         around.nodes = nodes.map(|it| (it.id, it.name.clone())).collect();
         let found = diagnose(&status, &around);
         self.troubles_found(station, &found);
+        for (port, up) in status.ports.iter().map(|it| (it.port, it.up)) {
+            if self.observer.ports[station].insert(port, up) != Some(up) {
+                let gateway = self.id(station);
+                self.emit(EventKind::PortStatus { gateway, port, up });
+            }
+        }
     }
 
     /// Tells what is new of what a node finds wrong.

@@ -1,7 +1,7 @@
 //! Statuses that are so, and statuses that lie.
 
 use steadfast_core::role::EffectiveRole::{self, Active, Standby};
-use steadfast_core::{Epoch, Instant};
+use steadfast_core::{Epoch, Instant, PortId};
 
 use super::super::testing::{A, B, Tape};
 use super::super::{Finding, Verdict};
@@ -119,4 +119,42 @@ fn status_truthful_dead_peer() {
 #[test]
 fn status_truthful_mute_is_unknown() {
     assert_eq!(judged(&Tape::running(A)).verdict, Verdict::Unknown);
+}
+
+/// What is said of a port's carrier may be old by the bound and a second, by no more; of a daemon
+/// that stands still nobody expects it.
+#[test]
+fn status_truthful_port_words_follow_the_carrier() {
+    let carrier = |up| EventKind::Carrier {
+        gateway: A,
+        port: PortId(0),
+        up,
+    };
+    let said = |up| EventKind::PortStatus {
+        gateway: A,
+        port: PortId(0),
+        up,
+    };
+    let told = |late: Option<u64>, stopped: bool| {
+        let mut tape = Tape::running(A);
+        tape.says(A, Active).says(B, Standby);
+        tape.event(carrier(true)).event(said(true));
+        if stopped {
+            tape.at(400).event(EventKind::Process {
+                gateway: A,
+                state: ProcessState::Stopped,
+            });
+        }
+        tape.at(500).event(carrier(false));
+        if let Some(late) = late {
+            tape.at(500 + late).event(said(false));
+        }
+        judged(&tape)
+    };
+    assert_eq!(told(Some(1_150), false).verdict, Verdict::Pass);
+    assert_eq!(told(None, true).verdict, Verdict::Pass);
+    let wrong = told(Some(1_250), false);
+    assert_eq!(wrong.verdict, Verdict::Fail);
+    let text = wrong.first_violation.unwrap().text;
+    assert_eq!(text, "a says of port 0 what is not so");
 }

@@ -112,6 +112,11 @@ fn kinds_o_to_z() -> Vec<EventKind> {
             role: Some(role),
             age: None,
         },
+        EventKind::PortStatus {
+            gateway,
+            port: PortId(0),
+            up: false,
+        },
         EventKind::Power {
             gateway,
             state: PowerState::Booting,
