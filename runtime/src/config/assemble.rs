@@ -19,7 +19,7 @@ use super::raw::{self, Raw, byte};
 use super::secret::{self, Secrets};
 use super::{Interfaces, choices, places};
 
-/// The virtual router's number if none is written.
+/// Stands in for a virtual router's number where none can be had, which was told.
 const ROUTER: u8 = 51;
 /// Virtual router numbers up to this one are often taken by devices out of the box (R5.4).
 const ROUTER_ADVISED_MIN: u8 = 11;
@@ -32,7 +32,8 @@ pub(super) fn assemble(
     facts: u64,
     findings: &mut Findings,
 ) -> Option<Config> {
-    let ports = ports(raw, interfaces, findings);
+    let virtual_router = virtual_router(raw, findings);
+    let ports = ports(raw, virtual_router, interfaces, findings);
     let peers = peers(raw, findings);
     let node = own_id(raw);
     let cluster = raw
@@ -48,10 +49,9 @@ pub(super) fn assemble(
         cluster
     };
     let keys = keys((signer, node), &peers, secrets, raw, findings)?;
-    let virtual_router = byte(raw.cluster.virtual_router.as_ref());
     let mut parts = Parts {
         cluster,
-        virtual_router: virtual_router.unwrap_or(ROUTER),
+        virtual_router,
         node,
         peers,
         ports,
@@ -81,6 +81,33 @@ pub(super) fn assemble(
             None
         }
     }
+}
+
+/// The virtual router's number: as written, or the last byte of the lowest virtual address, which
+/// is the same in every node's file whatever its order (R5.4).
+pub(super) fn number_of(raw: &Raw) -> Option<u8> {
+    if let Some(written) = byte(raw.cluster.virtual_router.as_ref()) {
+        return Some(written);
+    }
+    let virtuals = raw.ports.iter().flat_map(|port| &port.virtuals);
+    let lowest = virtuals.map(|address| *address.get_ref()).min();
+    let last = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => address.octets()[15],
+    };
+    lowest.map(last).filter(|number| *number != 0)
+}
+
+fn virtual_router(raw: &Raw, findings: &mut Findings) -> u8 {
+    let number = number_of(raw);
+    if number.is_none() && raw.ports_whole && raw.cluster.virtual_router.is_none() {
+        findings.wrong(
+            &raw.cluster.place,
+            "missing key `virtual_router` in `cluster`, and no virtual address gives one",
+            "write a number between 1 and 255 that nobody else uses on these segments",
+        );
+    }
+    number.unwrap_or(ROUTER)
 }
 
 fn checks(raw: &Raw) -> Vec<CheckConfig> {
@@ -171,7 +198,12 @@ fn keys(
     KeyRing::new(cluster, own, &[], drawn.keys).ok()
 }
 
-fn ports(raw: &Raw, interfaces: &dyn Interfaces, findings: &mut Findings) -> Vec<PortConfig> {
+fn ports(
+    raw: &Raw,
+    virtual_router: u8,
+    interfaces: &dyn Interfaces,
+    findings: &mut Findings,
+) -> Vec<PortConfig> {
     if raw.ports.is_empty() && raw.ports_whole {
         let cure = "add a `[[port]]` with `interface = \"lan0\"` and `virtual = [\"10.0.1.1\"]`";
         findings.wrong(&(0..0), "no port is configured", cure);
@@ -208,10 +240,8 @@ fn ports(raw: &Raw, interfaces: &dyn Interfaces, findings: &mut Findings) -> Vec
                 .iter()
                 .map(|address| *address.get_ref())
                 .collect(),
-            virtual_mac: flag(port.virtual_mac.as_ref(), false).then(|| {
-                let router = raw.cluster.virtual_router.as_ref();
-                virtual_mac(byte(router).unwrap_or(ROUTER))
-            }),
+            virtual_mac: flag(port.virtual_mac.as_ref(), false)
+                .then(|| virtual_mac(virtual_router)),
             neighbour: port.neighbour.as_ref().map(|address| *address.get_ref()),
             via: port
                 .via
@@ -328,11 +358,18 @@ fn check_names(raw: &Raw, findings: &mut Findings) {
 
 /// What is allowed and seldom meant.
 fn advise(raw: &Raw, parts: &Parts, findings: &mut Findings) {
-    if let Some(router) = &raw.cluster.virtual_router
-        && (1..ROUTER_ADVISED_MIN).contains(&parts.virtual_router)
-    {
-        let text = "virtual routers up to 10 are often used by other devices; 11 to 255 are safer";
-        findings.note(&router.span(), "virtual_router", text);
+    let number = parts.virtual_router;
+    if (1..ROUTER_ADVISED_MIN).contains(&number) {
+        let usual = "virtual routers up to 10 are often used by other devices; 11 to 255 are safer";
+        let (place, text) = match &raw.cluster.virtual_router {
+            Some(written) => (written.span(), usual.to_owned()),
+            None => {
+                let why = "by the last byte of the lowest virtual address";
+                let text = format!("`virtual_router` is {number}, {why}: {usual}");
+                (raw.cluster.place.clone(), text)
+            }
+        };
+        findings.note(&place, "virtual_router", text);
     }
     if parts.peers.is_empty() {
         findings.note(

@@ -58,8 +58,6 @@ pub(super) fn read(
     let name = section.text(Key::new("name", "\"office\""), findings);
     let profile = section.word(Key::new("profile", "\"kemp\""), &PROFILES, findings);
     let key = Key::new("virtual_router", "51").or(&["vrid", "virtual_router_id"]);
-    let cure = "write a number between 1 and 255 that nobody else uses on these segments";
-    section.demand_any(key, cure, findings);
     let virtual_router = section.number(key, (0, 255), findings);
     let key = Key::new("secret_file", "\"/etc/steadfast/secret\"");
     let secret_file = section.text(key, findings);

@@ -12,9 +12,9 @@ use toml::Spanned;
 use super::keys::{DAEMON, POLICY, TIMING};
 use super::taken::{kept, others, witness};
 use super::{InitOptions, InitPeer, digits};
-use crate::config::assemble::port_number;
+use crate::config::assemble::{number_of, port_number};
 use crate::config::quantity::show;
-use crate::config::raw::{self, Raw, byte};
+use crate::config::raw::{self, Raw};
 
 /// A configuration that is about to be written.
 pub(super) struct Draft {
@@ -135,7 +135,7 @@ impl Draft {
                 .as_ref()
                 .map_or(ClusterId([0; 16]), |id| *id.get_ref()),
             cluster_name: name(raw.cluster.name.as_ref(), "steadfast".to_owned()),
-            virtual_router: byte(raw.cluster.virtual_router.as_ref()).unwrap_or(0),
+            virtual_router: number_of(raw).unwrap_or(0),
             profile: raw.cluster.profile.as_ref().map(|it| *it.get_ref()),
             transports: raw
                 .cluster

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The mistakes of a text, one a line, and what stands under the caret.
-fn told(text: &str) -> String {
+pub(super) fn told(text: &str) -> String {
     let (folder, loaded) = load_text(text);
     let report = loaded.expect_err("a mistake");
     let mut lines = Vec::new();
@@ -102,7 +102,6 @@ log = | preempt_delay = "1s"⏎log = | preempt_delay | belongs under
 format = 1 | format = 2 | 2 | not known here
 format = 1⏎ | ⏎ |  | missing key `format`
 id = 1⏎ |  | node] | missing key `id`
-virtual_router = 51⏎ |  | cluster] | missing key `virtual_router`
 interface = "ha0"⏎ |  |  | missing key `interface`
 [timing] | [timings] | timings | unknown key `timings`
 [timing] | [timing |  | expected

@@ -58,6 +58,35 @@ fn config_times_follow_the_interval() {
     assert_eq!(timing("\"3.3ms\""), (ms(30), ms(20)));
 }
 
+/// Without a number the lowest virtual address gives one, whatever the order of the ports; a low
+/// one is told of. A node without any address must be told.
+#[test]
+fn config_virtual_router_follows_the_lowest_address() {
+    let without = changed("virtual_router = 51\n", "");
+    let loaded = load_text(&without).1.expect("sound");
+    assert_eq!(loaded.config.virtual_router, 1);
+    let note = loaded.notes.iter().find(|it| it.text.contains("virtual"));
+    let note = note.expect("a note about a low number");
+    assert!(
+        note.text
+            .starts_with("`virtual_router` is 1, by the last byte")
+    );
+    let high = without
+        .replace("10.0.1.1\"", "10.0.1.200\"")
+        .replace("10.0.2.1\"", "10.0.2.77\"");
+    let loaded = load_text(&high).1.expect("sound");
+    assert_eq!(loaded.config.virtual_router, 200);
+    assert!(loaded.notes.iter().all(|it| !it.text.contains("up to 10")));
+    let none = without
+        .replace("virtual = [\"10.0.1.1\", \"fd00:1::1\"]\n", "")
+        .replace("virtual = [\"10.0.2.1\"]\n", "");
+    let text = super::mistakes::told(&none);
+    assert!(
+        text.contains("missing key `virtual_router` in `cluster`, and no virtual address"),
+        "{text}"
+    );
+}
+
 /// The vendors' words are understood, and each is noted once with ours.
 #[test]
 fn config_vendors_words_are_understood_and_noted_once() {
