@@ -112,8 +112,8 @@ pub struct Node {
     vacant_since: Option<Instant>,
     /// When this node last noticed that it had stood still.
     woke_at: Option<Instant>,
-    /// When, awake again, it last asked who is there before it would take a vacant role.
-    asked_awake: Option<Instant>,
+    /// When, awake again, it first and last asked who is there before it took a vacant role.
+    asked_awake: Option<(Instant, Instant)>,
     moved_at: Option<Instant>,
     moves: Moves,
     /// When this node's own health last became worse.

@@ -18,7 +18,8 @@ use super::handover::{Giving, begun};
 use crate::timer::Timer;
 use crate::{Instant, NodeId};
 
-/// Counters further apart than this are equally far apart.
+/// Counters further apart than this are equally far apart: no rule looks further than sixteen
+/// messages back.
 const COUNTERS_MAX: u64 = 17;
 /// Epochs further apart than this are equally far apart.
 const EPOCHS_MAX: u64 = 3;
@@ -204,8 +205,9 @@ impl Node {
         let moved = self.moved_at.map(|at| view.ago(at));
         let vacant = self.vacant_since.map(|at| view.ago(at));
         let woke = self.woke_at.filter(|_| self.is_dazed());
-        woke.map(|at| (view.ago(at), self.asked_awake.map(|at| view.ago(at))))
-            .hash(out);
+        let asked = self.asked_awake.map(|(first, last)| [first, last]);
+        let asked = asked.map(|both| both.map(|at| view.ago(at)));
+        woke.map(|at| (view.ago(at), asked)).hash(out);
         self.worsened_at.map(|at| view.ago(at)).hash(out);
         (moved, vacant, self.asked.is_some(), self.was_degraded).hash(out);
     }

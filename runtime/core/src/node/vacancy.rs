@@ -90,7 +90,10 @@ impl Node {
         }
         let (ahead, since) = self.ahead_of_me(since);
         let slot = self.config.timing.dead_interval * u32::try_from(ahead).unwrap_or(u32::MAX);
-        if ahead > 0 && self.now < since.after(slot) || self.misses_a_word() {
+        // Where one way is always slower than the way round, somebody else always heard more.
+        let long = self.config.timing.dead_interval + self.config.timing.lease;
+        let misses = self.misses_a_word() && self.now < since.after(long);
+        if ahead > 0 && self.now < since.after(slot) || misses {
             return;
         }
         let why = self.vacancy_cause(all_heard);
@@ -153,7 +156,8 @@ impl Node {
 
     /// This node has just woken, and somebody whom it counts as present has not spoken since: what
     /// it knows of a vacancy is of then, and more may wait in its sockets (D6). It asks, and does
-    /// not judge before each of them has answered, or not within `W_silence`.
+    /// not judge before each of them has answered, or not within `W_silence`. A machine that is
+    /// late again and again must serve at last: after a dead interval lateness is how it is.
     fn hears_of_then(&mut self) -> bool {
         let Some(woke) = self.woke_at.filter(|_| self.rules.keep(Rule::D6)) else {
             return false;
@@ -161,12 +165,16 @@ impl Node {
         let enough = woke.after(self.config.timing.w_silence);
         let is_of_then = |peer: &Peer| self.present(peer) && peer.heard_at < Some(woke);
         if self.now >= enough || !self.gateways().any(is_of_then) {
+            self.asked_awake = None;
             return false;
         }
         // Input by input it wakes anew until its deadlines were looked at.
-        let lately = |at: Instant| self.now.since(at) < self.config.timing.round;
-        if !self.asked_awake.is_some_and(lately) {
-            self.asked_awake = Some(self.now);
+        let (first, last) = self.asked_awake.unwrap_or((self.now, Instant::ORIGIN));
+        if self.now >= first.after(self.config.timing.dead_interval) {
+            return false;
+        }
+        if self.asked_awake.is_none() || self.now.since(last) >= self.config.timing.round {
+            self.asked_awake = Some((first, self.now));
             self.broadcast(Kind::Probe);
             // Nothing else may wake it then.
             self.timers.arm(Timer::Relisten, enough);

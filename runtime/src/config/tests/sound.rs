@@ -7,6 +7,7 @@ use steadfast_core::role::ConfiguredRole;
 use steadfast_core::wire::carriage::{Carriage, Form};
 use steadfast_core::{MacAddr, PortId};
 
+use super::mistakes::told as mistakes_of;
 use super::*;
 
 /// Numbers follow the order, served ports are watched, units come from the interface.
@@ -80,7 +81,7 @@ fn config_virtual_router_follows_the_lowest_address() {
     let none = without
         .replace("virtual = [\"10.0.1.1\", \"fd00:1::1\"]\n", "")
         .replace("virtual = [\"10.0.2.1\"]\n", "");
-    let text = super::mistakes::told(&none);
+    let text = mistakes_of(&none);
     assert!(
         text.contains("missing key `virtual_router` in `cluster`, and no virtual address"),
         "{text}"
