@@ -191,6 +191,10 @@ impl Seat {
             self.resume_at = None;
             match lost {
                 None => self.give_for(now, Input::Started, "its link is up"),
+                // What it can still say it says: others need not wait for its silence.
+                Some(why) if self.up.contains(&self.placed.port) => {
+                    self.give_for(now, Input::Stopped, &why);
+                }
                 Some(why) => self.give_for(now, Input::LinkLost, &why),
             }
         }
