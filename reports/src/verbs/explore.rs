@@ -48,6 +48,7 @@ struct Json<'a> {
     depth: u64,
     horizon: &'a str,
     complete: bool,
+    spent: u64,
     projected_away: &'a [&'a str],
     residues: Vec<(String, u64, &'a str)>,
     violations: Vec<(String, u64, &'a str)>,
@@ -62,6 +63,9 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         .unwrap_or_else(|| thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let mut told = Instant::now();
     let mut progress = |now: Progress| {
+        for story in &now.news {
+            let _ = streams.note(&format!("found {story}\n"));
+        }
         if told.elapsed().as_secs() >= 5 {
             told = Instant::now();
             let text = format!(
@@ -108,6 +112,7 @@ fn json(report: &Report) -> Json<'_> {
         depth: report.depth,
         horizon: &report.horizon,
         complete: report.complete,
+        spent: report.spent,
         projected_away: &PROJECTED_AWAY,
         residues: report
             .residues
@@ -135,6 +140,7 @@ fn words(report: &Report) -> String {
         format!("depth      {}", report.depth),
         format!("horizon    {}", report.horizon),
         format!("complete   {}", if report.complete { "yes" } else { "no" }),
+        format!("spent      the last fault struck {} times", report.spent),
         "seen to happen:".to_owned(),
     ];
     lines.extend(

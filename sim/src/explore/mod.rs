@@ -66,7 +66,7 @@ pub const PROJECTED_AWAY: [&str; 14] = [
 ];
 
 /// How far an exploration has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// States reached, known ones included.
     pub states: u64,
@@ -76,6 +76,8 @@ pub struct Progress {
     pub depth: u64,
     /// Kinds of violations found so far that no theorem excuses.
     pub kinds: usize,
+    /// Those that nobody was told of yet, each by the story that showed it first.
+    pub news: Vec<String>,
 }
 
 /// What an exploration found.
@@ -216,6 +218,7 @@ fn told(checker: &impl Checker<Explorer>) -> Progress {
         unique: count(checker.unique_state_count()),
         depth: count(checker.max_depth()),
         kinds: checker.model().kinds(),
+        news: checker.model().news(),
     }
 }
 

@@ -13,7 +13,7 @@ use stateright::{Model, Property};
 use steadfast_core::role::EffectiveRole::{Active, Promoting, Standby};
 use steadfast_core::{Instant, Node};
 
-use super::fault::{Fault, gateway_name};
+use super::fault::{Fault, gateway_name, tell_story};
 use super::judge::Broken;
 use super::run::Step;
 use super::setup::{NODES_MAX, Setup};
@@ -70,6 +70,8 @@ pub(super) struct Explorer {
     found: Mutex<BTreeMap<Class, Found>>,
     /// Steps in which the last of the faults struck.
     spent: AtomicU64,
+    /// Unexcused kinds that nobody was told of yet, in words.
+    news: Mutex<Vec<String>>,
 }
 
 impl Explorer {
@@ -86,6 +88,7 @@ impl Explorer {
             start,
             found: Mutex::default(),
             spent: AtomicU64::new(0),
+            news: Mutex::default(),
         };
         if let Some(broken) = explorer.start.broken {
             explorer.keep(broken, &explorer.start);
@@ -106,6 +109,11 @@ impl Explorer {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let excused = |(broken, _): &&Class| broken.theorem.is_some();
         found.keys().filter(|class| !excused(class)).count()
+    }
+
+    /// Unexcused kinds that were found since this was last asked, each by the story that showed it.
+    pub(super) fn news(&self) -> Vec<String> {
+        core::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Steps so far in which the last of the faults struck.
@@ -172,7 +180,13 @@ impl Explorer {
             phase: world.phase,
         };
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = found.entry((broken, faults)).or_insert(fresh);
+        let class = (broken, faults);
+        if broken.theorem.is_none() && !found.contains_key(&class) {
+            let text = format!("{}: {}", broken.oracle, tell_story(&world.story));
+            let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            news.push(text);
+        }
+        let entry = found.entry(class).or_insert(fresh);
         entry.count += 1;
         if measure(&world.story) < measure(&entry.story) {
             entry.story.clone_from(&world.story);

@@ -29,7 +29,8 @@ use crate::model::kernel::Kernel;
 /// receive buffer.
 pub(super) const SOCKET_MAX: usize = 48;
 
-/// Counters and epochs further apart than this are equally far apart.
+/// Counters and epochs further apart than this are equally far apart: no rule looks further than
+/// sixteen messages back.
 const COUNTERS_MAX: u64 = 17;
 
 /// A frame that waits for a stopped daemon, with the time it came.
@@ -195,6 +196,32 @@ impl World {
         }
     }
 
+    /// What each sender last said to a gateway, as far as a repetition of it is told by that.
+    fn hash_heard<H: Hasher>(&self, place: usize, out: &mut H) {
+        let behind = |newest: u64, number: u64| newest.saturating_sub(number).min(COUNTERS_MAX);
+        let newest = self.newest_epoch();
+        for (from, gist) in self.heard[place].iter().enumerate() {
+            let told = gist.map(|(kind, mark, role, epoch, handover, flags, health)| {
+                let begun = (handover == 0, behind(self.sent(from), handover));
+                (
+                    kind,
+                    mark,
+                    role,
+                    behind(newest, epoch),
+                    begun,
+                    flags,
+                    health,
+                )
+            });
+            told.hash(out);
+        }
+    }
+
+    fn newest_epoch(&self) -> u64 {
+        let nodes = self.gateways.iter().filter_map(|it| it.node.as_ref());
+        nodes.map(|node| node.epoch().0).max().unwrap_or_default()
+    }
+
     /// A frame by what it says to its receiver.
     fn hash_frame<H: Hasher>(&self, frame: &Frame, to: usize, out: &mut H) {
         let Some(glimpse) = Glimpse::of(frame) else {
@@ -215,9 +242,7 @@ impl World {
         for (node, echo) in glimpse.echoes() {
             (node, behind(self.sent_by(node), echo)).hash(out);
         }
-        let nodes = self.gateways.iter().filter_map(|it| it.node.as_ref());
-        let epoch = nodes.map(|node| node.epoch().0).max().unwrap_or_default();
-        behind(epoch, glimpse.epoch).hash(out);
+        behind(self.newest_epoch(), glimpse.epoch).hash(out);
         (glimpse.handover == 0, behind(own, glimpse.handover)).hash(out);
         behind(peer, glimpse.handover).hash(out);
     }
@@ -232,10 +257,7 @@ impl Hash for World {
         (self.budget, self.point, self.broken).hash(out);
         for place in self.places() {
             matches!(self.wires.losing[place], Some(Losing::Next)).hash(out);
-            let heard = self.heard[place].iter().flatten();
-            for (kind, mark, role, _, _, flags, health) in heard {
-                (kind, mark, role, flags, health).hash(out);
-            }
+            self.hash_heard(place, out);
         }
         for lane in self.wires.lanes() {
             for frame in self.wires.flying(lane) {
