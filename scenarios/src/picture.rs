@@ -63,6 +63,21 @@ pub struct PortView {
     pub said: Option<bool>,
 }
 
+impl StatusView {
+    /// What a status event says; none of another one.
+    const fn said(event: &Event) -> Option<Self> {
+        let EventKind::Status { role, since, .. } = event.kind else {
+            return None;
+        };
+        let said_at = event.at;
+        Some(Self {
+            role,
+            said_at,
+            since,
+        })
+    }
+}
+
 impl GatewayView {
     /// Whether its daemon can act: powered, running, neither stopped nor frozen.
     pub fn runs(&self) -> bool {
@@ -349,10 +364,10 @@ impl Picture {
                     self.neighbours.insert((*host, *address), *holder);
                 })
             }
-            EventKind::SwitchPort { segment, holder } => self
-                .segments
-                .get_mut(segment.index())
-                .map(|it| it.switch_port = *holder),
+            EventKind::SwitchPort { segment, holder } => {
+                let segment = self.segments.get_mut(segment.index());
+                segment.map(|it| it.switch_port = *holder)
+            }
             EventKind::HandoverFrame { kind, from, .. } => self.take_handover(at, *kind, *from),
             EventKind::Power { gateway, state } => {
                 self.with_gateway(at, *gateway, |view| view.power = *state)
@@ -366,18 +381,9 @@ impl Picture {
             EventKind::Barred { gateway, barred } => {
                 self.with_gateway(at, *gateway, |view| view.barred = *barred)
             }
-            EventKind::Status {
-                gateway,
-                role,
-                since,
-                ..
-            } => {
-                let status = StatusView {
-                    role: *role,
-                    said_at: at,
-                    since: *since,
-                };
-                self.with_gateway(at, *gateway, |view| view.status = Some(status))
+            EventKind::Status { gateway, .. } => {
+                let status = StatusView::said(event);
+                self.with_gateway(at, *gateway, |view| view.status = status)
             }
             EventKind::Carrier { gateway, port, up } => {
                 self.with_gateway(at, *gateway, |view| view.port(*port).up = *up)

@@ -3,8 +3,8 @@
 //! A running node that the observer can ask says `active` exactly when it answers for a virtual
 //! address, but for `within`. Every status says why; its `since` lies neither in the future nor
 //! before the role it followed (R9.2). What it says of a port's carrier is so, but for `within` and
-//! a second, for nobody looks more often (R4.3). Status of a dead peer carries its age, never a stale
-//! "active" (R9.3, F69). Armed once a running, reachable node said anything.
+//! a second, for nobody looks more often (R4.3). Status of a dead peer carries its age, never a
+//! stale "active" (R9.3, F69). Armed once a running, reachable node said anything.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

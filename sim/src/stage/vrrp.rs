@@ -1,12 +1,14 @@
 //! Gateways that are virtual routers: the seats of the production core, given their turns (D19).
 //!
-//! The order is that of the production driver: links and orders, a bounded drain of every socket,
-//! answers of the kernel, and only then the deadlines (D6). What the kernel is asked it does a
-//! moment later, wish by wish in their order; a daemon that is stopped asks for nothing.
+//! As in the production driver sockets are drained before a deadline counts (D6); links, orders and
+//! answers of the kernel, which that one takes one by one as they come, are all taken in one turn.
+//! What the kernel is asked it does a moment later, in the order of the wishes; a daemon that is
+//! stopped asks for nothing.
 //!
 //! The hard case is what nobody asked about: leases that went with the table, found when it is
 //! looked at each second. The seat is told as if it had asked whether its lease is there.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use steadfast_core::effect::{Command, Failure};
@@ -21,6 +23,8 @@ use super::gateway::{ApplyMode, Body, DRAIN_MAX, Order};
 use super::world::{Happening, World};
 use crate::model::kernel::{FencedRouter, Transmitted};
 
+/// How long an orderly end waits for the kernel, as in the product.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Intervals that a lease lasts from the last word that left, as in the product.
 const INTERVALS_SERVED: u32 = 3;
 
@@ -39,8 +43,8 @@ pub(crate) struct Routers {
     serving: Vec<Option<u64>>,
     /// When the daemon will next look.
     wake_at: Option<Instant>,
-    /// It ends when its kernel has answered.
-    ends: bool,
+    /// It ends when its kernel has answered, or then at the latest.
+    ends: Option<Instant>,
 }
 
 impl Routers {
@@ -55,7 +59,7 @@ impl Routers {
             answers: VecDeque::new(),
             wishes: VecDeque::new(),
             wake_at: None,
-            ends: false,
+            ends: None,
         }))
     }
 
@@ -160,7 +164,11 @@ impl World<'_> {
         self.turn_router_orders(station, life);
         self.turn_router_sockets(station, life);
         self.turn_router_answers(station, life);
+        let ends = self.routers(station, life).and_then(|it| it.ends);
         for place in self.places(station, life) {
+            if ends.is_some() {
+                break;
+            }
             let due = |seat: &&mut Seat| seat.next_deadline().is_some_and(|at| at <= now);
             if let Some(seat) = self.seat(station, life, place).filter(due) {
                 seat.deadline_reached(now);
@@ -171,8 +179,12 @@ impl World<'_> {
         let Some(routers) = self.routers(station, life) else {
             return;
         };
-        if routers.ends && !routers.seats.iter().any(Seat::is_waiting) {
-            self.daemon_ended(station);
+        if let Some(patience) = routers.ends {
+            if now >= patience || !routers.seats.iter().any(Seat::is_waiting) {
+                self.daemon_ended(station);
+            } else {
+                self.wake_at(station, patience);
+            }
             return;
         }
         if let Some(at) = routers.seats.iter().filter_map(Seat::next_deadline).min() {
@@ -207,7 +219,7 @@ impl World<'_> {
                 self.pump_router(station, life, place);
             }
             if let (Order::Shutdown, Some(routers)) = (&order, self.routers(station, life)) {
-                routers.ends = true;
+                routers.ends = Some(now.after(END_PATIENCE));
             }
         }
     }
@@ -346,7 +358,7 @@ impl World<'_> {
                 Err(Failure::LeaseLapsed)
             }
             Wish::Look => Ok(()),
-            Wish::Serve | Wish::Withdraw if refuses => Err(Failure::Refused),
+            Wish::Serve if refuses => Err(Failure::Refused),
             Wish::Serve => {
                 if leased {
                     let armed = kernel.arm_router(now, router);
@@ -358,7 +370,11 @@ impl World<'_> {
                 Ok(())
             }
             Wish::Withdraw => {
+                // Without its lease an address that stays is silent.
                 kernel.close_router(router);
+                if refuses {
+                    return Err(Failure::Refused);
+                }
                 let ips = addresses.iter();
                 ips.for_each(|ip| kernel.remove_virtual(port, *ip));
                 Ok(())

@@ -91,6 +91,11 @@ fn kinds_a_to_o() -> Vec<EventKind> {
             address: 0,
             holder: Holder::Other,
         },
+        EventKind::PortStatus {
+            gateway,
+            port: PortId(0),
+            up: false,
+        },
     ]
 }
 
@@ -111,11 +116,6 @@ fn kinds_o_to_z() -> Vec<EventKind> {
             peer: NodeId(2),
             role: Some(role),
             age: None,
-        },
-        EventKind::PortStatus {
-            gateway,
-            port: PortId(0),
-            up: false,
         },
         EventKind::Power {
             gateway,
