@@ -168,12 +168,16 @@ impl Node {
             self.asked_awake = None;
             return false;
         }
-        // Input by input it wakes anew until its deadlines were looked at.
-        let (first, last) = self.asked_awake.unwrap_or((self.now, Instant::ORIGIN));
-        if self.now >= first.after(self.config.timing.dead_interval) {
+        // Input by input it wakes anew until its deadlines were looked at. What it asked longer ago
+        // was about another vacancy.
+        let bound = self.config.timing.dead_interval;
+        let asked = self.asked_awake;
+        let asked = asked.filter(|(_, last)| self.now.since(*last) < bound);
+        let first = asked.map_or(self.now, |(first, _)| first);
+        if self.now >= first.after(bound) {
             return false;
         }
-        if self.asked_awake.is_none() || self.now.since(last) >= self.config.timing.round {
+        if asked.is_none_or(|(_, last)| self.now.since(last) >= self.config.timing.round) {
             self.asked_awake = Some((first, self.now));
             self.broadcast(Kind::Probe);
             // Nothing else may wake it then.
