@@ -31,7 +31,7 @@ use crate::wire::vrrp::{
 
 pub use place::{Done, Placed, RouterStatus, Stands, Wish};
 pub use seat::{Act, Seat};
-pub use settings::{Lists, Settings};
+pub use settings::{Lists, PRIORITY_USUAL, Settings};
 
 mod place;
 mod seat;

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use steadfast_core::MacAddr;
-use steadfast_core::vrrp::{Lists, Settings};
-use steadfast_core::wire::vrrp::{Interval, Sum, Sums, Version, macs};
+use steadfast_core::vrrp::{PRIORITY_USUAL, Settings};
+use steadfast_core::wire::vrrp::{Interval, Sum, Version, macs};
 use toml::Spanned;
 
 use super::Interfaces;
@@ -31,10 +31,6 @@ use facts::{check_addresses, check_track, is_of_a_link, look, own, primary};
 pub const ROUTERS_MAX: usize = 64;
 /// Most addresses of one file: each is a rule that packets pass.
 pub const ADDRESSES_MAX: usize = 4_096;
-/// A router serves for so many of its intervals after its last word: others take over later.
-const INTERVALS_SERVED: u32 = 3;
-/// Of a router that says nothing else (RFC 9568 §6.1).
-const PRIORITY_USUAL: u8 = 100;
 /// Between two messages, in nanoseconds: what a message can say.
 const CENTISECOND: u128 = 10_000_000;
 
@@ -239,25 +235,16 @@ fn whole(
     let version = spoken(written.version.as_ref());
     let priority = byte(written.priority.as_ref()).unwrap_or(PRIORITY_USUAL);
     let own = own(&written.addresses, &facts, priority, findings);
+    let interval = centis(written.interval.as_ref(), version, findings);
+    let primary = primary(&written.sources, &facts, (ipv6, &own), interface, findings);
+    let usual = Settings::usual(version, virtual_id, primary);
     let settings = Settings {
-        version,
-        virtual_id,
         priority,
-        interval: centis(written.interval.as_ref(), version, findings),
-        preempt: says(written.preempt.as_ref(), true),
+        interval,
+        preempt: says(written.preempt.as_ref(), usual.preempt),
         addresses: written.addresses.iter().map(|it| *it.get_ref()).collect(),
-        primary: primary(&written.sources, &facts, (ipv6, &own), interface, findings),
-        sum: written
-            .sum
-            .as_ref()
-            .map_or(Sum::PseudoHeader, |it| *it.get_ref()),
-        sums: Sums::Either,
-        lists: match version {
-            Version::V2 => Lists::Equal,
-            Version::V3 => Lists::Counted,
-        },
-        answers_lower: version == Version::V3,
-        unicast: Vec::new(),
+        sum: written.sum.as_ref().map_or(usual.sum, |it| *it.get_ref()),
+        ..usual
     };
     let virtual_mac = says(written.virtual_mac.as_ref(), false);
     let mac = if virtual_mac {
@@ -271,7 +258,7 @@ fn whole(
         virtual_mac,
         accept: says(written.accept.as_ref(), true),
         link_mac: facts.mac,
-        lease: settings.interval.span() * INTERVALS_SERVED,
+        lease: settings.lease(),
         settings,
         own,
         track: written

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use steadfast_core::effect::{Command, Failure};
 use steadfast_core::vrrp::{Act, Done, Input, Placed, Seat, Settings, Wish};
 use steadfast_core::wire::ethernet::Frame as Ethernet;
-use steadfast_core::wire::vrrp::{Packet, Sum, Sums, Version};
-use steadfast_core::{Instant, Rule, vrrp};
+use steadfast_core::wire::vrrp::Packet;
+use steadfast_core::{Instant, Rule};
 use steadfast_scenarios::format::{self, Plan, VrrpSetup};
 use steadfast_scenarios::trace::{EventKind, Outcome};
 
@@ -25,8 +25,6 @@ use crate::model::kernel::{FencedRouter, Transmitted};
 
 /// How long an orderly end waits for the kernel, as in the product.
 const END_PATIENCE: Duration = Duration::from_secs(5);
-/// Intervals that a lease lasts from the last word that left, as in the product.
-const INTERVALS_SERVED: u32 = 3;
 
 /// The routers of a running daemon.
 #[derive(Debug)]
@@ -90,22 +88,14 @@ pub(crate) fn placed(plan: &Plan, gateway: &format::Gateway) -> Result<Vec<Place
     let ports = || gateway.ports.iter().filter(served);
     let router = |port: &format::Port| {
         let primary = port.units.first().copied();
+        let primary = primary.ok_or("a port of a router has an address")?;
+        let virtual_id = VrrpSetup::virtual_id(&plan.layout, port);
         let settings = Settings {
-            version: setup.protocol(),
-            virtual_id: VrrpSetup::virtual_id(&plan.layout, port),
             priority: plan.gateway(&gateway.name).priority,
             interval,
             preempt: setup.preempt,
             addresses: plan.layout.segments[port.segment.index()].virtuals.clone(),
-            primary: primary.ok_or("a port of a router has an address")?,
-            sum: Sum::PseudoHeader,
-            sums: Sums::Either,
-            lists: match setup.protocol() {
-                Version::V2 => vrrp::Lists::Equal,
-                Version::V3 => vrrp::Lists::Counted,
-            },
-            answers_lower: setup.protocol() == Version::V3,
-            unicast: Vec::new(),
+            ..Settings::usual(setup.protocol(), virtual_id, primary)
         };
         if let Some((field, why)) = settings.problems().first() {
             return Err(format!("gateway {}: {field} {why}", gateway.name));
@@ -129,7 +119,7 @@ pub(crate) fn fenced(plan: &Plan, gateway: &format::Gateway) -> Vec<FencedRouter
     let fenced = |it: Placed| FencedRouter {
         port: it.port,
         virtual_id: it.settings.virtual_id,
-        lease: it.settings.interval.span() * INTERVALS_SERVED,
+        lease: it.settings.lease(),
         addresses: it.settings.addresses,
     };
     routers.into_iter().map(fenced).collect()

@@ -1,9 +1,13 @@
 //! What a virtual router is set to, and what of that is a mistake.
 
 use core::net::IpAddr;
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use crate::wire::vrrp::{Interval, OWNER, RESIGNS, Sum, Sums, Version};
+
+/// The priority where none is written (RFC 9568 §6.1).
+pub const PRIORITY_USUAL: u8 = 100;
 
 /// What is made of an advertisement with other addresses than ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +48,37 @@ pub struct Settings {
     pub unicast: Vec<IpAddr>,
 }
 
+/// A lease lasts so many intervals from the last word that left: as long as others wait.
+const INTERVALS_SERVED: u32 = 3;
+
 impl Settings {
+    /// A router as the product has it where nothing else is written: of usual priority, once a
+    /// second, and as strict with others as the RFC of its version.
+    pub fn usual(version: Version, virtual_id: u8, primary: IpAddr) -> Self {
+        Self {
+            version,
+            virtual_id,
+            priority: PRIORITY_USUAL,
+            interval: Interval::SECOND,
+            preempt: true,
+            addresses: Vec::new(),
+            primary,
+            sum: Sum::PseudoHeader,
+            sums: Sums::Either,
+            lists: match version {
+                Version::V2 => Lists::Equal,
+                Version::V3 => Lists::Counted,
+            },
+            answers_lower: version == Version::V3,
+            unicast: Vec::new(),
+        }
+    }
+
+    /// How long it may serve from the last word that left (D9, D19).
+    pub fn lease(&self) -> Duration {
+        self.interval.span() * INTERVALS_SERVED
+    }
+
     /// What is wrong with it: the field, and why; empty if nothing is.
     pub fn problems(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();

@@ -1,5 +1,7 @@
 //! What a file of virtual routers becomes, and what is wrong with one.
 
+use steadfast_core::vrrp::Lists;
+
 use super::*;
 use crate::config::{InterfaceFacts, Offline, open};
 
