@@ -151,6 +151,8 @@ pub(crate) struct Peer {
     pub(crate) dead: bool,
     /// When it last told of better health than before.
     pub(crate) improved_at: Option<Instant>,
+    /// When it last let a hand-over to it end.
+    pub(crate) unready_at: Option<Instant>,
     /// Since when, without a gap, it has been heard.
     pub(crate) alive_since: Option<Instant>,
     session: Option<Session>,
@@ -182,6 +184,7 @@ impl Peer {
             let_go_at: None,
             dead: false,
             improved_at: None,
+            unready_at: None,
             alive_since: None,
             session: None,
             vouched: 0,
@@ -274,6 +277,7 @@ impl Peer {
                     path.counter = 0;
                 }
                 self.alive_since = None;
+                self.unready_at = None;
                 self.vouched = 0;
                 Admission::NewLife
             }
@@ -382,7 +386,8 @@ impl Peer {
         let unproven = self.unproven_active_at.map(|at| view.ago(at));
         let alive = self.alive_since.map(|at| view.ago(at));
         self.unverified_at.map(|at| view.ago(at)).hash(out);
-        let gone = [self.let_go_at, self.improved_at].map(|at| at.map(|at| view.ago(at)));
+        let gone =
+            [self.let_go_at, self.improved_at, self.unready_at].map(|at| at.map(|at| view.ago(at)));
         gone.hash(out);
         (heard, unproven, alive, self.dead).hash(out);
         let newest = self.session.map(|session| session.newest);
@@ -434,6 +439,6 @@ pub(crate) fn derive(secret: &[u8; 32], label: &[u8], number: u64) -> u64 {
     u64::from_be_bytes(bytes).max(1)
 }
 
-mod hears;
+pub(crate) mod hears;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@
 
 mod number;
 mod over;
+mod taker;
 mod taking;
 
 use super::Node;
@@ -40,12 +41,14 @@ const PREPARES_MAX: u32 = 20;
 /// Why the role is given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Reason {
-    /// An operator's command, from either side.
+    /// An operator's command: away from here.
     Command,
     /// The taker is healthier.
     Health,
     /// The taker is preferred, and the policy lets it ask.
     Preference,
+    /// An operator's command at the taker.
+    Request,
     /// The daemon ends.
     Shutdown,
 }
@@ -106,26 +109,6 @@ impl Node {
         }
     }
 
-    /// The peer that should take the role: able, alive, and best ranked. Whether it hears this node
-    /// is for its READY to show.
-    pub(super) fn best_taker(&self) -> Option<usize> {
-        let timing = &self.config.timing;
-        let able = |place: &usize| {
-            let peer = &self.peers[*place];
-            peer.heard_within(self.now, timing.interval + timing.interval + timing.slack)
-                && peer.says(Flags::ELIGIBLE)
-                && !peer.says_active()
-        };
-        let preempt = self.config.policy.preempt;
-        (0..self.peers.len()).filter(able).min_by(|a, b| {
-            let rank = |place: usize| super::vacancy::peer_candidate(&self.peers[place]);
-            match (rank(*a), rank(*b)) {
-                (Some(a), Some(b)) => crate::rank::order(&a, &b, preempt),
-                (a, b) => b.is_some().cmp(&a.is_some()),
-            }
-        })
-    }
-
     /// Starts to give the role to a peer. False if there is nobody able to take it.
     pub(super) fn give(&mut self, place: usize, reason: Reason) -> bool {
         if self.role != EffectiveRole::Active || self.giving.is_some() {
@@ -169,7 +152,7 @@ impl Node {
                 ready,
             }) => {
                 if left == 0 && !ready {
-                    self.end_giving(Rejection::TimedOut);
+                    self.pass_on(Rejection::TimedOut);
                     return;
                 }
                 let left = left.saturating_sub(1);
@@ -200,6 +183,7 @@ impl Node {
     }
 
     fn end_giving(&mut self, why: Rejection) {
+        self.note_unready();
         self.giving = None;
         self.timers.disarm(Timer::Give);
         if self.stopping || self.out_of_service().is_some() {
@@ -234,13 +218,13 @@ impl Node {
             return;
         }
         if reason == Reason::Health && latest.health >= self.health() {
-            self.end_giving(Rejection::NoPeer);
+            self.pass_on(Rejection::NoPeer);
             return;
         }
         // Its claim must be back within V of the offer, or the lease would have ended for nothing.
         let trip = self.answered_after(&self.peers[place]);
         if trip.is_some_and(|trip| trip > self.config.timing.offer / 2) {
-            self.end_giving(Rejection::TooFar);
+            self.pass_on(Rejection::TooFar);
             return;
         }
         self.giving = Some(Giving::Preparing {
@@ -279,7 +263,7 @@ impl Node {
         let peer = self.peers[place].node;
         match &mut self.giving {
             Some(Giving::Preparing { to, .. }) if *to == peer => {
-                self.end_giving(Rejection::NoPeer);
+                self.pass_on(Rejection::NoPeer);
             }
             Some(Giving::Offering { to, declined, .. }) if *to == peer => *declined = true,
             Some(Giving::Preparing { .. } | Giving::Offering { .. }) | None => {}
@@ -341,7 +325,7 @@ impl Node {
         let better = crate::rank::order(&other, &own, self.config.policy.preempt).is_lt();
         let settled = self.now.since(self.since) >= self.config.timing.hold_down;
         let reason = if commanded {
-            Reason::Command
+            Reason::Request
         } else {
             Reason::Preference
         };

@@ -10,7 +10,7 @@ use crate::{BootId, NodeId, PortId};
 
 /// How many messages of another a peer may not have told of yet and still hears it: what came
 /// between two of its own, with a burst of questions in between.
-const BEHIND_MAX: u64 = 16;
+pub(crate) const BEHIND_MAX: u64 = 16;
 
 impl Peer {
     /// Whether this peer hears another one, by its last word: all but the last few messages that

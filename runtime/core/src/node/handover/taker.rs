@@ -1,0 +1,92 @@
+//! Who is offered the role: able, alive, best ranked, and able to hear the offer (D10, D13).
+//!
+//! A standby may be deaf to the giver and look whole to it: its own words still come. Whoever has
+//! not heard this node lately, by its own echo, comes after all who have; so does whoever has just
+//! let a hand-over end. An echo is old news, so the question itself is the test: who does not
+//! answer it, or says no, is passed over, and the next best is asked, each once in a dead interval.
+
+use super::number::begun;
+use super::{Giving, Reason};
+use crate::effect::Rejection;
+use crate::node::{Node, vacancy};
+use crate::peer::Peer;
+use crate::peer::hears::BEHIND_MAX;
+use crate::wire::advert::Flags;
+
+impl Node {
+    /// The peer that should take the role.
+    pub(in crate::node) fn best_taker(&self) -> Option<usize> {
+        let timing = &self.config.timing;
+        let able = |place: &usize| {
+            let peer = &self.peers[*place];
+            peer.heard_within(self.now, timing.interval + timing.interval + timing.slack)
+                && peer.says(Flags::ELIGIBLE)
+                && !peer.says_active()
+        };
+        let preempt = self.config.policy.preempt;
+        (0..self.peers.len()).filter(able).min_by(|a, b| {
+            let (first, second) = (&self.peers[*a], &self.peers[*b]);
+            let unlikely = |peer| (self.is_unready(peer), self.seems_deaf(peer));
+            let ranked = match [first, second].map(vacancy::peer_candidate) {
+                [Some(a), Some(b)] => crate::rank::order(&a, &b, preempt),
+                [a, b] => b.is_some().cmp(&a.is_some()),
+            };
+            unlikely(first).cmp(&unlikely(second)).then(ranked)
+        })
+    }
+
+    /// It let a hand-over end within the last dead interval.
+    fn is_unready(&self, peer: &Peer) -> bool {
+        let within = self.config.timing.dead_interval;
+        peer.unready_at
+            .is_some_and(|at| self.now.since(at) < within)
+    }
+
+    /// By its last word it has missed more of this node's messages than may be on their way; those
+    /// of a hand-over that has begun are too many and too young to count.
+    fn seems_deaf(&self, peer: &Peer) -> bool {
+        let interval = self.config.timing.interval.as_micros().max(1);
+        let underway = self.far_trip(peer).as_micros() / interval;
+        let behind = BEHIND_MAX.saturating_add(u64::try_from(underway).unwrap_or(u64::MAX));
+        let sent = match self.giving {
+            Some(Giving::Preparing { id, .. } | Giving::Offering { id, .. }) => begun(id),
+            None => self.counter,
+        };
+        peer.newest_heard(self.config.node, self.boot)
+            .is_none_or(|newest| newest.saturating_add(behind) < sent)
+    }
+
+    /// The one that was asked did not take the role.
+    pub(super) fn note_unready(&mut self) {
+        let (to, now) = (self.giving.as_ref().map(Giving::to), self.now);
+        if let Some(peer) = self.peers.iter_mut().find(|peer| Some(peer.node) == to) {
+            peer.unready_at = Some(now);
+        }
+    }
+
+    /// The one that was asked cannot take the role: the next best is asked, if there is one and the
+    /// role was not meant for the first alone.
+    pub(super) fn pass_on(&mut self, why: Rejection) {
+        let Some(Giving::Preparing { reason, .. }) = self.giving else {
+            return;
+        };
+        self.note_unready();
+        let own = self.health();
+        let next = self.best_taker().filter(|place| {
+            let peer = &self.peers[*place];
+            let suits = match reason {
+                Reason::Command | Reason::Shutdown => true,
+                Reason::Health => peer.latest.as_ref().is_some_and(|it| it.health < own),
+                Reason::Preference | Reason::Request => false,
+            };
+            suits && !self.is_unready(peer)
+        });
+        match next {
+            Some(place) => {
+                self.giving = None;
+                self.give(place, reason);
+            }
+            None => self.end_giving(why),
+        }
+    }
+}
