@@ -196,6 +196,7 @@ fn explore_three_nodes_know_what_others_heard() {
         vec![Fault::PortDown(a, 1), Fault::PortDown(b, 1)],
         vec![Fault::PortDown(a, 1), Fault::PowerOff(b)],
         vec![Fault::Stop(b), Fault::Cont(b), Fault::PortDown(a, 1)],
+        vec![Fault::Part(1, Way::To(b)), Fault::PortDown(a, 0)],
     ]);
 }
 

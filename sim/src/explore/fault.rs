@@ -283,12 +283,12 @@ impl World {
             Fault::Stop(at) => self.gateways[at].stopped = Some(self.now),
             Fault::Thaw(at) => {
                 self.gateways[at].frozen = None;
-                self.watch.thawed = true;
+                self.watch.thawed = Some(self.now);
                 self.read_backlog(setup, at);
             }
         }
         self.wires.settle();
-        self.watch.struck(&self.gateways);
+        self.watch.struck();
     }
 
     fn lose_copies(&mut self, from: usize, to: usize) {

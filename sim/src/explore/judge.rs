@@ -95,10 +95,10 @@ pub(super) struct Watch {
     /// By sender and receiver: when last nothing of the one, running, reached the other, running
     /// too, nor what a third one hears.
     blind: [[Option<Instant>; NODES_MAX]; NODES_MAX],
-    /// A frozen box went on.
-    pub(super) thawed: bool,
-    /// A daemon was held still while its kernel had yet to arm the lease.
-    pub(super) claim_held: bool,
+    /// When a frozen box last went on: what was left of its lease runs from then.
+    pub(super) thawed: Option<Instant>,
+    /// When a daemon was last held still while its kernel had yet to arm the lease.
+    claim_held: Option<Instant>,
     /// A standby took over from a dead active.
     pub(super) takeover: bool,
     /// A role was handed over.
@@ -115,23 +115,29 @@ impl Watch {
         let blind = self
             .blind
             .map(|from| from.map(|at| at.map(|at| now.since(at))));
-        (dark, blind, self.thawed, self.claim_held).hash(out);
+        let ages = [self.thawed, self.claim_held].map(|at| at.map(|at| now.since(at)));
+        (dark, blind, ages).hash(out);
     }
 
     /// A fault has struck.
-    pub(super) fn struck(&mut self, gateways: &[Gateway]) {
-        self.dark = Default::default();
+    pub(super) const fn struck(&mut self) {
+        self.dark = [None; CABLE];
+    }
+
+    /// Who hears nothing of whom now, and what is held still. An old silence excuses nothing any
+    /// more: it was noticed and is over (D8), and the lease that was held through it has ended. Nor
+    /// does a pause whose lease has ended, nor a late claim that was disputed since.
+    fn look(&mut self, now: Instant, timing: &Timing, gateways: &[Gateway], wires: &Wires) {
+        let excuses = timing.dead_interval + timing.lease;
         let claims = |gateway: &Gateway| {
             let arms = matches!(gateway.apply, Some((_, Forwarding::Active { .. })));
             arms && gateway.held_since().is_some()
         };
-        self.claim_held |= gateways.iter().any(claims);
-    }
-
-    /// Who hears nothing of whom now, and has not for so long that it excuses nothing any more: the
-    /// silence was noticed and is over (D8), and the lease that was held through it has ended.
-    fn look(&mut self, now: Instant, timing: &Timing, gateways: &[Gateway], wires: &Wires) {
-        let excuses = timing.dead_interval + timing.lease;
+        if gateways.iter().any(claims) {
+            self.claim_held = Some(now);
+        }
+        self.claim_held = self.claim_held.filter(|at| now.since(*at) <= excuses);
+        self.thawed = self.thawed.filter(|at| now.since(*at) <= timing.lease);
         for (from, row) in self.blind.iter_mut().enumerate() {
             for (to, last) in row.iter_mut().enumerate() {
                 let both = from != to && from.max(to) < gateways.len();
@@ -145,6 +151,12 @@ impl Watch {
 
     fn is_blind(&self) -> bool {
         self.blind.as_flattened().iter().any(Option::is_some)
+    }
+
+    /// Whether one of these did not hear another one.
+    fn are_blind(&self, places: &[usize]) -> bool {
+        let blind = |from: usize| places.iter().any(|to| self.blind[from][*to].is_some());
+        places.iter().any(|from| blind(*from))
     }
 }
 
@@ -163,16 +175,18 @@ impl World {
         self.note();
         self.watch
             .look(self.now, setup.timing(), &self.gateways, &self.wires);
+        let owners = (0..CABLE).map(|path| self.owners(setup, path));
+        let owners = owners.filter(|them| them.len() > 1).collect::<Vec<_>>();
         let oracle = if self.wires.overrun {
             Some(Oracle::Bounded)
-        } else if (0..CABLE).any(|path| self.has_two_owners(setup, path)) {
+        } else if !owners.is_empty() {
             Some(Oracle::TwoOwners)
         } else if (0..CABLE).any(|path| self.is_dark_too_long(setup, path)) {
             Some(Oracle::Outage)
         } else {
             None
         };
-        let theorem = oracle.and_then(|oracle| self.theorem(oracle));
+        let theorem = oracle.and_then(|oracle| self.theorem(oracle, &owners));
         self.broken = oracle.map(|oracle| Broken { oracle, theorem });
     }
 
@@ -185,7 +199,8 @@ impl World {
                 .answers_for(self.now, port(path), setup.virtuals[path])
     }
 
-    fn has_two_owners(&self, setup: &Setup, path: usize) -> bool {
+    /// Who answers for the address there, and not only to drain a hand-over.
+    fn owners(&self, setup: &Setup, path: usize) -> Vec<usize> {
         let drains = |gateway: &Gateway| {
             let timing = setup.timing();
             gateway
@@ -193,8 +208,9 @@ impl World {
                 .is_some_and(|at| self.now <= at.after(timing.offer))
         };
         let owners = self.places().filter(|place| self.owns(setup, *place, path));
-        let lasting = owners.filter(|place| !drains(&self.gateways[*place]));
-        lasting.count() > 1
+        owners
+            .filter(|place| !drains(&self.gateways[*place]))
+            .collect()
     }
 
     /// Whether a gateway could serve: it runs, its daemon runs, and its served ports work.
@@ -213,11 +229,14 @@ impl World {
         self.now.since(since) > setup.outage_max()
     }
 
-    fn theorem(&self, oracle: Oracle) -> Option<Theorem> {
+    /// What excuses it. Two owners are excused by what came between those two, on each segment.
+    fn theorem(&self, oracle: Oracle, owners: &[Vec<usize>]) -> Option<Theorem> {
+        let blind = || owners.iter().all(|them| self.watch.are_blind(them));
         match oracle {
-            Oracle::Outage | Oracle::TwoOwners if self.watch.is_blind() => Some(Theorem::TotalLoss),
-            Oracle::TwoOwners if self.watch.claim_held => Some(Theorem::StoppedClaim),
-            Oracle::TwoOwners if self.watch.thawed => Some(Theorem::PausedBox),
+            Oracle::Outage if self.watch.is_blind() => Some(Theorem::TotalLoss),
+            Oracle::TwoOwners if blind() => Some(Theorem::TotalLoss),
+            Oracle::TwoOwners if self.watch.claim_held.is_some() => Some(Theorem::StoppedClaim),
+            Oracle::TwoOwners if self.watch.thawed.is_some() => Some(Theorem::PausedBox),
             Oracle::Bounded | Oracle::Outage | Oracle::TwoOwners => None,
         }
     }

@@ -60,8 +60,8 @@ pub const PROJECTED_AWAY: [&str; 14] = [
     "slow, refused and lost effects: a kernel does what it is asked before time passes",
     "hosts, switches, announcements, flows and IPv6: who is told of a takeover is for `fast`",
     "operators, preemption and configuration: the policies are the defaults",
-    "whose silence it was: while nothing of one gateway reaches another, and for a dead interval \
-     and a lease after, whatever is violated counts under total loss",
+    "whose silence it was: while one of two owners does not hear the other, and for a dead \
+     interval and a lease after, both count under total loss; so does nobody, whoever is not heard",
     "when questions and announcements are next due",
 ];
 
@@ -112,9 +112,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Complete, not vacuous, and nothing violated but what theory forbids.
+    /// Complete, all faults struck somewhere, not vacuous, and nothing violated but what theory forbids.
     pub fn passed(&self) -> bool {
-        self.complete && self.violation_kinds == 0 && self.sometimes.iter().all(|(_, seen)| *seen)
+        let struck = self.faults == 0 || self.spent > 0;
+        self.complete
+            && struck
+            && self.violation_kinds == 0
+            && self.sometimes.iter().all(|(_, seen)| *seen)
     }
 }
 
