@@ -239,6 +239,7 @@ impl Agent for Steadfast {
 
     fn offers(&self) -> BTreeSet<Capability> {
         let mut offers = BTreeSet::from([
+            Capability::Certificates,
             Capability::Checks,
             Capability::Commands,
             Capability::Hooks,

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    AllPacified, Asks, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout, OnFailure,
-    Plan, Preempt, SegmentKind, Span,
+    AllPacified, Asks, Capability, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
+    OnFailure, Plan, Preempt, SegmentKind, Span,
 };
 
 use super::{FOLDER, RUN, STATE, programs, routers};
@@ -25,6 +25,20 @@ const OTHER_SECRET: &str =
 
 /// The control socket's name below [`RUN`].
 pub const SOCKET: &str = "control.sock";
+
+/// The certificate's file, below the folder of the configuration.
+pub const CERTIFICATE: &str = "certificate.pem";
+
+/// A file in which tools find a certificate; nobody reads on what is in it.
+pub fn certificate(shows: &str) -> Vec<u8> {
+    // Four digits of sixteen are four digits of sixty-four too.
+    let pairs = shows.as_bytes().chunks(2).map(|pair| match *pair {
+        [first, second] => format!("{first:02x}{second:02x}"),
+        _ => format!("{:02x}00", pair[0]),
+    });
+    let body: String = pairs.collect();
+    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n").into_bytes()
+}
 
 /// What a gateway needs to run the product. `daemon` is the path of `steadfastd`.
 ///
@@ -45,6 +59,12 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     let product = plan.gateway(&gateway.name).product;
     if !product.is_empty() {
         setup.files.insert("facts".to_owned(), product.into_bytes());
+    }
+    let shown = plan.gateway(&gateway.name).certificate;
+    if !shown.is_empty() {
+        setup
+            .files
+            .insert(CERTIFICATE.to_owned(), certificate(&shown));
     }
     setup.files.extend(programs::files(&plan.cluster));
     if !gateway.witness {
@@ -88,6 +108,9 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
         "\n[daemon]\nstate_dir = \"{STATE}\"\nruntime_dir = \"{RUN}\"\n\
          control_socket = \"{RUN}/{SOCKET}\"\nlog = \"info\"\nforward = true\n"
     );
+    if plan.needs().contains(&Capability::Certificates) {
+        let _ = writeln!(text, "certificate = \"{FOLDER}/{CERTIFICATE}\"");
+    }
     text
 }
 

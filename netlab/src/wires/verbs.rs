@@ -31,6 +31,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::CablePull
         | Verb::Command { .. }
         | Verb::Cont
+        | Verb::Certificate { .. }
         | Verb::Check { .. }
         | Verb::DropFrames { .. }
         | Verb::Flap { .. }

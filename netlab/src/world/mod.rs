@@ -204,6 +204,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 self.lab.carry_out(subject, &step.verb, now)?;
                 self.command(subject, &step.verb, now);
                 self.reload(subject, &step.verb)?;
+                self.set_certificate(subject, &step.verb)?;
                 self.set_check(subject, &step.verb)?;
                 self.set_hook(subject, &step.verb)?;
             }

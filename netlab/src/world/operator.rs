@@ -10,6 +10,7 @@ use steadfast_scenarios::format::{CommandName, Span, Verb};
 
 use super::{Agent, Eyes, World};
 use crate::daemons::programs::{check_file, fails_file, hang_file, takes_file};
+use crate::daemons::steadfast::{CERTIFICATE, certificate};
 use crate::error::{Doing as _, LabError};
 
 impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
@@ -74,6 +75,30 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         let file = folder.join(check_file(check));
         put(&folder.join(hang_file(check)), *hangs)?;
         put(&file, *passes)
+    }
+
+    /// The certificate's file is another one, or gone.
+    pub(super) fn set_certificate(
+        &mut self,
+        subject: Subject,
+        verb: &Verb,
+    ) -> Result<(), LabError> {
+        let (Subject::Gateway(id), Verb::Certificate { shows }) = (subject, verb) else {
+            return Ok(());
+        };
+        let Some(machine) = self.lab.machine(id) else {
+            return Ok(());
+        };
+        let folder = machine.place().join("etc");
+        let file = folder.join(CERTIFICATE);
+        if shows.is_empty() {
+            return put(&file, false);
+        }
+        // Whoever looks this moment must not find half of it.
+        let made = folder.join("renewed");
+        fs::write(&made, certificate(shows))
+            .and_then(|()| fs::rename(&made, &file))
+            .doing(|| format!("change {}", file.display()))
     }
 
     /// How runs of a hook go that begin from now on.

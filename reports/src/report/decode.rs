@@ -21,6 +21,7 @@ const GRANT_LEN: usize = 21;
 const HEARD_LEN: usize = 9;
 /// Bytes of one wait.
 const WAIT_LEN: usize = 6;
+const CERTIFICATE_LEN: usize = 8;
 /// Echoes shown of one message; the rest is counted.
 const ECHOES_SHOWN: usize = 4;
 
@@ -194,6 +195,10 @@ fn lists(payload: &[u8]) -> Vec<(&'static str, String)> {
         if head[0] == 3 && length >= GRANT_LEN {
             echoes.push(("Grants", grant(list)));
         }
+        if head[0] == 5 && length >= CERTIFICATE_LEN {
+            let mark = number(list, 0, 8);
+            echoes.push(("Certificate", format!("SHA-256 begins with {mark:016X}")));
+        }
         if head[0] == 4 {
             echoes.push(("Waited", waits(list)));
         }
@@ -351,7 +356,7 @@ mod tests {
         Advert, Echo, Flags, GROUP_MAC, Grant, HealthClass, Heard, Kind, RoleMark, Wait,
     };
     use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
-    use steadfast_core::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
+    use steadfast_core::{BootId, CertificateMark, ClusterId, Epoch, MacAddr, NodeId, PortId};
 
     /// A claim as the core itself encodes and signs it.
     fn claim() -> Vec<u8> {
@@ -408,6 +413,7 @@ mod tests {
                 path: PortId(2),
                 time: Duration::from_micros(41_300),
             }],
+            certificate: Some(CertificateMark(0x6171_a91d_dfc5_ee45)),
         };
         let mut frame = Vec::new();
         advert.encode(GROUP_MAC, MacAddr([2; 6]), &ring, &mut frame);
@@ -451,6 +457,7 @@ mod tests {
         Heard: node 1: newest counters 41 on path 1
         Grants: node 1, for 700.000 ms from its message 41
         Waited: 41.300 ms since node 1 on path 2
+        Certificate: SHA-256 begins with 6171A91DDFC5EE45
         Ethernet: 02:02:02:02:02:02 to 03:53:46:00:00:01
         ");
     }

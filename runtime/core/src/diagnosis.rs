@@ -31,6 +31,8 @@ pub enum TroubleKind {
     AddressesUnanswered,
     /// A direct cable has carrier and does not lead to the peer.
     CableElsewhere,
+    /// A peer shows clients another certificate, or none.
+    CertificatesDiffer,
     /// A check of this node's health fails.
     CheckFails,
     /// A peer's shared configuration is another.
@@ -69,9 +71,10 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// One of each that there is, in declaration order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AddressesUnanswered,
         Self::CableElsewhere,
+        Self::CertificatesDiffer,
         Self::CheckFails,
         Self::ConfigDiffers,
         Self::FactsDiffer,
@@ -413,6 +416,7 @@ fn far(around: &Around, peer: &PeerStatus, port: &PortStatus, trip: Duration) ->
 
 fn differences(around: &Around, peer: &PeerStatus) -> Vec<Trouble> {
     let Differs {
+        certificate,
         config,
         facts,
         interfaces,
@@ -420,6 +424,12 @@ fn differences(around: &Around, peer: &PeerStatus) -> Vec<Trouble> {
     } = peer.differs;
     let name = around.node(peer.node);
     let parts = [
+        (
+            certificate,
+            TroubleKind::CertificatesDiffer,
+            "the certificate of this node: clients see another one after a failover",
+            "give both the same certificate and key, and name it on both (`[daemon] certificate`)",
+        ),
         (
             config,
             TroubleKind::ConfigDiffers,

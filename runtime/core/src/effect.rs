@@ -12,11 +12,18 @@ use serde::{Deserialize, Serialize};
 use crate::boot::Record;
 use crate::wire::carriage::Form;
 use crate::wire::foreign::ForeignSpeaker;
-use crate::{CheckId, Epoch, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId};
+use crate::{
+    CertificateMark, CheckId, Epoch, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId,
+};
 
 /// What a node is told.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
+    /// The certificate that clients see while this node serves was looked at (R5.6).
+    CertificateRead {
+        /// Which it is; none if the file names none, or it cannot be read.
+        certificate: Option<CertificateMark>,
+    },
     /// A check of the node's own health was run (R4.2). One that timed out has failed.
     Checked {
         /// Which.

@@ -25,6 +25,10 @@ number!(
     BootId, u64
 );
 number!(
+    /// The first eight bytes of a certificate's SHA-256 (R5.6).
+    CertificateMark, u64
+);
+number!(
     /// A check of a node's own health, by its place in the configuration (R4.2).
     CheckId, u8
 );

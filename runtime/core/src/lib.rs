@@ -35,7 +35,8 @@ pub mod vrrp;
 pub mod wire;
 
 pub use ids::{
-    BootId, CheckId, ClusterId, Epoch, GroupId, MacAddr, NodeId, OpId, PortId, RequestId,
+    BootId, CertificateMark, CheckId, ClusterId, Epoch, GroupId, MacAddr, NodeId, OpId, PortId,
+    RequestId,
 };
 pub use node::{ConfigRefused, DEFAULT_GROUP, EFFECTS_MAX, Node, RAISED_MAX};
 pub use rules::{Rule, Rules};

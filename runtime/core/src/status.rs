@@ -274,6 +274,9 @@ pub struct PathStatus {
 /// In what a peer is another than this node (R1.4, R7.1): shown, and never a reason to be dead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Differs {
+    /// The certificate that clients see (R5.6), if this node has one.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub certificate: bool,
     /// The shared configuration.
     pub config: bool,
     /// The product's identity facts.

@@ -182,6 +182,9 @@ impl<E: Env> Driver<E> {
 
     async fn order(&mut self, order: Order) {
         match order {
+            Order::CertificateRead { certificate } => {
+                self.give(Input::CertificateRead { certificate }).await;
+            }
             Order::Checked { name, passed } => {
                 if let Some(check) = self.node.check_id(&name) {
                     self.give(Input::Checked { check, passed }).await;

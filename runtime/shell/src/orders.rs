@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use steadfast_core::CertificateMark;
 use steadfast_core::config::Config;
 use steadfast_core::effect::{Command, Rejection};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,11 @@ pub const ORDERS_MAX: usize = 16;
 /// Something a node is ordered to do.
 #[derive(Debug)]
 pub enum Order {
+    /// The certificate that clients see was looked at (R5.6).
+    CertificateRead {
+        /// Which it is; none if the file names none, or it cannot be read.
+        certificate: Option<CertificateMark>,
+    },
     /// A check of the node's health was run (R4.2). One that the node does not have any more, or
     /// not yet, is passed over.
     Checked {

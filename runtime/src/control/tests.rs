@@ -120,7 +120,7 @@ impl Rig {
                 let why = ReloadRefused("the cluster id needs a restart".to_owned());
                 reply.send(Err(why)).expect("control waits");
             }
-            Order::Checked { .. } | Order::Shutdown => {}
+            Order::CertificateRead { .. } | Order::Checked { .. } | Order::Shutdown => {}
         }
     }
 }

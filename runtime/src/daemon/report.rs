@@ -16,7 +16,7 @@ use steadfast_core::{CheckId, Instant, NodeId, PortId};
 use steadfast_shell::orders::{Order, Orders};
 use tokio::sync::{oneshot, watch};
 
-use super::certificate::CertificateFacts;
+use super::certificate::CertificateWatch;
 use super::{Machine, StartError, words};
 use crate::checks::{CheckSpec, Checks};
 use crate::config::{self, Change, Loaded};
@@ -48,6 +48,7 @@ pub(super) struct Report {
     granted: Mutex<Option<Granted>>,
     checks: Arc<Mutex<Option<Checks>>>,
     hooks: Arc<Mutex<Option<RoleHooks>>>,
+    certificate: Arc<Mutex<Option<CertificateWatch>>>,
 }
 
 impl Report {
@@ -73,6 +74,7 @@ impl Report {
             granted: Mutex::new(None),
             checks: Arc::default(),
             hooks: Arc::default(),
+            certificate: Arc::default(),
             loaded: Mutex::new(loaded),
             reloading: Mutex::new(()),
         }
@@ -94,8 +96,10 @@ impl Report {
             checks,
             hooks,
             whose,
+            certificate,
         } = beside;
         *lock(&self.checks) = Some(Checks::start(&checks, orders)?);
+        *lock(&self.certificate) = Some(CertificateWatch::start(certificate, orders)?);
         *lock(&self.hooks) = Some(RoleHooks::start(hooks, whose, statuses, self.time)?);
         Ok(())
     }
@@ -124,9 +128,8 @@ impl Report {
 
 impl Daemon for Report {
     fn facts(&self) -> DaemonFacts {
-        // A file system may take its time: nothing is held meanwhile.
-        let certificate = lock(&self.loaded).daemon.certificate.clone();
-        let certificate = certificate.as_deref().map(CertificateFacts::of);
+        let watch = lock(&self.certificate);
+        let certificate = watch.as_ref().and_then(CertificateWatch::facts);
         let loaded = lock(&self.loaded);
         let now = self.time.now();
         let granted = lock(&self.granted).clone();
@@ -186,12 +189,13 @@ impl Report {
     fn with_beside(&self, answer: ReloadAnswer, beside: Beside) -> Result<ReloadAnswer, String> {
         let (told, changed) = oneshot::channel();
         let (checks, hooks) = (Arc::clone(&self.checks), Arc::clone(&self.hooks));
+        let certificate = Arc::clone(&self.certificate);
         let body = move || {
             let Ok(outcome) = answer.blocking_recv() else {
                 return;
             };
             if outcome.is_ok() {
-                beside.run(&checks, &hooks);
+                beside.run(&checks, &hooks, &certificate);
             }
             // Whoever asked may have given up.
             let _ = told.send(outcome);
@@ -284,6 +288,7 @@ struct Beside {
     checks: Vec<CheckSpec>,
     hooks: Vec<HookSpec>,
     whose: Whose,
+    certificate: Option<PathBuf>,
 }
 
 impl Beside {
@@ -296,10 +301,21 @@ impl Beside {
                 node: loaded.names.node.clone(),
                 id: loaded.config.node.0,
             },
+            certificate: loaded.daemon.certificate.clone(),
         }
     }
 
-    fn run(self, checks: &Mutex<Option<Checks>>, hooks: &Mutex<Option<RoleHooks>>) {
+    fn run(
+        self,
+        checks: &Mutex<Option<Checks>>,
+        hooks: &Mutex<Option<RoleHooks>>,
+        certificate: &Mutex<Option<CertificateWatch>>,
+    ) {
+        if let Some(watch) = lock(certificate).as_ref()
+            && let Err(why) = watch.replace(self.certificate)
+        {
+            error!("failed to look at the changed certificate: {why}");
+        }
         if let Some(checks) = lock(checks).as_ref()
             && let Err(why) = checks.replace(&self.checks)
         {

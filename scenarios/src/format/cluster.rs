@@ -298,6 +298,8 @@ pub struct GatewaySetup {
     pub boot_at: Span,
     /// Earlier boots in its record, oldest first (D16).
     pub boots: Vec<PastBoot>,
+    /// What the certificate shows that its clients see, at the start; no file when empty (R5.6).
+    pub certificate: String,
     /// How far its wall clock is off at the start.
     pub clock: Shift,
     /// What the operator set (R1.2).
@@ -324,6 +326,7 @@ impl Default for GatewaySetup {
         Self {
             boot_at: Span::default(),
             boots: Vec::new(),
+            certificate: String::new(),
             clock: Shift::default(),
             configured: ConfiguredRole::Any,
             maintenance: false,

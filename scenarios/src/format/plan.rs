@@ -103,6 +103,9 @@ impl Plan {
             needs.insert(Capability::VirtualRouters);
         }
         for gateway in self.gateways.values() {
+            if !gateway.certificate.is_empty() {
+                needs.insert(Capability::Certificates);
+            }
             if !gateway.boots.is_empty() {
                 needs.insert(Capability::Boots);
             }

@@ -35,6 +35,12 @@ pub enum Verb {
     CablePlug,
     /// The cable is pulled: carrier is lost on both ends (target: cable).
     CablePull,
+    /// The certificate's file is another one from now on, or gone (target: gateway).
+    Certificate {
+        /// What it shows; the file is gone when empty.
+        #[serde(default)]
+        shows: String,
+    },
     /// A check of the gateway's health fails from now on, or passes again (target: gateway).
     Check {
         /// Its name, as in `cluster.checks`.
@@ -341,6 +347,8 @@ pub enum Capability {
     BoxFreeze,
     /// Carrier that comes and goes.
     Carrier,
+    /// Certificates that the product shows.
+    Certificates,
     /// Checks of a gateway's own health.
     Checks,
     /// Wall clocks that are wrong.
@@ -413,6 +421,7 @@ impl Verb {
             | Self::SwitchOn
             | Self::Thief { .. } => Acts::Switch,
             Self::Apply { .. }
+            | Self::Certificate { .. }
             | Self::Check { .. }
             | Self::ClockSkew { .. }
             | Self::ClockStep { .. }
@@ -449,6 +458,7 @@ impl Verb {
             | Self::Flap { .. }
             | Self::LinkDown
             | Self::LinkUp => &[C::Carrier],
+            Self::Certificate { .. } => &[C::Certificates],
             Self::Check { .. } => &[C::Checks],
             Self::ClockSkew { .. } | Self::ClockStep { .. } => &[C::Clocks],
             Self::Command { .. } => &[C::Commands],

@@ -139,10 +139,14 @@ fn wrong_gateway(plan: &Plan) -> Option<(String, String)> {
 fn wrong_step(plan: &Plan) -> Option<(String, String)> {
     let unknown = |verb: &Verb| match verb {
         Verb::Command { command } => *command != CommandName::Release,
-        Verb::Check { .. } | Verb::Hook { .. } | Verb::Lie { .. } | Verb::Reload(_) => true,
+        Verb::Certificate { .. }
+        | Verb::Check { .. }
+        | Verb::Hook { .. }
+        | Verb::Lie { .. }
+        | Verb::Reload(_) => true,
         _ => false,
     };
     let at = plan.steps.iter().position(|step| unknown(&step.verb))?;
-    let why = "a router of VRRP obeys `release` alone, and has neither checks nor hooks";
+    let why = "a router of VRRP obeys `release` alone, and has no checks, hooks or certificate";
     Some((format!("step.{at}"), why.to_owned()))
 }

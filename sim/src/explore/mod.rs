@@ -112,7 +112,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Complete, all faults struck somewhere, not vacuous, and nothing violated but what theory forbids.
+    /// Complete, all faults struck somewhere, not vacuous, and nothing violated but what theory
+    /// forbids.
     pub fn passed(&self) -> bool {
         let struck = self.faults == 0 || self.spent > 0;
         self.complete

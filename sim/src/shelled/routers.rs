@@ -46,7 +46,11 @@ impl Seat for RouterEnd {
                 let _ = self.orders.try_send(RouterOrder::Shutdown);
             }
             // A story about routers has nothing else to say.
-            Order::Checked(..) | Order::Command(..) | Order::Fence(_) | Order::Reload(_) => {}
+            Order::Certificate(_)
+            | Order::Checked(..)
+            | Order::Command(..)
+            | Order::Fence(_)
+            | Order::Reload(_) => {}
         }
     }
 

@@ -90,6 +90,9 @@ struct StageEnd {
 impl Seat for StageEnd {
     fn order(&mut self, order: Order) {
         match order {
+            Order::Certificate(certificate) => {
+                self.send(ShellOrder::CertificateRead { certificate });
+            }
             Order::Checked(name, passed) => self.send(ShellOrder::Checked { name, passed }),
             Order::Command(_, command) => self.command(command),
             // A shell looks at its fence itself.

@@ -151,6 +151,7 @@ impl World<'_> {
             let input = match order {
                 // Done above.
                 Order::Reload(_) => continue,
+                Order::Certificate(certificate) => Input::CertificateRead { certificate },
                 Order::Checked(name, passed) => match daemon.node.check_id(&name) {
                     Some(check) => Input::Checked { check, passed },
                     None => continue,

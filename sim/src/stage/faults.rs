@@ -121,6 +121,7 @@ impl World<'_> {
 
     fn on_gateway(&mut self, gateway: usize, verb: &Verb) {
         match verb {
+            Verb::Certificate { shows } => self.set_certificate(gateway, shows),
             Verb::Check { .. } => self.set_check(gateway, verb),
             Verb::Hook { .. } => self.set_hook(gateway, verb),
             Verb::PowerOff => self.power_off(gateway),

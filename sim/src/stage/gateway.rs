@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steadfast_core::boot::Record;
 use steadfast_core::config::Config;
 use steadfast_core::effect::{Command, Failure, Forwarding};
-use steadfast_core::{Instant, Node, OpId, PortId, RequestId};
+use steadfast_core::{CertificateMark, Instant, Node, OpId, PortId, RequestId};
 
 use super::checks::Fate;
 use super::hooks::{Follower, Programs, Work};
@@ -67,6 +67,8 @@ pub(crate) enum ApplyMode {
 /// Something for the daemon that is not a frame.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
+    /// The certificate was looked at.
+    Certificate(Option<CertificateMark>),
     /// A check, by its name, passed or not.
     Checked(String, bool),
     /// An operator's command.
@@ -251,6 +253,8 @@ pub(crate) struct Gateway {
     pub hooks: Option<Follower>,
     /// What hooks run, also those of a daemon that is gone.
     pub programs: Programs,
+    /// What the certificate's file shows; there is none when empty.
+    pub certificate: String,
     /// How its hooks go, by place; the others take a moment and go well.
     pub works: BTreeMap<usize, Work>,
     /// Counts boots: the kernel's boot id.
@@ -285,6 +289,7 @@ impl Gateway {
             check_at: Vec::new(),
             hooks: None,
             programs: Programs::new(),
+            certificate: String::new(),
             works: BTreeMap::new(),
             boot: 0,
             booted_at: Instant::ORIGIN,

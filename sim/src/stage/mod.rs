@@ -6,13 +6,14 @@
 //! and its frames leave the stage for that world's own cables.
 //!
 //! What each room does: `daemons` gives nodes their turns, `wishes` is what kernels and disks are
-//! asked, `power` boots and kills, `faults` carries out steps, `wires` the faults of wires, `turns`
-//! what takes time, `members` tells switches who listens, `routers` tells hosts who carries,
-//! `beyond` passes packets on between networks, `observe` asks who answers, `traffic` sends probes,
-//! `strangers` misbehave, `setup` makes machines of a plan, `tap` records frames, `players` is the
-//! border to the worlds that run the shell.
+//! asked, `power` boots and kills, `certificate` is what clients see, `faults` carries out steps,
+//! `wires` the faults of wires, `turns` what takes time, `members` tells switches who listens,
+//! `routers` tells hosts who carries, `beyond` passes packets on between networks, `observe` asks
+//! who answers, `traffic` sends probes, `strangers` misbehave, `setup` makes machines of a plan,
+//! `tap` records frames, `players` is the border to the worlds that run the shell.
 
 mod beyond;
+mod certificate;
 mod checks;
 pub(crate) mod daemons;
 mod faults;

@@ -66,6 +66,7 @@ impl World<'_> {
         let ports = self.configs[station].ports.len();
         self.gateways[station].daemon = Some(Daemon::new(body, life, self.now, ports));
         self.see_links(station);
+        self.begin_certificate(station);
         self.begin_hooks(station, life);
         self.pump(station, life);
         let gateway = station;

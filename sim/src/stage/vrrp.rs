@@ -201,7 +201,8 @@ impl World<'_> {
                     }
                     Order::Shutdown => seat.give_for(now, Input::Stopped, "ordered to end"),
                     // A story about routers has nothing else to say.
-                    Order::Checked(..)
+                    Order::Certificate(_)
+                    | Order::Checked(..)
                     | Order::Command(..)
                     | Order::Fence(_)
                     | Order::Reload(_) => {}

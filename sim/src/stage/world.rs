@@ -179,7 +179,9 @@ impl<'a> World<'a> {
         for gateway in &plan.layout.gateways {
             let kernel = self.fresh_kernel(gateway);
             let stored = setup::stored(&plan.gateway(&gateway.name));
-            self.gateways.push(Gateway::new(kernel, stored));
+            let mut made = Gateway::new(kernel, stored);
+            made.certificate = plan.gateway(&gateway.name).certificate;
+            self.gateways.push(made);
         }
         for (number, host) in plan.layout.hosts.iter().enumerate() {
             let station = plan.layout.gateways.len() + number;

@@ -193,6 +193,7 @@ fn nature(verb: &Verb) -> (&'static str, Ends) {
     match verb {
         Verb::Apply { .. } => ("fault", Ends::By(&["apply"])),
         Verb::CablePull => ("fault", Ends::By(&["cable_plug"])),
+        Verb::Certificate { .. } => ("fault", Ends::By(&["certificate"])),
         Verb::Check { .. } => ("fault", Ends::By(&["check"])),
         Verb::ClockSkew { .. }
         | Verb::ClockStep { .. }

@@ -176,7 +176,8 @@ impl Hearing {
                     &format!("the lease guard refused a frame on port {port}"),
                 );
             }
-            StoredInput::DeadlineReached
+            StoredInput::CertificateRead { .. }
+            | StoredInput::DeadlineReached
             | StoredInput::FenceChecked { whole: true }
             | StoredInput::FrameReceived { .. } => {}
         }

@@ -45,7 +45,7 @@ use crate::status::{Cause, Drops, RecentAlert};
 use crate::suspicion::Suspicion;
 use crate::timer::{Timer, TimerTable};
 use crate::wire::advert::{HealthClass, Kind};
-use crate::{BootId, Epoch, Instant, OpId, RequestId};
+use crate::{BootId, CertificateMark, Epoch, Instant, OpId, RequestId};
 
 use checks::Check;
 use dispute::{Deafness, Dispute};
@@ -108,6 +108,7 @@ pub struct Node {
     announcer: Announcer,
     kernel: Kernel,
     fence_whole: bool,
+    certificate: Option<CertificateMark>,
     record: Record,
     vacant_since: Option<Instant>,
     /// When this node last noticed that it had stood still.
@@ -270,6 +271,7 @@ impl Node {
             announcer: Announcer::default(),
             kernel: Kernel::new(boot.now),
             fence_whole: true,
+            certificate: None,
             record,
             vacant_since: None,
             woke_at: None,
@@ -325,6 +327,7 @@ impl Node {
         // Before anything is said: a word that refreshes the lease must not outlast the grant.
         self.consider_grant();
         match input {
+            Input::CertificateRead { certificate } => self.certificate = certificate,
             Input::Checked { check, passed } => self.checked(check, passed),
             Input::CommandReceived { request, command } => self.command(request, command),
             Input::Completed { op, outcome } => self.completed(op, outcome),

@@ -160,6 +160,10 @@ impl Node {
         peer.latest
             .as_ref()
             .map_or_else(Differs::default, |said| Differs {
+                certificate: alike
+                    && self
+                        .certificate
+                        .is_some_and(|own| said.certificate != Some(own)),
                 config: alike && said.config_digest != own.config,
                 facts: alike && said.facts_digest != own.facts,
                 interfaces: alike && said.interfaces_digest != own.interfaces,

@@ -190,6 +190,7 @@ impl Node {
             echoes: self.peers.iter().enumerate().map(echo).collect(),
             grant: self.grant_said(),
             waits: self.waits(),
+            certificate: self.certificate,
         }
     }
 

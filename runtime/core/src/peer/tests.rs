@@ -100,6 +100,7 @@ fn advert(sender: NodeId, boot: BootId, counter: u64, mark: RoleMark, echo: Echo
         echoes: vec![echo],
         grant: None,
         waits: Vec::new(),
+        certificate: None,
     }
 }
 

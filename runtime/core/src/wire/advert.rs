@@ -46,6 +46,7 @@
 //!         type 3, the witness's grant (D14):  node 1, boot 8, counter 8, term 4 (microseconds)
 //!         type 4, up to 16 times  node 1, path 1, how long ago it was last heard there 4
 //!                 (microseconds); said of peers beyond a router, whose way is timed so (D7)
+//!         type 5, first bytes of the SHA-256 of the certificate that clients see 8 (R5.6)
 //! end 16  tag: HMAC-SHA256, first 16 bytes (see `auth`)
 //! ```
 //!
@@ -54,7 +55,7 @@
 use core::time::Duration;
 
 use crate::role::{ConfiguredRole, EffectiveRole};
-use crate::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
+use crate::{BootId, CertificateMark, ClusterId, Epoch, MacAddr, NodeId, PortId};
 
 /// Where advertisements go when no single receiver is meant (D4): a group address that we
 /// administer ourselves (bits 0 and 1 of the first byte). Snooping prunes only the groups of IP
@@ -264,6 +265,9 @@ pub struct Advert {
     /// How long the newest messages of peers beyond a router have waited for this one. At most
     /// [`WAITS_MAX`].
     pub waits: Vec<Wait>,
+    /// The certificate that clients see while the sender serves (R5.6); none if its file names
+    /// none, or it cannot be read.
+    pub certificate: Option<CertificateMark>,
 }
 
 impl Advert {

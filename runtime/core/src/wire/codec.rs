@@ -19,9 +19,9 @@ use core::time::Duration;
 
 use self::fields::{Reader, be16, micros};
 use self::lists::{
-    ECHO_LEN, GRANT_LEN, HEARD_LEN, MAC_LEN, TLV_ECHO, TLV_GRANT, TLV_HEAD, TLV_MACS, TLV_WAITS,
-    WAIT_LEN, put_echo, put_grant, put_macs, put_waits, read_echo, read_grant, read_macs,
-    read_waits,
+    CERTIFICATE_LEN, ECHO_LEN, GRANT_LEN, HEARD_LEN, MAC_LEN, TLV_CERTIFICATE, TLV_ECHO, TLV_GRANT,
+    TLV_HEAD, TLV_MACS, TLV_WAITS, WAIT_LEN, put_certificate, put_echo, put_grant, put_macs,
+    put_waits, read_certificate, read_echo, read_grant, read_macs, read_waits,
 };
 use super::advert::{Advert, Echo, Flags, HealthClass, Kind, NODES_MAX, PORTS_MAX, WAITS_MAX};
 use super::auth::{KeyRing, TAG_LEN};
@@ -42,9 +42,11 @@ const LENGTH_AT: core::ops::Range<usize> = 4..6;
 /// What every advertisement has room for: all of it except the heard paths.
 const FULL_WITHOUT_HEARD: usize =
     FIXED_LEN + LISTS_LEN + NODES_MAX * (TLV_HEAD + ECHO_LEN) + TAG_LEN;
-/// The lists that are there once: every port's MAC, a grant, and waits.
-const LISTS_LEN: usize = TLV_HEAD + PORTS_MAX * MAC_LEN + GRANT_TLV_LEN + WAITS_TLV_LEN;
+/// The lists that are there once: every port's MAC, a grant, waits, and a certificate.
+const LISTS_LEN: usize =
+    TLV_HEAD + PORTS_MAX * MAC_LEN + GRANT_TLV_LEN + WAITS_TLV_LEN + CERTIFICATE_TLV_LEN;
 const GRANT_TLV_LEN: usize = TLV_HEAD + GRANT_LEN;
+const CERTIFICATE_TLV_LEN: usize = TLV_HEAD + CERTIFICATE_LEN;
 const WAITS_TLV_LEN: usize = TLV_HEAD + WAITS_MAX * WAIT_LEN;
 const _: () = assert!(FULL_WITHOUT_HEARD <= PAYLOAD_MAX);
 
@@ -153,7 +155,7 @@ impl Advert {
         let macs = &self.macs[..self.macs.len().min(PORTS_MAX)];
         let echoes = &self.echoes[..self.echoes.len().min(NODES_MAX)];
         let waits = &self.waits[..self.waits.len().min(WAITS_MAX)];
-        let heard_max = heard_max(macs, echoes, self.grant.is_some(), waits.len());
+        let heard_max = heard_max(macs, echoes, self.lists_once(waits.len()));
         self.put_head(keys.signing_id(), out);
         self.put_body(out);
         debug_assert_eq!(out.len() - start, FIXED_LEN);
@@ -170,6 +172,9 @@ impl Advert {
         }
         if !waits.is_empty() {
             put_waits(waits, out);
+        }
+        if let Some(certificate) = self.certificate {
+            put_certificate(certificate, out);
         }
         let payload = &mut out[start..];
         let total = be16(payload.len() + TAG_LEN);
@@ -249,6 +254,17 @@ impl Advert {
         out.extend_from_slice(&self.version.to_be_bytes());
     }
 
+    /// Bytes of the lists that are there once, beside the MACs.
+    fn lists_once(&self, waits: usize) -> usize {
+        let grant = self.grant.map_or(0, |_| GRANT_TLV_LEN);
+        let certificate = self.certificate.map_or(0, |_| CERTIFICATE_TLV_LEN);
+        let waits = match waits {
+            0 => 0,
+            _ => TLV_HEAD + waits * WAIT_LEN,
+        };
+        grant + waits + certificate
+    }
+
     fn read_lists(&mut self, tlvs: &[u8]) -> Result<(), DecodeError> {
         let mut tlvs = Reader(tlvs);
         while !tlvs.0.is_empty() {
@@ -260,6 +276,7 @@ impl Advert {
                 TLV_ECHO if self.echoes.len() == NODES_MAX => return Err(DecodeError::Oversize),
                 TLV_ECHO => self.echoes.push(read_echo(value)?),
                 TLV_GRANT => self.grant = Some(read_grant(value)?),
+                TLV_CERTIFICATE => self.certificate = Some(read_certificate(value)?),
                 TLV_WAITS => self.waits.extend(read_waits(value, self.waits.len())?),
                 _ => {}
             }
@@ -364,6 +381,7 @@ impl Head {
             echoes: Vec::new(),
             grant: None,
             waits: Vec::new(),
+            certificate: None,
         };
         if advert.virtual_router == 0 || advert.boot == BootId(0) {
             return Err(DecodeError::Malformed);
@@ -374,16 +392,9 @@ impl Head {
 
 /// The length that every list of heard paths is cut to, so that all echoes fit: [`PORTS_MAX`] when
 /// there is room for everything.
-fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo], grants: bool, waits: usize) -> usize {
-    let grant = if grants { GRANT_TLV_LEN } else { 0 };
-    let waits = if waits == 0 {
-        0
-    } else {
-        TLV_HEAD + waits * WAIT_LEN
-    };
+fn heard_max(macs: &[(PortId, MacAddr)], echoes: &[Echo], once: usize) -> usize {
     let unheard = FIXED_LEN
-        + grant
-        + waits
+        + once
         + TLV_HEAD
         + macs.len() * MAC_LEN
         + echoes.len() * (TLV_HEAD + ECHO_LEN)

@@ -61,7 +61,8 @@ pub fn input(at: Instant, input: &Input<'_>) -> Vec<u8> {
             body
         }
         Input::DeadlineReached => body(DEADLINE, at, 0),
-        Input::Checked { .. }
+        Input::CertificateRead { .. }
+        | Input::Checked { .. }
         | Input::CommandReceived { .. }
         | Input::Completed { .. }
         | Input::FenceChecked { .. }

@@ -13,7 +13,7 @@ use steadfast_core::effect::{Alert, Command, Effect, Failure, Forwarding, Input,
 use steadfast_core::wire::auth::KeyRing;
 use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{
-    CheckId, ClusterId, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId,
+    CertificateMark, CheckId, ClusterId, GroupId, Instant, MacAddr, NodeId, OpId, PortId, RequestId,
 };
 
 /// An entry and when it was noted.
@@ -69,6 +69,11 @@ pub enum Hole {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoredInput {
+    /// See [`Input::CertificateRead`].
+    CertificateRead {
+        /// Which.
+        certificate: Option<CertificateMark>,
+    },
     /// See [`Input::Checked`].
     Checked {
         /// Which.
@@ -126,6 +131,7 @@ impl StoredInput {
     /// The stored form of an input.
     pub fn new(input: &Input<'_>) -> Self {
         match *input {
+            Input::CertificateRead { certificate } => Self::CertificateRead { certificate },
             Input::CommandReceived { request, command } => {
                 Self::CommandReceived { request, command }
             }
@@ -147,6 +153,7 @@ impl StoredInput {
     /// The input again.
     pub fn input(&self) -> Input<'_> {
         match *self {
+            Self::CertificateRead { certificate } => Input::CertificateRead { certificate },
             Self::CommandReceived { request, command } => {
                 Input::CommandReceived { request, command }
             }

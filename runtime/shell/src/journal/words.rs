@@ -82,6 +82,10 @@ impl fmt::Display for Outcome {
 impl fmt::Display for StoredInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CertificateRead { certificate } => match certificate {
+                Some(mark) => write!(f, "certificate read: {:016X}", mark.0),
+                None => f.write_str("certificate read: none"),
+            },
             Self::Checked { check, passed } => write!(f, "check {check} passed: {passed}"),
             Self::CommandReceived { request, command } => {
                 write!(f, "command {request}: {command:?}")

@@ -226,6 +226,7 @@ fn diagnose_secrets_only_while_a_peer_is_missing() {
 fn diagnose_differences_one_by_one() {
     let troubles = told(|status| {
         status.peers[0].differs = Differs {
+            certificate: true,
             config: true,
             facts: true,
             interfaces: true,
@@ -233,6 +234,7 @@ fn diagnose_differences_one_by_one() {
         };
     });
     let parts = [
+        "the certificate of this node",
         "shared configuration",
         "identity facts",
         "interfaces",

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::DecodeError;
 use super::fields::{Reader, be16, micros};
 use crate::wire::advert::{Echo, Grant, Heard, PORTS_MAX, WAITS_MAX, Wait};
-use crate::{BootId, MacAddr, NodeId, PortId};
+use crate::{BootId, CertificateMark, MacAddr, NodeId, PortId};
 
 /// Type and length.
 pub(super) const TLV_HEAD: usize = 3;
@@ -13,6 +13,7 @@ pub(super) const TLV_MACS: u8 = 1;
 pub(super) const TLV_ECHO: u8 = 2;
 pub(super) const TLV_GRANT: u8 = 3;
 pub(super) const TLV_WAITS: u8 = 4;
+pub(super) const TLV_CERTIFICATE: u8 = 5;
 /// A port's entry.
 pub(super) const MAC_LEN: usize = 7;
 /// An echo without the paths heard.
@@ -23,6 +24,9 @@ pub(super) const HEARD_LEN: usize = 9;
 pub(super) const WAIT_LEN: usize = 6;
 /// A grant's value.
 pub(super) const GRANT_LEN: usize = 21;
+
+/// A certificate's value.
+pub(super) const CERTIFICATE_LEN: usize = 8;
 
 pub(super) fn put_macs(macs: &[(PortId, MacAddr)], out: &mut Vec<u8>) {
     out.push(TLV_MACS);
@@ -107,6 +111,17 @@ pub(super) fn read_grant(value: &[u8]) -> Result<Grant, DecodeError> {
         counter: reader.u64()?,
         term: Duration::from_micros(u64::from(reader.u32()?)),
     })
+}
+
+pub(super) fn put_certificate(certificate: CertificateMark, out: &mut Vec<u8>) {
+    out.push(TLV_CERTIFICATE);
+    out.extend_from_slice(&be16(CERTIFICATE_LEN));
+    out.extend_from_slice(&certificate.0.to_be_bytes());
+}
+
+/// Bytes beyond those that are known are a later version's, and skipped.
+pub(super) fn read_certificate(value: &[u8]) -> Result<CertificateMark, DecodeError> {
+    Reader(value).u64().map(CertificateMark)
 }
 
 pub(super) fn put_waits(waits: &[Wait], out: &mut Vec<u8>) {

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::CertificateMark;
 use crate::wire::advert::Wait;
 
 prop_compose! {
@@ -39,6 +40,7 @@ prop_compose! {
         macs in vec((any::<u8>(), any::<[u8; 6]>()), 0..=16),
         echoes in vec(echo(), 0..=6),
         waits in vec((any::<u8>(), any::<u8>(), any::<u32>()), 0..=16),
+        certificate in any::<Option<u64>>(),
     ) -> Advert {
         Advert {
             kind, mark, configured, effective, active_groups, ports_down, version, counter,
@@ -59,6 +61,7 @@ prop_compose! {
                     time: Duration::from_micros(time.into()),
                 })
                 .collect(),
+            certificate: certificate.map(CertificateMark),
             ..sample()
         }
     }
