@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    AllPacified, Asks, Capability, Cluster, Detection, Gateway, GatewaySetup, Isolation, Layout,
-    OnFailure, Plan, Preempt, SegmentKind, Span,
+    AllPacified, Asks, Capability, Cluster, Detection, Gateway, GatewaySetup, Isolation, OnFailure,
+    Plan, Preempt, SegmentKind, Span,
 };
 
 use super::{FOLDER, RUN, STATE, programs, routers};
@@ -47,6 +47,9 @@ pub fn certificate(shows: &str) -> Vec<u8> {
 pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, String> {
     if plan.gateway(&gateway.name).maintenance {
         return Err("a record with maintenance on".to_owned());
+    }
+    if plan.gateway(&gateway.name).older_release {
+        return Err("an older release of the software".to_owned());
     }
     let other = plan.gateway(&gateway.name).other_secret;
     let secret = if other { OTHER_SECRET } else { SECRET };
@@ -94,8 +97,8 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
         let _ = writeln!(text, "profile = \"{profile}\"");
     }
     let _ = node(&mut text, gateway, &setup);
-    let _ = peers(&mut text, &plan.layout, gateway);
-    let _ = ports(&mut text, &plan.layout, gateway);
+    let _ = peers(&mut text, plan, gateway);
+    let _ = ports(&mut text, plan, gateway);
     let _ = witness(&mut text, plan);
     let _ = programs::checks(&mut text, plan);
     if !gateway.witness {
@@ -133,12 +136,10 @@ fn node(text: &mut String, gateway: &Gateway, setup: &GatewaySetup) -> std::fmt:
     Ok(())
 }
 
-fn peers(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Result {
-    for other in layout
-        .gateways
-        .iter()
-        .filter(|other| other.id != gateway.id)
-    {
+fn peers(text: &mut String, plan: &Plan, gateway: &Gateway) -> std::fmt::Result {
+    let unlisted = plan.gateway(&gateway.name).unlisted;
+    let listed = |other: &&Gateway| other.id != gateway.id && !unlisted.contains(&other.name);
+    for other in plan.layout.gateways.iter().filter(listed) {
         write!(
             text,
             "\n[[peer]]\nid = {}\nname = \"{}\"\n",
@@ -159,7 +160,9 @@ fn peers(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
     Ok(())
 }
 
-fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Result {
+fn ports(text: &mut String, plan: &Plan, gateway: &Gateway) -> std::fmt::Result {
+    let layout = &plan.layout;
+    let unwatched = plan.gateway(&gateway.name).unwatched;
     for port in &gateway.ports {
         write!(
             text,
@@ -169,6 +172,9 @@ fn ports(text: &mut String, layout: &Layout, gateway: &Gateway) -> std::fmt::Res
         let Some(segment) = layout.segments.get(port.segment.index()) else {
             continue;
         };
+        if unwatched.contains(&port.name) {
+            writeln!(text, "watched = false")?;
+        }
         if let Some(router) = port.router {
             writeln!(text, "via = \"{router}\"")?;
         }

@@ -307,6 +307,8 @@ pub struct GatewaySetup {
     pub configured: ConfiguredRole,
     /// Whether maintenance was left on (R3.4).
     pub maintenance: bool,
+    /// Whether it runs an older release than the rest.
+    pub older_release: bool,
     /// Whether it was given another secret than the rest (R14.1).
     pub other_secret: bool,
     /// Whether it has power.
@@ -319,6 +321,10 @@ pub struct GatewaySetup {
     pub product: String,
     /// Whether its store survived.
     pub store: StoreState,
+    /// Gateways of the cluster that its file does not list (R14.1).
+    pub unlisted: Vec<String>,
+    /// Ports whose carrier its file says not to watch (R14.1).
+    pub unwatched: Vec<String>,
 }
 
 impl Default for GatewaySetup {
@@ -330,12 +336,15 @@ impl Default for GatewaySetup {
             clock: Shift::default(),
             configured: ConfiguredRole::Any,
             maintenance: false,
+            older_release: false,
             other_secret: false,
             powered: true,
             preferred: false,
             priority: 100,
             product: String::new(),
             store: StoreState::Kept,
+            unlisted: Vec::new(),
+            unwatched: Vec::new(),
         }
     }
 }

@@ -367,6 +367,9 @@ impl<'i> Reader<'i> {
             if setup.priority == 0 || setup.priority == u8::MAX {
                 return wrong(&key, "`priority` is 1 to 254");
             }
+            if let Some(message) = wrong_file(name, setup, &plan.layout) {
+                return wrong(&key, &message);
+            }
         }
         Ok(())
     }
@@ -426,6 +429,21 @@ fn wrong_hook(hooks: &[HookSetup]) -> Option<String> {
         (!(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout.0))
             .then(|| format!("`timeout` of `{name}` is 100 ms to 10 min"))
     })
+}
+
+/// What a gateway's file cannot leave out.
+fn wrong_file(name: &str, setup: &GatewaySetup, layout: &Layout) -> Option<String> {
+    let own = layout.gateway(name)?;
+    let others = |other: &&String| {
+        let found = layout.gateway(other);
+        found.is_none_or(|found| found.witness || found.id == own.id)
+    };
+    if let Some(other) = setup.unlisted.iter().find(others) {
+        return Some(format!("`unlisted`: `{other}` is no other gateway"));
+    }
+    let ports = |port: &&String| !own.ports.iter().any(|it| it.name == **port);
+    let port = setup.unwatched.iter().find(ports)?;
+    Some(format!("`unwatched`: `{name}` has no port `{port}`"))
 }
 
 fn is_name(text: &str) -> bool {

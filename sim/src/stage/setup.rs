@@ -52,20 +52,18 @@ fn keys(own: NodeId, nodes: &[NodeId], secret: &[u8]) -> Option<KeyRing> {
 /// # Errors
 /// What the production configuration refuses, in its words.
 pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, String> {
-    let nodes: Vec<NodeId> = plan.layout.gateways.iter().map(|other| other.id).collect();
     let setup = plan.gateway(&gateway.name);
+    let listed = |other: &&format::Gateway| !setup.unlisted.contains(&other.name);
+    let known: Vec<_> = plan.layout.gateways.iter().filter(listed).collect();
+    let nodes: Vec<NodeId> = known.iter().map(|other| other.id).collect();
     let secret = if setup.other_secret {
         OTHER_SECRET
     } else {
         SECRET
     };
     let keys = keys(gateway.id, &nodes, secret).ok_or("the simulated keys are refused")?;
-    let peers = plan
-        .layout
-        .gateways
-        .iter()
-        .filter(|other| other.id != gateway.id);
-    let peer = |other: &format::Gateway| PeerConfig {
+    let peers = known.iter().filter(|other| other.id != gateway.id);
+    let peer = |other: &&format::Gateway| PeerConfig {
         node: other.id,
         units: other
             .ports
@@ -94,6 +92,9 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
     let product = setup.product.as_bytes();
     let facts = (!product.is_empty()).then(|| digest::of_bytes(product));
     parts.digests = digest::digests(&parts, facts.unwrap_or(0), None);
+    if setup.older_release {
+        parts.digests.version -= 1;
+    }
     Config::new(parts).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         format!("gateway {}: {}", gateway.name, texts.join("; "))
@@ -132,7 +133,7 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         mac: port.mac,
         direct: segment.kind == SegmentKind::Cable,
         heartbeat: true,
-        watched: segment.served(),
+        watched: segment.served() && !plan.gateway(&gateway.name).unwatched.contains(&port.name),
         units: with_prefix(&port.units),
         virtuals: if gateway.witness {
             Vec::new()

@@ -148,6 +148,8 @@ fn scenario_mistakes_show_place_and_advice() {
         "[topology]\nhosts = [\"x@dmz\"]".to_owned(),
         "[gateway.c]\npriority = 5".to_owned(),
         "[gateway.a]\npriority = 0".to_owned(),
+        "[gateway.a]\nunlisted = [\"a\"]".to_owned(),
+        "[gateway.a]\nunwatched = [\"dmz\"]".to_owned(),
         "[params]\nx = \"1s\"".to_owned(),
         step("at = \"$fault\"\ndo = \"kill\"\ntarget = \"a\""),
         step("at = \"1s\"\ndo = \"kill\"\ntargt = \"a\""),
