@@ -55,6 +55,8 @@ pub enum TroubleKind {
     SecretDiffers,
     /// Nothing from the virtual MAC comes through.
     StationDropped,
+    /// A peer is heard, and answers nothing this node says.
+    Unacquainted,
     /// A node of this cluster is not configured here.
     UnknownSender,
     /// A peer's software is another version.
@@ -71,7 +73,7 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// One of each that there is, in declaration order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AddressesUnanswered,
         Self::CableElsewhere,
         Self::CertificatesDiffer,
@@ -86,6 +88,7 @@ impl TroubleKind {
         Self::RouterSilent,
         Self::SecretDiffers,
         Self::StationDropped,
+        Self::Unacquainted,
         Self::UnknownSender,
         Self::VersionDiffers,
         Self::WayBlocked,
@@ -189,6 +192,7 @@ pub fn diagnose(status: &Status, around: &Around) -> Vec<Trouble> {
             // Nothing else tells of one that was never heard that its way is shut. Of one that was
             // heard and is not any more an alert tells.
             troubles.extend(far_paths(status, around, peer));
+            troubles.extend(unacquainted(around, peer));
         }
     }
     troubles
@@ -247,6 +251,23 @@ fn secrets(status: &Status, around: &Around) -> Vec<Trouble> {
         ));
     }
     troubles
+}
+
+/// A peer that does not know this node, or does not hear it; or somebody who repeats what it said.
+fn unacquainted(around: &Around, peer: &PeerStatus) -> Option<Trouble> {
+    let name = around.node(peer.node);
+    peer.answers_nothing.then(|| {
+        trouble(
+            TroubleKind::Unacquainted,
+            format!(
+                "{name} is heard and answers nothing this node says: it does not list this node, \
+                 or nothing from here reaches it. As long as somebody answers for the virtual \
+                 addresses this node leaves the role to it"
+            ),
+            "list this node as a `[[peer]]` in its file; if it is there, look at the way from here \
+             to there",
+        )
+    })
 }
 
 fn paths(status: &Status, around: &Around, peer: &PeerStatus) -> Vec<Trouble> {

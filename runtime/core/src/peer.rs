@@ -143,6 +143,9 @@ pub(crate) struct Peer {
     pub(crate) heard_at: Option<Instant>,
     /// When an unproven frame last claimed to be active.
     pub(crate) unproven_active_at: Option<Instant>,
+    /// Since when, and when last, an authentic frame of it answered nothing of this node; none as
+    /// soon as one does.
+    pub(crate) unproven: Option<(Instant, Instant)>,
     /// When a frame in its name last did not verify.
     pub(crate) unverified_at: Option<Instant>,
     /// When it last said that it owns the role no more, if it did not claim it again.
@@ -180,6 +183,7 @@ impl Peer {
             latest: None,
             heard_at: None,
             unproven_active_at: None,
+            unproven: None,
             unverified_at: None,
             let_go_at: None,
             dead: false,
@@ -216,6 +220,7 @@ impl Peer {
             Admission::Fresh | Admission::NewLife => {
                 self.response = demand;
                 self.heard_at = Some(at);
+                self.unproven = None;
                 self.dead = false;
                 self.alive_since.get_or_insert(at);
                 self.mark(port, advert.counter, at);
@@ -229,6 +234,8 @@ impl Peer {
             }
             Admission::Unproven => {
                 self.candidate_response = demand;
+                let first = self.unproven.map_or(at, |(first, _)| first);
+                self.unproven = Some((first, at));
                 if advert.mark != RoleMark::Standby {
                     self.unproven_active_at = Some(at);
                 }
@@ -386,6 +393,10 @@ impl Peer {
         let unproven = self.unproven_active_at.map(|at| view.ago(at));
         let alive = self.alive_since.map(|at| view.ago(at));
         self.unverified_at.map(|at| view.ago(at)).hash(out);
+        let answers_nothing = self.unproven.filter(|_| self.heard_at.is_none());
+        answers_nothing
+            .map(|(first, last)| (view.ago(first), view.ago(last)))
+            .hash(out);
         let gone =
             [self.let_go_at, self.improved_at, self.unready_at].map(|at| at.map(|at| view.ago(at)));
         gone.hash(out);

@@ -315,6 +315,9 @@ pub struct PeerStatus {
     pub paths_alive: u8,
     /// Segments on which its kernel can be asked (D8).
     pub segments_armed: u8,
+    /// What it says now answers nothing of this node, and never has (R14.1).
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub answers_nothing: bool,
     /// Every path, by port.
     pub paths: Vec<PathStatus>,
     /// In what it is another than this node, by its last word.

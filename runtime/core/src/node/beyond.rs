@@ -34,6 +34,8 @@ const SOUGHT_AFTER: Duration = Duration::from_secs(1);
 /// The same while it did not answer yet, so many times.
 const UNKNOWN_AFTER: Duration = Duration::from_millis(100);
 const UNKNOWN_TIMES: u8 = 20;
+/// So many questions in a row without an answer may have been lost.
+const UNANSWERED_MAX: u8 = 2;
 
 /// What is known of a port's router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +47,15 @@ pub(super) struct Router {
     /// How often it was asked for, as long as that matters.
     asked: u8,
     asked_at: Option<Instant>,
+    /// How often it was asked for since it last answered.
+    unanswered: u8,
+}
+
+impl Router {
+    /// It has answered, and did not leave the last few questions open.
+    const fn answers(self) -> bool {
+        self.answered && self.unanswered <= UNANSWERED_MAX
+    }
 }
 
 impl Node {
@@ -83,15 +94,16 @@ impl Node {
             let router = &mut self.ports[index].router;
             router.asked_at = Some(self.now);
             router.asked = router.asked.saturating_add(1);
+            router.unanswered = router.unanswered.saturating_add(1);
             self.ask(index, MacAddr::BROADCAST, IpAddr::V4(via));
         }
     }
 
-    /// Where a peer is beyond a port's router: whether that has answered.
+    /// Where a peer is beyond a port's router: whether that answers.
     pub(super) fn router_status(&self, port: PortId, peer: &Peer) -> Option<bool> {
         let index = self.config.port_index(port)?;
         self.is_beyond(index, peer)
-            .then(|| self.ports[index].router.answered)
+            .then(|| self.ports[index].router.answers())
     }
 
     fn hears_there(&self, index: usize, peer: &Peer) -> bool {
@@ -108,6 +120,7 @@ impl Node {
         }
         let router = &mut self.ports[index].router;
         router.answered = true;
+        router.unanswered = 0;
         // What was said before could not leave.
         if router.station.replace(station).is_none() {
             self.broadcast(Kind::Advert);

@@ -187,6 +187,7 @@ impl Node {
             Admission::Copy | Admission::Stale => self.drops.stale += 1,
             Admission::Unproven => {
                 self.drops.unproven += 1;
+                self.look_for_unread();
                 self.answer_paced(place, index, source, Some(place));
             }
         }

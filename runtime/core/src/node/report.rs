@@ -121,6 +121,7 @@ impl Node {
             paths_alive: u8::try_from(alive).unwrap_or(u8::MAX),
             segments_armed: u8::try_from(peer.paths.iter().filter(armed).count())
                 .unwrap_or(u8::MAX),
+            answers_nothing: self.answers_nothing(peer),
             paths: self.path_statuses(peer, now),
             differs: self.differs(peer),
         }

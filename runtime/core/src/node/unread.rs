@@ -1,8 +1,10 @@
-//! A node of this cluster that cannot be read: another secret, or an older key (R14.1).
+//! A node of this cluster that cannot be read, or does not read this one (R14.1).
 //!
-//! A frame that names a configured peer and does not verify proves nothing, and neither does an
-//! answer for a virtual address from a station nobody knows. But both together, while this node
-//! starts and has never heard that peer, is what a pair with two secrets looks like, and a claim
+//! With another secret, or an older key, its frames do not verify. One whose file does not list
+//! this node, or that hears nothing of it, sends frames that verify and answer nothing this node
+//! ever said: they may be replays. Neither proves anything, and neither does an answer for a
+//! virtual address from a station nobody knows. But both together, while this node starts and has
+//! never heard that peer, is what two nodes that do not know each other look like, and a claim
 //! would make two owners that last until a person comes. So this node asks who has the virtual
 //! address, and leaves the role while frames and answers go on. Two such nodes that start together
 //! go one after the other, by node id. The limit: whoever forges both keeps a node from its first
@@ -28,6 +30,7 @@ const ASK_SPACING: Duration = Duration::from_millis(100);
 pub(super) struct Unread {
     /// Since when they are there.
     since: Option<Instant>,
+    seen_at: Option<Instant>,
     asked_at: Option<Instant>,
     /// When somebody last answered for a virtual address.
     answered_at: Option<Instant>,
@@ -48,20 +51,27 @@ impl Node {
     /// A frame in the name of `sender` did not verify.
     pub(super) fn not_verified(&mut self, sender: NodeId) {
         let now = self.now;
-        let before = self.somebody_is_unread();
         let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == sender) else {
             return;
         };
         peer.unverified_at = Some(now);
+        self.look_for_unread();
+    }
+
+    /// Some peer may have become one of those, or is one still.
+    pub(super) fn look_for_unread(&mut self) {
+        let now = self.now;
         if !self.somebody_is_unread() {
             return;
         }
-        if !before {
+        let goes_on = self.unread.seen_at.is_some_and(|at| self.is_lately(at));
+        if !goes_on {
             self.unread = Unread {
                 since: Some(now),
                 ..Unread::default()
             };
         }
+        self.unread.seen_at = Some(now);
         let spaced = |at: Instant| now.since(at) >= ASK_SPACING;
         let waits = matches!(
             self.role,
@@ -90,7 +100,7 @@ impl Node {
     /// How many of those that cannot be read go before this node, by their ids alone.
     pub(super) fn unread_ahead(&self) -> usize {
         let first = |peer: &&Peer| peer.node < self.config.node && self.unread(peer);
-        self.peers.iter().filter(first).count()
+        self.gateways().filter(first).count()
     }
 
     /// Until when those may still be in their initial wait, as long as they have been there.
@@ -100,12 +110,24 @@ impl Node {
     }
 
     fn somebody_is_unread(&self) -> bool {
-        self.peers.iter().any(|peer| self.unread(peer))
+        self.gateways().any(|peer| self.unread(peer))
     }
 
     fn unread(&self, peer: &Peer) -> bool {
-        let lately = |at: Instant| self.now.since(at) < self.config.timing.dead_interval;
-        peer.heard_at.is_none() && peer.unverified_at.is_some_and(lately)
+        let unverified = || peer.unverified_at.is_some_and(|at| self.is_lately(at));
+        peer.heard_at.is_none() && (unverified() || self.answers_nothing(peer))
+    }
+
+    /// Its frames verify, and none has ever answered this node. One that starts answers within a
+    /// round trip.
+    pub(super) fn answers_nothing(&self, peer: &Peer) -> bool {
+        let lasts = |first: Instant| self.now.since(first) >= ASK_SPACING;
+        let spoke = peer.unproven.filter(|_| peer.heard_at.is_none());
+        spoke.is_some_and(|(first, last)| lasts(first) && self.is_lately(last))
+    }
+
+    fn is_lately(&self, at: Instant) -> bool {
+        self.now.since(at) < self.config.timing.dead_interval
     }
 
     /// Asks everybody on the served segments, for one virtual address each.
