@@ -145,12 +145,13 @@ struct Lent<'a> {
 }
 
 impl Lent<'_> {
-    /// Waits until then, or until an earlier moment for which the timer still ran.
+    /// Waits until then. A timer that still runs for another moment is set anew: to be woken for
+    /// nothing costs more than that.
     async fn wait(&mut self, time: Monotonic, until: Instant) -> io::Result<()> {
         let Some(timer) = &mut self.timer else {
             return Ok(());
         };
-        if timer.set_to.is_none_or(|set_to| set_to > until) {
+        if timer.set_to != Some(until) {
             timer.set(time, until)?;
         }
         loop {
