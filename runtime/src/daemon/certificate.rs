@@ -64,12 +64,13 @@ pub(super) struct CertificateWatch {
 }
 
 /// One file, as long as the configuration names it.
+#[derive(Default)]
 struct Looking {
     path: Option<PathBuf>,
     told: Arc<Mutex<Option<CertificateFacts>>>,
     /// Held while the node is told: nothing is said any more of a file that was given up.
     over: Arc<Mutex<bool>>,
-    thread: Thread,
+    thread: Option<Thread>,
 }
 
 impl CertificateWatch {
@@ -78,9 +79,15 @@ impl CertificateWatch {
     /// # Errors
     /// No thread can be started.
     pub(super) fn start(path: Option<PathBuf>, orders: &Orders) -> io::Result<Self> {
-        let looking = Mutex::new(look(path, orders)?);
-        let orders = orders.clone();
-        Ok(Self { orders, looking })
+        // A node has none until it is told of one.
+        let looking = match path {
+            Some(path) => look(Some(path), orders)?,
+            None => Looking::default(),
+        };
+        Ok(Self {
+            orders: orders.clone(),
+            looking: Mutex::new(looking),
+        })
     }
 
     /// Looks at another file from now on, or at none.
@@ -96,7 +103,9 @@ impl CertificateWatch {
         *lock(&looking.over) = true;
         match look(path, &self.orders) {
             Ok(new) => {
-                looking.thread.unpark();
+                if let Some(thread) = &looking.thread {
+                    thread.unpark();
+                }
                 *looking = new;
                 Ok(())
             }
@@ -131,7 +140,7 @@ fn look(path: Option<PathBuf>, orders: &Orders) -> io::Result<Looking> {
         path,
         told,
         over,
-        thread: handle.thread().clone(),
+        thread: Some(handle.thread().clone()),
     })
 }
 
@@ -145,7 +154,6 @@ struct Body {
 
 impl Body {
     fn run(self) {
-        // A node has none until it is told of one.
         let Some(path) = self.path.as_deref() else {
             self.tell(None);
             return;
@@ -262,7 +270,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let watch = CertificateWatch::start(Some(path.clone()), &orders).expect("a thread");
-        let again = || lock(&watch.looking).thread.unpark();
+        let again = || {
+            let looking = lock(&watch.looking);
+            looking.thread.as_ref().expect("it looks").unpark();
+        };
         assert_eq!(next(), Some(0x6171_A91D_DFC5_EE45));
         let facts = watch.facts().expect("a file is named");
         assert_eq!(facts.sha256.as_deref(), Some(SHA256));
