@@ -64,6 +64,7 @@ local f = {
   wait_node = ProtoField.uint8("steadfast.wait.node", "Heard of node"),
   wait_path = ProtoField.uint8("steadfast.wait.path", "On path"),
   wait_time = ProtoField.uint32("steadfast.wait.time", "Ago (us)"),
+  certificate = ProtoField.uint64("steadfast.certificate", "SHA-256 begins with", base.HEX),
   unknown = ProtoField.bytes("steadfast.list", "Unknown list"),
   tag = ProtoField.bytes("steadfast.tag", "Tag"),
 }
@@ -97,6 +98,7 @@ local FIXED = {
   { "ports", 98, 8 }, { "release", 106, 4 },
 }
 local FIXED_LEN, TAG_LEN, MAC_LEN, ECHO_LEN, HEARD_LEN, WAIT_LEN = 110, 16, 7, 25, 9, 6
+local CERTIFICATE_LEN = 8
 local GRANT_LEN = 21
 
 local function macs(tree, list)
@@ -151,7 +153,10 @@ local function lists(tree, buffer, at, stop)
     elseif kind == 4 and length % WAIT_LEN == 0 then
       local branch = tree:add(steadfast, whole, "How long what was heard has waited")
       if list then waits(branch, list) end
-    elseif kind >= 1 and kind <= 4 then
+    elseif kind == 5 and length >= CERTIFICATE_LEN then
+      local branch = tree:add(steadfast, whole, "Certificate that clients see")
+      branch:add(f.certificate, list(0, CERTIFICATE_LEN))
+    elseif kind >= 1 and kind <= 5 then
       return false
     else
       tree:add(f.unknown, whole)

@@ -60,6 +60,8 @@ impl CertificateFacts {
 /// Looks at the file again and again, and tells the node what is news.
 pub(super) struct CertificateWatch {
     orders: Orders,
+    /// Held while one file takes another's place, which waits for the node.
+    replacing: Mutex<()>,
     looking: Mutex<Looking>,
 }
 
@@ -81,11 +83,12 @@ impl CertificateWatch {
     pub(super) fn start(path: Option<PathBuf>, orders: &Orders) -> io::Result<Self> {
         // A node has none until it is told of one.
         let looking = match path {
-            Some(path) => look(Some(path), orders)?,
+            Some(path) => look(Some(path), false, orders)?,
             None => Looking::default(),
         };
         Ok(Self {
             orders: orders.clone(),
+            replacing: Mutex::default(),
             looking: Mutex::new(looking),
         })
     }
@@ -93,27 +96,29 @@ impl CertificateWatch {
     /// Looks at another file from now on, or at none.
     ///
     /// # Errors
-    /// No thread can be started; the old file is looked at on.
+    /// No thread can be started; no file is looked at any more.
     pub(super) fn replace(&self, path: Option<PathBuf>) -> io::Result<()> {
-        let mut looking = lock(&self.looking);
-        if looking.path == path {
-            return Ok(());
-        }
+        let _one_by_one = lock(&self.replacing);
+        let over = {
+            let looking = lock(&self.looking);
+            if looking.path == path {
+                return Ok(());
+            }
+            Arc::clone(&looking.over)
+        };
         // Whoever is told of the new file must have heard the last of the old one.
-        *lock(&looking.over) = true;
-        match look(path, &self.orders) {
-            Ok(new) => {
-                if let Some(thread) = &looking.thread {
-                    thread.unpark();
-                }
-                *looking = new;
-                Ok(())
-            }
-            Err(why) => {
-                *lock(&looking.over) = false;
-                Err(why)
-            }
+        *lock(&over) = true;
+        let new = look(path, true, &self.orders);
+        let mut looking = lock(&self.looking);
+        if let Some(thread) = &looking.thread {
+            thread.unpark();
         }
+        let (new, done) = match new {
+            Ok(new) => (new, Ok(())),
+            Err(why) => (Looking::default(), Err(why)),
+        };
+        *looking = new;
+        done
     }
 
     /// What was read last; none if the configuration names no file.
@@ -126,10 +131,12 @@ impl CertificateWatch {
     }
 }
 
-fn look(path: Option<PathBuf>, orders: &Orders) -> io::Result<Looking> {
+/// `renewed`: the node knows of another file.
+fn look(path: Option<PathBuf>, renewed: bool, orders: &Orders) -> io::Result<Looking> {
     let (told, over) = (Arc::default(), Arc::default());
     let body = Body {
         path: path.clone(),
+        renewed,
         told: Arc::clone(&told),
         over: Arc::clone(&over),
         orders: orders.clone(),
@@ -147,6 +154,7 @@ fn look(path: Option<PathBuf>, orders: &Orders) -> io::Result<Looking> {
 /// The thread that looks.
 struct Body {
     path: Option<PathBuf>,
+    renewed: bool,
     told: Arc<Mutex<Option<CertificateFacts>>>,
     over: Arc<Mutex<bool>>,
     orders: Orders,
@@ -154,8 +162,11 @@ struct Body {
 
 impl Body {
     fn run(self) {
+        // What was read of another file counts no more, however long this one takes.
+        if self.renewed && !self.tell(None) {
+            return;
+        }
         let Some(path) = self.path.as_deref() else {
-            self.tell(None);
             return;
         };
         let mut known = None;
@@ -289,6 +300,19 @@ mod tests {
         std::fs::write(&path, PEM).expect("a file");
         again();
         assert_eq!(next(), Some(0x6171_A91D_DFC5_EE45));
+        let other = scratch.0.join("other.pem");
+        let begun = "-----BEGIN CERTIFICATE-----";
+        let text = format!("{begun}\nAAAA\n-----END CERTIFICATE-----\n");
+        std::fs::write(&other, text).expect("a file");
+        watch.replace(Some(other.clone())).expect("a thread");
+        assert_eq!(
+            next(),
+            None,
+            "what was read of the first file counts no more"
+        );
+        assert!(next().is_some_and(|mark| mark != 0x6171_A91D_DFC5_EE45));
+        let facts = watch.facts().expect("a file is named");
+        assert_eq!(facts.path, other.display().to_string());
         watch.replace(None).expect("a thread");
         assert_eq!(next(), None);
         assert_eq!(watch.facts(), None);

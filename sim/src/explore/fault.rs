@@ -283,7 +283,7 @@ impl World {
             Fault::Stop(at) => self.gateways[at].stopped = Some(self.now),
             Fault::Thaw(at) => {
                 self.gateways[at].frozen = None;
-                self.watch.thawed = Some(self.now);
+                self.watch.thawed[at] = Some(self.now);
                 self.read_backlog(setup, at);
             }
         }

@@ -95,10 +95,10 @@ pub(super) struct Watch {
     /// By sender and receiver: when last nothing of the one, running, reached the other, running
     /// too, nor what a third one hears.
     blind: [[Option<Instant>; NODES_MAX]; NODES_MAX],
-    /// When a frozen box last went on: what was left of its lease runs from then.
-    pub(super) thawed: Option<Instant>,
-    /// When a daemon was last held still while its kernel had yet to arm the lease.
-    claim_held: Option<Instant>,
+    /// By gateway: when its frozen box last went on; what was left of its lease runs from then.
+    pub(super) thawed: [Option<Instant>; NODES_MAX],
+    /// By gateway: when its daemon was last held still while its kernel had yet to arm the lease.
+    claim_held: [Option<Instant>; NODES_MAX],
     /// A standby took over from a dead active.
     pub(super) takeover: bool,
     /// A role was handed over.
@@ -115,7 +115,8 @@ impl Watch {
         let blind = self
             .blind
             .map(|from| from.map(|at| at.map(|at| now.since(at))));
-        let ages = [self.thawed, self.claim_held].map(|at| at.map(|at| now.since(at)));
+        let age = |at: Option<Instant>| at.map(|at| now.since(at));
+        let ages = [self.thawed, self.claim_held].map(|them| them.map(age));
         (dark, blind, ages).hash(out);
     }
 
@@ -133,11 +134,15 @@ impl Watch {
             let arms = matches!(gateway.apply, Some((_, Forwarding::Active { .. })));
             arms && gateway.held_since().is_some()
         };
-        if gateways.iter().any(claims) {
-            self.claim_held = Some(now);
+        for (held, gateway) in self.claim_held.iter_mut().zip(gateways) {
+            if claims(gateway) {
+                *held = Some(now);
+            }
+            *held = held.filter(|at| now.since(*at) <= excuses);
         }
-        self.claim_held = self.claim_held.filter(|at| now.since(*at) <= excuses);
-        self.thawed = self.thawed.filter(|at| now.since(*at) <= timing.lease);
+        for thawed in &mut self.thawed {
+            *thawed = thawed.filter(|at| now.since(*at) <= timing.lease);
+        }
         for (from, row) in self.blind.iter_mut().enumerate() {
             for (to, last) in row.iter_mut().enumerate() {
                 let both = from != to && from.max(to) < gateways.len();
@@ -153,10 +158,13 @@ impl Watch {
         self.blind.as_flattened().iter().any(Option::is_some)
     }
 
-    /// Whether one of these did not hear another one.
+    /// Whether of any two of these one did not hear the other.
     fn are_blind(&self, places: &[usize]) -> bool {
-        let blind = |from: usize| places.iter().any(|to| self.blind[from][*to].is_some());
-        places.iter().any(|from| blind(*from))
+        let blind = |a: usize, b: usize| self.blind[a][b].or(self.blind[b][a]).is_some();
+        let mut pairs = places
+            .iter()
+            .flat_map(|a| places.iter().map(move |b| (*a, *b)));
+        pairs.all(|(a, b)| a == b || blind(a, b))
     }
 }
 
@@ -232,11 +240,15 @@ impl World {
     /// What excuses it. Two owners are excused by what came between those two, on each segment.
     fn theorem(&self, oracle: Oracle, owners: &[Vec<usize>]) -> Option<Theorem> {
         let blind = || owners.iter().all(|them| self.watch.are_blind(them));
+        let one_of = |at: &[Option<Instant>; NODES_MAX]| {
+            let of = |them: &Vec<usize>| them.iter().any(|place| at[*place].is_some());
+            owners.iter().all(of)
+        };
         match oracle {
             Oracle::Outage if self.watch.is_blind() => Some(Theorem::TotalLoss),
             Oracle::TwoOwners if blind() => Some(Theorem::TotalLoss),
-            Oracle::TwoOwners if self.watch.claim_held.is_some() => Some(Theorem::StoppedClaim),
-            Oracle::TwoOwners if self.watch.thawed.is_some() => Some(Theorem::PausedBox),
+            Oracle::TwoOwners if one_of(&self.watch.claim_held) => Some(Theorem::StoppedClaim),
+            Oracle::TwoOwners if one_of(&self.watch.thawed) => Some(Theorem::PausedBox),
             Oracle::Bounded | Oracle::Outage | Oracle::TwoOwners => None,
         }
     }

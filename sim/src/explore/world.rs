@@ -202,7 +202,7 @@ impl World {
         let newest = self.newest_epoch();
         for (from, gist) in self.heard[place].iter().enumerate() {
             let told = gist.map(|(kind, mark, role, epoch, handover, flags, health)| {
-                let begun = (handover == 0, behind(self.sent(from), handover));
+                let begun = named(handover, |number| behind(self.sent(from), number));
                 (
                     kind,
                     mark,
@@ -243,9 +243,14 @@ impl World {
             (node, behind(self.sent_by(node), echo)).hash(out);
         }
         behind(self.newest_epoch(), glimpse.epoch).hash(out);
-        (glimpse.handover == 0, behind(own, glimpse.handover)).hash(out);
-        behind(peer, glimpse.handover).hash(out);
+        let begun = |number| (behind(own, number), behind(peer, number));
+        named(glimpse.handover, begun).hash(out);
     }
+}
+
+/// A hand-over by the message it began with, as `told`, and by whom it names; none is 0.
+fn named<T>(handover: u64, told: impl Fn(u64) -> T) -> Option<(T, u64)> {
+    (handover != 0).then(|| (told(handover >> 8), handover & 0xff))
 }
 
 impl Hash for World {

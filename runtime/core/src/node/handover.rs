@@ -23,7 +23,6 @@ use super::Node;
 use super::duty::PORT_DOWN;
 use crate::config::PortConfig;
 use crate::effect::{Alert, Command, Forwarding, Rejection};
-use crate::peer::Peer;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
@@ -33,6 +32,7 @@ use crate::{Instant, NodeId};
 pub(super) use number::begun;
 use number::number;
 use over::Over;
+use taker::Chain;
 pub(super) use taking::{Recheck, Taking};
 
 /// Rounds of PREPARE before the giver stops trying.
@@ -68,6 +68,8 @@ pub(super) enum Giving {
         left: u32,
         /// The taker is ready and the lease is being shortened.
         ready: bool,
+        /// Who was asked before.
+        chain: Chain,
     },
     /// The lease ends within V.
     Offering {
@@ -114,6 +116,12 @@ impl Node {
         if self.role != EffectiveRole::Active || self.giving.is_some() {
             return false;
         }
+        self.ask_to_take(place, reason, Chain::begun(self.now));
+        true
+    }
+
+    /// Asks one, of those that are asked in turn.
+    fn ask_to_take(&mut self, place: usize, reason: Reason, chain: Chain) {
         let to = self.peers[place].node;
         let id = number(self.counter + 1, to);
         if reason == Reason::Health {
@@ -126,11 +134,11 @@ impl Node {
             reason,
             left,
             ready: false,
+            chain: chain.with(place),
         });
         self.broadcast(Kind::Prepare);
         self.timers
             .arm(Timer::Give, self.now.after(self.config.timing.round));
-        true
     }
 
     /// So many rounds of PREPARE, and more where an answer takes its time.
@@ -150,6 +158,7 @@ impl Node {
                 reason,
                 left,
                 ready,
+                chain,
             }) => {
                 if left == 0 && !ready {
                     self.pass_on(Rejection::TimedOut);
@@ -162,6 +171,7 @@ impl Node {
                     reason,
                     left,
                     ready,
+                    chain,
                 });
                 if !ready {
                     self.broadcast(Kind::Prepare);
@@ -207,6 +217,7 @@ impl Node {
             reason,
             left,
             ready: false,
+            chain,
         }) = self.giving
         else {
             return;
@@ -233,6 +244,7 @@ impl Node {
             reason,
             left,
             ready: true,
+            chain,
         });
         self.apply(Forwarding::Offering {
             remaining: self.config.timing.offer,
@@ -241,7 +253,14 @@ impl Node {
 
     /// The lease now ends within V.
     pub(super) fn offer_applied(&mut self) {
-        let Some(Giving::Preparing { id, to, reason, .. }) = self.giving else {
+        let Some(Giving::Preparing {
+            id,
+            to,
+            reason,
+            ready: true,
+            ..
+        }) = self.giving
+        else {
             return;
         };
         let at = self.now;
@@ -261,11 +280,21 @@ impl Node {
 
     pub(super) fn decline_received(&mut self, place: usize) {
         let peer = self.peers[place].node;
+        let said = self.peers[place].latest.as_ref();
+        // Whoever takes part in none says so of whatever it was asked.
+        let of = |id: u64| said.is_none_or(|latest| [0, id].contains(&latest.handover));
         match &mut self.giving {
-            Some(Giving::Preparing { to, .. }) if *to == peer => {
+            Some(Giving::Preparing { id, to, ready, .. }) if *to == peer && of(*id) => {
+                if *ready {
+                    // It was ready, and nothing was offered yet: the lease stays as it was.
+                    let epoch = self.claim.epoch;
+                    self.apply(Forwarding::Active { epoch });
+                }
                 self.pass_on(Rejection::NoPeer);
             }
-            Some(Giving::Offering { to, declined, .. }) if *to == peer => *declined = true,
+            Some(Giving::Offering {
+                id, to, declined, ..
+            }) if *to == peer && of(*id) => *declined = true,
             Some(Giving::Preparing { .. } | Giving::Offering { .. }) | None => {}
         }
     }
@@ -404,11 +433,11 @@ impl Node {
         {
             return;
         }
-        let Some(place) = self.best_taker() else {
+        let better = |place: &usize| self.is_healthier(*place, own);
+        let Some(place) = self.takers().into_iter().find(better) else {
             return;
         };
         let peer = &self.peers[place];
-        let better = peer.latest.as_ref().is_some_and(|it| it.health < own);
         // A segment that comes back is seen by one node before the other: what looks like a
         // healthier peer may only be the first to know.
         let settled = |at: Instant| {
@@ -420,7 +449,7 @@ impl Node {
             || peer
                 .alive_since
                 .is_some_and(|at| self.now.since(at) >= timing.dead_interval);
-        if better && fact && peer.improved_at.is_none_or(settled) {
+        if fact && peer.improved_at.is_none_or(settled) {
             self.give(place, Reason::Health);
         }
     }
@@ -428,11 +457,8 @@ impl Node {
     /// An active with a fault serves on where no peer is healthier, and says so (F32, F33).
     pub(super) fn say_whether_faulty(&mut self) {
         let own = self.health();
-        let better = |peer: &Peer| peer.latest.as_ref().is_some_and(|it| it.health < own);
-        let taken = || {
-            self.best_taker()
-                .is_some_and(|place| better(&self.peers[place]))
-        };
+        let better = |place: usize| self.is_healthier(place, own);
+        let taken = || self.takers().into_iter().any(better);
         let serves = self.role == EffectiveRole::Active;
         if serves && own.0 >= PORT_DOWN && !taken() {
             self.raise(Alert::ServingFaulty);

@@ -161,6 +161,7 @@ impl Node {
                 reason,
                 left,
                 ready,
+                chain,
             }) => {
                 (
                     1_u8,
@@ -169,6 +170,7 @@ impl Node {
                     reason,
                     left,
                     ready,
+                    (view.ago(chain.since), chain.asked),
                 )
                     .hash(out);
             }

@@ -210,7 +210,10 @@ impl Node {
                     self.not_verified(sender);
                 }
             }
-            DecodeError::UnknownSender => self.drops.unknown_senders += 1,
+            DecodeError::UnknownSender => {
+                self.drops.unknown_senders += 1;
+                self.stranger_spoke();
+            }
             _ => {}
         }
         if matches!(error, DecodeError::OwnId { boot } if boot != self.boot) {

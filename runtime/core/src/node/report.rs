@@ -121,7 +121,8 @@ impl Node {
             paths_alive: u8::try_from(alive).unwrap_or(u8::MAX),
             segments_armed: u8::try_from(peer.paths.iter().filter(armed).count())
                 .unwrap_or(u8::MAX),
-            answers_nothing: self.answers_nothing(peer),
+            answers_nothing: self.config.witness.map(|it| it.node) != Some(peer.node)
+                && self.answers_nothing(peer),
             paths: self.path_statuses(peer, now),
             differs: self.differs(peer),
         }
@@ -162,6 +163,7 @@ impl Node {
             .as_ref()
             .map_or_else(Differs::default, |said| Differs {
                 certificate: alike
+                    && said.version == own.version
                     && self
                         .certificate
                         .is_some_and(|own| said.certificate != Some(own)),

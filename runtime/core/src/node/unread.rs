@@ -2,12 +2,14 @@
 //!
 //! With another secret, or an older key, its frames do not verify. One whose file does not list
 //! this node, or that hears nothing of it, sends frames that verify and answer nothing this node
-//! ever said: they may be replays. Neither proves anything, and neither does an answer for a
+//! ever said: they may be replays. It hears that one as a node that is not configured, which is no
+//! peer and goes before nobody. Nothing of this proves anything, nor does an answer for a
 //! virtual address from a station nobody knows. But both together, while this node starts and has
 //! never heard that peer, is what two nodes that do not know each other look like, and a claim
 //! would make two owners that last until a person comes. So this node asks who has the virtual
 //! address, and leaves the role while frames and answers go on. Two such nodes that start together
-//! go one after the other, by node id. The limit: whoever forges both keeps a node from its first
+//! go one after the other, by node id; one that reads the other and is not read goes last. The
+//! limit: whoever forges both keeps a node from its first
 //! claim for as long as that goes on; it could have stolen the address already. A role that is held
 //! is given to nobody for it, and a peer that was once heard is judged by D7 and D8 alone.
 
@@ -28,9 +30,13 @@ const ASK_SPACING: Duration = Duration::from_millis(100);
 /// What is known of those that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Unread {
+    /// When the first of them was met in this life.
+    first_at: Option<Instant>,
     /// Since when they are there.
     since: Option<Instant>,
     seen_at: Option<Instant>,
+    /// When a node that is not configured here last spoke.
+    stranger_at: Option<Instant>,
     asked_at: Option<Instant>,
     /// When somebody last answered for a virtual address.
     answered_at: Option<Instant>,
@@ -42,7 +48,10 @@ impl Unread {
         let since = self.since.map(|at| view.ago(at));
         since.hash(out);
         if since.is_some() {
+            let first = self.first_at.map(|at| view.ago(at));
+            let stranger = self.stranger_at.map(|at| view.ago(at));
             (view.age(self.asked_at), view.age(self.answered_at)).hash(out);
+            (first, stranger).hash(out);
         }
     }
 }
@@ -58,6 +67,12 @@ impl Node {
         self.look_for_unread();
     }
 
+    /// A frame of this cluster came from a node that is not configured here, or seems to.
+    pub(super) fn stranger_spoke(&mut self) {
+        self.unread.stranger_at = Some(self.now);
+        self.look_for_unread();
+    }
+
     /// Some peer may have become one of those, or is one still.
     pub(super) fn look_for_unread(&mut self) {
         let now = self.now;
@@ -67,7 +82,9 @@ impl Node {
         let goes_on = self.unread.seen_at.is_some_and(|at| self.is_lately(at));
         if !goes_on {
             self.unread = Unread {
+                first_at: self.unread.first_at.or(Some(now)),
                 since: Some(now),
+                stranger_at: self.unread.stranger_at,
                 ..Unread::default()
             };
         }
@@ -94,23 +111,32 @@ impl Node {
         let Unread {
             since, answered_at, ..
         } = self.unread;
-        self.somebody_is_unread() && (answered_at.is_some_and(lately) || since.is_some_and(lately))
+        // Whoever comes and goes has no new grace each time: a forger needs no more than that.
+        let new = self.unread_wait_ends().is_some_and(|end| self.now < end);
+        let grace = new && since.is_some_and(lately);
+        self.somebody_is_unread() && (answered_at.is_some_and(lately) || grace)
     }
 
-    /// How many of those that cannot be read go before this node, by their ids alone.
+    /// How many of those that cannot be read go before this node: by their ids alone, as they do
+    /// not read it either; but one that answers nothing knows of no order, so it always does.
     pub(super) fn unread_ahead(&self) -> usize {
-        let first = |peer: &&Peer| peer.node < self.config.node && self.unread(peer);
+        let first = |peer: &&Peer| {
+            let goes_first = peer.node < self.config.node || self.answers_nothing(peer);
+            goes_first && self.unread(peer)
+        };
         self.gateways().filter(first).count()
     }
 
     /// Until when those may still be in their initial wait, as long as they have been there.
     pub(super) fn unread_wait_ends(&self) -> Option<Instant> {
-        let since = self.unread.since.filter(|_| self.somebody_is_unread())?;
-        Some(since.after(self.config.timing.initial_wait))
+        let first = self.unread.first_at.filter(|_| self.somebody_is_unread())?;
+        let wait = self.config.timing.initial_wait;
+        Some(first.after(wait.max(self.config.timing.dead_interval)))
     }
 
     fn somebody_is_unread(&self) -> bool {
-        self.gateways().any(|peer| self.unread(peer))
+        let stranger = self.unread.stranger_at;
+        stranger.is_some_and(|at| self.is_lately(at)) || self.gateways().any(|it| self.unread(it))
     }
 
     fn unread(&self, peer: &Peer) -> bool {

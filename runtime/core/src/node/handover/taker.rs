@@ -3,19 +3,59 @@
 //! A standby may be deaf to the giver and look whole to it: its own words still come. Whoever has
 //! not heard this node lately, by its own echo, comes after all who have; so does whoever has just
 //! let a hand-over end. An echo is old news, so the question itself is the test: who does not
-//! answer it, or says no, is passed over, and the next best is asked, each once in a dead interval.
+//! answer it, or says no, is passed over, and the next best is asked, each once, for a dead
+//! interval in all. The limit: each deaf one costs all rounds of PREPARE.
 
 use super::number::begun;
 use super::{Giving, Reason};
+use crate::Instant;
 use crate::effect::Rejection;
 use crate::node::{Node, vacancy};
 use crate::peer::Peer;
 use crate::peer::hears::BEHIND_MAX;
-use crate::wire::advert::Flags;
+use crate::wire::advert::{Flags, HealthClass, NODES_MAX};
+
+/// Those that were asked in turn to take the role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::node) struct Chain {
+    /// When the first was asked.
+    pub(in crate::node) since: Instant,
+    /// Bit n is set when the peer at place n was asked.
+    pub(in crate::node) asked: u32,
+}
+
+const _: () = assert!(NODES_MAX <= 32);
+
+impl Chain {
+    /// Nobody was asked yet.
+    pub(super) const fn begun(now: Instant) -> Self {
+        Self {
+            since: now,
+            asked: 0,
+        }
+    }
+
+    /// The peer at this place is asked too.
+    pub(super) const fn with(self, place: usize) -> Self {
+        Self {
+            asked: self.asked | 1 << (place % 32),
+            ..self
+        }
+    }
+
+    const fn has(self, place: usize) -> bool {
+        self.asked & 1 << (place % 32) != 0
+    }
+}
 
 impl Node {
     /// The peer that should take the role.
     pub(in crate::node) fn best_taker(&self) -> Option<usize> {
+        self.takers().first().copied()
+    }
+
+    /// Every peer that could take the role, the best first.
+    pub(super) fn takers(&self) -> Vec<usize> {
         let timing = &self.config.timing;
         let able = |place: &usize| {
             let peer = &self.peers[*place];
@@ -24,7 +64,8 @@ impl Node {
                 && !peer.says_active()
         };
         let preempt = self.config.policy.preempt;
-        (0..self.peers.len()).filter(able).min_by(|a, b| {
+        let mut takers: Vec<usize> = (0..self.peers.len()).filter(able).collect();
+        takers.sort_by(|a, b| {
             let (first, second) = (&self.peers[*a], &self.peers[*b]);
             let unlikely = |peer| (self.is_unready(peer), self.seems_deaf(peer));
             let ranked = match [first, second].map(vacancy::peer_candidate) {
@@ -32,7 +73,14 @@ impl Node {
                 [a, b] => b.is_some().cmp(&a.is_some()),
             };
             unlikely(first).cmp(&unlikely(second)).then(ranked)
-        })
+        });
+        takers
+    }
+
+    /// By its last word its health is better than that.
+    pub(super) fn is_healthier(&self, place: usize, own: HealthClass) -> bool {
+        let latest = self.peers[place].latest.as_ref();
+        latest.is_some_and(|latest| latest.health < own)
     }
 
     /// It let a hand-over end within the last dead interval.
@@ -67,25 +115,20 @@ impl Node {
     /// The one that was asked cannot take the role: the next best is asked, if there is one and the
     /// role was not meant for the first alone.
     pub(super) fn pass_on(&mut self, why: Rejection) {
-        let Some(Giving::Preparing { reason, .. }) = self.giving else {
+        let Some(Giving::Preparing { reason, chain, .. }) = self.giving else {
             return;
         };
         self.note_unready();
         let own = self.health();
-        let next = self.best_taker().filter(|place| {
-            let peer = &self.peers[*place];
-            let suits = match reason {
-                Reason::Command | Reason::Shutdown => true,
-                Reason::Health => peer.latest.as_ref().is_some_and(|it| it.health < own),
-                Reason::Preference | Reason::Request => false,
-            };
-            suits && !self.is_unready(peer)
-        });
-        match next {
-            Some(place) => {
-                self.giving = None;
-                self.give(place, reason);
-            }
+        let suits = |place: &usize| match reason {
+            Reason::Command | Reason::Shutdown => true,
+            Reason::Health => self.is_healthier(*place, own),
+            Reason::Preference | Reason::Request => false,
+        };
+        let in_time = self.now.since(chain.since) < self.config.timing.dead_interval;
+        let mut next = self.takers().into_iter().filter(|place| !chain.has(*place));
+        match next.find(suits).filter(|_| in_time) {
+            Some(place) => self.ask_to_take(place, reason, chain),
             None => self.end_giving(why),
         }
     }

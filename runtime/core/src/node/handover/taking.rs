@@ -118,6 +118,8 @@ impl Node {
             return;
         };
         let (from, id, lost) = (latest.sender, latest.handover, latest.ports_down);
+        // What this node has lost since it was ready counts as well.
+        let no_worse = self.health() <= latest.health;
         let serves = matches!(self.role, EffectiveRole::Promoting | EffectiveRole::Active);
         if serves || !names(id, self.config.node) {
             return;
@@ -127,7 +129,7 @@ impl Node {
             .taking
             .filter(fits)
             .filter(|taking| self.now.since(taking.ready_at) < self.config.timing.offer);
-        if ready.is_some() && self.eligible() {
+        if ready.is_some() && self.eligible() && no_worse {
             // If not, the OFFER comes again in a moment.
             let rechecked = self.rechecked(from, id, lost);
             if !self.lost_it_too() {
