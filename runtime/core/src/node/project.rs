@@ -190,7 +190,7 @@ impl Node {
                     view.ago(at),
                     declined,
                     over.project(view),
-                    over.is_claimed(self.known),
+                    self.others_know_of_claim(to, over),
                 )
                     .hash(out);
             }

@@ -111,9 +111,11 @@ impl Node {
         let Unread {
             since, answered_at, ..
         } = self.unread;
-        // Whoever comes and goes has no new grace each time: a forger needs no more than that.
+        // Whoever comes and goes has no new grace each time: a forger needs no more than that. An
+        // answer takes milliseconds; and a grace as long as a slot would end with another's slot.
         let new = self.unread_wait_ends().is_some_and(|end| self.now < end);
-        let grace = new && since.is_some_and(lately);
+        let half = self.config.timing.dead_interval / 2;
+        let grace = new && since.is_some_and(|at| self.now.since(at) < half);
         self.somebody_is_unread() && (answered_at.is_some_and(lately) || grace)
     }
 
