@@ -12,11 +12,13 @@ use super::{Bandwidth, Rate, Share, Shift, Span};
 use crate::trace::FrameKind;
 
 mod args;
+mod capability;
 
 pub use args::{
     Changes, CommandName, DiskState, EffectMode, EffectiveRoleWord, ForeignProtocol, ReplayWhat,
     Way,
 };
+pub use capability::Capability;
 
 /// What a step does. Every argument not marked as needed may be left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -333,60 +335,6 @@ impl Acts {
             Self::Switch => "a switched segment",
         }
     }
-}
-
-/// What a world must be able to do, in words for `not run: needs …`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Capability {
-    /// Slow and failing kernel effects.
-    ApplyFaults,
-    /// Boots, with their record.
-    Boots,
-    /// A box that stands still, kernel included.
-    BoxFreeze,
-    /// Carrier that comes and goes.
-    Carrier,
-    /// Certificates that the product shows.
-    Certificates,
-    /// Checks of a gateway's own health.
-    Checks,
-    /// Wall clocks that are wrong.
-    Clocks,
-    /// Operator's commands.
-    Commands,
-    /// Disks that fail.
-    DiskFaults,
-    /// Foreign redundancy protocols and machines.
-    Foreigners,
-    /// Chosen frames seen or lost.
-    FrameFilter,
-    /// Programs that follow the role.
-    Hooks,
-    /// Loss, delay, jitter, duplicates, reordering, bandwidth.
-    Impairment,
-    /// Frames made by an attacker.
-    Injection,
-    /// A status that lies.
-    Lies,
-    /// Power that comes and goes.
-    Power,
-    /// Daemons that are started, killed and ended.
-    Process,
-    /// Configurations that change while a daemon runs.
-    Reloads,
-    /// Programs that say on every gateway that it is a router.
-    RouterAdverts,
-    /// A packet filter that others change.
-    Ruleset,
-    /// Frames that vanish without carrier loss, each way on its own.
-    Silence,
-    /// Daemons that are stopped, stalled or starved.
-    Stalls,
-    /// Switches that die, split, filter and delay.
-    Switches,
-    /// Gateways that are virtual routers of VRRP.
-    VirtualRouters,
 }
 
 impl Verb {
