@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
-use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use steadfast_core::effect::{Effect, Input};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::arp::{Arp, Operation};
@@ -57,6 +59,7 @@ fn config(own: u8) -> Config {
             vec![address(id, 100)]
         },
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     };

@@ -66,6 +66,18 @@ pub struct PeerConfig {
     pub units: Vec<(PortId, IpAddr)>,
 }
 
+/// What becomes of a port's virtual addresses while this node is active (R5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortAction {
+    /// They are put beside the port's own. What the machine itself begins still leaves in its own
+    /// name.
+    #[default]
+    Add,
+    /// The same, and what the machine itself begins through this port leaves in the name of the
+    /// first virtual address of the subnet.
+    Set,
+}
+
 /// A port of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
@@ -88,6 +100,8 @@ pub struct PortConfig {
     /// The station at which the virtual addresses are, whoever owns them (R5.5); without one they
     /// are at the owner's own.
     pub virtual_mac: Option<MacAddr>,
+    /// What becomes of them while this node is active.
+    pub action: PortAction,
     /// A neighbour that should answer, asked when the segment is silent (D12).
     pub neighbour: Option<IpAddr>,
     /// The router through which peers are reached whose address here lies in none of the port's
@@ -99,6 +113,23 @@ impl PortConfig {
     /// Whether virtual addresses live here.
     pub fn served(&self) -> bool {
         !self.virtuals.is_empty()
+    }
+
+    /// In whose name the machine itself begins what leaves here while it is active: each own
+    /// address, and the first virtual one of its subnet. Empty unless the action is
+    /// [`PortAction::Set`].
+    pub fn names(&self) -> Vec<(IpAddr, IpAddr)> {
+        let first = |(unit, prefix): &(IpAddr, u8)| {
+            let mut virtuals = self.virtuals.iter();
+            let name = virtuals.find(|ip| sound::same_subnet(*unit, *prefix, **ip));
+            name.map(|name| (*unit, *name))
+        };
+        let sets = self.action == PortAction::Set;
+        self.units
+            .iter()
+            .filter(|_| sets)
+            .filter_map(first)
+            .collect()
     }
 
     /// The station at which this node's virtual addresses are while it owns them.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use steadfast_core::boot::{Boot, Record};
 use steadfast_core::config::witness::{Asks, Witness};
 use steadfast_core::config::{
-    Config, Digests, Isolation, Parts, PeerConfig, Policy, PortConfig, Timing,
+    Config, Digests, Isolation, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
 };
 use steadfast_core::effect::{Effect, Forwarding, Input};
 use steadfast_core::role::{ConfiguredRole, EffectiveRole};
@@ -54,6 +54,7 @@ fn ports(place: usize) -> Vec<PortConfig> {
         units: Vec::new(),
         virtuals: Vec::new(),
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     };

@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 
 use steadfast_core::config::check::CheckConfig;
-use steadfast_core::config::{Config, ConfigError, Digests, Parts, PeerConfig, PortConfig};
+use steadfast_core::config::{
+    Config, ConfigError, Digests, Parts, PeerConfig, PortAction, PortConfig,
+};
 use steadfast_core::wire::auth::KeyRing;
 use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
 use steadfast_shell::digest;
@@ -15,7 +17,7 @@ use toml::Spanned;
 
 use super::addresses::{self, own_addresses};
 use super::mistake::{Findings, nearest};
-use super::raw::{self, Raw, byte};
+use super::raw::{self, Action, Raw, byte};
 use super::secret::{self, Secrets};
 use super::{Interfaces, choices, places};
 
@@ -214,7 +216,9 @@ fn ports(
             continue;
         };
         let direct = flag(port.direct.as_ref(), false);
-        let served = !port.virtuals.is_empty();
+        let action = port.action.as_ref().map(|action| *action.get_ref());
+        let ignored = action == Some(Action::Ignore);
+        let served = !port.virtuals.is_empty() && !ignored;
         let watched = flag(port.watched.as_ref(), served);
         if direct
             && watched
@@ -238,10 +242,15 @@ fn ports(
             virtuals: port
                 .virtuals
                 .iter()
+                .filter(|_| served)
                 .map(|address| *address.get_ref())
                 .collect(),
-            virtual_mac: flag(port.virtual_mac.as_ref(), false)
+            virtual_mac: (flag(port.virtual_mac.as_ref(), false) && !ignored)
                 .then(|| virtual_mac(virtual_router)),
+            action: match action {
+                Some(Action::Set) => PortAction::Set,
+                Some(Action::Add | Action::Ignore) | None => PortAction::Add,
+            },
             neighbour: port.neighbour.as_ref().map(|address| *address.get_ref()),
             via: port
                 .via
@@ -389,6 +398,10 @@ fn advise(raw: &Raw, parts: &Parts, findings: &mut Findings) {
         if let Some(neighbour) = &port.neighbour {
             let text = "`neighbour` has no effect on a port without virtual addresses";
             findings.note(&neighbour.span(), "neighbour unserved", text);
+        }
+        if let Some(action) = &port.action {
+            let text = "`action` has no effect on a port without virtual addresses";
+            findings.note(&action.span(), "action unserved", text);
         }
     }
 }

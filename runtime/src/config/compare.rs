@@ -105,7 +105,15 @@ fn live(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         let port = |port: &PortConfig| port.neighbour;
         parts.ports.iter().map(port).collect::<Vec<_>>()
     };
+    let actions = |parts: &Parts| {
+        let port = |port: &PortConfig| port.action;
+        parts.ports.iter().map(port).collect::<Vec<_>>()
+    };
     named(&[
+        (
+            "what becomes of virtual addresses (`action`)",
+            actions(from) != actions(to),
+        ),
         ("times", from.timing != to.timing),
         ("policy", from.policy != to.policy),
         ("keys", old.secret_print != new.secret_print),

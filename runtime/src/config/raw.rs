@@ -62,6 +62,17 @@ pub(super) struct Peer {
     pub(super) addresses: Vec<(Spanned<String>, Vec<Spanned<IpAddr>>)>,
 }
 
+/// What becomes of a port's virtual addresses (R5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// They are put beside the port's own.
+    Add,
+    /// The same, and this gateway's own connections begin in their name.
+    Set,
+    /// Nothing: as if none were listed.
+    Ignore,
+}
+
 pub(super) struct Port {
     pub(super) place: Place,
     pub(super) interface: Option<Spanned<String>>,
@@ -69,6 +80,7 @@ pub(super) struct Port {
     pub(super) virtuals: Vec<Spanned<IpAddr>>,
     pub(super) addresses: Vec<Spanned<(IpAddr, u8)>>,
     pub(super) virtual_mac: Option<Spanned<bool>>,
+    pub(super) action: Option<Spanned<Action>>,
     pub(super) neighbour: Option<Spanned<IpAddr>>,
     pub(super) via: Option<Spanned<IpAddr>>,
     pub(super) direct: Option<Spanned<bool>>,
@@ -167,6 +179,11 @@ const ON_FAILURE: [Word<OnFailure>; 3] = [
     ("standby", OnFailure::Standby, None),
     ("configured", OnFailure::Configured, None),
     ("off", OnFailure::Off, None),
+];
+const ACTION: [Word<Action>; 3] = [
+    ("add", Action::Add, None),
+    ("set", Action::Set, None),
+    ("ignore", Action::Ignore, None),
 ];
 const ISOLATION: [Word<Isolation>; 2] = [
     ("serve", Isolation::Serve, None),
@@ -355,6 +372,7 @@ fn port(mut section: Section<'_>, findings: &mut Findings) -> Port {
             Key::new("virtual_mac", "true").or(&["use_vmac", "vmac"]),
             findings,
         ),
+        action: section.word(Key::new("action", "\"add\""), &ACTION, findings),
         neighbour: (!asked.is_empty()).then(|| asked.swap_remove(0)),
         via: (!through.is_empty()).then(|| through.swap_remove(0)),
         direct: section.flag(Key::new("direct", "true"), findings),

@@ -16,14 +16,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use log::{error, info, warn};
-use steadfast_core::config::Config;
+use steadfast_core::config::{Config, PortConfig};
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_shell::env::Dataplane;
 use tokio::sync::oneshot;
 
 use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::carrier::CarrierBoard;
-use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
+use super::fence::{
+    Fence, FenceSpec, FenceSupport, Health, LeaseError, SourcePort, SourceSpec, Sources,
+};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
 use super::stations::{Stations, remove_all};
@@ -43,6 +45,8 @@ pub struct PlaneCounters {
     pub refused: AtomicU64,
     /// Times the fence was found damaged and set up again.
     pub repaired: AtomicU64,
+    /// Times the kernel refused to change in whose name this machine begins (R5.3).
+    pub sources_refused: AtomicU64,
 }
 
 enum Wish {
@@ -104,6 +108,8 @@ impl KernelPlane {
             stations,
             config: config.clone(),
             spec: Box::new(spec),
+            sources: Sources::default(),
+            unnamed: String::new(),
             serving: false,
             board: board.clone(),
             counters: Arc::clone(&counters),
@@ -111,6 +117,7 @@ impl KernelPlane {
         if plane.is_staged() {
             plane.hold().map_err(io::Error::other)?;
         }
+        plane.name_sources();
         let body = move || {
             let share = take_share();
             plane.serve(&received, share);
@@ -175,6 +182,9 @@ struct Plane {
     links: Vec<u32>,
     config: Config,
     spec: Box<dyn Fn(&Config) -> FenceSpec + Send>,
+    sources: Sources,
+    /// Why `sources` cannot be, if so.
+    unnamed: String,
     serving: bool,
     board: CarrierBoard,
     counters: Arc<PlaneCounters>,
@@ -198,6 +208,9 @@ impl Plane {
                     let _ = reply.send(outcome);
                     if claimed && self.is_staged() {
                         share.at_ease(|| self.restore());
+                    }
+                    if self.sources.is_needed() {
+                        share.at_ease(|| self.speak_as_role());
                     }
                 }
                 Wish::Check(reply) => {
@@ -305,6 +318,41 @@ impl Plane {
         }
     }
 
+    /// In whose name the machine begins, from the configuration. No claim waits for it, and where
+    /// the kernel cannot do it the role moves all the same.
+    fn name_sources(&mut self) {
+        let spec = source_spec(&self.config);
+        let failed = match self.sources.set_up(&spec, self.serving) {
+            Ok(()) => String::new(),
+            Err(why) => why.to_string(),
+        };
+        if !failed.is_empty() {
+            self.counters
+                .sources_refused
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        // It is tried again with each look at the fence, and told once.
+        if failed != self.unnamed && !failed.is_empty() {
+            error!("what this machine begins does not leave as `action = \"set\"` asks: {failed}");
+        }
+        self.unnamed = failed;
+    }
+
+    /// The same, as the role is now.
+    fn speak_as_role(&mut self) {
+        let changed = if self.serving {
+            self.sources.begin()
+        } else {
+            self.sources.end()
+        };
+        if let Err(why) = changed {
+            self.counters
+                .sources_refused
+                .fetch_add(1, Ordering::Relaxed);
+            error!("failed to change in whose name this machine begins: {why}");
+        }
+    }
+
     fn is_staged(&self) -> bool {
         let counts = self.config.ports.iter().map(|port| port.virtuals.len());
         counts.sum::<usize>() >= STAGED_MIN
@@ -373,6 +421,7 @@ impl Plane {
         if self.serving || self.is_staged() {
             self.restore();
         }
+        self.name_sources();
         whole && made
     }
 
@@ -410,6 +459,7 @@ impl Plane {
         if self.serving && !self.is_staged() {
             self.await_usable();
         }
+        self.name_sources();
         outcome.map_err(|why| {
             error!("failed to change the virtual addresses: {why}");
             Failure::Refused
@@ -426,5 +476,20 @@ impl Plane {
         if let Err(why) = self.fence.unfence() {
             error!("failed to remove the fence: {why}");
         }
+    }
+}
+
+/// What a configuration means for what the machine begins.
+fn source_spec(config: &Config) -> SourceSpec {
+    let named = |port: &PortConfig| SourcePort {
+        name: port.name.clone(),
+        names: port.names(),
+    };
+    let ports = config.ports.iter().map(named);
+    let peers = config.peers.iter().flat_map(|peer| &peer.units);
+    SourceSpec {
+        ports: ports.filter(|port| !port.names.is_empty()).collect(),
+        peers: peers.map(|(_, unit)| *unit).collect(),
+        udp_port: config.carriage.port,
     }
 }

@@ -33,12 +33,15 @@ mod keeper;
 mod nftables;
 mod picture;
 mod rules;
+mod sources;
 mod sys;
 mod vrrp;
 
 pub use error::{FenceError, LeaseError};
 pub use keeper::{KEEPER_ARGUMENT, keeper_main};
+pub use nftables::SOURCES_TABLE;
 pub use picture::Counter;
+pub use sources::{SourcePort, SourceSpec, Sources};
 pub use vrrp::{FencedRouter, ROUTERS_TABLE, RouterFence};
 
 use keeper::{Former, Keeper};

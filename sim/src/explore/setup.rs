@@ -9,7 +9,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
-use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, PortId, Rule, Rules};
@@ -177,6 +179,7 @@ impl Setup {
             id: port.id,
             mac: port.mac,
             virtual_mac: None,
+            names: Vec::new(),
             addresses: units(gateway, port.id),
             served: usize::from(port.id.0) != CABLE,
             heartbeat: true,
@@ -274,6 +277,7 @@ fn core_port(layout: &Layout, own: &Gateway, id: PortId) -> PortConfig {
         units: units(own, id),
         virtuals: segment.virtuals.clone(),
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     }

@@ -4,7 +4,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::witness::{Asks, TERM_MAX, Witness};
-use super::{Config, ConfigError, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use super::{
+    Config, ConfigError, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use crate::role::ConfiguredRole;
 use crate::wire::auth::{Key, KeyRing, Phase, Secret};
 use crate::wire::carriage::{Carriage, Form, Forms};
@@ -27,6 +29,7 @@ fn port(id: u8, name: &str) -> PortConfig {
         units: Vec::new(),
         virtuals: Vec::new(),
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     }

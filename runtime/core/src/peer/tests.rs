@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::{Admission, Peer, RoundTrip};
-use crate::config::PortConfig;
+use crate::config::{PortAction, PortConfig};
 use crate::role::{ConfiguredRole, EffectiveRole};
 use crate::wire::advert::{Advert, Echo, Flags, HealthClass, Heard, Kind, RoleMark};
 use crate::{BootId, ClusterId, Epoch, Instant, MacAddr, NodeId, PortId};
@@ -25,6 +25,7 @@ fn ports() -> Vec<PortConfig> {
         units: Vec::new(),
         virtuals: Vec::new(),
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     };

@@ -2,7 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::{ClusterId, MacAddr, NodeId, PortId};
@@ -89,6 +91,7 @@ fn port_config(place: usize, port: u8) -> PortConfig {
             .collect(),
         virtuals: only_served(address(port, 1)).into_iter().collect(),
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: only_served(address(port, 100)),
         via: None,
     }

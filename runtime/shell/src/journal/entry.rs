@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::boot::{Boot, Record};
 use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::witness::Witness;
-use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use steadfast_core::effect::{Alert, Command, Effect, Failure, Forwarding, Input, Rejection};
 use steadfast_core::wire::auth::KeyRing;
 use steadfast_core::wire::carriage::Carriage;
@@ -346,6 +348,9 @@ pub struct PortFacts {
     /// See [`PortConfig::virtual_mac`]; a journal of before has none.
     #[serde(default)]
     pub virtual_mac: Option<MacAddr>,
+    /// Whether [`PortConfig::action`] is [`PortAction::Set`]; a journal of before has none.
+    #[serde(default)]
+    pub sets: bool,
     /// See [`PortConfig::neighbour`].
     pub neighbour: Option<IpAddr>,
     /// See [`PortConfig::via`]; a journal of before has none.
@@ -423,6 +428,7 @@ fn port_facts(port: &PortConfig) -> PortFacts {
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),
         virtual_mac: port.virtual_mac,
+        sets: port.action == PortAction::Set,
         neighbour: port.neighbour,
         via: port.via,
     }
@@ -439,6 +445,11 @@ fn port_config(port: &PortFacts) -> PortConfig {
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),
         virtual_mac: port.virtual_mac,
+        action: if port.sets {
+            PortAction::Set
+        } else {
+            PortAction::Add
+        },
         neighbour: port.neighbour,
         via: port.via,
     }

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
 use steadfast_core::config::Timing;
-use steadfast_core::config::{Config, Digests, Parts as Settings, PeerConfig, Policy, PortConfig};
+use steadfast_core::config::{
+    Config, Digests, Parts as Settings, PeerConfig, Policy, PortAction, PortConfig,
+};
 use steadfast_core::effect::{Alert, Effect, Failure, Forwarding, Input};
 use steadfast_core::status::Status;
 use steadfast_core::wire::arp::{Arp, Operation};
@@ -266,6 +268,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
             Vec::new()
         },
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     };

@@ -43,6 +43,40 @@ fn config_sound_file_becomes_parts() {
     );
 }
 
+/// An ignored port is served no more and keeps its list in the file; what a set one begins leaves
+/// in the name of the first virtual address of each subnet; without addresses `action` is idle.
+#[test]
+fn config_action_of_a_port() {
+    let port = |action: &str| {
+        let with = format!("interface = \"lan0\"\naction = \"{action}\"");
+        let text = changed("interface = \"lan0\"", &with);
+        load_text(&text).1.expect("sound").config.ports[0].clone()
+    };
+    let added = sound().config.ports[0].clone();
+    assert_eq!(port("add"), added);
+    let set = port("set");
+    assert_eq!((set.served(), set.watched), (true, true));
+    let names = [("10.0.1.2", "10.0.1.1"), ("fd00:1::2", "fd00:1::1")];
+    let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let names: Vec<_> = names.map(|(own, name)| (ip(own), ip(name))).to_vec();
+    assert_eq!((set.names(), added.names()), (names, Vec::new()));
+    let ignored = port("ignore");
+    assert_eq!((ignored.served(), ignored.watched), (false, false));
+    let idle = changed(
+        "interface = \"ha0\"",
+        "interface = \"ha0\"\naction = \"set\"",
+    );
+    let notes = load_text(&idle).1.expect("sound").notes;
+    let told = |it: &Note| it.text.contains("`action` has no effect");
+    assert!(notes.iter().any(told), "{notes:?}");
+    let typo = changed(
+        "interface = \"lan0\"",
+        "interface = \"lan0\"\naction = \"sett\"",
+    );
+    let told = mistakes_of(&typo);
+    assert!(told.contains("did you mean `set`"), "{told}");
+}
+
 /// Times that are not written follow the interval, so that one line makes a slow or fast pair.
 #[test]
 fn config_times_follow_the_interval() {

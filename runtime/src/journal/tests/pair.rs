@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
-use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use steadfast_core::effect::{Effect, Input};
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
@@ -58,6 +60,7 @@ pub(crate) fn config(place: usize) -> Config {
             Vec::new()
         },
         virtual_mac: None,
+        action: PortAction::Add,
         neighbour: None,
         via: None,
     };

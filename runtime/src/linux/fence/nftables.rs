@@ -30,6 +30,10 @@ pub(super) mod kind {
 
 /// `nfgenmsg` of the netdev family.
 pub(super) const FAMILY: [u8; 4] = [5, 0, 0, 0];
+/// The same of both versions of IP.
+const INET: [u8; 4] = [1, 0, 0, 0];
+/// The one table of ours that is not in the netdev family: it translates what the machine begins.
+pub const SOURCES_TABLE: &str = "steadfast-source";
 /// The table vanishes with its owning socket, and nobody else may change it (Linux 5.13).
 pub(super) const TABLE_OWNER: u32 = 0x2;
 /// The table outlives its owner and may be adopted then (Linux 6.9).
@@ -49,6 +53,8 @@ const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const BATCH_FAMILY: [u8; 4] = [0, 0, 0, 10];
+/// `NF_INET_POST_ROUTING`.
+const POSTROUTING: u32 = 4;
 const REGISTER: u32 = 1;
 const ACCEPT: u32 = 1;
 const DROP: u32 = 0;
@@ -71,8 +77,12 @@ pub(super) enum Word {
     Meta(Meta),
     /// Loads a number.
     Number(u32),
+    /// Loads these bytes.
+    Octets(Vec<u8>),
     /// Loads bytes of the packet: base, offset, length.
     Payload(Base, u32, u32),
+    /// What follows in the connection is from the address in the register (`NFPROTO_*`).
+    Source(u8),
     /// Takes the register out of a set, if it is there.
     Delete(&'static str),
     /// Puts the register into a set, for so many milliseconds from now.
@@ -83,9 +93,11 @@ pub(super) enum Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meta {
     Protocol = 1,
+    OutName = 7,
     InType = 8,
     OutType = 9,
     SocketUser = 10,
+    NetworkProtocol = 15,
     L4Protocol = 16,
     PacketType = 19,
 }
@@ -129,7 +141,12 @@ pub(super) fn about<'a>(
     (kind, flags): (u16, u16),
     table: &str,
 ) -> Message<'a> {
-    let mut message = batch.message(what, SUBSYSTEM | kind, flags, &FAMILY);
+    let family = if table == SOURCES_TABLE {
+        &INET
+    } else {
+        &FAMILY
+    };
+    let mut message = batch.message(what, SUBSYSTEM | kind, flags, family);
     message.put_text(1, table);
     message
 }
@@ -237,6 +254,18 @@ pub(super) fn add_chain(
         .put_text(7, "filter");
 }
 
+/// A chain that sees the first packet of each connection as it leaves the machine.
+pub(super) fn add_source_chain(batch: &mut Batch, (table, chain): (&str, &str), priority: i32) {
+    let what = "translate what this machine begins";
+    about(batch, what, (kind::NEW_CHAIN, CREATE), table)
+        .put_text(3, chain)
+        .nest(4, |at| {
+            at.put_be32(1, POSTROUTING).put(2, &priority.to_be_bytes());
+        })
+        .put_be32(5, ACCEPT)
+        .put_text(7, "nat");
+}
+
 pub(super) fn delete_chain(batch: &mut Batch, table: &str, chain: &str) {
     let what = format!("delete chain {chain}");
     about(batch, what, (kind::DELETE_CHAIN, 0), table).put_text(3, chain);
@@ -296,9 +325,14 @@ fn put_word(list: &mut Message<'_>, word: &Word) {
         Word::Meta(key) => expression(list, "meta", |meta| {
             meta.put_be32(2, *key as u32).put_be32(1, REGISTER);
         }),
-        Word::Number(number) => expression(list, "immediate", |immediate| {
-            immediate.put_be32(1, REGISTER);
-            put_data(immediate, 2, &number.to_be_bytes());
+        Word::Number(number) => put_value(list, &number.to_be_bytes()),
+        Word::Octets(octets) => put_value(list, octets),
+        Word::Source(family) => expression(list, "nat", |translate| {
+            let family = u32::from(*family);
+            translate
+                .put_be32(1, 0)
+                .put_be32(2, family)
+                .put_be32(3, REGISTER);
         }),
         Word::Payload(base, offset, len) => expression(list, "payload", |load| {
             load.put_be32(1, REGISTER).put_be32(2, *base as u32);
@@ -323,6 +357,13 @@ fn expression(list: &mut Message<'_>, name: &str, write: impl FnOnce(&mut Messag
 fn put_data(expression: &mut Message<'_>, kind: u16, value: &[u8]) {
     expression.nest(kind, |data| {
         data.put(1, value);
+    });
+}
+
+fn put_value(list: &mut Message<'_>, value: &[u8]) {
+    expression(list, "immediate", |immediate| {
+        immediate.put_be32(1, REGISTER);
+        put_data(immediate, 2, value);
     });
 }
 

@@ -472,7 +472,7 @@ const fn timed(name: &'static str) -> Set {
     }
 }
 
-const fn plain(name: &'static str, key_type: u32, key_len: u32) -> Set {
+pub(super) const fn plain(name: &'static str, key_type: u32, key_len: u32) -> Set {
     Set {
         name,
         flags: 0,

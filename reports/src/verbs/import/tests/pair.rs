@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
-use steadfast_core::config::{Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing};
+use steadfast_core::config::{
+    Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
+};
 use steadfast_core::effect::{Alert, Effect, Input};
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::wire::carriage::Carriage;
@@ -39,6 +41,7 @@ fn config(id: u8) -> Config {
                 .into_iter()
                 .collect(),
             virtual_mac: None,
+            action: PortAction::Add,
             neighbour: None,
             via: None,
         }
