@@ -244,6 +244,7 @@ impl Agent for Steadfast {
             Capability::Commands,
             Capability::Hooks,
             Capability::Reloads,
+            Capability::Sources,
         ]);
         if routers::installed() {
             offers.insert(Capability::RouterAdverts);

@@ -12,15 +12,17 @@
 //! effects) are the caller's, who knows the daemon.
 
 use core::time::Duration;
+use std::net::IpAddr;
 
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{Layout, Verb};
 use steadfast_scenarios::trace::FrameKind;
 
+mod calls;
 mod turns;
 
-use crate::error::LabError;
+use crate::error::{Doing as _, LabError};
 use crate::ground::{Ground, Wiring, settings};
 use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
 use crate::nft::Nft;
@@ -41,6 +43,8 @@ pub struct Lab {
     wires: Wires,
     /// In the layout's order.
     machines: Vec<Slot>,
+    /// Whom gateways call.
+    hosts: Vec<IpAddr>,
     turns: Vec<(Instant, Turn)>,
     told: Vec<Told>,
 }
@@ -115,8 +119,10 @@ impl Lab {
             });
         }
         machines.iter().for_each(|it| it.machine.await_ready());
+        let hosts = layout.hosts.iter().flat_map(|host| &host.addresses);
         Ok(Self {
             machines,
+            hosts: hosts.copied().collect(),
             wires: Wires::new(&ground)?,
             ground,
             turns: Vec::new(),
@@ -305,10 +311,21 @@ impl Lab {
             Verb::Thaw => self.thaw(place, now)?,
             Verb::FlushRuleset => self.filter(place)?.flush()?,
             Verb::LoadRuleset { elements } => self.filter(place)?.load("foreign", *elements)?,
+            Verb::Call => self.call(place)?,
             // Wires' and the agent's, or refused: `wires::refuses` lists every verb.
             _ => {}
         }
         Ok(())
+    }
+
+    /// The gateway's own program calls every host, each time from the same ports.
+    fn call(&self, place: usize) -> Result<(), LabError> {
+        let id = self.machines[place].id;
+        let needs = || LabError::Needs(format!("a gateway {}", id.0));
+        let net = self.ground.gateway(id).ok_or_else(needs)?;
+        let hosts = &self.hosts;
+        net.run(|| hosts.iter().try_for_each(|host| calls::call(*host)))?
+            .doing(|| "call the hosts".to_owned())
     }
 
     fn filter(&self, place: usize) -> Result<Nft, LabError> {

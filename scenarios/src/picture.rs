@@ -403,6 +403,7 @@ impl Picture {
             | EventKind::RoleLie { .. }
             | EventKind::Step { .. }
             | EventKind::Trouble { .. }
+            | EventKind::OwnSource { .. }
             | EventKind::VirtualSource { .. } => return true,
         };
         self.version += 1;

@@ -23,6 +23,10 @@ const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
+/// Where calls go, which step `call` has a gateway make: the discard service (RFC 863).
+pub const CALL_PORT: u16 = 9;
+const UDP: u8 = 17;
+
 /// The kind of one of our own frames or datagrams.
 pub fn kind(frame: &[u8]) -> Option<FrameKind> {
     let datagram = carriage::look(frame, carriage::UDP_PORT);
@@ -49,6 +53,9 @@ pub fn event(
         });
     }
     let frame = Frame::parse(frame)?;
+    if is_own_call(layout, gateway, &frame) {
+        return Some(EventKind::OwnSource { segment, gateway });
+    }
     let what = source(layout, segment, &frame).or_else(|| station(layout, segment, &frame))?;
     Some(EventKind::VirtualSource {
         segment,
@@ -63,12 +70,43 @@ fn station(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<Sou
     (frame.source == virtual_mac).then_some(SourceKind::Station)
 }
 
+/// Who sent a call, if it is one.
+fn caller(frame: &Frame<'_>) -> Option<IpAddr> {
+    let packet = frame.payload;
+    let (from, is_udp, port) = match frame.ethertype {
+        ethertype::IPV4 => {
+            let source = packet.get(12..)?.first_chunk::<4>()?;
+            (IpAddr::from(*source), packet.get(9) == Some(&UDP), 22)
+        }
+        ethertype::IPV6 => {
+            let source = packet.get(8..)?.first_chunk::<16>()?;
+            (IpAddr::from(*source), packet.get(6) == Some(&UDP), 42)
+        }
+        _ => return None,
+    };
+    let to = packet.get(port..)?.first_chunk::<2>()?;
+    (is_udp && u16::from_be_bytes(*to) == CALL_PORT).then_some(from)
+}
+
+/// A call in the name of one of this gateway's own addresses.
+fn is_own_call(layout: &Layout, gateway: NodeId, frame: &Frame<'_>) -> bool {
+    let Some(from) = caller(frame) else {
+        return false;
+    };
+    let mut gateways = layout.gateways.iter();
+    let own = gateways.find(|it| it.id == gateway);
+    own.is_some_and(|own| own.ports.iter().any(|port| port.units.contains(&from)))
+}
+
 fn source(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<SourceKind> {
     let ours = |ip: IpAddr| {
         let segment = layout.segments.get(segment.index());
         segment.is_some_and(|it| it.virtuals.contains(&ip))
     };
     let any = |ip: IpAddr| layout.segments.iter().any(|it| it.virtuals.contains(&ip));
+    if caller(frame).is_some_and(any) {
+        return Some(SourceKind::Call);
+    }
     match frame.ethertype {
         ethertype::ARP => {
             let arp = Arp::parse(frame.payload)?;
@@ -269,6 +307,57 @@ mod tests {
             match *address {
                 IpAddr::V4(ip) => assert_eq!(v4(ip), None),
                 IpAddr::V6(ip) => assert_eq!(v6(ip), None),
+            }
+        }
+    }
+
+    /// A call tells in whose name it left; what a host sends to that port is no call.
+    #[test]
+    fn sight_call_by_its_source() {
+        let layout = layout();
+        let mac = MacAddr([2; 6]);
+        let v4 = |ip: Ipv4Addr| {
+            let mut frame = Vec::new();
+            ethernet::header(&mut frame, mac, mac, ethertype::IPV4);
+            frame.extend([0x45, 0, 0, 29, 0, 0, 0, 0, 64, UDP, 0, 0]);
+            frame.extend(ip.octets());
+            frame.extend([10, 77, 0, 9, 0x1b, 0x41, 0, 9, 0, 9, 0, 0, 0]);
+            seen(&frame)
+        };
+        let v6 = |ip: Ipv6Addr| {
+            let mut frame = Vec::new();
+            ethernet::header(&mut frame, mac, mac, ethertype::IPV6);
+            frame.extend([0x60, 0, 0, 0, 0, 9, UDP, 64]);
+            frame.extend(ip.octets());
+            frame.extend([0; 16]);
+            frame.extend([0x1b, 0x41, 0, 9, 0, 9, 0, 0, 0]);
+            seen(&frame)
+        };
+        let by = |what| {
+            Some(EventKind::VirtualSource {
+                segment: LAN,
+                gateway: A,
+                what,
+            })
+        };
+        let own = Some(EventKind::OwnSource {
+            segment: LAN,
+            gateway: A,
+        });
+        assert_eq!(v4(virtual_v4(&layout, 0)), by(SourceKind::Call));
+        assert_eq!(v6(virtual_v6(&layout, 0)), by(SourceKind::Call));
+        let hosts = layout.hosts[0].addresses.iter();
+        for ip in layout.gateways[0].ports[0].units.iter().chain(hosts) {
+            let is_own = layout.gateways[0].ports[0].units.contains(ip);
+            let seen = match *ip {
+                IpAddr::V4(ip) => v4(ip),
+                IpAddr::V6(ip) => v6(ip),
+            };
+            assert_eq!(seen, own.clone().filter(|_| is_own), "{ip}");
+        }
+        for ip in &layout.gateways[1].ports[0].units {
+            if let IpAddr::V4(ip) = *ip {
+                assert_eq!(v4(ip), None, "another gateway's, passed on");
             }
         }
     }

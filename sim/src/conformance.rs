@@ -33,6 +33,7 @@ impl Modelled {
             mac: place.mac,
             virtual_mac: (statement.stationed && place.port == ground::LAN)
                 .then_some(ground::STATION),
+            names: Vec::new(),
             addresses: place.units.to_vec(),
             served: place.served,
             heartbeat: true,

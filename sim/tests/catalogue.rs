@@ -20,9 +20,10 @@ const IMPOSSIBLE_WITHIN: u64 = 200;
 const WORKERS_MAX: usize = 8;
 
 /// Every oracle there is, by the name a file calls it.
-const ORACLES: [&str; 13] = [
+const ORACLES: [&str; 14] = [
     "alerts",
     "at_most_one_active",
+    "calls",
     "converges",
     "exactly_one_active",
     "hooks_follow",

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    AllPacified, Asks, Capability, Cluster, Detection, Gateway, GatewaySetup, Isolation, OnFailure,
-    Plan, Preempt, SegmentKind, Span,
+    Action, AllPacified, Asks, Capability, Cluster, Detection, Gateway, GatewaySetup, Isolation,
+    OnFailure, Plan, Preempt, SegmentKind, Span,
 };
 
 use super::{FOLDER, RUN, STATE, programs, routers};
@@ -188,6 +188,9 @@ fn ports(text: &mut String, plan: &Plan, gateway: &Gateway) -> std::fmt::Result 
             writeln!(text, "virtual = [{}]", virtuals.join(", "))?;
             if segment.virtual_mac.is_some() {
                 writeln!(text, "virtual_mac = true")?;
+            }
+            if plan.topology.action == Action::Set {
+                writeln!(text, "action = \"set\"")?;
             }
         }
         let mut hosts = layout.hosts.iter();

@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 use steadfast_core::MacAddr;
 use steadfast_core::wire::carriage::UDP_PORT;
 use steadfast_core::wire::ethernet::ethertype;
+use steadfast_scenarios::sight::CALL_PORT;
 
 use super::PROBE_PORT;
 
@@ -147,11 +148,12 @@ pub(super) fn sights(
     program
 }
 
-/// Our datagrams, and packets from these addresses.
+/// Our datagrams, calls, and packets from these addresses.
 fn sights_v4(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
     let mut part = vec![
         load(LOAD_HALF, 36),
-        test(IF_EQUAL, u32::from(UDP_PORT), 0, 1),
+        test(IF_EQUAL, u32::from(UDP_PORT), 1, 0),
+        test(IF_EQUAL, u32::from(CALL_PORT), 0, 1),
         give(HEAD),
         load(LOAD_WORD, 26),
     ];
@@ -160,12 +162,15 @@ fn sights_v4(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
     part
 }
 
-/// Neighbour discovery, routers', and packets from these addresses.
+/// Neighbour discovery, routers', calls, and packets from these addresses.
 fn sights_v6(virtuals: &[RangeInclusive<IpAddr>]) -> Vec<Instruction> {
     let mut part = vec![
         load(LOAD_BYTE, 54),
         test(IF_GREATER, ADVERTISEMENT, 2, 0),
         test(IF_AT_LEAST, ROUTER_ADVERTISEMENT, 0, 1),
+        give(HEAD),
+        load(LOAD_HALF, 56),
+        test(IF_EQUAL, u32::from(CALL_PORT), 0, 1),
         give(HEAD),
     ];
     part.extend(virtuals.iter().filter_map(range_v6).flatten());

@@ -29,6 +29,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         Verb::MacMoveIgnored { .. } => Some("a switch that ignores moves"),
         Verb::CablePlug
         | Verb::CablePull
+        | Verb::Call
         | Verb::Command { .. }
         | Verb::Cont
         | Verb::Certificate { .. }
@@ -87,7 +88,8 @@ pub fn needs_relay(verb: &Verb) -> bool {
 pub const fn is_wires(verb: &Verb) -> bool {
     !matches!(
         verb,
-        Verb::Command { .. }
+        Verb::Call
+            | Verb::Command { .. }
             | Verb::Cont
             | Verb::FlushRuleset
             | Verb::Kill

@@ -230,6 +230,26 @@ fn date(event: &Event) -> Instant {
     }
 }
 
+/// In whose name something left a gateway, if that is a moment.
+fn left(kind: &EventKind, names: &Names) -> Option<String> {
+    let (gateway, segment, what) = match kind {
+        EventKind::OwnSource { segment, gateway } => (gateway, segment, "begins as itself"),
+        EventKind::VirtualSource {
+            segment,
+            gateway,
+            what: SourceKind::Announcement,
+        } => (gateway, segment, "announces"),
+        EventKind::VirtualSource {
+            segment,
+            gateway,
+            what: SourceKind::Call,
+        } => (gateway, segment, "begins as a virtual address"),
+        _ => return None,
+    };
+    let (gateway, segment) = (names.gateway(*gateway), names.segment(*segment));
+    Some(format!("{gateway} {what} on {segment}"))
+}
+
 /// What an event is called, if it is a moment.
 fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> Option<String> {
     let word = |it: &dyn core::fmt::Debug| format!("{it:?}").to_lowercase();
@@ -271,27 +291,6 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         EventKind::Process { gateway, state } => {
             format!("{} daemon {}", names.gateway(*gateway), word(state))
         }
-        EventKind::Status {
-            role: EffectiveRole::Demoting | EffectiveRole::Promoting | EffectiveRole::Starting,
-            ..
-        } => return None,
-        EventKind::Status { gateway, role, .. } => {
-            let role = word(role);
-            if roles.insert(*gateway, role.clone()).as_ref() == Some(&role) {
-                return None;
-            }
-            format!("{} {role}", names.gateway(*gateway))
-        }
-        EventKind::Step { name, .. } => format!("step {name}"),
-        EventKind::VirtualSource {
-            segment,
-            gateway,
-            what: SourceKind::Announcement,
-        } => format!(
-            "{} announces on {}",
-            names.gateway(*gateway),
-            names.segment(*segment)
-        ),
         EventKind::Alert { .. }
         | EventKind::Apply { .. }
         | EventKind::Blind { .. }
@@ -303,9 +302,21 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         | EventKind::ProbeSent { .. }
         | EventKind::Reachable { .. }
         | EventKind::RoleLie { .. }
+        | EventKind::Status {
+            role: EffectiveRole::Demoting | EffectiveRole::Promoting | EffectiveRole::Starting,
+            ..
+        }
         | EventKind::SwitchPort { .. }
-        | EventKind::Trouble { .. }
-        | EventKind::VirtualSource { .. } => return None,
+        | EventKind::Trouble { .. } => return None,
+        EventKind::Status { gateway, role, .. } => {
+            let role = word(role);
+            if roles.insert(*gateway, role.clone()).as_ref() == Some(&role) {
+                return None;
+            }
+            format!("{} {role}", names.gateway(*gateway))
+        }
+        EventKind::Step { name, .. } => format!("step {name}"),
+        EventKind::OwnSource { .. } | EventKind::VirtualSource { .. } => left(&event.kind, names)?,
     };
     Some(name)
 }

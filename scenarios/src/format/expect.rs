@@ -110,6 +110,11 @@ pub enum Check {
         #[serde(default)]
         drain: Option<Span>,
     },
+    /// What a gateway itself begins leaves every served segment in this name, and no other (R5.3).
+    Calls {
+        /// In whose name.
+        from: Caller,
+    },
     /// After the last fault: one owner, all hosts and statuses agree, and it stays.
     Converges {
         /// Time allowed for it.
@@ -187,6 +192,16 @@ pub enum Check {
     },
 }
 
+/// In whose name a gateway begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Caller {
+    /// Its own.
+    Own,
+    /// A virtual address's.
+    Virtual,
+}
+
 impl Check {
     /// The oracles that watch every run.
     pub const ALWAYS: [Self; 5] = [
@@ -202,6 +217,7 @@ impl Check {
         match self {
             Self::Alerts { .. } => "alerts",
             Self::AtMostOneActive { .. } => "at_most_one_active",
+            Self::Calls { .. } => "calls",
             Self::Converges { .. } => "converges",
             Self::ExactlyOneActive { .. } => "exactly_one_active",
             Self::HooksFollow { .. } => "hooks_follow",
@@ -222,6 +238,7 @@ impl Check {
             Self::HooksFollow { .. } => Scope::Hook,
             Self::Outage { .. } => Scope::Stream,
             Self::Alerts { .. }
+            | Self::Calls { .. }
             | Self::KernelMatchesRole { .. }
             | Self::PacifiedStaysOut
             | Self::StandbyIsSilent { .. }

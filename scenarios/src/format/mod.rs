@@ -36,7 +36,7 @@ pub use cluster::{
     StoreState,
 };
 pub use error::ScenarioError;
-pub use expect::{Allow, Check, Expectation, Scope};
+pub use expect::{Allow, Caller, Check, Expectation, Scope};
 pub use family::{Family, Version, link_local};
 pub use param::Param;
 pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};
@@ -46,8 +46,8 @@ pub use scenario::Scenario;
 pub use schema::schema;
 pub use step::{Moment, OnFrame, Step, Target, When, Who};
 pub use topology::{
-    Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology, VIRTUAL_ROUTER,
-    VIRTUALS_MAX,
+    Action, Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology,
+    VIRTUAL_ROUTER, VIRTUALS_MAX,
 };
 pub use trouble::TroubleName;
 pub use verb::{

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::Instant;
 
 use super::{
-    Capability, Cluster, Expectation, Family, GatewaySetup, Layout, Rate, Span, Step, Topology,
-    Version, When,
+    Action, Capability, Cluster, Expectation, Family, GatewaySetup, Layout, Rate, Span, Step,
+    Topology, Version, When,
 };
 use crate::ids::{HostId, SegmentId, StreamId};
 
@@ -95,6 +95,9 @@ impl Plan {
         }
         if !self.cluster.hooks.is_empty() {
             needs.insert(Capability::Hooks);
+        }
+        if self.topology.action == Action::Set {
+            needs.insert(Capability::Sources);
         }
         if self.topology.router_adverts {
             needs.insert(Capability::RouterAdverts);

@@ -56,6 +56,23 @@ pub enum Preset {
     Trio,
 }
 
+/// What becomes of a port's virtual addresses while its gateway is active (R5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// They are put beside its own.
+    #[default]
+    Add,
+    /// The same, and what the gateway itself begins leaves in their name.
+    Set,
+}
+
+impl Action {
+    const fn is_add(&self) -> bool {
+        matches!(self, Self::Add)
+    }
+}
+
 /// The topology as a file gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -72,6 +89,9 @@ pub struct Topology {
     pub router_adverts: bool,
     /// Whether the active uses a virtual MAC (R5.5) and not its own.
     pub virtual_mac: bool,
+    /// What becomes of virtual addresses on served segments while a gateway is active (R5.3).
+    #[serde(skip_serializing_if = "Action::is_add")]
+    pub action: Action,
     /// Further hosts, as `name@segment`.
     pub hosts: Vec<String>,
     /// Time from port up to forwarding, by switched segment; 0 when absent.
@@ -86,6 +106,7 @@ impl Default for Topology {
             virtual_addresses: 1,
             router_adverts: false,
             virtual_mac: false,
+            action: Action::Add,
             hosts: Vec::new(),
             stp_delay: BTreeMap::new(),
         }

@@ -33,6 +33,9 @@ pub enum Verb {
         #[serde(default)]
         by: Span,
     },
+    /// The gateway itself sends a datagram to every host, in whatever name its kernel gives it; an
+    /// earlier call's goes on if that was to the same host (target: gateway).
+    Call,
     /// The cable is plugged in again (target: cable).
     CablePlug,
     /// The cable is pulled: carrier is lost on both ends (target: cable).
@@ -369,6 +372,7 @@ impl Verb {
             | Self::SwitchOn
             | Self::Thief { .. } => Acts::Switch,
             Self::Apply { .. }
+            | Self::Call
             | Self::Certificate { .. }
             | Self::Check { .. }
             | Self::ClockSkew { .. }
@@ -401,6 +405,7 @@ impl Verb {
         use Capability as C;
         match self {
             Self::Apply { .. } => &[C::ApplyFaults],
+            Self::Call => &[],
             Self::CablePlug
             | Self::CablePull
             | Self::Flap { .. }

@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::wire::vrrp::{Interval, Version as Protocol};
 
-use super::{Check, Cluster, CommandName, Family, GatewaySetup, Layout, Plan, Port, Span, Verb};
+use super::{
+    Action, Check, Cluster, CommandName, Family, GatewaySetup, Layout, Plan, Port, Span, Verb,
+};
 
 /// The virtual router of the first served port; the next ones count on.
 const FIRST: u8 = 81;
@@ -75,7 +77,11 @@ pub(super) fn wrong(plan: &Plan) -> Option<(String, String)> {
         return told("cluster.vrrp", why);
     }
     let topology = &plan.topology;
-    if topology.family != Family::Ipv4 || topology.virtual_mac || topology.router_adverts {
+    if topology.family != Family::Ipv4
+        || topology.virtual_mac
+        || topology.router_adverts
+        || topology.action != Action::Add
+    {
         return told(
             "topology",
             "routers of VRRP are played over IPv4, at their own MACs",

@@ -10,6 +10,7 @@ use steadfast_core::{Instant, NodeId};
 
 use super::alerts::Alerts;
 use super::at_most_one_active::AtMostOneActive;
+use super::calls::Calls;
 use super::converges::Converges;
 use super::exactly_one_active::ExactlyOneActive;
 use super::hooks_follow::HooksFollow;
@@ -262,6 +263,7 @@ impl Bench<'_> {
                 let drain = self.within(*own, drain);
                 Box::new(AtMostOneActive::new(segment, drain))
             }
+            Check::Calls { from } => Box::new(Calls::new(gateway, *from)),
             Check::Converges { within } => Box::new(Converges::new(
                 segment,
                 self.bound(*within),

@@ -129,6 +129,7 @@ impl Oracle for StandbyIsSilent {
                 SourceKind::Arp => ("ARP or ND as a virtual address", self.within),
                 SourceKind::Station => ("a frame from the virtual MAC", self.within),
                 SourceKind::RouterAdvert => ("a router advertisement", self.within),
+                SourceKind::Call => ("what it began as a virtual address", self.within),
                 SourceKind::Datagram => ("a datagram as a virtual address", self.forwarding()),
             };
             let doubt = Doubt {

@@ -120,6 +120,13 @@ pub enum EventKind {
         /// Where it points now.
         holder: Holder,
     },
+    /// What a gateway itself began left it in its own name (R5.3).
+    OwnSource {
+        /// The wire.
+        segment: SegmentId,
+        /// Whose port it left.
+        gateway: NodeId,
+    },
     /// The observer asked a gateway's own MAC for a virtual address, and the answer changed. A
     /// world that asks in rounds gives all answers of a round one time.
     Owner {
@@ -403,6 +410,8 @@ pub enum SourceKind {
     Announcement,
     /// An ARP or ND answer or question.
     Arp,
+    /// What the gateway itself began.
+    Call,
     /// A datagram from a virtual address.
     Datagram,
     /// A router advertisement, whatever its source.

@@ -85,6 +85,7 @@ fn kernel_port(
         id: PortId(u8::try_from(place).unwrap_or(u8::MAX)),
         mac,
         virtual_mac: None,
+        names: Vec::new(),
         addresses: vec![(address.into(), Version::Ipv4.prefix())],
         served: false,
         heartbeat: false,

@@ -121,6 +121,7 @@ impl World<'_> {
 
     fn on_gateway(&mut self, gateway: usize, verb: &Verb) {
         match verb {
+            Verb::Call => self.call(gateway),
             Verb::Certificate { shows } => self.set_certificate(gateway, shows),
             Verb::Check { .. } => self.set_check(gateway, verb),
             Verb::Hook { .. } => self.set_hook(gateway, verb),

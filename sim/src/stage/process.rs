@@ -135,6 +135,8 @@ impl World<'_> {
     }
 
     pub(crate) fn end_daemon(&mut self, station: usize) {
+        // The table of translations belongs to a socket of the daemon's.
+        self.gateways[station].kernel.set_translates(false);
         let passes = self.gateways[station].passage.take().is_some();
         self.gateways[station].hooks = None;
         if self.withdraw_daemon(station) || passes {

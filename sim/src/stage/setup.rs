@@ -7,7 +7,7 @@ use steadfast_core::boot::{BootRecord, Record};
 use steadfast_core::config::check::CheckConfig;
 use steadfast_core::config::witness::{Asks, Witness};
 use steadfast_core::config::{
-    self, Config, Digests, Parts, PeerConfig, Policy, PortConfig, Timing,
+    self, Config, Digests, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
 };
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
@@ -141,6 +141,10 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
             segment.virtuals.clone()
         },
         virtual_mac: segment.virtual_mac.filter(|_| !gateway.witness),
+        action: match plan.topology.action {
+            format::Action::Add => PortAction::Add,
+            format::Action::Set => PortAction::Set,
+        },
         neighbour: neighbour.and_then(|host| host.addresses.first().copied()),
         via: port.router,
     }
@@ -214,6 +218,7 @@ pub(crate) fn gateway_kernel(
         id: port.id,
         mac: port.mac,
         virtual_mac: plan.layout.segments[port.segment.index()].virtual_mac,
+        names: core_port(plan, gateway, port).names(),
         addresses: addresses(port.mac, &port.units),
         served: plan.layout.segments[port.segment.index()].served() && !gateway.witness,
         heartbeat: true,
@@ -267,6 +272,7 @@ pub(crate) fn host_kernel(plan: &Plan, host: &format::Host) -> Kernel {
         id: PortId(0),
         mac: host.mac,
         virtual_mac: None,
+        names: Vec::new(),
         addresses: addresses(host.mac, &host.addresses),
         served: false,
         heartbeat: false,

@@ -10,11 +10,14 @@ use core::time::Duration;
 use steadfast_core::Instant;
 use steadfast_scenarios::StreamId;
 use steadfast_scenarios::format::{Destination, Plan};
+use steadfast_scenarios::sight::CALL_PORT;
 use steadfast_scenarios::trace::{EventKind, Holder};
 
 use super::world::{Happening, World};
 use crate::model::kernel::{Delivered, Outbox};
 
+/// From which port a gateway calls, and where.
+const CALL_PORTS: (u16, u16) = (6_975, CALL_PORT);
 /// Bytes of a probe: stream, number, time sent.
 const PROBE_LEN: usize = 13;
 
@@ -143,6 +146,22 @@ impl World<'_> {
             }
         }
         self.host_sends(host, &mut out);
+        self.outbox = out;
+    }
+
+    /// A gateway itself calls every host that it has a route to.
+    pub(crate) fn call(&mut self, station: usize) {
+        if !self.gateways[station].runs() {
+            return;
+        }
+        let plan = std::rc::Rc::clone(&self.plan);
+        let mut out: Outbox = core::mem::take(&mut self.outbox);
+        for host in plan.layout.hosts.iter().flat_map(|host| &host.addresses) {
+            out.clear();
+            let kernel = &mut self.gateways[station].kernel;
+            kernel.send_unbound(self.now, *host, CALL_PORTS, &mut out);
+            self.gateway_sends(station, &mut out);
+        }
         self.outbox = out;
     }
 

@@ -182,6 +182,7 @@ impl World<'_> {
                 let stray = held.into_iter().filter(|it| !listed.contains(it));
                 stray.for_each(|(port, ip)| kernel.remove_virtual(port, ip));
                 all().for_each(|(port, ip)| kernel.add_virtual(port, ip));
+                kernel.set_translates(true);
                 Ok(())
             }
             Forwarding::Offering { remaining } => {
@@ -199,6 +200,7 @@ impl World<'_> {
             }
             Forwarding::Standby => {
                 kernel.fence();
+                kernel.set_translates(false);
                 let held: Vec<_> = kernel.virtuals().collect();
                 held.into_iter()
                     .for_each(|(port, ip)| kernel.remove_virtual(port, ip));

@@ -232,7 +232,9 @@ fn nature(verb: &Verb) -> (&'static str, Ends) {
         Verb::Stop => ("fault", Ends::By(&["cont", "kill", "power_off"])),
         Verb::StpDelay { .. } => ("fault", Ends::By(&["stp_delay"])),
         Verb::SwitchOff => ("fault", Ends::By(&["switch_on"])),
-        Verb::Command { .. } | Verb::Lie { .. } | Verb::Reload(_) => ("act", Ends::Once),
+        Verb::Call | Verb::Command { .. } | Verb::Lie { .. } | Verb::Reload(_) => {
+            ("act", Ends::Once)
+        }
         Verb::CablePlug
         | Verb::Cont
         | Verb::LinkUp

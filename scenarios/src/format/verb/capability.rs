@@ -48,6 +48,8 @@ pub enum Capability {
     Ruleset,
     /// Frames that vanish without carrier loss, each way on its own.
     Silence,
+    /// What a gateway itself begins, in a virtual address's name.
+    Sources,
     /// Daemons that are stopped, stalled or starved.
     Stalls,
     /// Switches that die, split, filter and delay.

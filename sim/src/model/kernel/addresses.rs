@@ -20,6 +20,9 @@ pub struct PortConfig {
     pub mac: MacAddr,
     /// The virtual MAC of the device above it, on which its virtual addresses live (R5.5).
     pub virtual_mac: Option<MacAddr>,
+    /// Each unit address, and the virtual one in whose name the machine begins while it serves
+    /// (R5.3).
+    pub names: Vec<(IpAddr, IpAddr)>,
     /// Unit addresses with the length of their prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Whether it serves clients: the fence stands here (D9).

@@ -9,6 +9,7 @@ use steadfast_core::wire::ethernet;
 use steadfast_core::{Instant, MacAddr, PortId};
 
 use super::super::Frame;
+use super::addresses::Port;
 use super::neighbours::{Ask, Resolution};
 use super::packet::{self, Echo, Packet, protocol};
 use super::{Delivered, Kernel, Outbox};
@@ -48,6 +49,35 @@ impl Kernel {
         };
         self.send(now, destination, out, |buffer| {
             packet::write_echo(buffer, (source, destination), echo, body)
+        });
+    }
+
+    /// Sends a UDP datagram between these ports from a local program that asked for no address:
+    /// from the port's own, or the name that this has.
+    pub fn send_unbound(
+        &mut self,
+        now: Instant,
+        destination: IpAddr,
+        ports: (u16, u16),
+        out: &mut Outbox,
+    ) {
+        let Some((port, _)) = self.addresses.route(destination) else {
+            self.counters.0.unroutable_count += 1;
+            return;
+        };
+        let Some(own) = self.addresses.source_for(port, destination) else {
+            self.counters.0.unroutable_count += 1;
+            return;
+        };
+        let named = |it: &Port| {
+            let mut names = it.config.names.iter();
+            names.find(|(unit, _)| *unit == own).map(|(_, name)| *name)
+        };
+        let translates = self.translates;
+        let place = self.addresses.port(port).filter(|_| translates);
+        let source = place.and_then(named).unwrap_or(own);
+        self.send(now, destination, out, |buffer| {
+            packet::write_datagram(buffer, (source, destination), ports, &[0])
         });
     }
 

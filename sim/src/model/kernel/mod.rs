@@ -115,6 +115,8 @@ pub struct Kernel {
     routers: Option<RouterFence>,
     forwards: bool,
     capture: bool,
+    /// What the machine itself begins is translated.
+    translates: bool,
     ownership_version: Uncompared<u64>,
     counters: Uncompared<KernelCounters>,
 }
@@ -175,6 +177,7 @@ impl Kernel {
             routers: routers.map(|it| RouterFence::new(it, fence::phase_of(phase))),
             forwards: config.forwards,
             capture: config.capture,
+            translates: false,
             ownership_version: Uncompared::default(),
             counters: Uncompared::default(),
         }
@@ -353,6 +356,12 @@ impl Kernel {
     /// Opens or closes the daemon's packet sockets.
     pub fn set_capture(&mut self, on: bool) {
         self.capture = on;
+    }
+
+    /// From now on what the machine begins is translated as its ports say, or is not. Unlike a
+    /// kernel this one keeps no memory of what was begun before.
+    pub const fn set_translates(&mut self, on: bool) {
+        self.translates = on;
     }
 
     /// What the neighbour cache says of an address on a port.

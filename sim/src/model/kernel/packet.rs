@@ -13,6 +13,8 @@ pub mod protocol {
     pub const ICMP: u8 = 1;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
+    /// UDP (RFC 768).
+    pub const UDP: u8 = 17;
     /// VRRP, and CARP which uses the same number.
     pub const VRRP: u8 = 112;
     /// Experiments and testing (RFC 3692): the models' through traffic.
@@ -187,6 +189,37 @@ pub(super) fn write_echo(
     };
     [head[2], head[3]] = sum.to_be_bytes();
     write(out, (source, destination), protocol, &[&head, body])
+}
+
+/// Appends a packet that carries a UDP datagram (RFC 768) between these ports; `false` as for
+/// [`write`].
+pub(super) fn write_datagram(
+    out: &mut Vec<u8>,
+    (source, destination): (IpAddr, IpAddr),
+    (from, to): (u16, u16),
+    body: &[u8],
+) -> bool {
+    const HEADER: usize = 8;
+    let Ok(len) = u16::try_from(HEADER + body.len()) else {
+        return false;
+    };
+    let mut head = [from, to, len, 0].map(u16::to_be_bytes).concat();
+    let pseudo = [0, protocol::UDP, len.to_be_bytes()[0], len.to_be_bytes()[1]];
+    let sum = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let (source, destination) = (source.octets(), destination.octets());
+            checksum(&[&source, &destination, &pseudo, &head, body])
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let (source, destination) = (source.octets(), destination.octets());
+            checksum(&[&source, &destination, &pseudo, &head, body])
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+    };
+    // None says that there is no checksum.
+    let sum = if sum == 0 { u16::MAX } else { sum };
+    head[6..].copy_from_slice(&sum.to_be_bytes());
+    write(out, (source, destination), protocol::UDP, &[&head, body])
 }
 
 /// Takes one hop off a packet in place and repairs the IPv4 checksum (RFC 1624).

@@ -43,6 +43,7 @@ fn port(machine: u8, id: PortId, address: &str, served: bool) -> PortConfig {
         id,
         mac: mac(machine, id),
         virtual_mac: None,
+        names: Vec::new(),
         addresses: vec![(ip(address), prefix)],
         served,
         heartbeat: served || id == CABLE,
