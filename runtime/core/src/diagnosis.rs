@@ -20,6 +20,9 @@ use crate::{Instant, NodeId, PortId};
 
 /// A path that was silent for less may be about to speak.
 const SETTLED: Duration = Duration::from_secs(5);
+/// So long after the last frame that cannot be read its sender is told of: some of them are lost,
+/// and a slow cluster speaks every few seconds.
+const UNREAD_FOR: Duration = Duration::from_secs(10);
 
 /// What is wrong, in a word for programs.
 #[derive(
@@ -213,13 +216,18 @@ fn checks(status: &Status, around: &Around) -> Vec<Trouble> {
     told.collect()
 }
 
-/// Frames of this cluster that do not verify, while a peer is missing.
+/// Frames of this cluster that do not verify, in the name of a peer that is missing; and those of
+/// nodes that are not configured.
 fn secrets(status: &Status, around: &Around) -> Vec<Trouble> {
     let drops = &status.drops;
-    let missing = |peer: &&PeerStatus| matches!(peer.liveness, Liveness::Dead | Liveness::Unknown);
-    let missing = status.peers.iter().find(missing);
+    let wait = UNREAD_FOR.max(around.dead_interval);
+    let lately = |age: Option<Duration>| age.is_some_and(|age| age < wait);
+    let unread = |peer: &&PeerStatus| {
+        let missing = matches!(peer.liveness, Liveness::Dead | Liveness::Unknown);
+        missing && lately(peer.unverified)
+    };
     let mut troubles = Vec::new();
-    if let Some(peer) = missing.filter(|_| drops.unverified > 0) {
+    if let Some(peer) = status.peers.iter().find(unread) {
         let name = around.node(peer.node);
         let waits = matches!(
             status.role,
@@ -240,7 +248,7 @@ fn secrets(status: &Status, around: &Around) -> Vec<Trouble> {
             "copy the secret file from the node that works; of a key change, finish its steps",
         ));
     }
-    if drops.unknown_senders > 0 {
+    if lately(status.stranger) {
         troubles.push(trouble(
             TroubleKind::UnknownSender,
             format!(

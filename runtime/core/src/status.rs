@@ -215,6 +215,10 @@ pub struct Status {
     /// The newest that were raised, the oldest first, whether their cause lasts or not. At most
     /// [`RECENT_ALERTS_MAX`].
     pub recent_alerts: Vec<RecentAlert>,
+    /// How long ago a node of this cluster spoke that is not configured here, or seemed to; none if
+    /// never (R14.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stranger: Option<Duration>,
     /// What was dropped, by reason.
     pub drops: Drops,
 }
@@ -318,6 +322,9 @@ pub struct PeerStatus {
     /// What it says now answers nothing of this node, and never has (R14.1).
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub answers_nothing: bool,
+    /// How long ago a frame in its name did not verify; none if never (R14.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<Duration>,
     /// Every path, by port.
     pub paths: Vec<PathStatus>,
     /// In what it is another than this node, by its last word.

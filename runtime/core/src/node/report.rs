@@ -60,6 +60,7 @@ impl Node {
             witness: self.witness_status(now),
             open_alerts: self.raised.iter().map(Episode::alert).collect(),
             recent_alerts: self.alerts_told.iter().copied().collect(),
+            stranger: self.unread.stranger_at().map(|at| now.since(at)),
             drops: self.drops,
         }
     }
@@ -123,6 +124,7 @@ impl Node {
                 .unwrap_or(u8::MAX),
             answers_nothing: self.config.witness.map(|it| it.node) != Some(peer.node)
                 && self.answers_nothing(peer),
+            unverified: peer.unverified_at.map(|at| now.since(at)),
             paths: self.path_statuses(peer, now),
             differs: self.differs(peer),
         }

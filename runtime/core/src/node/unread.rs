@@ -43,6 +43,11 @@ pub(super) struct Unread {
 }
 
 impl Unread {
+    /// When a node that is not configured here last spoke, or seemed to.
+    pub(super) const fn stranger_at(self) -> Option<Instant> {
+        self.stranger_at
+    }
+
     /// For comparing states: nothing, while everybody can be read.
     pub(super) fn project(self, view: View, out: &mut impl Hasher) {
         let since = self.since.map(|at| view.ago(at));

@@ -208,18 +208,29 @@ fn diagnose_peers_beyond_a_router_by_what_answers() {
 
 #[test]
 fn diagnose_secrets_only_while_a_peer_is_missing() {
-    let troubles = told(|status| status.drops.unverified = 7);
-    assert_eq!(troubles, [""; 0], "a forger, whom nobody believes");
-    let troubles = told(|status| {
-        status.drops.unverified = 7;
-        status.peers[0].liveness = Liveness::Unknown;
-    });
+    let unread = |ago, liveness| {
+        told(|status| {
+            status.drops.unverified = 7;
+            status.peers[0].unverified = Some(Duration::from_secs(ago));
+            status.peers[0].liveness = liveness;
+        })
+    };
+    let forged = unread(1, Liveness::Alive);
+    assert_eq!(forged, [""; 0], "a forger, whom nobody believes");
     says_one(
-        &troubles,
+        &unread(9, Liveness::Unknown),
         "7 frames of this cluster did not verify, and gw2 (node 2) is not heard",
     );
-    let troubles = told(|status| status.drops.unknown_senders = 1);
-    says_one(&troubles, "not configured here");
+    let over = unread(10, Liveness::Unknown);
+    assert!(!over.iter().any(|it| it.contains("verify")), "{over:?}");
+    let stranger = |ago| {
+        told(|status| {
+            status.drops.unknown_senders = 1;
+            status.stranger = Some(Duration::from_secs(ago));
+        })
+    };
+    says_one(&stranger(9), "not configured here");
+    assert_eq!(stranger(10), [""; 0], "it is gone");
 }
 
 #[test]
