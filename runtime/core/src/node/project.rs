@@ -190,7 +190,7 @@ impl Node {
                     view.ago(at),
                     declined,
                     over.project(view),
-                    self.others_know_of_claim(to, over),
+                    over.is_claimed(self.known),
                 )
                     .hash(out);
             }

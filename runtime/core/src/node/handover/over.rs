@@ -9,9 +9,7 @@
 //! The hard case is the giver that stood still meanwhile: what was said before proves nothing about
 //! now, and what it did not hear it may not have asked. It begins to ask anew (D6), some times: a
 //! machine that is always late must serve at last. A taker that is silent here may have been heard
-//! to claim by a third party, which then knows a newer epoch (D13): the giver leaves the role. That
-//! the taker itself once said that it is about to claim tells no more than its silence afterwards:
-//! had its kernel obeyed, each round would have brought its CLAIM.
+//! to claim by a third party, which then knows a newer epoch (D13): the giver leaves the role.
 //! The limit: where nothing of the taker reaches anybody whom the giver hears, silence is all.
 
 use super::Giving;
@@ -49,6 +47,11 @@ impl Over {
         }
     }
 
+    /// Somebody has claimed since the offer began, as the newest epoch known now shows.
+    pub(in crate::node) fn is_claimed(self, known: Epoch) -> bool {
+        known > self.known
+    }
+
     /// For comparing states.
     pub(in crate::node) fn project(self, view: View) -> (u32, Option<u16>, u8) {
         let asked = self.asked_at.map(|at| view.ago(at));
@@ -79,9 +82,9 @@ impl Node {
             *declined = false;
         }
         let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
+        let claimed = over.is_claimed(self.known) && self.rules.keep(Rule::D13);
         over.rounds = over.rounds.saturating_add(1);
         over.asked_at = Some(now);
-        let over = *over;
         let place = self.peers.iter().position(|peer| peer.node == to);
         if let Some(place) = place.filter(|place| self.owns_since(*place, at)) {
             self.yield_to(place);
@@ -91,7 +94,6 @@ impl Node {
         let trip = taker.map_or(timing.rtt_bound, |it| self.widened(it, timing.rtt_bound));
         let bound = ended.after(trip);
         if asked >= ROUNDS && now >= bound && self.may_take_back(to, at, declined) {
-            let claimed = self.rules.keep(Rule::D13) && self.others_know_of_claim(to, over);
             if !declined && claimed {
                 self.end_giving(Rejection::TimedOut);
                 self.lose_lease();
@@ -110,13 +112,6 @@ impl Node {
     fn owns_since(&self, place: usize, at: Instant) -> bool {
         let mut paths = self.peers[place].paths.iter();
         paths.any(|path| path.virtual_at >= Some(at))
-    }
-
-    /// Somebody else than the taker knows of a claim since the offer began.
-    pub(in crate::node) fn others_know_of_claim(&self, to: NodeId, over: Over) -> bool {
-        let others = self.peers.iter().filter(|peer| peer.node != to);
-        let mut told = others.filter_map(|peer| peer.latest.as_ref());
-        told.any(|latest| latest.epoch > over.known)
     }
 
     /// The taker declined, or has been silent since V/2, or is dead.
