@@ -24,7 +24,8 @@ use crate::peer::Peer;
 use crate::role::EffectiveRole;
 use crate::{Instant, MacAddr, NodeId};
 
-/// Between two questions.
+/// Between two questions; with a short dead interval an eighth of it, so that several fit into a
+/// grace.
 const ASK_SPACING: Duration = Duration::from_millis(100);
 
 /// What is known of those that cannot be read.
@@ -94,7 +95,8 @@ impl Node {
             };
         }
         self.unread.seen_at = Some(now);
-        let spaced = |at: Instant| now.since(at) >= ASK_SPACING;
+        let spacing = ASK_SPACING.min(self.config.timing.dead_interval / 8);
+        let spaced = |at: Instant| now.since(at) >= spacing;
         let waits = matches!(
             self.role,
             EffectiveRole::Pacified | EffectiveRole::Standby | EffectiveRole::Starting
