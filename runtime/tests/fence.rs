@@ -24,6 +24,8 @@ mod lease;
 mod life;
 #[path = "fence/packets.rs"]
 mod packets;
+#[path = "fence/sources.rs"]
+mod sources;
 #[path = "fence/sys.rs"]
 mod sys;
 #[path = "fence/user.rs"]
@@ -45,7 +47,15 @@ type Story = (&'static str, fn());
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let stories = || [lease::STORIES, packets::STORIES, life::STORIES].concat();
+    let stories = || {
+        [
+            lease::STORIES,
+            packets::STORIES,
+            life::STORIES,
+            sources::STORIES,
+        ]
+        .concat()
+    };
     match words[..] {
         [KEEPER_ARGUMENT] => keeper_main(),
         [HOLD_ARGUMENT, folder] => life::hold(folder),

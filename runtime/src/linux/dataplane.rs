@@ -23,11 +23,10 @@ use tokio::sync::oneshot;
 
 use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::carrier::CarrierBoard;
-use super::fence::{
-    Fence, FenceSpec, FenceSupport, Health, LeaseError, SourcePort, SourceSpec, Sources,
-};
+use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError, SourcePort, SourceSpec};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
+use super::speaker::Speaker;
 use super::stations::{Stations, remove_all};
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
@@ -45,7 +44,7 @@ pub struct PlaneCounters {
     pub refused: AtomicU64,
     /// Times the fence was found damaged and set up again.
     pub repaired: AtomicU64,
-    /// Times the kernel refused to change in whose name this machine begins (R5.3).
+    /// Times in whose name this machine begins could not be made so (R5.3).
     pub sources_refused: AtomicU64,
 }
 
@@ -108,8 +107,8 @@ impl KernelPlane {
             stations,
             config: config.clone(),
             spec: Box::new(spec),
-            sources: Sources::default(),
-            unnamed: String::new(),
+            speaker: None,
+            speaks: false,
             serving: false,
             board: board.clone(),
             counters: Arc::clone(&counters),
@@ -182,9 +181,10 @@ struct Plane {
     links: Vec<u32>,
     config: Config,
     spec: Box<dyn Fn(&Config) -> FenceSpec + Send>,
-    sources: Sources,
-    /// Why `sources` cannot be, if so.
-    unnamed: String,
+    /// There with the first port that asks for it.
+    speaker: Option<Speaker>,
+    /// The machine begins in a virtual address's name.
+    speaks: bool,
     serving: bool,
     board: CarrierBoard,
     counters: Arc<PlaneCounters>,
@@ -206,11 +206,9 @@ impl Plane {
                     let claimed = outcome.is_ok() && matches!(desired, Forwarding::Active { .. });
                     self.board.serve(self.serving);
                     let _ = reply.send(outcome);
+                    self.speak_as(desired);
                     if claimed && self.is_staged() {
                         share.at_ease(|| self.restore());
-                    }
-                    if self.sources.is_needed() {
-                        share.at_ease(|| self.speak_as_role());
                     }
                 }
                 Wish::Check(reply) => {
@@ -322,34 +320,27 @@ impl Plane {
     /// the kernel cannot do it the role moves all the same.
     fn name_sources(&mut self) {
         let spec = source_spec(&self.config);
-        let failed = match self.sources.set_up(&spec, self.serving) {
-            Ok(()) => String::new(),
-            Err(why) => why.to_string(),
-        };
-        if !failed.is_empty() {
-            self.counters
-                .sources_refused
-                .fetch_add(1, Ordering::Relaxed);
+        if self.speaker.is_none() && !spec.ports.is_empty() {
+            match Speaker::start(Arc::clone(&self.counters)) {
+                Ok(speaker) => self.speaker = Some(speaker),
+                Err(why) => error!("failed to start the thread for `action`: {why}"),
+            }
         }
-        // It is tried again with each look at the fence, and told once.
-        if failed != self.unnamed && !failed.is_empty() {
-            error!("what this machine begins does not leave as `action = \"set\"` asks: {failed}");
+        if let Some(speaker) = &self.speaker {
+            speaker.configure(spec);
+            speaker.serve(self.speaks);
         }
-        self.unnamed = failed;
     }
 
-    /// The same, as the role is now.
-    fn speak_as_role(&mut self) {
-        let changed = if self.serving {
-            self.sources.begin()
-        } else {
-            self.sources.end()
-        };
-        if let Err(why) = changed {
-            self.counters
-                .sources_refused
-                .fetch_add(1, Ordering::Relaxed);
-            error!("failed to change in whose name this machine begins: {why}");
+    /// The role has it, or has it no more. In the tail the peer owns the name.
+    fn speak_as(&mut self, desired: Forwarding) {
+        match desired {
+            Forwarding::Active { .. } => self.speaks = self.serving,
+            Forwarding::Offering { .. } => {}
+            Forwarding::Standby | Forwarding::Tail => self.speaks = false,
+        }
+        if let Some(speaker) = &self.speaker {
+            speaker.serve(self.speaks);
         }
     }
 
@@ -421,7 +412,6 @@ impl Plane {
         if self.serving || self.is_staged() {
             self.restore();
         }
-        self.name_sources();
         whole && made
     }
 
@@ -467,6 +457,10 @@ impl Plane {
     }
 
     fn end(mut self) {
+        // Before the fence goes: what is still translated would leave in a name that a peer owns.
+        if let Some(speaker) = self.speaker.take() {
+            speaker.end();
+        }
         if let Err(why) = self.addresses.remove_all(&self.places) {
             error!("failed to withdraw the virtual addresses: {why}");
         }

@@ -28,6 +28,7 @@ use steadfast_core::MacAddr;
 use super::netlink::{Ack, Batch, Netlink, Refused};
 
 mod build;
+mod connections;
 mod error;
 mod keeper;
 mod nftables;

@@ -19,6 +19,7 @@ pub mod priority;
 mod raw;
 pub mod routers;
 mod rtnetlink;
+mod speaker;
 pub mod stations;
 pub mod streams;
 pub mod sysctl;

@@ -12,21 +12,24 @@
 //!
 //! The hard case is what was begun. The kernel keeps a translation for as long as packets follow
 //! each other, so a program with one long-lived socket would go on in a name that this machine has
-//! lost, and the fence would drop it for ever. When the role goes, translations are forgotten:
-//! the next packet begins anew, in the machine's own name (of a TCP connection, its end: nobody
-//! knows it by that name). When the role comes, datagrams begin anew; TCP connections go on as they
-//! began, for another name would end them.
+//! lost, and the fence would drop it for ever. When the role goes, translations are forgotten: the
+//! next packet begins anew, in the machine's own name (of a TCP connection, its end: nobody knows
+//! it by that name). When the role comes, datagrams begin anew; TCP connections go on as they
+//! began, for another name would end them. What could not be forgotten is owed, and tried again.
 //!
-//! The table is gone with its socket, so a daemon that dies translates nothing any more, and the
-//! next one forgets what was translated. Limits: from a daemon's hang to its end new connections
-//! are still translated, and dropped at the fence; and a program that asked for the port's own
-//! address is not heard.
+//! The table is gone with its socket, so a daemon that dies begins nothing more in that name, and
+//! the next one forgets what was translated. Limits: from a daemon's hang to its end new
+//! connections are still translated, and dropped at the fence; a program that asked for the port's
+//! own address is translated as well; and a service that answers a datagram so late that the
+//! kernel has forgotten the question answers in the virtual name.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
-use super::super::netlink::{Answer, Batch, Message, Netlink, attributes, find};
+use super::super::netlink::{Batch, Netlink};
 use super::build::commit;
+use super::connections::{self, Begun, Owed};
 use super::nftables::{self, Base, Meta, SOURCES_TABLE, Set, TABLE_OWNER, Word, kind};
 use super::rules::{Rule, key, plain, rule};
 use super::{FenceError, NETFILTER};
@@ -42,27 +45,16 @@ const SETS: [Set; 3] = [
     plain(PEERS4, 7, 4),
     plain(PEERS6, 8, 16),
 ];
-const UDP: u8 = 17;
+const TCP: u8 = 6;
+const FIN_SYN_RST_ACK: u8 = 0x17;
+const SYN: u8 = 0x02;
+pub(super) const UDP: u8 = 17;
 const VRRP: u8 = 112;
 /// `AF_INET` and `AF_INET6`, which are also nf_tables' numbers of the protocols.
 const INET: u8 = 2;
 const INET6: u8 = 10;
 /// An interface's name, zeros included (`IFNAMSIZ`).
 const NAME_LEN: usize = 16;
-
-/// `NFNL_SUBSYS_CTNETLINK`: one of the messages about connections.
-const CONNECTIONS: u16 = 1 << 8;
-const GET_CONNECTION: u16 = 1;
-const DELETE_CONNECTION: u16 = 2;
-/// `CTA_*` of a connection.
-const TUPLE_ORIGINAL: u16 = 1;
-const TUPLE_REPLY: u16 = 2;
-const ZONE: u16 = 18;
-const FILTER: u16 = 25;
-/// `CTA_FILTER_FLAG_CTA_IP_SRC`, `CTA_FILTER_FLAG_CTA_IP_DST`, `CTA_FILTER_FLAG_CTA_PROTO_NUM`.
-const BY_SOURCE: u32 = 1;
-const BY_DESTINATION: u32 = 2;
-const BY_PROTOCOL: u32 = 8;
 
 /// Which ports begin in a virtual address's name, and where they do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,88 +86,131 @@ impl SourceSpec {
     }
 }
 
-/// The table, while there is one.
+/// The table, while there is one, and what is to be forgotten yet.
 #[derive(Debug, Default)]
 pub struct Sources {
     spec: SourceSpec,
+    serving: bool,
     /// The socket that owns the table.
     table: Option<Netlink>,
+    owed: BTreeSet<Owed>,
 }
 
 impl Sources {
-    /// Whether there is anything to translate.
-    pub fn is_needed(&self) -> bool {
-        self.spec.pairs().next().is_some()
-    }
-
-    /// Makes the table as it shall be from now on, if it is not so already; `serving` says whether
-    /// it translates at once.
+    /// Makes it so: these ports, translated now or not. Called again with the same it does what
+    /// failed before.
     ///
     /// # Errors
-    /// The kernel cannot translate, or another daemon owns the table. Nothing is translated then.
-    pub fn set_up(&mut self, spec: &SourceSpec, serving: bool) -> Result<(), FenceError> {
-        if self.spec == *spec && self.table.is_some() == self.is_needed() {
-            return Ok(());
+    /// The kernel cannot translate or forget, or another daemon owns the table. Without a table
+    /// nothing is translated.
+    pub fn settle(&mut self, spec: &SourceSpec, serving: bool) -> Result<(), FenceError> {
+        let needed = spec.pairs().next().is_some();
+        if self.spec != *spec || self.table.is_some() != needed {
+            self.rebuild(spec, serving, needed)?;
+        } else if needed && self.serving != serving {
+            self.change(serving)?;
         }
-        // What was translated and is not to be any more begins anew.
-        let before = core::mem::replace(&mut self.spec, spec.clone());
-        if self.table.take().is_some() {
-            forget(&before, Begun::Translated).map_err(FenceError::socket)?;
-        }
-        if !self.is_needed() {
-            return Ok(());
-        }
-        let mut netlink = Netlink::open(NETFILTER).map_err(FenceError::socket)?;
-        let mut batch = nftables::begin();
-        write(&mut batch, spec, serving);
-        commit(&mut netlink, batch)?;
-        self.table = Some(netlink);
-        let stale = if serving {
-            Begun::Plain
-        } else {
-            Begun::Translated
-        };
-        forget(spec, stale).map_err(FenceError::socket)
+        self.forget_owed().map_err(FenceError::socket)
     }
 
-    /// From now on what begins is translated.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn begin(&mut self) -> Result<(), FenceError> {
-        if self.table.is_none() {
-            return Ok(());
-        }
-        self.change(kind::NEW_ELEMENT)?;
-        forget(&self.spec, Begun::Plain).map_err(FenceError::socket)
-    }
-
-    /// From now on what begins is not, and what was goes on in the machine's own name.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn end(&mut self) -> Result<(), FenceError> {
-        if self.table.is_none() {
-            return Ok(());
-        }
-        // An element that is not there is as wished.
-        let ended = match self.change(kind::DELETE_ELEMENT) {
-            Err(FenceError::Refused { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(())
+    fn rebuild(
+        &mut self,
+        spec: &SourceSpec,
+        serving: bool,
+        needed: bool,
+    ) -> Result<(), FenceError> {
+        let fresh = self.table.is_none();
+        if needed {
+            let mut netlink = match self.table.take() {
+                Some(netlink) => netlink,
+                None => usable(spec).map_err(FenceError::socket)?,
+            };
+            let mut batch = nftables::begin();
+            if !fresh {
+                nftables::delete_table(&mut batch, SOURCES_TABLE);
             }
-            other => other,
+            write(&mut batch, spec, serving);
+            commit(&mut netlink, batch)?;
+            self.table = Some(netlink);
+        } else {
+            self.table = None;
+        }
+        let pairs = |spec: &SourceSpec| -> BTreeSet<(IpAddr, IpAddr)> {
+            spec.pairs().map(|(_, unit, name)| (unit, name)).collect()
         };
-        ended.and(forget(&self.spec, Begun::Translated).map_err(FenceError::socket))
+        let (before, after) = (pairs(&self.spec), pairs(spec));
+        let gone = before.difference(&after);
+        self.owed
+            .extend(gone.map(|(unit, name)| owed(*unit, *name, false)));
+        let moved = fresh || self.serving != serving;
+        let come = after.iter().filter(|pair| moved || !before.contains(pair));
+        self.owed
+            .extend(come.map(|(unit, name)| owed(*unit, *name, serving)));
+        self.spec = spec.clone();
+        self.serving = serving;
+        Ok(())
     }
 
-    fn change(&mut self, kind: u16) -> Result<(), FenceError> {
+    fn change(&mut self, serving: bool) -> Result<(), FenceError> {
         let Some(netlink) = &mut self.table else {
             return Ok(());
         };
+        let kind = if serving {
+            kind::NEW_ELEMENT
+        } else {
+            kind::DELETE_ELEMENT
+        };
         let mut batch = nftables::begin();
         nftables::elements(&mut batch, kind, SOURCES_TABLE, SERVING, &[key()]);
-        commit(netlink, batch)
+        if let Err(why) = commit(netlink, batch) {
+            // What stands is not known: it goes, and the next try builds it anew.
+            self.table = None;
+            return Err(why);
+        }
+        self.serving = serving;
+        // What was owed for another role is not any more.
+        let pairs = self.spec.pairs();
+        self.owed = pairs
+            .map(|(_, unit, name)| owed(unit, name, serving))
+            .collect();
+        Ok(())
     }
+
+    fn forget_owed(&mut self) -> io::Result<()> {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        let mut netlink = Netlink::open(NETFILTER)?;
+        let mut failed = None;
+        self.owed
+            .retain(|owed| match connections::forget(&mut netlink, *owed) {
+                Ok(()) => false,
+                Err(why) => {
+                    failed = Some(why);
+                    true
+                }
+            });
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// What of a pair is to be forgotten when the role comes, or goes.
+const fn owed(unit: IpAddr, name: IpAddr, serving: bool) -> Owed {
+    if serving {
+        (unit, unit, Begun::Plain)
+    } else {
+        (unit, name, Begun::Translated)
+    }
+}
+
+/// A socket for a new table, where the kernel also tells of connections: what it could not forget
+/// it must not begin.
+fn usable(spec: &SourceSpec) -> io::Result<Netlink> {
+    let mut netlink = Netlink::open(NETFILTER)?;
+    if let Some((_, unit, name)) = spec.pairs().next() {
+        connections::look(&mut netlink, (unit, name, Begun::Translated))?;
+    }
+    Ok(netlink)
 }
 
 fn write(batch: &mut Batch, spec: &SourceSpec, serving: bool) {
@@ -218,18 +253,36 @@ fn rules(spec: &SourceSpec) -> Vec<Rule> {
     ];
     let mut rules = vec![rule("any", "our own datagrams", &[ours])];
     for (port, unit, name) in spec.pairs() {
-        let translate = vec![Word::Octets(octets(name)), Word::Source(family(name))];
-        let words = [leaves(port), from(unit), translate];
-        rules.push(rule(
-            &port.name,
-            &format!("{unit} begins as {name}"),
-            &words,
-        ));
+        let translate = || vec![Word::Octets(octets(name)), Word::Source(family(name))];
+        let named = |what: &str| format!("{what} of {unit} as {name}");
+        let (opens, others) = (opens_tcp(), others());
+        let tcp = [leaves(port), from(unit), opens, translate()];
+        let rest = [leaves(port), from(unit), others, translate()];
+        rules.push(rule(&port.name, &named("TCP"), &tcp));
+        rules.push(rule(&port.name, &named("the rest"), &rest));
     }
     rules
 }
 
-/// It leaves there while this machine serves, and is no word of routers to each other.
+/// The first packet of a TCP connection: to a kernel that tracks only from now on, or has
+/// forgotten, one in its midst is new as well, and another name would end it.
+fn opens_tcp() -> Vec<Word> {
+    vec![
+        Word::Meta(Meta::L4Protocol),
+        Word::Is(vec![TCP]),
+        Word::Payload(Base::Transport, 13, 1),
+        Word::Mask(vec![FIN_SYN_RST_ACK]),
+        Word::Is(vec![SYN]),
+    ]
+}
+
+/// Neither TCP nor what routers say to each other.
+fn others() -> Vec<Word> {
+    let is_not = |protocol| [Word::Meta(Meta::L4Protocol), Word::IsNot(vec![protocol])];
+    [is_not(TCP), is_not(VRRP)].concat()
+}
+
+/// It leaves there while this machine serves.
 fn leaves(port: &SourcePort) -> Vec<Word> {
     let mut name = port.name.clone().into_bytes();
     name.resize(NAME_LEN, 0);
@@ -238,8 +291,6 @@ fn leaves(port: &SourcePort) -> Vec<Word> {
         Word::Is(name),
         Word::Meta(Meta::OutType),
         Word::IsIn(SERVING),
-        Word::Meta(Meta::L4Protocol),
-        Word::IsNot(vec![VRRP]),
     ]
 }
 
@@ -279,100 +330,14 @@ fn from(unit: IpAddr) -> Vec<Word> {
     [version, unicast, ends].concat()
 }
 
-/// What the machine began, and the kernel remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begun {
-    /// Datagrams in its own name.
-    Plain,
-    /// Anything in a virtual address's.
-    Translated,
-}
-
-/// Ends the kernel's memory of it.
-fn forget(spec: &SourceSpec, what: Begun) -> io::Result<()> {
-    let mut netlink = Netlink::open(NETFILTER)?;
-    for (_, unit, name) in spec.pairs() {
-        let (answered, protocol) = match what {
-            Begun::Plain => (unit, Some(UDP)),
-            Begun::Translated => (name, None),
-        };
-        for begun in netlink.dump(|batch| ask_for(batch, unit, answered, protocol))? {
-            let mut batch = Batch::new();
-            delete(&mut batch, unit, &begun);
-            match netlink.ask(batch) {
-                // It has ended by itself.
-                Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-                other => drop(other?),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The connections from one address that are answered to another. The kernel looks for them: a
-/// gateway may have a million.
-fn ask_for(batch: &mut Batch, unit: IpAddr, answered: IpAddr, protocol: Option<u8>) {
-    let [source, destination] = match unit {
-        IpAddr::V4(_) => [1, 2],
-        IpAddr::V6(_) => [3, 4],
-    };
-    let what = "list connections of this machine";
-    let mut message = about(batch, what, GET_CONNECTION, unit);
-    message.nest(TUPLE_ORIGINAL, |tuple| {
-        tuple.nest(1, |at| {
-            at.put(source, &octets(unit));
-        });
-        if let Some(protocol) = protocol {
-            tuple.nest(2, |carries| {
-                carries.put(1, &[protocol]);
-            });
-        }
-    });
-    message.nest(TUPLE_REPLY, |tuple| {
-        tuple.nest(1, |at| {
-            at.put(destination, &octets(answered));
-        });
-    });
-    let original = protocol.map_or(BY_SOURCE, |_| BY_SOURCE | BY_PROTOCOL);
-    message.nest(FILTER, |filter| {
-        filter.put_u32(1, original).put_u32(2, BY_DESTINATION);
-    });
-}
-
-fn delete(batch: &mut Batch, unit: IpAddr, begun: &Answer) {
-    let facts = begun.body.get(4..).unwrap_or(&[]);
-    let mut message = about(batch, "forget a connection", DELETE_CONNECTION, unit);
-    if let Some(tuple) = find(facts, TUPLE_ORIGINAL) {
-        message.nest(TUPLE_ORIGINAL, |copy| copy_all(copy, tuple));
-    }
-    if let Some(zone) = find(facts, ZONE) {
-        message.put(ZONE, zone);
-    }
-}
-
-/// The parts of a tuple are two nests, of addresses and of ports.
-fn copy_all(to: &mut Message<'_>, tuple: &[u8]) {
-    for (kind, part) in attributes(tuple) {
-        to.nest(kind, |copy| {
-            for (kind, value) in attributes(part) {
-                copy.put(kind, value);
-            }
-        });
-    }
-}
-
-fn about<'a>(batch: &'a mut Batch, what: &'static str, kind: u16, unit: IpAddr) -> Message<'a> {
-    batch.message(what, CONNECTIONS | kind, 0, &[family(unit), 0, 0, 0])
-}
-
-const fn family(address: IpAddr) -> u8 {
+pub(super) const fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => INET,
         IpAddr::V6(_) => INET6,
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
