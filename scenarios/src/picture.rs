@@ -403,7 +403,7 @@ impl Picture {
             | EventKind::RoleLie { .. }
             | EventKind::Step { .. }
             | EventKind::Trouble { .. }
-            | EventKind::OwnSource { .. }
+            | EventKind::Call { .. }
             | EventKind::VirtualSource { .. } => return true,
         };
         self.version += 1;

@@ -16,7 +16,7 @@ use steadfast_core::wire::ethernet::{Frame, ethertype};
 
 use crate::format::Layout;
 use crate::ids::SegmentId;
-use crate::trace::{EventKind, FrameKind, SourceKind};
+use crate::trace::{Caller, EventKind, FrameKind, SourceKind};
 
 const ICMPV6: u8 = 58;
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -53,8 +53,9 @@ pub fn event(
         });
     }
     let frame = Frame::parse(frame)?;
-    if is_own_call(layout, gateway, &frame) {
-        return Some(EventKind::OwnSource { segment, gateway });
+    if let Some(from) = caller(&frame) {
+        let place = (segment, gateway);
+        return called(layout, place, from);
     }
     let what = source(layout, segment, &frame).or_else(|| station(layout, segment, &frame))?;
     Some(EventKind::VirtualSource {
@@ -88,14 +89,37 @@ fn caller(frame: &Frame<'_>) -> Option<IpAddr> {
     (is_udp && u16::from_be_bytes(*to) == CALL_PORT).then_some(from)
 }
 
-/// A call in the name of one of this gateway's own addresses.
-fn is_own_call(layout: &Layout, gateway: NodeId, frame: &Frame<'_>) -> bool {
-    let Some(from) = caller(frame) else {
-        return false;
+/// A call of this gateway's own; none for one that it passes on.
+fn called(
+    layout: &Layout,
+    (segment, gateway): (SegmentId, NodeId),
+    ip: IpAddr,
+) -> Option<EventKind> {
+    let hosts = layout.hosts.iter().flat_map(|host| &host.addresses);
+    let others = layout.gateways.iter().filter(|it| it.id != gateway);
+    let ports = others.flat_map(|it| &it.ports);
+    let mut foreign = ports.flat_map(|port| &port.units).chain(hosts);
+    if foreign.any(|it| *it == ip) {
+        return None;
+    }
+    let own = layout.gateways.iter().find(|it| it.id == gateway);
+    let mut ports = own.into_iter().flat_map(|own| &own.ports);
+    let port = ports.find(|port| port.segment == segment);
+    let virtuals = layout.segments.get(segment.index());
+    let from = if port.is_some_and(|port| port.units.contains(&ip)) {
+        Caller::Own
+    } else if virtuals.is_some_and(|it| it.virtuals.contains(&ip)) {
+        Caller::Virtual
+    } else {
+        Caller::Other
     };
-    let mut gateways = layout.gateways.iter();
-    let own = gateways.find(|it| it.id == gateway);
-    own.is_some_and(|own| own.ports.iter().any(|port| port.units.contains(&from)))
+    let ipv6 = ip.is_ipv6();
+    Some(EventKind::Call {
+        segment,
+        gateway,
+        ipv6,
+        from,
+    })
 }
 
 fn source(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<SourceKind> {
@@ -104,9 +128,6 @@ fn source(layout: &Layout, segment: SegmentId, frame: &Frame<'_>) -> Option<Sour
         segment.is_some_and(|it| it.virtuals.contains(&ip))
     };
     let any = |ip: IpAddr| layout.segments.iter().any(|it| it.virtuals.contains(&ip));
-    if caller(frame).is_some_and(any) {
-        return Some(SourceKind::Call);
-    }
     match frame.ethertype {
         ethertype::ARP => {
             let arp = Arp::parse(frame.payload)?;
@@ -333,32 +354,32 @@ mod tests {
             frame.extend([0x1b, 0x41, 0, 9, 0, 9, 0, 0, 0]);
             seen(&frame)
         };
-        let by = |what| {
-            Some(EventKind::VirtualSource {
+        let by = |ip: IpAddr, from| {
+            let ipv6 = ip.is_ipv6();
+            Some(EventKind::Call {
                 segment: LAN,
                 gateway: A,
-                what,
+                ipv6,
+                from,
             })
         };
-        let own = Some(EventKind::OwnSource {
-            segment: LAN,
-            gateway: A,
-        });
-        assert_eq!(v4(virtual_v4(&layout, 0)), by(SourceKind::Call));
-        assert_eq!(v6(virtual_v6(&layout, 0)), by(SourceKind::Call));
-        let hosts = layout.hosts[0].addresses.iter();
-        for ip in layout.gateways[0].ports[0].units.iter().chain(hosts) {
-            let is_own = layout.gateways[0].ports[0].units.contains(ip);
-            let seen = match *ip {
-                IpAddr::V4(ip) => v4(ip),
-                IpAddr::V6(ip) => v6(ip),
-            };
-            assert_eq!(seen, own.clone().filter(|_| is_own), "{ip}");
+        let call = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => v4(ip),
+            IpAddr::V6(ip) => v6(ip),
+        };
+        for ip in &layout.segments[0].virtuals {
+            assert_eq!(call(*ip), by(*ip, Caller::Virtual));
         }
-        for ip in &layout.gateways[1].ports[0].units {
-            if let IpAddr::V4(ip) = *ip {
-                assert_eq!(v4(ip), None, "another gateway's, passed on");
-            }
+        for ip in &layout.gateways[0].ports[0].units {
+            assert_eq!(call(*ip), by(*ip, Caller::Own));
+        }
+        let elsewhere = layout.segments[1].virtuals.iter();
+        for ip in elsewhere.chain(&layout.gateways[0].ports[1].units) {
+            assert_eq!(call(*ip), by(*ip, Caller::Other), "of the other segment");
+        }
+        let hosts = layout.hosts[0].addresses.iter();
+        for ip in layout.gateways[1].ports[0].units.iter().chain(hosts) {
+            assert_eq!(call(*ip), None, "passed on");
         }
     }
 

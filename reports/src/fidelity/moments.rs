@@ -22,7 +22,7 @@ use steadfast_core::hooks::Level;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::{Instant, NodeId};
 use steadfast_scenarios::trace::{
-    Event, EventKind, Holder, HookPhase, Names, PowerState, ProcessState, SourceKind,
+    Caller, Event, EventKind, Holder, HookPhase, Names, PowerState, ProcessState, SourceKind,
 };
 
 use super::RESOLUTION;
@@ -233,17 +233,21 @@ fn date(event: &Event) -> Instant {
 /// In whose name something left a gateway, if that is a moment.
 fn left(kind: &EventKind, names: &Names) -> Option<String> {
     let (gateway, segment, what) = match kind {
-        EventKind::OwnSource { segment, gateway } => (gateway, segment, "begins as itself"),
+        EventKind::Call {
+            segment,
+            gateway,
+            from,
+            ..
+        } => match from {
+            Caller::Other => (gateway, segment, "begins as a stranger"),
+            Caller::Own => (gateway, segment, "begins as itself"),
+            Caller::Virtual => (gateway, segment, "begins as a virtual address"),
+        },
         EventKind::VirtualSource {
             segment,
             gateway,
             what: SourceKind::Announcement,
         } => (gateway, segment, "announces"),
-        EventKind::VirtualSource {
-            segment,
-            gateway,
-            what: SourceKind::Call,
-        } => (gateway, segment, "begins as a virtual address"),
         _ => return None,
     };
     let (gateway, segment) = (names.gateway(*gateway), names.segment(*segment));
@@ -316,7 +320,7 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
             format!("{} {role}", names.gateway(*gateway))
         }
         EventKind::Step { name, .. } => format!("step {name}"),
-        EventKind::OwnSource { .. } | EventKind::VirtualSource { .. } => left(&event.kind, names)?,
+        EventKind::Call { .. } | EventKind::VirtualSource { .. } => left(&event.kind, names)?,
     };
     Some(name)
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::step::tagged;
 use super::{AlertName, Moment, Span, TroubleName};
+use crate::trace::Caller;
 
 /// One oracle's task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +111,8 @@ pub enum Check {
         #[serde(default)]
         drain: Option<Span>,
     },
-    /// What a gateway itself begins leaves every served segment in this name, and no other (R5.3).
+    /// What a gateway itself begins leaves on every served segment, over each version of IP, in
+    /// this name and no other (R5.3).
     Calls {
         /// In whose name.
         from: Caller,
@@ -190,16 +192,6 @@ pub enum Check {
         #[serde(default)]
         within: Option<Span>,
     },
-}
-
-/// In whose name a gateway begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Caller {
-    /// Its own.
-    Own,
-    /// A virtual address's.
-    Virtual,
 }
 
 impl Check {

@@ -36,7 +36,7 @@ pub use cluster::{
     StoreState,
 };
 pub use error::ScenarioError;
-pub use expect::{Allow, Caller, Check, Expectation, Scope};
+pub use expect::{Allow, Check, Expectation, Scope};
 pub use family::{Family, Version, link_local};
 pub use param::Param;
 pub use plan::{Burst, Destination, Plan, Stream, WorldSetup};

@@ -1,7 +1,7 @@
 //! What a gateway itself begins leaves in the name that it shall have (R5.3).
 //!
-//! Each call of a step is to be seen on every served segment, from an address of that name and no
-//! other. Armed once a watched gateway was made to call: then nothing seen is as wrong as a wrong
+//! Each call of a step is to be seen on every served segment, over each version of IP, from an
+//! address of that name and no other. Armed once a watched gateway was made to call: then nothing seen is as wrong as a wrong
 //! name. The limit: calls before the window that are seen in it count with it; leave some time
 //! between.
 
@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use steadfast_core::{Instant, NodeId};
 
 use super::{Oracle, Report, Scene, Tally};
-use crate::format::Caller;
+use crate::format::Version;
 use crate::ids::SegmentId;
-use crate::trace::{Event, EventKind, SourceKind};
+use crate::trace::{Caller, Event, EventKind};
 
 /// The word of the step that makes a gateway call.
 const CALL: &str = "call";
@@ -24,18 +24,22 @@ pub struct Calls {
     from: Caller,
     /// When a gateway was made to call, and where it was heard since.
     made: Option<Instant>,
-    heard: BTreeSet<SegmentId>,
+    heard: BTreeSet<(SegmentId, bool)>,
+    /// Over IPv6, or not: of which versions calls are.
+    versions: Vec<bool>,
     tally: Tally,
 }
 
 impl Calls {
-    /// Of one gateway or all.
-    pub const fn new(scope: Option<NodeId>, from: Caller) -> Self {
+    /// Of one gateway or all, over these versions of IP.
+    pub fn new(scope: Option<NodeId>, from: Caller, versions: &[Version]) -> Self {
+        let versions = versions.iter().map(|it| *it == Version::Ipv6);
         Self {
             scope,
             from,
             made: None,
             heard: BTreeSet::new(),
+            versions: versions.collect(),
             tally: Tally::new(),
         }
     }
@@ -43,22 +47,24 @@ impl Calls {
     fn seen(
         &mut self,
         at: Instant,
-        (gateway, segment): (NodeId, SegmentId),
+        call: (NodeId, SegmentId, bool),
         by: Caller,
         scene: &Scene<'_>,
     ) {
+        let (gateway, segment, ipv6) = call;
         if self.scope.is_some_and(|scope| scope != gateway) {
             return;
         }
-        self.heard.insert(segment);
+        self.heard.insert((segment, ipv6));
         if by != self.from {
             let names = scene.picture.names();
             let (name, place) = (names.gateway(gateway), names.segment(segment));
             let whose = match by {
+                Caller::Other => "a name that is not of this segment",
                 Caller::Own => "its own name",
                 Caller::Virtual => "a virtual address's name",
             };
-            let text = || format!("{name} began on {place} in {whose}");
+            let text = || format!("{name} began on {place} in {whose}{}", over(ipv6));
             self.tally.wrong(at, at, text);
         }
     }
@@ -69,10 +75,12 @@ impl Calls {
             return;
         };
         for segment in scene.picture.served() {
-            if !self.heard.contains(&segment) {
-                let place = scene.picture.names().segment(segment);
-                let text = || format!("nothing of a call was seen on {place}");
-                self.tally.wrong(made, until, text);
+            for ipv6 in self.versions.iter().copied() {
+                if !self.heard.contains(&(segment, ipv6)) {
+                    let place = scene.picture.names().segment(segment);
+                    let text = || format!("nothing of a call was seen on {place}{}", over(ipv6));
+                    self.tally.wrong(made, until, text);
+                }
             }
         }
         self.heard.clear();
@@ -96,14 +104,12 @@ impl Oracle for Calls {
                     self.tally.arm();
                 }
             }
-            EventKind::VirtualSource {
+            EventKind::Call {
                 segment,
                 gateway,
-                what: SourceKind::Call,
-            } => self.seen(event.at, (*gateway, *segment), Caller::Virtual, scene),
-            EventKind::OwnSource { segment, gateway } => {
-                self.seen(event.at, (*gateway, *segment), Caller::Own, scene);
-            }
+                ipv6,
+                from,
+            } => self.seen(event.at, (*gateway, *segment, *ipv6), *from, scene),
             _ => {}
         }
     }
@@ -113,6 +119,10 @@ impl Oracle for Calls {
         self.settle(until, scene);
         self.tally.report(String::new())
     }
+}
+
+const fn over(ipv6: bool) -> &'static str {
+    if ipv6 { " over IPv6" } else { "" }
 }
 
 #[cfg(test)]
@@ -137,13 +147,11 @@ mod tests {
     }
 
     fn heard(tape: &mut Tape, segment: SegmentId, gateway: NodeId, by: Caller) {
-        tape.event(match by {
-            Caller::Own => EventKind::OwnSource { segment, gateway },
-            Caller::Virtual => EventKind::VirtualSource {
-                segment,
-                gateway,
-                what: SourceKind::Call,
-            },
+        tape.event(EventKind::Call {
+            segment,
+            gateway,
+            ipv6: false,
+            from: by,
         });
     }
 
@@ -165,6 +173,29 @@ mod tests {
         let wrong = judged(&tape, "own");
         assert_eq!(wrong.verdict, Verdict::Fail);
         assert_eq!(judged(&called(Caller::Own), "own").verdict, Verdict::Pass);
+        let strange = judged(&called(Caller::Other), "own");
+        assert_eq!(strange.verdict, Verdict::Fail, "of another segment");
+    }
+
+    /// Where both versions are spoken, silence over one of them fails.
+    #[test]
+    fn calls_unseen_over_ipv6() {
+        let judged = |tape: &Tape| {
+            let expect = "oracle = \"calls\"\nscope = \"a\"\nfrom = \"own\"";
+            let both = "[topology]\nfamily = \"both\"";
+            tape.finding_with("calls", both, expect).verdict
+        };
+        let mut tape = called(Caller::Own);
+        assert_eq!(judged(&tape), Verdict::Fail);
+        for segment in [LAN, WAN] {
+            tape.event(EventKind::Call {
+                segment,
+                gateway: A,
+                ipv6: true,
+                from: Caller::Own,
+            });
+        }
+        assert_eq!(judged(&tape), Verdict::Pass);
     }
 
     /// A call of which one segment sees nothing fails; without any call nothing is proven.

@@ -263,7 +263,10 @@ impl Bench<'_> {
                 let drain = self.within(*own, drain);
                 Box::new(AtMostOneActive::new(segment, drain))
             }
-            Check::Calls { from } => Box::new(Calls::new(gateway, *from)),
+            Check::Calls { from } => {
+                let versions = self.plan.layout.family.versions();
+                Box::new(Calls::new(gateway, *from, versions))
+            }
             Check::Converges { within } => Box::new(Converges::new(
                 segment,
                 self.bound(*within),

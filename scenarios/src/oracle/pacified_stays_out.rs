@@ -8,7 +8,7 @@ use steadfast_core::{Instant, NodeId};
 
 use super::{Oracle, Report, Scene, Tally};
 use crate::picture::Picture;
-use crate::trace::{Event, EventKind, PowerState};
+use crate::trace::{Caller, Event, EventKind, PowerState};
 
 /// Watches the pacified.
 #[derive(Clone, Debug)]
@@ -67,7 +67,12 @@ impl Oracle for PacifiedStaysOut {
             return;
         }
         let picture = scene.picture;
-        if let EventKind::VirtualSource { gateway, .. } = event.kind
+        if let EventKind::VirtualSource { gateway, .. }
+        | EventKind::Call {
+            gateway,
+            from: Caller::Virtual,
+            ..
+        } = event.kind
             && self.watched(gateway, picture)
         {
             self.wrong(

@@ -18,7 +18,7 @@ use steadfast_core::{Instant, NodeId};
 use super::{Oracle, Report, Scene, Tally};
 use crate::ids::SegmentId;
 use crate::picture::Picture;
-use crate::trace::{Event, EventKind, PowerState, SourceKind};
+use crate::trace::{Caller, Event, EventKind, PowerState, SourceKind};
 
 /// Most doubtful frames that wait for their sender to begin answering. What clients queued while
 /// nobody answered comes at once: some hundred frames.
@@ -129,7 +129,6 @@ impl Oracle for StandbyIsSilent {
                 SourceKind::Arp => ("ARP or ND as a virtual address", self.within),
                 SourceKind::Station => ("a frame from the virtual MAC", self.within),
                 SourceKind::RouterAdvert => ("a router advertisement", self.within),
-                SourceKind::Call => ("what it began as a virtual address", self.within),
                 SourceKind::Datagram => ("a datagram as a virtual address", self.forwarding()),
             };
             let doubt = Doubt {
@@ -140,6 +139,22 @@ impl Oracle for StandbyIsSilent {
                 claimed: self.claimed(gateway, at, scene.picture),
             };
             self.doubt(doubt, lag, scene);
+        }
+        if let EventKind::Call {
+            segment,
+            gateway,
+            from: Caller::Virtual,
+            ..
+        } = event.kind
+        {
+            let doubt = Doubt {
+                at,
+                gateway,
+                segment: Some(segment),
+                what: "what it began as a virtual address",
+                claimed: self.claimed(gateway, at, scene.picture),
+            };
+            self.doubt(doubt, self.within, scene);
         }
         if let EventKind::ProbeReceived {
             via: Some(gateway), ..

@@ -67,6 +67,17 @@ pub enum EventKind {
         /// Why.
         why: String,
     },
+    /// What a gateway itself began left it (R5.3).
+    Call {
+        /// The wire.
+        segment: SegmentId,
+        /// Whose port it left.
+        gateway: NodeId,
+        /// Over IPv6.
+        ipv6: bool,
+        /// In whose name.
+        from: Caller,
+    },
     /// A port's carrier came or went.
     Carrier {
         /// The gateway.
@@ -119,13 +130,6 @@ pub enum EventKind {
         address: u16,
         /// Where it points now.
         holder: Holder,
-    },
-    /// What a gateway itself began left it in its own name (R5.3).
-    OwnSource {
-        /// The wire.
-        segment: SegmentId,
-        /// Whose port it left.
-        gateway: NodeId,
     },
     /// The observer asked a gateway's own MAC for a virtual address, and the answer changed. A
     /// world that asks in rounds gives all answers of a round one time.
@@ -402,6 +406,19 @@ pub enum ProcessState {
     Stopped,
 }
 
+/// In whose name a gateway began something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Caller {
+    /// Nobody's who should: another segment's, or an address that no story gave it.
+    #[schemars(skip)]
+    Other,
+    /// Its own, of the port.
+    Own,
+    /// A virtual address's of the segment.
+    Virtual,
+}
+
 /// What a frame with a virtual source was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -410,8 +427,6 @@ pub enum SourceKind {
     Announcement,
     /// An ARP or ND answer or question.
     Arp,
-    /// What the gateway itself began.
-    Call,
     /// A datagram from a virtual address.
     Datagram,
     /// A router advertisement, whatever its source.

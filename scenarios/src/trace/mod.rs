@@ -12,7 +12,8 @@ mod reader;
 mod writer;
 
 pub use event::{
-    Event, EventKind, FrameKind, Holder, HookPhase, Outcome, PowerState, ProcessState, SourceKind,
+    Caller, Event, EventKind, FrameKind, Holder, HookPhase, Outcome, PowerState, ProcessState,
+    SourceKind,
 };
 pub use names::{GatewayName, HostName, Names, SegmentName};
 pub use reader::{TraceError, read};

@@ -200,7 +200,7 @@ fn seen(kind: &EventKind) -> Option<(SegmentId, NodeId, &'static str, String)> {
                 Some((*segment, *gateway, "announce", "announcement".to_owned()))
             }
             SourceKind::Arp => Some((*segment, *gateway, "arp", "question or answer".to_owned())),
-            SourceKind::Call | SourceKind::Datagram | SourceKind::Station => None,
+            SourceKind::Datagram | SourceKind::Station => None,
             SourceKind::RouterAdvert => {
                 let text = "router advertisement".to_owned();
                 Some((*segment, *gateway, "announce", text))
