@@ -1,9 +1,9 @@
 //! What a gateway itself begins leaves in the name that it shall have (R5.3).
 //!
 //! Each call of a step is to be seen on every served segment, over each version of IP, from an
-//! address of that name and no other. Armed once a watched gateway was made to call: then nothing seen is as wrong as a wrong
-//! name. The limit: calls before the window that are seen in it count with it; leave some time
-//! between.
+//! address of that name and no other. Armed once a watched gateway was made to call: then nothing
+//! seen is as wrong as a wrong name. The limit: calls before the window that are seen in it count
+//! with it; leave some time between.
 
 use std::collections::BTreeSet;
 

@@ -276,16 +276,7 @@ impl Bench<'_> {
                 segment,
                 drain.saturating_add(self.tolerance),
             )),
-            Check::HooksFollow { within } => {
-                let usual = hooks_outlived(&cluster.hooks).saturating_add(HOOK);
-                let hooks = cluster.hooks.iter().map(|hook| hook.name.clone());
-                let within = self.within(*within, usual);
-                Box::new(HooksFollow::new(
-                    task.scope.as_deref(),
-                    hooks.collect(),
-                    within,
-                ))
-            }
+            Check::HooksFollow { within } => Box::new(self.hooks_follow(task, *within)),
             Check::KernelMatchesRole { within } => {
                 let within = self.within(*within, cluster.dead_interval.0);
                 Box::new(KernelMatchesRole::new(gateway, within))
@@ -312,6 +303,14 @@ impl Bench<'_> {
                 Box::new(VipOwnerAgrees::new(segment, self.within(*within, BELIEF)))
             }
         }
+    }
+
+    fn hooks_follow(&self, task: &Expectation, within: Option<Span>) -> HooksFollow {
+        let hooks = &self.plan.cluster.hooks;
+        let usual = hooks_outlived(hooks).saturating_add(HOOK);
+        let names = hooks.iter().map(|hook| hook.name.clone());
+        let within = self.within(within, usual);
+        HooksFollow::new(task.scope.as_deref(), names.collect(), within)
     }
 
     /// What a measured time may be longer than allowed. A time without an owner is a latency as
