@@ -105,12 +105,16 @@ impl Sources {
     /// nothing is translated.
     pub fn settle(&mut self, spec: &SourceSpec, serving: bool) -> Result<(), FenceError> {
         let needed = spec.pairs().next().is_some();
-        if self.spec != *spec || self.table.is_some() != needed {
-            self.rebuild(spec, serving, needed)?;
+        let made = if self.spec != *spec || self.table.is_some() != needed {
+            self.rebuild(spec, serving, needed)
         } else if needed && self.serving != serving {
-            self.change(serving)?;
-        }
-        self.forget_owed().map_err(FenceError::socket)
+            self.change(serving)
+        } else {
+            Ok(())
+        };
+        // Also where the table could not be made: then nothing is translated any more.
+        let forgotten = self.forget_owed().map_err(FenceError::socket);
+        made.and(forgotten)
     }
 
     fn rebuild(
@@ -139,13 +143,13 @@ impl Sources {
             spec.pairs().map(|(_, unit, name)| (unit, name)).collect()
         };
         let (before, after) = (pairs(&self.spec), pairs(spec));
-        let gone = before.difference(&after);
-        self.owed
-            .extend(gone.map(|(unit, name)| owed(*unit, *name, false)));
+        for (unit, name) in before.difference(&after) {
+            self.owe(*unit, *name, false);
+        }
         let moved = fresh || self.serving != serving;
-        let come = after.iter().filter(|pair| moved || !before.contains(pair));
-        self.owed
-            .extend(come.map(|(unit, name)| owed(*unit, *name, serving)));
+        for pair in after.iter().filter(|pair| moved || !before.contains(pair)) {
+            self.owe(pair.0, pair.1, serving);
+        }
         self.spec = spec.clone();
         self.serving = serving;
         Ok(())
@@ -162,18 +166,28 @@ impl Sources {
         };
         let mut batch = nftables::begin();
         nftables::elements(&mut batch, kind, SOURCES_TABLE, SERVING, &[key()]);
-        if let Err(why) = commit(netlink, batch) {
+        let changed = commit(netlink, batch);
+        if changed.is_err() {
             // What stands is not known: it goes, and the next try builds it anew.
             self.table = None;
-            return Err(why);
         }
-        self.serving = serving;
-        // What was owed for another role is not any more.
-        let pairs = self.spec.pairs();
-        self.owed = pairs
-            .map(|(_, unit, name)| owed(unit, name, serving))
+        let serves = serving && changed.is_ok();
+        self.serving = serves;
+        let pairs: Vec<_> = self
+            .spec
+            .pairs()
+            .map(|(_, unit, name)| (unit, name))
             .collect();
-        Ok(())
+        for (unit, name) in pairs {
+            self.owe(unit, name, serves);
+        }
+        changed
+    }
+
+    /// The role has come, or gone: what was owed for the other is not any more.
+    fn owe(&mut self, unit: IpAddr, name: IpAddr, serving: bool) {
+        self.owed.remove(&owed(unit, name, !serving));
+        self.owed.insert(owed(unit, name, serving));
     }
 
     fn forget_owed(&mut self) -> io::Result<()> {
