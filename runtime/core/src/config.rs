@@ -156,7 +156,8 @@ impl PortConfig {
 pub struct Timing {
     /// Between two advertisements; 3.3 ms to 60 s (R2.1).
     pub interval: Duration,
-    /// How late an advertisement may be before the peer is suspect.
+    /// How late an advertisement may be, at most, before the peer is suspect: as long as words come
+    /// on time it is less (D7).
     pub slack: Duration,
     /// Confirm window after a direct cable lost its carrier (D7).
     pub w_carrier: Duration,

@@ -25,6 +25,8 @@ const NARROWED_BY: u32 = 32;
 const NARROWED_EVERY: Duration = Duration::from_millis(500);
 /// Answers that come within this are one event.
 const TOGETHER: Duration = Duration::from_millis(20);
+/// See [`Peer::lateness`].
+const PUNCTUAL: u32 = 5;
 
 /// What a frame from a peer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +143,8 @@ pub(crate) struct Peer {
     pub(crate) latest: Option<Advert>,
     /// When it was last heard, proven and fresh.
     pub(crate) heard_at: Option<Instant>,
+    /// How late its words came lately (D7): see [`Peer::lateness`].
+    late: RoundTrip,
     /// When an unproven frame last claimed to be active.
     pub(crate) unproven_active_at: Option<Instant>,
     /// Since when, and when last, an authentic frame of it answered nothing of this node; none as
@@ -182,6 +186,7 @@ impl Peer {
             paths: vec![Path::default(); ports],
             latest: None,
             heard_at: None,
+            late: RoundTrip::default(),
             unproven_active_at: None,
             unproven: None,
             unverified_at: None,
@@ -250,6 +255,25 @@ impl Peer {
             Admission::Copy | Admission::Late => {}
         }
         admission
+    }
+
+    /// When its next word is due, by the last one.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let (heard_at, latest) = self.heard_at.zip(self.latest.as_ref())?;
+        Some(heard_at.after(latest.interval))
+    }
+
+    /// A word that was due comes `at`. What is later than `allowed` may as well be lost.
+    pub(crate) fn note_lateness(&mut self, due: Instant, at: Instant, allowed: Duration) {
+        self.late.note(at.since(due).min(allowed), at);
+    }
+
+    /// How late a word of it may come: twice what was seen lately, and not less than a part in
+    /// [`PUNCTUAL`] of what is allowed. To suspect too early costs a few questions; too late, that
+    /// much of every outage (D7).
+    pub(crate) fn lateness(&self, allowed: Duration) -> Duration {
+        let seen = self.late.usual_longest().saturating_mul(2);
+        seen.clamp(allowed / PUNCTUAL, allowed)
     }
 
     fn weigh(&mut self, advert: &Advert, answer: u64, secret: &[u8; 32]) -> Admission {

@@ -161,7 +161,11 @@ impl Node {
         };
         let own = self.config.node;
         let secret = self.secret;
+        let due = self.peers[place].due();
         let admission = self.peers[place].admit(&advert, own, index, at, &secret);
+        if let Some(due) = due.filter(|_| admission == Admission::Fresh) {
+            self.peers[place].note_lateness(due, at, self.config.timing.slack);
+        }
         self.note_seat((place, index), source, admission);
         if !matches!(
             admission,

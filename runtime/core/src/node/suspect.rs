@@ -68,7 +68,7 @@ impl Node {
         };
         let timing = &self.config.timing;
         let wait = match self.config.policy.detection {
-            Detection::Fast => latest.interval + timing.slack,
+            Detection::Fast => latest.interval + peer.lateness(timing.slack),
             Detection::DeadInterval => timing.dead_interval,
         };
         self.timers.arm(Timer::Silence, heard_at.after(wait));

@@ -375,3 +375,24 @@ fn third_party_vouches_for_nobody_unheard() {
     let mut two = End::new(OWN, OTHER, 2);
     assert!(!two.peer.vouched_for(&told(BootId(1), 5)));
 }
+
+/// Words that come on time are missed soon, those of a slow path later, and never later than was
+/// configured: what is lost teaches no more than what is as late as that (D7).
+#[test]
+fn peer_lateness_is_learnt_within_what_is_allowed() {
+    let micros = Duration::from_micros;
+    let allowed = micros(5_000);
+    let lateness = |late: [u64; 4]| {
+        let mut two = End::new(OWN, OTHER, 2);
+        for (turn, late) in (1..).zip(late) {
+            let due = Instant::ORIGIN.after(micros(100_000 * turn));
+            two.peer
+                .note_lateness(due, due.after(micros(late)), allowed);
+        }
+        two.peer.lateness(allowed)
+    };
+    assert_eq!(lateness([0, 50, 20, 0]), micros(1_000));
+    assert_eq!(lateness([0, 9_000, 20, 0]), micros(1_000), "one event");
+    assert_eq!(lateness([700, 900, 20, 0]), micros(1_400));
+    assert_eq!(lateness([90_000, 90_000, 0, 0]), allowed);
+}

@@ -22,7 +22,11 @@ pub(super) const TIMING: [(&str, &str, &str); 11] = [
         "\"10s\"",
         "before a claim, if a peer is not heard; 0s, 10s to 180s",
     ),
-    ("slack", "\"5ms\"", "how late an advertisement may be"),
+    (
+        "slack",
+        "\"5ms\"",
+        "how late an advertisement may be, at most",
+    ),
     (
         "w_carrier",
         "\"4ms\"",
