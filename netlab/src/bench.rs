@@ -2,7 +2,7 @@
 //!
 //! Every daemon gets the same lab, the same probes and the same faults, told apart only by what the
 //! world sees: the active is whoever answers for the addresses. A lap settles for some seconds,
-//! measures a stretch without a fault for the null gap, strikes at a moment drawn from the seed,
+//! measures a stretch without a fault for the null gap, strikes at a moment that the seed says,
 //! and measures what clients felt.
 //!
 //! A planned move is what each daemon's handbook names: the product is asked for it, the others are
@@ -35,9 +35,12 @@ pub(crate) const LAB_LAP: &str = "lab-lap";
 /// When the fault strikes: no earlier than this and [`INTERVALS`] of them; daemons have elected by
 /// then, or the lap does not count.
 const SETTLED: Duration = Duration::from_millis(3_000);
-/// And no later than so much after; drawn from the seed, so that it falls anywhere between two
-/// advertisements.
-const SPREAD_MS: u64 = 1_000;
+/// And no later than so many intervals after, drawn from the seed.
+const SPREAD: u64 = 9;
+/// Thousandths of an interval by which the moment of one lap's fault differs from that of the lap
+/// before: the golden section, so that however many laps are run, their faults fall evenly between
+/// two advertisements. Drawn at random, the median of twenty would tell the draw.
+const PHASE: u64 = 618;
 /// How long the failover is watched, and [`INTERVALS`] of them more.
 const WATCHED: Duration = Duration::from_millis(1_500);
 /// Intervals within which the slowest daemon notices a death and takes over, one to spare.
@@ -223,11 +226,19 @@ pub(crate) fn timing(interval: Duration) -> String {
     text
 }
 
+/// How long after that the fault of a lap is due.
+fn drawn(lap: &Lap) -> Duration {
+    let mut random = steadfast_scenarios::Random::new(lap.seed, "lap");
+    let intervals = u32::try_from(random.between(0, SPREAD)).unwrap_or_default();
+    let phase = u32::try_from(lap.seed.wrapping_mul(PHASE) % 1_000).unwrap_or_default();
+    lap.interval * intervals + lap.interval * phase / 1_000
+}
+
 /// The lap as a scenario: probes at 1 kHz in four streams all the time.
 fn story(lap: &Lap, daemon: Daemon) -> String {
-    let mut random = steadfast_scenarios::Random::new(lap.seed, "lap");
-    let at = settled(lap.interval).as_millis() + u128::from(random.between(0, SPREAD_MS));
-    let end = at + watched(lap.interval).as_millis() + 100;
+    let at = settled(lap.interval) + drawn(lap);
+    let end = (at + watched(lap.interval)).as_millis() + 100;
+    let at = at.as_micros();
     let mut text = format!(
         "format = 1\nname = \"lap\"\ntitle = \"race: one lap\"\nclaims = [\"R1.1\"]\n\
          duration = \"{end}ms\"\n[cluster]\n{}",
@@ -246,7 +257,7 @@ fn story(lap: &Lap, daemon: Daemon) -> String {
         ));
     }
     text.push_str(&format!(
-        "[[step]]\nname = \"fault\"\nat = \"{at}ms\"\n{}\n\
+        "[[step]]\nname = \"fault\"\nat = \"{at}us\"\n{}\n\
          [[expect]]\noracle = \"no_flap\"\nmax_moves = 9\n",
         lap.fault.step(daemon)
     ));
