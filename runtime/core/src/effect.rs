@@ -143,8 +143,11 @@ pub enum Forwarding {
 pub enum Failure {
     /// The lease to shorten had already ended.
     LeaseLapsed,
-    /// The operating system refused.
+    /// The operating system refused, and nobody knows what it holds.
     Refused,
+    /// It refused, and confirmed that it holds no lease: nothing was owned for longer than the
+    /// attempt.
+    Fenced,
     /// A newer effect of the same kind took its place.
     Superseded,
 }

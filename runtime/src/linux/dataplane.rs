@@ -269,30 +269,36 @@ impl Plane {
     }
 
     fn activate(&mut self) -> Result<(), Failure> {
-        let refused = |what: &str, why: String| {
-            error!("failed to {what}: {why}");
-            Failure::Refused
-        };
-        self.fence
-            .arm()
-            .map_err(|why| refused("arm the lease", why.to_string()))?;
+        if let Err(why) = self.fence.arm() {
+            error!("failed to arm the lease: {why}");
+            return Err(self.let_go());
+        }
         self.serving = true;
         self.forget_unresolved();
         // Staged ones are there, and looked at as soon as the role is taken.
         if !self.is_staged()
             && let Err(why) = self.hold_somewhere()
         {
-            let failure = refused("add the virtual addresses", why.to_string());
-            self.serving = false;
-            if let Err(why) = self.fence.close() {
-                error!("failed to take the lease back: {why}; it ends by itself");
-            }
-            return Err(failure);
+            error!("failed to add the virtual addresses: {why}");
+            return Err(self.let_go());
         }
         if !self.is_staged() {
             self.await_usable();
         }
         Ok(())
+    }
+
+    /// The lease is taken back, and what the kernel holds then. An answer that was lost may stand
+    /// for a lease that is there, so only the confirmed end of it counts.
+    fn let_go(&mut self) -> Failure {
+        self.serving = false;
+        match self.fence.close() {
+            Ok(()) => Failure::Fenced,
+            Err(why) => {
+                error!("failed to take the lease back: {why}; it ends by itself");
+                Failure::Refused
+            }
+        }
     }
 
     /// What is announced must be usable: else the first packets to it are lost. A fresh lease and

@@ -240,6 +240,7 @@ fn apply(mode: EffectMode, by: Duration) -> ApplyMode {
     match mode {
         EffectMode::Fail => ApplyMode::Failing,
         EffectMode::Ok => ApplyMode::Ok,
+        EffectMode::Refuse => ApplyMode::Refusing,
         EffectMode::Slow => ApplyMode::Slow(by),
     }
 }

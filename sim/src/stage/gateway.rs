@@ -55,11 +55,13 @@ pub(crate) enum Disk {
 /// How the kernel carries out what it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ApplyMode {
-    /// It refuses.
+    /// It refuses whatever it is asked.
     Failing,
     /// At once.
     #[default]
     Ok,
+    /// It refuses to serve, and holds nothing then.
+    Refusing,
     /// After so long.
     Slow(core::time::Duration),
 }

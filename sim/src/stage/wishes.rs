@@ -110,10 +110,14 @@ impl World<'_> {
 
     /// The kernel is made so, or refuses.
     pub(crate) fn apply(&mut self, station: usize, wish: Forwarding) -> Result<(), Failure> {
-        let outcome = if self.gateways[station].apply == ApplyMode::Failing {
-            Err(Failure::Refused)
-        } else {
-            self.obey(station, wish)
+        let serve = matches!(wish, Forwarding::Active { .. });
+        let outcome = match self.gateways[station].apply {
+            ApplyMode::Failing => Err(Failure::Refused),
+            ApplyMode::Refusing if serve => {
+                let fenced = self.obey(station, Forwarding::Standby);
+                fenced.and(Err(Failure::Fenced))
+            }
+            ApplyMode::Ok | ApplyMode::Refusing | ApplyMode::Slow(_) => self.obey(station, wish),
         };
         let gateway = self.id(station);
         let told = if outcome.is_ok() {
@@ -134,7 +138,9 @@ impl World<'_> {
     /// How long the kernel will take for what it is asked.
     pub(crate) fn apply_latency(&mut self, station: usize) -> Duration {
         match self.gateways[station].apply {
-            ApplyMode::Failing | ApplyMode::Ok => APPLY_LATENCY + self.drawn(APPLY_JITTER),
+            ApplyMode::Failing | ApplyMode::Ok | ApplyMode::Refusing => {
+                APPLY_LATENCY + self.drawn(APPLY_JITTER)
+            }
             ApplyMode::Slow(by) => by,
         }
     }

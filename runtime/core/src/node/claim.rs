@@ -65,7 +65,7 @@ impl Node {
             (Forwarding::Offering { .. }, Ok(())) => self.offer_applied(),
             (Forwarding::Offering { .. }, Err(_)) => self.lose_lease(),
             (Forwarding::Standby, Ok(())) => self.withdrawn(),
-            (Forwarding::Active { .. } | Forwarding::Standby, Err(_)) => self.apply_failed(),
+            (Forwarding::Active { .. } | Forwarding::Standby, Err(why)) => self.apply_failed(why),
             (Forwarding::Tail, Ok(()) | Err(_)) => {}
         }
     }
@@ -110,16 +110,26 @@ impl Node {
         }
     }
 
-    fn apply_failed(&mut self) {
+    /// The kernel refused. If nobody knows what it holds this node is silent until it confirms the
+    /// fence, which the next advertisement tick asks for (see `duty`). If it holds nothing, a giver
+    /// is told so at once: it serves on, where it would else listen whether this node owns (D10).
+    fn apply_failed(&mut self, why: Failure) {
         self.raise(Alert::ApplyFailed);
-        if self.turn(RoleEvent::ApplyFailed, Cause::ApplyFailed) {
-            self.give_up_offers();
-            self.announcer.stop();
-            // What the kernel holds is unknown: silent until it confirms the fence, which the next
-            // advertisement tick asks for (see `duty`).
-            self.kernel.fencing = Some(self.now.after(self.config.timing.lease));
-            self.broadcast(Kind::LetGo);
+        if !self.turn(RoleEvent::ApplyFailed, Cause::ApplyFailed) {
+            return;
         }
+        let taking = self.taking.take();
+        self.give_up_offers();
+        self.announcer.stop();
+        let kind = match why {
+            Failure::Fenced if taking.is_some() => Kind::Decline,
+            Failure::Fenced => Kind::LetGo,
+            Failure::LeaseLapsed | Failure::Refused | Failure::Superseded => {
+                self.kernel.fencing = Some(self.now.after(self.config.timing.lease));
+                Kind::LetGo
+            }
+        };
+        self.broadcast(kind);
     }
 
     /// The role is gone at once: the kernel is told to fence, and once it has, the peers are told.

@@ -42,6 +42,8 @@ pub(crate) struct Gateway {
     pub(crate) late: Duration,
     /// Which states the kernel refuses.
     pub(crate) refuses: fn(Forwarding) -> bool,
+    /// And how.
+    pub(crate) refusal: Failure,
     inbox: Inbox,
     /// Lives of the daemon, and of the box.
     pub(crate) lives: u8,
@@ -66,6 +68,7 @@ impl Gateway {
             socket_max: 1_000,
             late: Duration::ZERO,
             refuses: |_| false,
+            refusal: Failure::Refused,
             inbox: Inbox::default(),
             lives: 0,
             boots: 0,

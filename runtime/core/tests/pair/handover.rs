@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use steadfast_core::effect::{Command, Forwarding, Rejection};
-use steadfast_core::role::EffectiveRole::{Active, Off, Standby};
+use steadfast_core::effect::{Command, Failure, Forwarding, Rejection};
+use steadfast_core::role::EffectiveRole::{Active, Failed, Off, Standby};
 use steadfast_core::status::Cause;
 
 use crate::look::kind;
@@ -370,4 +370,30 @@ fn handover_senseless_commands_are_refused_with_a_reason() {
     let nobody = world.command(B, Command::Release);
     assert_eq!(world.reply(nobody), Some(Err(Rejection::NoPeer)));
     assert_eq!(world.role(B), Active);
+}
+
+/// The taker's kernel refuses, before the offer ends or some time after, when the taker has long
+/// said that it begins. Where it is certain that nothing is held, the giver serves on at once;
+/// else it listens first, and nobody ever serves beside another.
+#[test]
+fn handover_refused_by_the_kernel_of_the_taker() {
+    for after in [0, 10, 29, 32, 34, 36, 60] {
+        for refusal in [Failure::Fenced, Failure::Refused] {
+            let mut world = World::settled(|_, _| {});
+            world.gateways[B].refuses = |desired| matches!(desired, Forwarding::Active { .. });
+            world.gateways[B].refusal = refusal;
+            world.gateways[B].answer_delay = ms(after);
+            world.command(A, Command::Release);
+            let case = format!("{refusal:?} after {after} ms");
+            let ended = world.run_until(after + 100, |world| world.role(B) == Failed);
+            let back = world.run_until(1_000, |world| world.is_live(A));
+            assert!(ended < ms(after + 20), "{case}: {ended:?}");
+            if refusal == Failure::Fenced {
+                assert!(back <= ms(40), "{case}: {back:?}");
+            }
+            world.run(2_000);
+            assert_eq!(world.role(A), Active, "{case}");
+            assert_eq!(world.watch.both, [], "{case}");
+        }
+    }
 }

@@ -349,7 +349,7 @@ impl World {
         };
         gateway.applying = None;
         let outcome = if (gateway.refuses)(desired) {
-            Err(Failure::Refused)
+            Err(gateway.refusal)
         } else {
             gateway.kernel.apply(now, desired)
         };

@@ -121,10 +121,12 @@ pub enum DiskState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectMode {
-    /// Refused.
+    /// Everything is refused: the role, and also to give it up.
     Fail,
     /// At once.
     Ok,
+    /// The role is refused, and it is certain that nothing is held.
+    Refuse,
     /// Late.
     Slow,
 }
