@@ -3,45 +3,43 @@
 //! Events at the same instant happen in the order in which they were scheduled, so a run is a
 //! function of its scenario and seed and of nothing else.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use steadfast_core::Instant;
 
 /// Most events waiting. A run that reaches it is cut short and judged `unknown`: something floods.
-pub const EVENTS_MAX: usize = 1 << 20;
+pub const EVENTS_MAX: usize = 1 << SLOT_BITS;
+/// Of the lower half of a key, those that name the slot.
+const SLOT_BITS: u32 = 20;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
-#[derive(Clone, Debug)]
-struct Entry<T> {
-    at: Instant,
-    number: u64,
-    event: T,
-}
+/// When an event is due, the how manyth it was (44 bits: what thousands of years schedule), and in
+/// which slot it lies, from the highest bits to the lowest: one comparison orders two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u128);
 
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
+impl Key {
+    fn new(at: Instant, number: u64, slot: usize) -> Self {
+        let lower = number << SLOT_BITS | slot as u64;
+        Self(u128::from(at.as_nanos()) << 64 | u128::from(lower))
+    }
+
+    const fn at(self) -> Instant {
+        Instant::from_nanos((self.0 >> 64) as u64)
+    }
+
+    const fn slot(self) -> usize {
+        (self.0 as u64 & SLOT_MASK) as usize
     }
 }
 
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-/// Events by time, first scheduled first.
+/// Events by time, first scheduled first. The heap moves keys alone; events lie still.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    heap: BinaryHeap<Reverse<Key>>,
+    slots: Vec<Option<T>>,
+    free: Vec<usize>,
     scheduled: u64,
     overflowed: bool,
 }
@@ -50,6 +48,8 @@ impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
             heap: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
             scheduled: 0,
             overflowed: false,
         }
@@ -64,23 +64,26 @@ impl<T> Queue<T> {
             return;
         }
         self.scheduled += 1;
-        self.heap.push(Reverse(Entry {
-            at,
-            number: self.scheduled,
-            event,
-        }));
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        match self.slots.get_mut(slot) {
+            Some(place) => *place = Some(event),
+            None => self.slots.push(Some(event)),
+        }
+        let key = Key::new(at, self.scheduled, slot);
+        self.heap.push(Reverse(key));
     }
 
     /// Takes the next event.
     pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
-        self.heap
-            .pop()
-            .map(|Reverse(entry)| (entry.at, entry.event))
+        let Reverse(key) = self.heap.pop()?;
+        self.free.push(key.slot());
+        let event = self.slots.get_mut(key.slot())?.take()?;
+        Some((key.at(), event))
     }
 
     /// When the next event is due.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(entry)| entry.at)
+        self.heap.peek().map(|Reverse(key)| key.at())
     }
 
     /// Takes the next event that is due at this time.
@@ -110,5 +113,20 @@ mod tests {
             .map(|(_, event)| event)
             .collect();
         assert_eq!(order, "abcd");
+    }
+
+    /// A slot that was left is used again, and whoever lies in it comes in its own turn.
+    #[test]
+    fn queue_uses_its_slots_again() {
+        let mut queue = Queue::default();
+        for turn in 0..100 {
+            queue.push(Instant::from_millis(turn + 2), turn);
+            queue.push(Instant::from_millis(1_000), turn);
+            assert_eq!(queue.pop(), Some((Instant::from_millis(turn + 2), turn)));
+        }
+        assert_eq!(queue.slots.len(), 101);
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert!(rest.iter().map(|(_, turn)| *turn).eq(0..100));
+        assert_eq!(queue.slots.len(), 101);
     }
 }
