@@ -27,6 +27,8 @@ const NARROWED_EVERY: Duration = Duration::from_millis(500);
 const TOGETHER: Duration = Duration::from_millis(20);
 /// See [`Peer::lateness`].
 const PUNCTUAL: u32 = 5;
+/// See [`Peer::lateness`].
+const GAINED_MAX: Duration = Duration::from_millis(4);
 
 /// What a frame from a peer is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +134,12 @@ impl RoundTrip {
     }
 }
 
+/// The least a word may be late, where so much is allowed: a part in [`PUNCTUAL`] of it, but never
+/// [`GAINED_MAX`] less. Whoever allows for long pauses has them.
+pub(crate) fn least_lateness(allowed: Duration) -> Duration {
+    (allowed / PUNCTUAL).max(allowed.saturating_sub(GAINED_MAX))
+}
+
 /// One peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -158,6 +166,8 @@ pub(crate) struct Peer {
     pub(crate) dead: bool,
     /// When it last told of better health than before.
     pub(crate) improved_at: Option<Instant>,
+    /// When it last did not take a role that it was offered.
+    pub(crate) refused_at: Option<Instant>,
     /// When it last let a hand-over to it end.
     pub(crate) unready_at: Option<Instant>,
     /// Since when, without a gap, it has been heard.
@@ -193,6 +203,7 @@ impl Peer {
             let_go_at: None,
             dead: false,
             improved_at: None,
+            refused_at: None,
             unready_at: None,
             alive_since: None,
             session: None,
@@ -257,23 +268,22 @@ impl Peer {
         admission
     }
 
-    /// When its next word is due, by the last one.
+    /// When its next advertisement is due, by its last word.
     pub(crate) fn due(&self) -> Option<Instant> {
         let (heard_at, latest) = self.heard_at.zip(self.latest.as_ref())?;
         Some(heard_at.after(latest.interval))
     }
 
-    /// A word that was due comes `at`. What is later than `allowed` may as well be lost.
+    /// An advertisement that was due comes `at`. What is later than `allowed` may as well be lost.
     pub(crate) fn note_lateness(&mut self, due: Instant, at: Instant, allowed: Duration) {
         self.late.note(at.since(due).min(allowed), at);
     }
 
-    /// How late a word of it may come: twice what was seen lately, and not less than a part in
-    /// [`PUNCTUAL`] of what is allowed. To suspect too early costs a few questions; too late, that
-    /// much of every outage (D7).
+    /// How late a word of it may come: twice what was seen lately, within what is allowed. To
+    /// suspect too early costs a few questions; too late, that much of every outage (D7).
     pub(crate) fn lateness(&self, allowed: Duration) -> Duration {
         let seen = self.late.usual_longest().saturating_mul(2);
-        seen.clamp(allowed / PUNCTUAL, allowed)
+        seen.clamp(least_lateness(allowed), allowed)
     }
 
     fn weigh(&mut self, advert: &Advert, answer: u64, secret: &[u8; 32]) -> Admission {
@@ -308,7 +318,7 @@ impl Peer {
                     path.counter = 0;
                 }
                 self.alive_since = None;
-                self.unready_at = None;
+                (self.refused_at, self.unready_at) = (None, None);
                 self.vouched = 0;
                 Admission::NewLife
             }
@@ -421,9 +431,14 @@ impl Peer {
         answers_nothing
             .map(|(first, last)| (view.ago(first), view.ago(last)))
             .hash(out);
-        let gone =
-            [self.let_go_at, self.improved_at, self.unready_at].map(|at| at.map(|at| view.ago(at)));
-        gone.hash(out);
+        let gone = [
+            self.let_go_at,
+            self.improved_at,
+            self.refused_at,
+            self.unready_at,
+        ];
+        gone.map(|at| at.map(|at| view.ago(at))).hash(out);
+        self.late.usual_longest().as_millis().hash(out);
         (heard, unproven, alive, self.dead).hash(out);
         let newest = self.session.map(|session| session.newest);
         newest

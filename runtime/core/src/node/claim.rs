@@ -7,6 +7,7 @@
 use super::{Claim, Node};
 use crate::announce::refresh;
 use crate::effect::{Alert, Failure, Forwarding};
+use crate::peer::least_lateness;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rule;
 use crate::status::Cause;
@@ -181,7 +182,10 @@ impl Node {
     /// heard a later one and stand by, this service counts as interrupted (D11): a rival that
     /// claims has proof that this box stood still.
     fn notice_interruption(&mut self, gap: core::time::Duration) {
-        let overdue = self.config.timing.interval + self.config.timing.slack;
+        let timing = &self.config.timing;
+        // No peer that heard the words before may have found it dead sooner.
+        let judged = least_lateness(timing.slack) + timing.w_silence;
+        let overdue = timing.interval + timing.slack.min(judged);
         if self.role == EffectiveRole::Active && gap > overdue && !self.offering() {
             self.claim.uninterrupted = false;
             self.told.resumed = self.counter + 1;

@@ -163,7 +163,8 @@ impl Node {
         let secret = self.secret;
         let due = self.peers[place].due();
         let admission = self.peers[place].admit(&advert, own, index, at, &secret);
-        if let Some(due) = due.filter(|_| admission == Admission::Fresh) {
+        let regular = admission == Admission::Fresh && advert.kind == Kind::Advert;
+        if let Some(due) = due.filter(|_| regular) {
             self.peers[place].note_lateness(due, at, self.config.timing.slack);
         }
         self.note_seat((place, index), source, admission);

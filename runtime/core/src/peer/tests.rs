@@ -395,4 +395,9 @@ fn peer_lateness_is_learnt_within_what_is_allowed() {
     assert_eq!(lateness([0, 9_000, 20, 0]), micros(1_000), "one event");
     assert_eq!(lateness([700, 900, 20, 0]), micros(1_400));
     assert_eq!(lateness([90_000, 90_000, 0, 0]), allowed);
+    for (allowed, least) in [(2, 0.4), (5, 1.0), (20, 16.0), (150, 146.0)] {
+        let allowed = Duration::from_millis(allowed);
+        let ms = super::least_lateness(allowed).as_secs_f64() * 1e3;
+        assert!((ms - least).abs() < 1e-6, "{allowed:?}: {ms}");
+    }
 }
