@@ -239,6 +239,7 @@ fn disk(state: DiskState) -> Disk {
 fn apply(mode: EffectMode, by: Duration) -> ApplyMode {
     match mode {
         EffectMode::Fail => ApplyMode::Failing,
+        EffectMode::Lie => ApplyMode::Lying,
         EffectMode::Ok => ApplyMode::Ok,
         EffectMode::Refuse => ApplyMode::Refusing,
         EffectMode::Slow => ApplyMode::Slow(by),

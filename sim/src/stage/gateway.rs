@@ -57,6 +57,8 @@ pub(crate) enum Disk {
 pub(crate) enum ApplyMode {
     /// It refuses whatever it is asked.
     Failing,
+    /// It serves and says that it refuses; it refuses all else.
+    Lying,
     /// At once.
     #[default]
     Ok,

@@ -342,7 +342,7 @@ impl World<'_> {
         let addresses = all.get(router).map(|it| (it.port, &it.settings.addresses));
         let (port, addresses) = addresses.ok_or(Failure::Refused)?;
         let gateway = &mut self.gateways[station];
-        let refuses = matches!(gateway.apply, ApplyMode::Failing | ApplyMode::Refusing);
+        let refuses = !matches!(gateway.apply, ApplyMode::Ok | ApplyMode::Slow(_));
         let kernel = &mut gateway.kernel;
         match wish {
             Wish::Look if leased && !kernel.router_is_live(now, router) => {

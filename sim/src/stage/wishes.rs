@@ -112,7 +112,11 @@ impl World<'_> {
     pub(crate) fn apply(&mut self, station: usize, wish: Forwarding) -> Result<(), Failure> {
         let serve = matches!(wish, Forwarding::Active { .. });
         let outcome = match self.gateways[station].apply {
-            ApplyMode::Failing => Err(Failure::Refused),
+            ApplyMode::Lying if serve => {
+                let done = self.obey(station, wish);
+                done.and(Err(Failure::Refused))
+            }
+            ApplyMode::Failing | ApplyMode::Lying => Err(Failure::Refused),
             ApplyMode::Refusing if serve => {
                 let fenced = self.obey(station, Forwarding::Standby);
                 fenced.and(Err(Failure::Fenced))
@@ -138,7 +142,7 @@ impl World<'_> {
     /// How long the kernel will take for what it is asked.
     pub(crate) fn apply_latency(&mut self, station: usize) -> Duration {
         match self.gateways[station].apply {
-            ApplyMode::Failing | ApplyMode::Ok | ApplyMode::Refusing => {
+            ApplyMode::Failing | ApplyMode::Lying | ApplyMode::Ok | ApplyMode::Refusing => {
                 APPLY_LATENCY + self.drawn(APPLY_JITTER)
             }
             ApplyMode::Slow(by) => by,

@@ -433,7 +433,14 @@ impl Node {
         {
             return;
         }
-        let better = |place: &usize| self.is_healthier(*place, own);
+        // Each offer that nobody takes is a gap: one that can serve does not try it over and over.
+        let spared = own.0 < PORT_DOWN;
+        let refused = |peer: &crate::peer::Peer| {
+            let at = peer.refused_at.filter(|_| spared);
+            at.is_some_and(|at| self.now.since(at) < timing.hold_down)
+        };
+        let better =
+            |place: &usize| self.is_healthier(*place, own) && !refused(&self.peers[*place]);
         let Some(place) = self.takers().into_iter().find(better) else {
             return;
         };

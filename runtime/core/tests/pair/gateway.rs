@@ -42,8 +42,10 @@ pub(crate) struct Gateway {
     pub(crate) late: Duration,
     /// Which states the kernel refuses.
     pub(crate) refuses: fn(Forwarding) -> bool,
-    /// And how.
+    /// And how. What is refused as [`Failure::Refused`] may be done all the same.
     pub(crate) refusal: Failure,
+    /// It is.
+    pub(crate) lies: bool,
     inbox: Inbox,
     /// Lives of the daemon, and of the box.
     pub(crate) lives: u8,
@@ -69,6 +71,7 @@ impl Gateway {
             late: Duration::ZERO,
             refuses: |_| false,
             refusal: Failure::Refused,
+            lies: false,
             inbox: Inbox::default(),
             lives: 0,
             boots: 0,

@@ -349,6 +349,10 @@ impl World {
         };
         gateway.applying = None;
         let outcome = if (gateway.refuses)(desired) {
+            if gateway.lies {
+                // Whatever became of it, nobody is told.
+                let _ = gateway.kernel.apply(now, desired);
+            }
             Err(gateway.refusal)
         } else {
             gateway.kernel.apply(now, desired)

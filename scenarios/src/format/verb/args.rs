@@ -123,6 +123,8 @@ pub enum DiskState {
 pub enum EffectMode {
     /// Everything is refused: the role, and also to give it up.
     Fail,
+    /// The role is taken, and said to be refused; to give it up is refused.
+    Lie,
     /// At once.
     Ok,
     /// The role is refused, and it is certain that nothing is held.

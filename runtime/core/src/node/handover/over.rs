@@ -129,6 +129,10 @@ impl Node {
     /// Arms the lease again: an explicit claim of the same epoch.
     fn take_back(&mut self) {
         let epoch = self.claim.epoch;
+        let (to, now) = (self.giving.as_ref().map(Giving::to), self.now);
+        if let Some(peer) = self.peers.iter_mut().find(|peer| Some(peer.node) == to) {
+            peer.refused_at = Some(now);
+        }
         self.end_giving(Rejection::TimedOut);
         if self.role != EffectiveRole::Active {
             return;
