@@ -46,8 +46,8 @@ pub use scenario::Scenario;
 pub use schema::schema;
 pub use step::{Moment, OnFrame, Step, Target, When, Who};
 pub use topology::{
-    Action, Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind, Topology,
-    VIRTUAL_ROUTER, VIRTUALS_MAX,
+    Action, GATEWAY_NAMES, Gateway, HOSTS_MAX, Host, Layout, Port, Preset, Segment, SegmentKind,
+    Topology, VIRTUAL_ROUTER, VIRTUALS_MAX,
 };
 pub use trouble::TroubleName;
 pub use verb::{

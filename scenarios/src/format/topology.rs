@@ -17,6 +17,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{MacAddr, NodeId, PortId};
 
+mod preset;
+
+pub use preset::{GATEWAY_NAMES, Preset};
+
 use super::Span;
 use super::family::{self, Family, Version, of_version, router_address};
 use crate::ids::{HostId, SegmentId};
@@ -34,27 +38,6 @@ const GATEWAY: u8 = 250;
 const HOST: u8 = 251;
 const OBSERVER: u8 = 252;
 const ROUTER: u8 = 253;
-
-/// A ready-made network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// Gateways `a` and `b` on `lan` and `wan`, joined by the cable `ha`.
-    #[default]
-    Pair,
-    /// As `pair`, without a cable.
-    PairNoCable,
-    /// As `pair`, with a second cable `ha2`.
-    PairTwoCables,
-    /// As `pair`, with the witness `w` on `lan` alone (D14).
-    PairWitness,
-    /// As `pair_witness`, and `w` is beyond a router of `lan` (R2.5).
-    PairFarWitness,
-    /// As `pair_no_cable`, with a third path `mgmt` that leads through a router (R2.5).
-    PairRouted,
-    /// Gateways `a`, `b` and `c` on `lan` and `wan`, no cable.
-    Trio,
-}
 
 /// What becomes of a port's virtual addresses while its gateway is active (R5.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +62,9 @@ impl Action {
 pub struct Topology {
     /// The network to start from.
     pub preset: Preset,
+    /// How many gateways a `group` has, 2 to 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u8>,
     /// Which versions of IP everybody speaks.
     pub family: Family,
     /// Virtual addresses on each served segment and of each version, 1 to [`VIRTUALS_MAX`].
@@ -102,6 +88,7 @@ impl Default for Topology {
     fn default() -> Self {
         Self {
             preset: Preset::Pair,
+            nodes: None,
             family: Family::Ipv4,
             virtual_addresses: 1,
             router_adverts: false,
@@ -278,12 +265,7 @@ impl Layout {
         if routed && !topology.family.has(Version::Ipv4) {
             return Err("a router on the way of heartbeats needs a `family` with IPv4".to_owned());
         }
-        let (gateways, cables): (&[&str], &[&str]) = match topology.preset {
-            Preset::Pair | Preset::PairFarWitness | Preset::PairWitness => (&["a", "b"], &["ha"]),
-            Preset::PairNoCable | Preset::PairRouted => (&["a", "b"], &[]),
-            Preset::PairTwoCables => (&["a", "b"], &["ha", "ha2"]),
-            Preset::Trio => (&["a", "b", "c"], &[]),
-        };
+        let gateways = topology.preset.gateways(topology.nodes)?;
         let mut layout = Self {
             family: topology.family,
             ..Self::default()
@@ -291,7 +273,7 @@ impl Layout {
         for name in ["lan", "wan"] {
             layout.add_segment(name, SegmentKind::Switch, topology);
         }
-        for name in cables {
+        for name in topology.preset.cables() {
             layout.add_segment(name, SegmentKind::Cable, topology);
         }
         if topology.preset == Preset::PairRouted {
@@ -303,7 +285,8 @@ impl Layout {
         match topology.preset {
             Preset::PairFarWitness => layout.add_gateway("w", NodeId(3), Some(Beyond(true))),
             Preset::PairWitness => layout.add_gateway("w", NodeId(3), Some(Beyond(false))),
-            Preset::Pair
+            Preset::Group
+            | Preset::Pair
             | Preset::PairNoCable
             | Preset::PairRouted
             | Preset::PairTwoCables

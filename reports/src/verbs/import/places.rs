@@ -1,19 +1,19 @@
 //! Where a recorded cluster stands in a scenario: the nearest preset, its words, its settings.
 //!
-//! Gateways are called `a`, `b`, `c` in the order of their ids, so that ranks stay as they were; a
+//! Gateways are called `a`, `b`, `c` and so on in the order of their ids, so that ranks stay as they were; a
 //! witness is `w`. The first two served ports are `lan` and `wan`, direct cables `ha` and `ha2`.
-//! What has no place is named in [`Places::unsaid`]; a cluster of more than three nodes has none at
-//! all.
+//! What has no place is named in [`Places::unsaid`]; more than two gateways with a witness have none
+//! at all.
 
 use steadfast_core::config::{self, Timing, witness};
 use steadfast_core::wire::carriage::Form;
 use steadfast_core::{NodeId, PortId};
 use steadfast_scenarios::format::{
-    Asks, Cluster, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span, Topology,
+    Asks, Cluster, GATEWAY_NAMES, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span,
+    Topology,
 };
 use steadfast_shell::journal::{ConfigFacts, LifeFacts, PortFacts};
 
-const GATEWAYS: [&str; 3] = ["a", "b", "c"];
 const SWITCHES: [&str; 2] = ["lan", "wan"];
 const CABLES: [&str; 2] = ["ha", "ha2"];
 
@@ -38,12 +38,16 @@ impl Places {
         let witness = facts.witness.map(|witness| witness.node);
         // The preset's witness is its last node.
         ids.sort_by_key(|id| Some(*id) == witness);
-        if ids.len() > GATEWAYS.len() || ids.len() < 2 {
-            let count = ids.len();
-            return Err(format!("{count} nodes: scenarios know of two or three"));
+        let gateways = ids.iter().filter(|id| Some(**id) != witness).count();
+        let (count, most) = (ids.len(), GATEWAY_NAMES.len());
+        if count > most || count < 2 {
+            return Err(format!("{count} nodes: scenarios know of 2 to {most}"));
+        }
+        if gateways > 2 && witness.is_some() {
+            let why = "scenarios know of a witness beside two";
+            return Err(format!("{gateways} gateways and a witness: {why}"));
         }
         let mut unsaid = Vec::new();
-        let gateways = ids.iter().filter(|id| Some(**id) != witness).count();
         let cables: &[&str] = if gateways == 2 { &CABLES } else { &[] };
         let mut ports = named(facts, &SWITCHES, PortFacts::is_switched, &mut unsaid);
         let served = ports.len();
@@ -60,6 +64,7 @@ impl Places {
         let preset = match (ids.len(), ports.len() - served) {
             (3, _) if gateways == 2 => Preset::PairWitness,
             (3, _) => Preset::Trio,
+            (4.., _) => Preset::Group,
             (_, 0) => Preset::PairNoCable,
             (_, 1) => Preset::Pair,
             (_, _) => Preset::PairTwoCables,
@@ -70,12 +75,13 @@ impl Places {
             own: facts.node,
             nodes: ids
                 .into_iter()
-                .zip(GATEWAYS)
+                .zip(GATEWAY_NAMES)
                 .map(|(id, name)| (id, if Some(id) == witness { "w" } else { name }))
                 .collect(),
             ports,
             topology: Topology {
                 preset,
+                nodes: u8::try_from(count).ok().filter(|_| preset == Preset::Group),
                 virtual_addresses: most.max(1),
                 ..Topology::default()
             },

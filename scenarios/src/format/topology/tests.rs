@@ -15,9 +15,11 @@ fn layout_addresses_are_unique() {
         Preset::PairFarWitness,
         Preset::PairRouted,
         Preset::Trio,
+        Preset::Group,
     ] {
         let topology = Topology {
             preset,
+            nodes: (preset == Preset::Group).then_some(16),
             family: Family::Both,
             virtual_addresses: VIRTUALS_MAX / 2,
             router_adverts: true,
@@ -131,4 +133,28 @@ fn layout_mistakes_are_named() {
         ..Topology::default()
     };
     assert!(Layout::new(&routed).unwrap_err().contains("with IPv4"));
+}
+
+/// A group has as many gateways as it says, and only a group says so.
+#[test]
+fn layout_of_a_group_says_how_many_there_are() {
+    let layout = |preset, nodes| {
+        let topology = Topology {
+            preset,
+            nodes,
+            ..Topology::default()
+        };
+        let layout = Layout::new(&topology)?;
+        Ok::<String, String>(layout.gateways.into_iter().map(|it| it.name).collect())
+    };
+    assert_eq!(layout(Preset::Group, Some(5)).as_deref(), Ok("abcde"));
+    assert_eq!(layout(Preset::Group, Some(16)).map(|it| it.len()), Ok(16));
+    for (preset, nodes) in [
+        (Preset::Group, None),
+        (Preset::Group, Some(1)),
+        (Preset::Group, Some(17)),
+        (Preset::Trio, Some(3)),
+    ] {
+        assert!(layout(preset, nodes).unwrap_err().contains("`nodes`"));
+    }
 }
