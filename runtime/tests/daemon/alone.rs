@@ -1,6 +1,8 @@
 //! One daemon: its end by a kill and its next life, and disks that refuse.
 
 use crate::gateways::{Gateway, pair};
+use crate::routers::reached;
+use crate::stations::waits_for;
 
 /// After a kill the next life sweeps what the last one left, serves again, and both lives can be
 /// told apart in the journal.
@@ -59,6 +61,41 @@ fn alone_forwards_only_while_it_is_fenced() {
     let (code, said) = gateway.unfence();
     assert_eq!(code, Some(0), "{said}");
     assert!(!forwards(), "without the fence");
+}
+
+/// Somebody takes a virtual address away: within a second or so it is there again, the first and
+/// one of many that are installed ahead of a claim (D17).
+#[test]
+fn alone_address_that_somebody_removed_is_there_again() {
+    if !inside_own_namespace!("alone_address_that_somebody_removed_is_there_again") {
+        return;
+    }
+    let many: Vec<String> = (100..180)
+        .map(|last| format!("\"10.0.1.{last}\""))
+        .collect();
+    let lists = [
+        ("\"10.0.1.1\"".to_owned(), "10.0.1.1"),
+        (many.join(", "), "10.0.1.179"),
+    ];
+    for (gateway, (virtuals, removed)) in pair().into_iter().zip(lists) {
+        gateway.configure(|text| text.replace("\"10.0.1.1\"", &virtuals));
+        let mut daemon = gateway.start();
+        daemon.says("active:");
+        let number = || {
+            gateway
+                .addresses()
+                .matches(&format!("{removed}/32"))
+                .count()
+        };
+        assert_eq!(number(), 1);
+        let home = &gateway.home;
+        home.ip(&format!("addr del {removed}/32 dev lan0"));
+        assert_eq!(number(), 0);
+        waits_for("the address is there again", || number() == 1);
+        assert!(reached(removed));
+        daemon.stop();
+        gateway.is_clean();
+    }
 }
 
 /// A state directory without room, or read-only: the daemon serves all the same, and says so in log

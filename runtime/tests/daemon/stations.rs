@@ -58,7 +58,7 @@ fn known() -> String {
     ip_says("neigh show 10.0.1.1 dev lan")
 }
 
-fn waits_for(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn waits_for(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + WAIT;
     while !done() {
         assert!(Instant::now() < deadline, "never: {what}");
