@@ -6,6 +6,9 @@ use rustix::process::Signal;
 
 use crate::gateways::{Daemon, Gateway, count, pair};
 
+const OLD_KEY: &str = "6b6e6f776e20746f206576657279207265616465722c206e6f7420726561";
+const NEW_KEY: &str = "616e6f74686572206b657920746861742065766572796f6e65206b6e6f77";
+
 /// Both, the first of them active.
 fn running() -> ([Gateway; 2], Daemon, Daemon) {
     let gateways = pair();
@@ -43,6 +46,55 @@ fn duo_release_moves_the_role() {
     second.stop();
     a.is_clean();
     b.is_clean();
+}
+
+/// The key is changed as the handbook says: each step on every node before the next one, by a
+/// reload. Nothing moves, no word is lost for its tag, and in the end the old key opens nothing.
+#[test]
+fn duo_key_is_changed_in_three_steps() {
+    if !inside_own_namespace!("duo_key_is_changed_in_three_steps") {
+        return;
+    }
+    let ([a, b], mut first, mut second) = running();
+    let (old, new) = (OLD_KEY, NEW_KEY);
+    for text in [
+        format!("1 enforce {old}\n2 receive-only {new}"),
+        format!("1 enforce {old}\n2 permissive {new}"),
+        format!("2 enforce {new}"),
+    ] {
+        for gateway in [&a, &b] {
+            gateway.write_secret(&text);
+            let (code, said) = gateway.ctl("reload");
+            assert_eq!(code, Some(0), "{said}");
+            let before = heard(gateway);
+            gateway.status_when("words of the other are read", |told| {
+                count(told, "lan0_received") > before + 3
+            });
+            assert!(a.holds() && !b.holds(), "{text}");
+        }
+    }
+    for gateway in [&a, &b] {
+        let told = gateway.status_when("both hear each other", |told| {
+            told["status"]["peers"][0]["liveness"] == "alive"
+        });
+        assert_eq!(told["status"]["drops"]["undecodable"], 0, "{told:#}");
+        assert_eq!(
+            told["status"]["recent_alerts"].as_array().map(Vec::len),
+            Some(0)
+        );
+    }
+    let (code, said) = a.ctl("release");
+    assert_eq!(code, Some(0), "{said}");
+    second.says("active:");
+    first.stop();
+    second.stop();
+    a.is_clean();
+    b.is_clean();
+}
+
+/// Frames on the LAN so far.
+fn heard(gateway: &Gateway) -> u64 {
+    count(&gateway.status(), "lan0_received")
 }
 
 /// The active is killed: the other one has the addresses; the dead one's keeper holds the fence,
