@@ -153,6 +153,8 @@ pub(crate) struct Peer {
     pub(crate) heard_at: Option<Instant>,
     /// How late its words came lately (D7): see [`Peer::lateness`].
     late: RoundTrip,
+    /// How often it was asked whether it lives.
+    pub(crate) suspected: u64,
     /// When an unproven frame last claimed to be active.
     pub(crate) unproven_active_at: Option<Instant>,
     /// Since when, and when last, an authentic frame of it answered nothing of this node; none as
@@ -197,6 +199,7 @@ impl Peer {
             latest: None,
             heard_at: None,
             late: RoundTrip::default(),
+            suspected: 0,
             unproven_active_at: None,
             unproven: None,
             unverified_at: None,

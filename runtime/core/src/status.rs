@@ -325,6 +325,11 @@ pub struct PeerStatus {
     /// How long ago a frame in its name did not verify; none if never (R14.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unverified: Option<Duration>,
+    /// How often it was asked whether it lives: its word was late, or a direct cable lost its
+    /// carrier. A peer that lives answers at once.
+    pub suspected: u64,
+    /// How late its word may come before that, by how late words came lately (D7).
+    pub lateness: Duration,
     /// Every path, by port.
     pub paths: Vec<PathStatus>,
     /// In what it is another than this node, by its last word.

@@ -55,7 +55,7 @@ fn duo_key_is_changed_in_three_steps() {
     if !inside_own_namespace!("duo_key_is_changed_in_three_steps") {
         return;
     }
-    let ([a, b], mut first, mut second) = running();
+    let ([a, b], first, mut second) = running();
     let (old, new) = (OLD_KEY, NEW_KEY);
     for text in [
         format!("1 enforce {old}\n2 receive-only {new}"),

@@ -1,9 +1,9 @@
 //! Where a recorded cluster stands in a scenario: the nearest preset, its words, its settings.
 //!
-//! Gateways are called `a`, `b`, `c` and so on in the order of their ids, so that ranks stay as they were; a
-//! witness is `w`. The first two served ports are `lan` and `wan`, direct cables `ha` and `ha2`.
-//! What has no place is named in [`Places::unsaid`]; more than two gateways with a witness have none
-//! at all.
+//! Gateways are called `a`, `b`, `c` and so on in the order of their ids, so that ranks stay as
+//! they were; a witness is `w`. The first two served ports are `lan` and `wan`, direct cables `ha`
+//! and `ha2`. What has no place is named in [`Places::unsaid`]; a witness beside more than two
+//! gateways has none at all.
 
 use steadfast_core::config::{self, Timing, witness};
 use steadfast_core::wire::carriage::Form;

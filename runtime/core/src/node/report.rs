@@ -125,6 +125,8 @@ impl Node {
             answers_nothing: self.config.witness.map(|it| it.node) != Some(peer.node)
                 && self.answers_nothing(peer),
             unverified: peer.unverified_at.map(|at| now.since(at)),
+            suspected: peer.suspected,
+            lateness: peer.lateness(self.config.timing.slack),
             paths: self.path_statuses(peer, now),
             differs: self.differs(peer),
         }

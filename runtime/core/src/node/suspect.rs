@@ -143,6 +143,7 @@ impl Node {
             return;
         }
         let terms = self.terms(place, doubt);
+        self.peers[place].suspected += 1;
         let peer = self.peers[place].node;
         let segments = self.tallies(place);
         let outlived_at = self.outlived_at(&self.peers[place], self.now);

@@ -359,3 +359,25 @@ fn takeover_silent_death_at_ten_milliseconds_interval() {
     assert_eq!(world.roles(), (Standby, Active));
     assert_eq!(world.watch.none, []);
 }
+
+/// A word that is later than words were lately is missed at once, whatever slack allows beyond
+/// that; of a long slack no more than 4 ms are saved (D7). In quiet times nobody is asked.
+#[test]
+fn takeover_word_is_missed_as_soon_as_it_is_later_than_words_were() {
+    let usual: crate::setup::Change = |_, _| {};
+    let long: crate::setup::Change = |_, parts| parts.timing.slack = ms(20);
+    for (change, lateness) in [(usual, 1), (long, 16)] {
+        let mut world = World::settled(change);
+        world.run(5_000);
+        let known = |world: &World| world.status(B).peers[0].clone();
+        assert_eq!(known(&world).suspected, 0);
+        assert_eq!(known(&world).lateness, ms(lateness));
+        world.vanish(A);
+        world.run_until(300, |world| known(world).suspected > 0);
+        let age = known(&world).age.expect("it was heard");
+        let missed = age.saturating_sub(ms(100 + lateness));
+        assert!(age >= ms(100 + lateness) && missed < ms(1), "{age:?}");
+        world.run(1_000);
+        assert_eq!((world.role(B), known(&world).suspected), (Active, 1));
+    }
+}
