@@ -97,6 +97,49 @@ fn heard(gateway: &Gateway) -> u64 {
     count(&gateway.status(), "lan0_received")
 }
 
+/// Hundreds of other interfaces on both boxes, which all come up, change and go while the pair
+/// serves (F47): nothing moves meanwhile, and afterwards the role moves as ever.
+#[test]
+fn duo_hundreds_of_interfaces_disturb_nothing() {
+    if !inside_own_namespace!("duo_hundreds_of_interfaces_disturb_nothing") {
+        return;
+    }
+    let ([a, b], mut first, mut second) = running();
+    for words in [
+        "link add other$n type bridge",
+        "link set other$n up",
+        "addr add 10.9.0.$((n % 250 + 1))/32 dev other$n",
+        "link set other$n down",
+    ] {
+        for gateway in [&a, &b] {
+            for_each_other(gateway, words);
+        }
+        assert!(a.holds() && !b.holds(), "{words}");
+    }
+    let told = b.status();
+    assert_eq!(told["status"]["peers"][0]["liveness"], "alive", "{told:#}");
+    let (code, said) = a.ctl("release");
+    assert_eq!(code, Some(0), "{said}");
+    second.says("active:");
+    first.says("standby:");
+    assert!(b.holds() && !a.holds());
+    for gateway in [&a, &b] {
+        for_each_other(gateway, "link del other$n");
+        assert!(b.holds() && !a.holds());
+    }
+    first.stop();
+    second.stop();
+    a.is_clean();
+    b.is_clean();
+}
+
+/// Has `ip` do this two hundred times, in one go.
+fn for_each_other(gateway: &Gateway, words: &str) {
+    let script = format!("for n in $(seq 200); do echo \"{words}\"; done | ip -batch -");
+    let done = gateway.home.command("sh").args(["-c", &script]).status();
+    assert!(done.expect("a shell").success(), "{words}");
+}
+
 /// The active is killed: the other one has the addresses; the dead one's keeper holds the fence,
 /// and `unfence` removes everything. A living daemon is not unfenced.
 #[test]
