@@ -248,7 +248,7 @@ impl Node {
         match self.announcer.due() {
             Some(due) => self.timers.arm(Timer::Announce, due),
             None if self.role == EffectiveRole::Active => {
-                let next = self.now.after(refresh(self.virtuals().len()));
+                let next = self.now.after(refresh(self.virtuals.len()));
                 self.timers.arm(Timer::Announce, next);
             }
             None => self.timers.disarm(Timer::Announce),

@@ -32,6 +32,7 @@ mod trips;
 mod unread;
 mod vacancy;
 
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use crate::announce::Announcer;
@@ -131,6 +132,9 @@ pub struct Node {
     raised: Vec<Episode>,
     alerts_told: VecDeque<RecentAlert>,
     effects: VecDeque<Effect>,
+    /// The virtual addresses, in the order in which they are announced: many are sent in hundreds
+    /// of chunks.
+    virtuals: Vec<(usize, IpAddr)>,
     drops: Drops,
 }
 
@@ -289,6 +293,7 @@ impl Node {
             raised: Vec::new(),
             alerts_told: VecDeque::new(),
             effects: VecDeque::new(),
+            virtuals: send::in_turn(&config),
             drops: Drops::default(),
             config,
         };

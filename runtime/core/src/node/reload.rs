@@ -84,6 +84,7 @@ impl Node {
             .collect();
         let health = self.health();
         self.checks = self.checks_under(&config);
+        self.virtuals = super::send::in_turn(&config);
         self.config = config;
         self.rename_failed_checks();
         if owned(&self.config) != virtuals {

@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use super::forms::Way;
 use super::handover::Giving;
 use super::{DEFAULT_GROUP, Node};
+use crate::config::Config;
 use crate::effect::Effect;
 use crate::role::EffectiveRole;
 use crate::wire::advert::{Advert, Flags, GROUP_MAC, Kind, RoleMark};
@@ -226,9 +227,8 @@ impl Node {
         if self.announcer.begins() {
             self.show_stations();
         }
-        let all: Vec<(usize, IpAddr)> = self.virtuals();
-        for (place, form) in self.announcer.chunk(self.now, all.len()) {
-            let (index, address) = all[place];
+        for (place, form) in self.announcer.chunk(self.now, self.virtuals.len()) {
+            let (index, address) = self.virtuals[place];
             if self.ports[index].up {
                 self.announce(index, address, form);
             }
@@ -238,7 +238,7 @@ impl Node {
 
     /// Somebody else spoke in the name of what this node owns.
     pub(super) fn announce_after_rival(&mut self) {
-        self.announcer.after_rival(self.now, self.virtuals().len());
+        self.announcer.after_rival(self.now, self.virtuals.len());
         self.arm_announcer();
     }
 
@@ -268,20 +268,6 @@ impl Node {
             (IpAddr::V6(ip), _) => announce::mld_report(mac, ip),
         };
         self.emit(Effect::Transmit { port, frame });
-    }
-
-    /// Every virtual address, with the place of its port; the first of every port first, so that
-    /// no segment waits for another's long list.
-    pub(super) fn virtuals(&self) -> Vec<(usize, IpAddr)> {
-        let ports = || self.config.ports.iter().enumerate();
-        let longest = ports()
-            .map(|(_, port)| port.virtuals.len())
-            .max()
-            .unwrap_or(0);
-        let row = |row: usize| {
-            ports().filter_map(move |(index, port)| Some((index, *port.virtuals.get(row)?)))
-        };
-        (0..longest).flat_map(row).collect()
     }
 
     /// Asks one station about one address. The question names no address of ours where it can
@@ -314,4 +300,15 @@ impl Node {
         let port = port.id;
         self.emit(Effect::Transmit { port, frame });
     }
+}
+
+/// Every virtual address, with the place of its port; the first of every port first, so that no
+/// segment waits for another's long list.
+pub(super) fn in_turn(config: &Config) -> Vec<(usize, IpAddr)> {
+    let ports = || config.ports.iter().enumerate();
+    let lengths = ports().map(|(_, port)| port.virtuals.len());
+    let row = |row: usize| {
+        ports().filter_map(move |(index, port)| Some((index, *port.virtuals.get(row)?)))
+    };
+    (0..lengths.max().unwrap_or(0)).flat_map(row).collect()
 }
