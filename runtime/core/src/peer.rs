@@ -168,7 +168,7 @@ pub(crate) struct Peer {
     pub(crate) dead: bool,
     /// When it last told of better health than before.
     pub(crate) improved_at: Option<Instant>,
-    /// When it last did not take a role that it was offered.
+    /// When it last said that it does not take the role that it was offered.
     pub(crate) refused_at: Option<Instant>,
     /// When it last let a hand-over to it end.
     pub(crate) unready_at: Option<Instant>,

@@ -55,7 +55,7 @@ fn duo_key_is_changed_in_three_steps() {
     if !inside_own_namespace!("duo_key_is_changed_in_three_steps") {
         return;
     }
-    let ([a, b], first, mut second) = running();
+    let ([a, b], mut first, mut second) = running();
     let (old, new) = (OLD_KEY, NEW_KEY);
     for text in [
         format!("1 enforce {old}\n2 receive-only {new}"),
@@ -86,6 +86,14 @@ fn duo_key_is_changed_in_three_steps() {
     let (code, said) = a.ctl("release");
     assert_eq!(code, Some(0), "{said}");
     second.says("active:");
+    first.says("standby:");
+    // Who speaks with the old one is not heard any more, as the handbook says.
+    a.write_secret(&format!("1 enforce {old}"));
+    let (code, said) = a.ctl("reload");
+    assert_eq!(code, Some(0), "{said}");
+    b.status_when("its tags do not fit", |told| {
+        told["status"]["drops"]["unverified"].as_u64() > Some(3)
+    });
     first.stop();
     second.stop();
     a.is_clean();
@@ -105,6 +113,7 @@ fn duo_hundreds_of_interfaces_disturb_nothing() {
         return;
     }
     let ([a, b], mut first, mut second) = running();
+    let before = b.status();
     for words in [
         "link add other$n type bridge",
         "link set other$n up",
@@ -116,8 +125,9 @@ fn duo_hundreds_of_interfaces_disturb_nothing() {
         }
         assert!(a.holds() && !b.holds(), "{words}");
     }
-    let told = b.status();
+    let (told, before) = (b.status(), &before["status"]);
     assert_eq!(told["status"]["peers"][0]["liveness"], "alive", "{told:#}");
+    assert_eq!(told["status"]["since"], before["since"], "{told:#}");
     let (code, said) = a.ctl("release");
     assert_eq!(code, Some(0), "{said}");
     second.says("active:");

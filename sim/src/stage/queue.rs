@@ -14,7 +14,7 @@ pub const EVENTS_MAX: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
-/// When an event is due, the how manyth it was (44 bits: what thousands of years schedule), and in
+/// When an event is due, the how manyth it was (44 bits: no run has ten million million), and in
 /// which slot it lies, from the highest bits to the lowest: one comparison orders two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(u128);

@@ -183,7 +183,7 @@ impl Node {
     /// claims has proof that this box stood still.
     fn notice_interruption(&mut self, gap: core::time::Duration) {
         let timing = &self.config.timing;
-        // No peer that heard the words before may have found it dead sooner.
+        // No silence may have shown it dead sooner to one that heard the words before.
         let judged = least_lateness(timing.slack) + timing.w_silence;
         let overdue = timing.interval + timing.slack.min(judged);
         if self.role == EffectiveRole::Active && gap > overdue && !self.offering() {

@@ -23,6 +23,7 @@ use super::Node;
 use super::duty::PORT_DOWN;
 use crate::config::PortConfig;
 use crate::effect::{Alert, Command, Forwarding, Rejection};
+use crate::peer::Peer;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
@@ -37,6 +38,9 @@ pub(super) use taking::{Recheck, Taking};
 
 /// Rounds of PREPARE before the giver stops trying.
 const PREPARES_MAX: u32 = 20;
+/// For so long one that refused the role, and is no healthier since, is not offered it again by one
+/// that serves well.
+const REFUSED_FOR: core::time::Duration = core::time::Duration::from_secs(10);
 
 /// Why the role is given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -433,14 +437,10 @@ impl Node {
         {
             return;
         }
-        // Each offer that nobody takes is a gap: one that can serve does not try it over and over.
-        let spared = own.0 < PORT_DOWN;
-        let refused = |peer: &crate::peer::Peer| {
-            let at = peer.refused_at.filter(|_| spared);
-            at.is_some_and(|at| self.now.since(at) < timing.hold_down)
+        let spares = self.serves_well();
+        let better = |place: &usize| {
+            self.is_healthier(*place, own) && !(spares && self.has_refused(&self.peers[*place]))
         };
-        let better =
-            |place: &usize| self.is_healthier(*place, own) && !refused(&self.peers[*place]);
         let Some(place) = self.takers().into_iter().find(better) else {
             return;
         };
@@ -459,6 +459,21 @@ impl Node {
         if fact && peer.improved_at.is_none_or(settled) {
             self.give(place, Reason::Health);
         }
+    }
+
+    /// Nothing but weights is against this node: no port is lost, and no segment silent.
+    fn serves_well(&self) -> bool {
+        let mut ports = self.config.ports.iter().zip(&self.ports);
+        let silent = ports.any(|(config, port)| config.served() && self.silent(port));
+        self.health().0 < PORT_DOWN && !silent
+    }
+
+    /// It was offered the role lately, and said that it does not take it. Each such offer is a gap
+    /// of some milliseconds, so one that serves well does not try it over and over.
+    fn has_refused(&self, peer: &Peer) -> bool {
+        let lately = |at: &Instant| self.now.since(*at) < REFUSED_FOR;
+        let refused = peer.refused_at.filter(lately);
+        refused.is_some_and(|at| peer.improved_at.is_none_or(|better| better < at))
     }
 
     /// An active with a fault serves on where no peer is healthier, and says so (F32, F33).

@@ -8,7 +8,8 @@
 //! period passes every step before it meets itself again.
 //!
 //! The limit: configuration, stored record, alerts and counters of drops are not compared, nor are
-//! the far deadlines: the next uptime to record, and announcements.
+//! the far deadlines: the next uptime to record, announcements, and for how long one that refused
+//! the role is not offered it again; nor how late words came, beyond what follows from it now.
 
 use core::hash::{Hash, Hasher};
 use core::time::Duration;

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use steadfast_core::Instant;
-use steadfast_core::effect::{Command, Failure, Forwarding, Rejection};
+use steadfast_core::config::check::{CheckConfig, Cost};
+use steadfast_core::effect::{Alert, Command, Failure, Forwarding, Input, Rejection};
 use steadfast_core::role::EffectiveRole::{Active, Failed, Off, Standby};
 use steadfast_core::status::Cause;
+use steadfast_core::{CheckId, Instant};
 
 use crate::look::kind;
 use crate::setup::{A, B, LAN, WAN, node};
@@ -395,6 +396,8 @@ fn handover_refused_by_the_kernel_of_the_taker() {
                 assert!(back <= ms(40), "{case}: {back:?}");
             }
             world.run(2_000);
+            let serving = [A, B].into_iter().filter(|place| world.is_live(*place));
+            assert_eq!(serving.count(), 1, "{case}");
             if !lies {
                 assert_eq!(world.role(A), Active, "{case}");
             }
@@ -404,4 +407,37 @@ fn handover_refused_by_the_kernel_of_the_taker() {
             assert_eq!(world.watch.both.iter().find(longer), None, "{case}");
         }
     }
+}
+
+/// A weight fails on the active, and the kernel of the healthier node refuses the role: it is not
+/// offered over and over, for each offer is a gap, and it is once the time is over.
+#[test]
+fn handover_for_a_weight_spares_who_refused() {
+    let weight: crate::setup::Change = |_, parts| {
+        parts.checks = vec![CheckConfig {
+            id: CheckId(0),
+            name: "uplink".to_owned(),
+            cost: Cost::Weight(5),
+            rise: 1,
+            fall: 1,
+        }];
+    };
+    let mut world = World::settled(weight);
+    world.gateways[B].refuses = |desired| matches!(desired, Forwarding::Active { .. });
+    world.gateways[B].refusal = Failure::Fenced;
+    for (place, passed) in [(A, true), (B, true), (A, false)] {
+        let check = CheckId(0);
+        world.tell(place, Input::Checked { check, passed });
+    }
+    world.run(8_000);
+    let applied = world.applied(B);
+    let tried = applied
+        .iter()
+        .filter(|it| matches!(it, Forwarding::Active { .. }));
+    assert_eq!(tried.count(), 1, "it was asked once");
+    assert_eq!(world.alerts(B), [Alert::ApplyFailed]);
+    assert_eq!(world.role(A), Active);
+    world.gateways[B].refuses = |_| false;
+    world.run(5_000);
+    assert_eq!(world.roles(), (Standby, Active));
 }

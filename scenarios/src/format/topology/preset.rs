@@ -28,7 +28,7 @@ pub enum Preset {
     Trio,
 }
 
-/// What gateways are called, in order of node id; no group has more (D13).
+/// What gateways are called, in order of node id; no group has more.
 pub const GATEWAY_NAMES: [&str; 16] = [
     "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
 ];

@@ -98,6 +98,7 @@ impl Node {
                 self.end_giving(Rejection::TimedOut);
                 self.lose_lease();
             } else {
+                self.note_refusal(declined);
                 self.take_back();
             }
             return;
@@ -126,13 +127,19 @@ impl Node {
         declined || (silent && self.none_serves_on_proof(at))
     }
 
-    /// Arms the lease again: an explicit claim of the same epoch.
-    fn take_back(&mut self) {
-        let epoch = self.claim.epoch;
-        let (to, now) = (self.giving.as_ref().map(Giving::to), self.now);
+    /// The taker itself said that it does not take what it was offered: one that is not heard, or
+    /// whose words are lost, says nothing of what it can.
+    fn note_refusal(&mut self, declined: bool) {
+        let to = self.giving.as_ref().map(Giving::to).filter(|_| declined);
+        let now = self.now;
         if let Some(peer) = self.peers.iter_mut().find(|peer| Some(peer.node) == to) {
             peer.refused_at = Some(now);
         }
+    }
+
+    /// Arms the lease again: an explicit claim of the same epoch.
+    fn take_back(&mut self) {
+        let epoch = self.claim.epoch;
         self.end_giving(Rejection::TimedOut);
         if self.role != EffectiveRole::Active {
             return;
