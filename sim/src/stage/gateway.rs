@@ -48,7 +48,8 @@ pub(crate) enum Disk {
     Ok,
     /// Writes take seconds.
     Slow,
-    /// A write that power loss cuts off leaves nothing readable.
+    /// A write that power loss cuts off leaves nothing of it readable: the record before it counts,
+    /// as the shell keeps two. (Its bytes are torn where the whole shell runs.)
     Torn,
 }
 

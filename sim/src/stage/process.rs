@@ -5,12 +5,12 @@
 
 use core::time::Duration;
 
-use steadfast_core::boot::{Boot, Record};
+use steadfast_core::boot::Boot;
 use steadfast_core::{Node, Rule};
 use steadfast_scenarios::Random;
 use steadfast_scenarios::trace::{EventKind, ProcessState};
 
-use super::gateway::{Body, Daemon, Disk, Order, Passage, Power, Turns};
+use super::gateway::{Body, Daemon, Order, Passage, Power, Turns};
 use super::players::Start;
 use super::vrrp::Routers;
 use super::world::{Happening, World};
@@ -152,9 +152,6 @@ impl World<'_> {
         };
         match daemon.body {
             Body::Seat(seat) => seat.end(),
-            Body::Turns(turns) if turns.persist.is_some() && gateway.disk == Disk::Torn => {
-                gateway.stored = Record::default();
-            }
             Body::Routers(_) | Body::Turns(_) => {}
         }
         self.observer.forget_status(station);
