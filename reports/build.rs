@@ -1,4 +1,5 @@
-//! Puts the scenario files into the command, so that it finds them wherever it is run.
+//! Puts the scenario files and the removals into the command, so that it finds them wherever it is
+//! run.
 //!
 //! Writes `catalogue.rs` with one list per folder, sorted by name. Adding a file is enough for it
 //! to be found at the next build. Limit: a missing folder of impossible stories is an empty list,
@@ -18,7 +19,11 @@ fn main() -> io::Result<()> {
     // Relative, so that a shared target folder does not watch another tree's files.
     println!("cargo::rerun-if-changed={SCENARIOS}");
     let mut code = String::new();
-    for (list, folder) in [("CATALOGUE", "catalogue"), ("IMPOSSIBLE", "impossible")] {
+    for (list, folder) in [
+        ("CATALOGUE", "catalogue"),
+        ("IMPOSSIBLE", "impossible"),
+        ("REMOVALS", "removals"),
+    ] {
         let files = files(&Path::new(SCENARIOS).join(folder))?;
         if files.is_empty() && list == "CATALOGUE" {
             return Err(missing("scenarios/catalogue/*.toml"));

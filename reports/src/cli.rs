@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use steadfast_sim::campaign;
 
 use crate::verbs::{
-    audit, bench, check, compare, cover, doctor, explore, fidelity, import, qualify, replay,
-    report, run, sweep,
+    audit, bench, check, compare, cover, doctor, explore, fidelity, import, qualify, removals,
+    replay, report, run, sweep,
 };
 
 const EXIT_CODES: &str = "\
@@ -57,6 +57,8 @@ pub(crate) enum Verb {
     List,
     /// Run the whole catalogue and write a report (the default)
     Qualify(qualify::Args),
+    /// Take each claimed behaviour away and see that the story that claims it fails
+    Removals(removals::Args),
     /// Judge a stored trace again and compare with what was recorded
     Replay(replay::Args),
     /// Write a stored run as pages for people: timeline, reasons, trace events

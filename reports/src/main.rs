@@ -21,6 +21,7 @@ mod pool;
 mod problem;
 mod processor;
 mod progress;
+mod removals;
 mod report;
 mod runs;
 mod summary;

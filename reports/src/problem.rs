@@ -64,6 +64,46 @@ pub(crate) enum Problem {
         /// Its program.
         path: &'static str,
     },
+    /// A file of removals is wrong.
+    #[error("failed to take the removals of {file}: {what}")]
+    Removal {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The sources with the removals in them cannot be built.
+    #[error("failed to build the sources with every removal in them")]
+    #[diagnostic(help(
+        "the compiler says above which edit is wrong; `new` must be as sound as `old`"
+    ))]
+    RemovalBuild,
+    /// A removal replaces what is not there, or is there more than once.
+    #[error("failed to put the removal `{name}` into {file}: found {count} times: {first}")]
+    #[diagnostic(help(
+        "the sources have changed since: bring `old` up to date in scenarios/removals, so that it \
+         stands there exactly once"
+    ))]
+    RemovalMisfit {
+        /// The removal.
+        name: String,
+        /// The file.
+        file: String,
+        /// How often it was found.
+        count: usize,
+        /// The first line of what was looked for.
+        first: String,
+    },
+    /// A removal's story was not played.
+    #[error("failed to play `{story}` for the removal `{name}`: {said}")]
+    RemovalUnplayed {
+        /// The removal.
+        name: String,
+        /// The story.
+        story: String,
+        /// What the player said.
+        said: String,
+    },
     /// Simulators run the product's own code.
     #[error("failed to put another daemon under test: simulators run the product alone")]
     #[diagnostic(help("say --world lab, which runs daemons on real kernels"))]
@@ -79,6 +119,13 @@ pub(crate) enum Problem {
     #[error("failed to find the daemon `{0}`")]
     #[diagnostic(help("there are steadfast, keepalived, frr, ucarp and steadfast-vrrp"))]
     UnknownDaemon(String),
+    /// No such removal is written.
+    #[error("failed to find the removal `{name}`")]
+    #[diagnostic(help("`steadfast removals --list` tells them all, with the claims they show"))]
+    UnknownRemoval {
+        /// What was asked for.
+        name: String,
+    },
     /// The text cannot be written.
     #[error("failed to print")]
     Print(#[source] io::Error),
@@ -183,6 +230,10 @@ impl Problem {
             | Self::NoSuchLife { .. }
             | Self::NotInstalled { .. }
             | Self::Read { .. }
+            | Self::Removal { .. }
+            | Self::RemovalBuild
+            | Self::RemovalMisfit { .. }
+            | Self::RemovalUnplayed { .. }
             | Self::RivalOutsideLab
             | Self::Scenario(_)
             | Self::Secret { .. }
@@ -193,6 +244,7 @@ impl Problem {
             | Self::UnknownClaim { .. }
             | Self::UnknownDaemon(_)
             | Self::UnknownName { .. }
+            | Self::UnknownRemoval { .. }
             | Self::Write { .. } => false,
         }
     }

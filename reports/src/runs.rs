@@ -147,6 +147,12 @@ impl Run {
             .map(|complaint| complaint.oracle.as_str())
             .collect()
     }
+
+    /// Names of the oracles that saw something wrong, each once.
+    pub(crate) fn tripped(&self) -> BTreeSet<&str> {
+        let seen = self.complaints.iter().filter(|it| it.seen);
+        seen.map(|complaint| complaint.oracle.as_str()).collect()
+    }
 }
 
 impl From<Outcome> for Run {

@@ -47,6 +47,9 @@ pub(crate) struct Record {
     /// The longest interruption of through traffic after the first step, in milliseconds; null if
     /// none was measured.
     pub(crate) outage_ms: Option<f64>,
+    /// The oracles that saw something wrong, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) oracles: Vec<String>,
 }
 
 /// An impossible story.
@@ -105,6 +108,7 @@ impl Record {
             verdict: run.verdict,
             trace: run.trace.map(|trace| trace.to_string()),
             outage_ms: run.outage.map(words::milliseconds),
+            oracles: run.tripped().into_iter().map(str::to_owned).collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Hand-made outcomes for tests: small, and not as any world would make them.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fs, process};
 
 use steadfast_core::Instant;
 use steadfast_scenarios::trace::TraceHash;
@@ -55,5 +57,26 @@ pub(crate) fn finding(oracle: &str, verdict: Verdict) -> Finding {
         violation_count: u32::from(verdict == Verdict::Fail),
         longest_ns: 22_000_000,
         evidence: "never armed".to_owned(),
+    }
+}
+
+/// A folder of its own that goes with the value.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("steadfast-{name}-{}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

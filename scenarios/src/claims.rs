@@ -3,7 +3,7 @@
 //! A scenario names in `claims` what it shows: rules of the protocol, failures seen in the field,
 //! requirements. What there is to claim stands in `claims.toml`, so an id that nobody knows is a
 //! mistake and one that nobody claims is a gap. The limit: a claim is its author's word. That a
-//! story can fail for what it claims is shown by the tests that take a rule away.
+//! story fails without what it claims is shown by taking that away ([`crate::removal`]).
 
 use std::collections::BTreeMap;
 

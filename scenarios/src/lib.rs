@@ -22,6 +22,7 @@ pub mod link;
 pub mod oracle;
 mod picture;
 mod random;
+pub mod removal;
 mod schedule;
 pub mod sight;
 pub mod trace;

@@ -1,8 +1,9 @@
 //! `steadfast cover`: what the catalogue claims to show, and what nobody shows.
 //!
 //! Every id that can be claimed has a line: how many stories show it, and what it means. One that
-//! no story claims is a gap, which `--strict` makes an exit code. The limit stands with the claims
-//! (`steadfast_scenarios::claims`): they are their authors' word.
+//! no story claims is a gap, which `--strict` makes an exit code. A claim without a removal is its
+//! author's word alone; that the stories do fail without what they claim is shown by
+//! `steadfast removals`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use super::Streams;
 use crate::catalogue::{CATALOGUE, read};
 use crate::ending::Ending;
 use crate::problem::Problem;
+use crate::removals::built_in;
 use crate::summary::to_json;
 
 /// What to tell.
@@ -36,6 +38,7 @@ struct Covered {
     id: ClaimId,
     what: String,
     shown_by: Vec<String>,
+    removals: Vec<String>,
 }
 
 /// Tells it.
@@ -48,7 +51,9 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
         text(&wanted, !args.ids.is_empty())
     };
     streams.print(&text)?;
-    let is_whole = wanted.iter().all(|it| !it.shown_by.is_empty());
+    let is_whole = wanted
+        .iter()
+        .all(|it| !it.shown_by.is_empty() && !it.removals.is_empty());
     Ok(if is_whole {
         Ending::Pass
     } else {
@@ -65,7 +70,13 @@ fn covered() -> Result<Vec<Covered>, Problem> {
             shown.push(plan.name.clone());
         }
     }
+    let removals = built_in()?;
+    let of = |id: &ClaimId| {
+        let of = removals.iter().filter(|it| it.claims.contains(id));
+        of.map(|it| it.name.clone()).collect()
+    };
     let covered = |(id, what): (ClaimId, String)| Covered {
+        removals: of(&id),
         shown_by: stories.remove(id.as_str()).unwrap_or_default(),
         id,
         what,
@@ -86,31 +97,48 @@ fn wanted(args: &Args, mut all: Vec<Covered>) -> Result<Vec<Covered>, Problem> {
 }
 
 fn text(covered: &[Covered], names: bool) -> String {
-    let mut text = String::from("claim  stories  what it means\n");
+    let mut text = String::from("claim  stories  removals  what it means\n");
     for it in covered {
         let count = match it.shown_by.len() {
             0 => "nobody".to_owned(),
             count => count.to_string(),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<5}  {count:>7}  {}", it.id.as_str(), it.what);
+        let _ = writeln!(
+            text,
+            "{:<5}  {count:>7}  {:>8}  {}",
+            it.id.as_str(),
+            it.removals.len(),
+            it.what
+        );
         let shown_by = it.shown_by.iter().filter(|_| names);
         for name in shown_by {
-            let _ = writeln!(text, "{:16}{name}", "");
+            let _ = writeln!(text, "{:26}{name}", "");
+        }
+        for name in it.removals.iter().filter(|_| names) {
+            let _ = writeln!(text, "{:26}without: {name}", "");
         }
     }
-    let open = covered.iter().filter(|it| it.shown_by.is_empty());
-    let open: Vec<&str> = open.map(|it| it.id.as_str()).collect();
-    let _ = match open.as_slice() {
-        [] => writeln!(text, "{} claims, each shown by a story", covered.len()),
-        open => writeln!(
-            text,
-            "{} claims, {} shown by nobody: {}",
-            covered.len(),
-            open.len(),
-            open.join(" ")
-        ),
+    let ids = |open: fn(&Covered) -> bool| {
+        let open = covered.iter().filter(|it| open(it));
+        open.map(|it| it.id.as_str()).collect::<Vec<&str>>()
     };
+    let nobody = ids(|it| it.shown_by.is_empty());
+    let word = ids(|it| it.removals.is_empty());
+    let count = covered.len();
+    let _ = if nobody.is_empty() {
+        writeln!(text, "{count} claims, each shown by a story")
+    } else {
+        let (open, names) = (nobody.len(), nobody.join(" "));
+        writeln!(text, "{count} claims, {open} shown by nobody: {names}")
+    };
+    if !word.is_empty() {
+        let (open, names) = (word.len(), word.join(" "));
+        let _ = writeln!(
+            text,
+            "{open} stand on their stories' word, without a removal: {names}"
+        );
+    }
     text
 }
 
@@ -153,9 +181,17 @@ mod tests {
             id: ClaimId::try_from("F99".to_owned()).unwrap(),
             what: "something".to_owned(),
             shown_by: Vec::new(),
+            removals: Vec::new(),
         };
         let told = text(&[gap], false);
-        assert!(told.contains("F99     nobody  something"), "{told}");
-        assert!(told.ends_with("1 claims, 1 shown by nobody: F99\n"));
+        assert!(
+            told.contains("F99     nobody         0  something"),
+            "{told}"
+        );
+        assert!(
+            told.contains("1 claims, 1 shown by nobody: F99\n"),
+            "{told}"
+        );
+        assert!(told.ends_with("1 stand on their stories' word, without a removal: F99\n"));
     }
 }

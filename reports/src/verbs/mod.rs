@@ -20,6 +20,7 @@ pub(crate) mod fidelity;
 pub(crate) mod import;
 mod list;
 pub(crate) mod qualify;
+pub(crate) mod removals;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: &Cli, streams: &mut Streams<'_>) -> Result<Ending, Proble
         Some(Verb::Import(args)) => import::run(args, streams),
         Some(Verb::List) => list::run(streams),
         Some(Verb::Qualify(args)) => qualify::run(args, streams),
+        Some(Verb::Removals(args)) => removals::run(args, streams),
         Some(Verb::Replay(args)) => replay::run(args, streams),
         Some(Verb::Report(args)) => report::run(args, streams),
         Some(Verb::Run(args)) => run::run(args, streams),
