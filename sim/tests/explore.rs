@@ -192,12 +192,19 @@ fn explore_three_nodes_know_what_others_heard() {
         vec![Fault::PortDown(a, 1), Fault::Part(0, Way::From(b))],
         vec![Fault::PortDown(a, 1), Fault::Part(0, Way::Between(a, b))],
         vec![Fault::PortDown(a, 1), Fault::Part(0, Way::Apart(b))],
-        vec![Fault::PortDown(a, 1), Fault::PortDown(b, 0)],
         vec![Fault::PortDown(a, 1), Fault::PortDown(b, 1)],
         vec![Fault::PortDown(a, 1), Fault::PowerOff(b)],
         vec![Fault::Stop(b), Fault::Cont(b), Fault::PortDown(a, 1)],
         vec![Fault::Part(1, Way::To(b)), Fault::PortDown(a, 0)],
     ]);
+}
+
+/// Two of three lose a port each, on unlike segments: as above, and three million states.
+#[test]
+#[ignore = "takes a minute; `steadfast explore --nodes 3 --faults 2` is more"]
+fn explore_three_nodes_lose_a_port_each() {
+    let (a, b) = (0, 1);
+    hold(&[vec![Fault::PortDown(a, 1), Fault::PortDown(b, 0)]]);
 }
 
 /// Where third parties are not asked, a cut between two of three makes two owners, and so does a

@@ -1,7 +1,7 @@
 //! The two sets of circumstances under which an audited run is played.
 //!
 //! They differ in environment (and with its size in the stack's place), folder, time zone,
-//! language, threads, and what the allocator leaves in memory. Hash seeds and the rest of the
+//! language, threads, priority, and what the allocator leaves in memory. Hash seeds and the rest of the
 //! address layout differ by themselves from process to process, if the kernel is not told
 //! otherwise.
 
@@ -34,19 +34,22 @@ impl Surroundings {
 
     /// This program, in these circumstances.
     pub(crate) fn command(self, program: &Path) -> Command {
-        let mut command = Command::new(program);
         match self {
             Self::Bare => {
-                command.env_clear().current_dir("/");
-                command.envs([
+                let mut command = Command::new(program);
+                command.env_clear().current_dir("/").envs([
                     ("PATH", "/usr/bin:/bin"),
                     ("HOME", "/nonexistent"),
                     ("TZ", "Asia/Tokyo"),
                     ("LC_ALL", "C"),
                     ("MALLOC_PERTURB_", "85"),
                 ]);
+                command
             }
             Self::Rich => {
+                // With all its threads it would be done long before the other, which has one.
+                let mut command = Command::new("nice");
+                command.args(["-n", "19"]).arg(program);
                 command.current_dir(folder()).env_remove("MALLOC_PERTURB_");
                 command.env("NOISE", "x".repeat(NOISE)).envs([
                     ("TZ", "America/St_Johns"),
@@ -54,9 +57,9 @@ impl Surroundings {
                     ("COLUMNS", "40"),
                     ("MALLOC_ARENA_MAX", "1"),
                 ]);
+                command
             }
         }
-        command
     }
 
     /// How many threads play there; none is as many as can run at once.

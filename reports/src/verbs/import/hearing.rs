@@ -197,7 +197,7 @@ impl Hearing {
         match alert {
             Alert::AddressConflict { .. }
             | Alert::DuplicateNodeId
-            | Alert::ForeignSpeaker(_)
+            | Alert::ForeignSpeaker { .. }
             | Alert::StationUsed { .. }
             | Alert::StoreFailed => self.odd(at, &format!("{alert:?}")),
             Alert::ApplyFailed
