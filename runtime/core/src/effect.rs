@@ -223,7 +223,12 @@ pub enum Alert {
     /// The kernel's fence was damaged.
     FenceDamaged,
     /// Somebody else uses this virtual router number (R5.4).
-    ForeignSpeaker(ForeignSpeaker),
+    ForeignSpeaker {
+        /// Who.
+        speaker: ForeignSpeaker,
+        /// A number from 11 on that nobody was heard with when this was raised, if there is one.
+        free: Option<u8>,
+    },
     /// On a port a peer hears this node in another form alone than the most preferred (D4, R2.5).
     FormFallback {
         /// The port.

@@ -26,7 +26,7 @@ pub(super) fn alert(
         Alert::FenceDamaged => {
             "the fence was damaged: some other program changes nf_tables tables".to_owned()
         }
-        Alert::ForeignSpeaker(speaker) => foreign(speaker),
+        Alert::ForeignSpeaker { speaker, free } => foreign(speaker, free),
         Alert::FormFallback { port: on, form } => format!(
             "on {} heartbeats do not reach every peer in their usual form ([cluster] transports); \
              {} passes there and is used: see what the network drops",
@@ -68,7 +68,7 @@ pub(super) fn alert(
     }
 }
 
-fn foreign(speaker: ForeignSpeaker) -> String {
+fn foreign(speaker: ForeignSpeaker, free: Option<u8>) -> String {
     let ForeignSpeaker {
         protocol,
         virtual_id,
@@ -80,9 +80,13 @@ fn foreign(speaker: ForeignSpeaker) -> String {
         ForeignProtocol::Vrrp2 => "VRRP version 2",
         ForeignProtocol::Vrrp3 => "VRRP version 3",
     };
+    let free = free.map_or_else(
+        || "no other number is free there".to_owned(),
+        |free| format!("{free} is free there"),
+    );
     format!(
         "{source} speaks {protocol} with virtual id {virtual_id} and priority {priority} on a \
-         served segment: change [cluster] virtual_router, or stop it"
+         served segment: change [cluster] virtual_router on every node ({free}), or stop it"
     )
 }
 
@@ -106,11 +110,15 @@ mod tests {
             priority: 100,
             source: steadfast_core::MacAddr([0, 0, 0x5e, 0, 1, 51]),
         };
-        let told = alert(&Alert::ForeignSpeaker(speaker), name, check, port);
+        let stranger = |free| Alert::ForeignSpeaker { speaker, free };
+        let told = alert(&stranger(Some(11)), name, check, port);
         assert!(
             told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"),
             "{told}"
         );
+        assert!(told.contains("on every node (11 is free there)"), "{told}");
+        let told = alert(&stranger(None), name, check, port);
+        assert!(told.contains("no other number is free"), "{told}");
         let (id, form) = (PortId(1), Form::Multicast);
         let told = alert(&Alert::FormFallback { port: id, form }, name, check, port);
         assert!(told.starts_with("on lan0 heartbeats"), "{told}");

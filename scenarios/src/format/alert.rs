@@ -79,7 +79,7 @@ mod tests {
             Alert::CheckFailed { .. } => AlertName::CheckFailed,
             Alert::DuplicateNodeId => AlertName::DuplicateNodeId,
             Alert::FenceDamaged => AlertName::FenceDamaged,
-            Alert::ForeignSpeaker(_) => AlertName::ForeignSpeaker,
+            Alert::ForeignSpeaker { .. } => AlertName::ForeignSpeaker,
             Alert::FormFallback { .. } => AlertName::FormFallback,
             Alert::PeerDown { .. } => AlertName::PeerDown,
             Alert::PeerUp { .. } => AlertName::PeerUp,

@@ -88,6 +88,6 @@ impl Node {
 fn strange(alert: &Alert) -> bool {
     matches!(
         alert,
-        Alert::AddressConflict { .. } | Alert::DuplicateNodeId | Alert::ForeignSpeaker(_)
+        Alert::AddressConflict { .. } | Alert::DuplicateNodeId | Alert::ForeignSpeaker { .. }
     )
 }

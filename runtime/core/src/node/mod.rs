@@ -46,6 +46,7 @@ use crate::status::{Cause, Drops, RecentAlert};
 use crate::suspicion::Suspicion;
 use crate::timer::{Timer, TimerTable};
 use crate::wire::advert::{HealthClass, Kind};
+use crate::wire::foreign::VirtualIds;
 use crate::{BootId, CertificateMark, Epoch, Instant, OpId, RequestId};
 
 use checks::Check;
@@ -131,6 +132,8 @@ pub struct Node {
     asked_at: Option<Instant>,
     raised: Vec<Episode>,
     alerts_told: VecDeque<RecentAlert>,
+    /// Ids of virtual routers that were heard since the start, for who needs a free one.
+    ids_heard: VirtualIds,
     effects: VecDeque<Effect>,
     /// The virtual addresses, in the order in which they are announced: many are sent in hundreds
     /// of chunks.
@@ -292,6 +295,7 @@ impl Node {
             asked_at: None,
             raised: Vec::new(),
             alerts_told: VecDeque::new(),
+            ids_heard: VirtualIds::default(),
             effects: VecDeque::new(),
             virtuals: send::in_turn(&config),
             drops: Drops::default(),

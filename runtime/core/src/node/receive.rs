@@ -396,10 +396,22 @@ impl Node {
         }
     }
 
+    /// Whoever uses our virtual id is told, once, with an id that is free (F26, R5.4).
     fn foreign_received(&mut self, frame: &Frame<'_>) {
+        let Some(speaker) = foreign_speaker(frame) else {
+            return;
+        };
         let own = self.config.virtual_router;
-        if let Some(speaker) = foreign_speaker(frame).filter(|other| other.virtual_id == own) {
-            self.raise(Alert::ForeignSpeaker(speaker));
+        self.ids_heard.note(speaker.virtual_id);
+        if speaker.virtual_id == own {
+            let told = |alert: Alert| match alert {
+                Alert::ForeignSpeaker { speaker: it, free } if it == speaker => Some(free),
+                _ => None,
+            };
+            // What is proposed is no news while the episode lasts.
+            let told = self.raised.iter().find_map(|open| told(open.alert()));
+            let free = told.unwrap_or_else(|| self.ids_heard.free(own));
+            self.raise(Alert::ForeignSpeaker { speaker, free });
         }
     }
 }

@@ -48,6 +48,30 @@ pub struct ForeignSpeaker {
     pub source: MacAddr,
 }
 
+/// Ids of virtual routers and hosts that were heard: which are in use, and which is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VirtualIds([u128; 2]);
+
+/// The lowest id that is proposed: products keep those below for themselves (R5.4).
+const PROPOSED_MIN: u8 = 11;
+
+impl VirtualIds {
+    /// Somebody uses this id.
+    pub const fn note(&mut self, id: u8) {
+        self.0[(id >> 7) as usize] |= 1 << (id & 0x7f);
+    }
+
+    /// Whether somebody was heard with this id.
+    pub const fn has(&self, id: u8) -> bool {
+        self.0[(id >> 7) as usize] >> (id & 0x7f) & 1 == 1
+    }
+
+    /// The lowest id from 11 on that nobody was heard with, other than `own`; none if all are taken.
+    pub fn free(&self, own: u8) -> Option<u8> {
+        (PROPOSED_MIN..=u8::MAX).find(|&id| id != own && !self.has(id))
+    }
+}
+
 const PROTOCOL: u8 = 112;
 const TTL: u8 = 255;
 const CARP_LEN: usize = 36;

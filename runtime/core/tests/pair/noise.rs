@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use steadfast_core::effect::{Alert, Command, Effect, Input};
 use steadfast_core::role::EffectiveRole::{Active, Standby};
 use steadfast_core::wire::announce::gratuitous_arp;
+use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
 use steadfast_core::{Instant, MacAddr, PortId, RAISED_MAX};
 
 use crate::setup::{A, B, LAN, PORTS, address, node};
@@ -183,6 +184,32 @@ fn noise_flood_of_conflicts_does_not_silence_other_alerts() {
     world.run(1_000);
     let down = Alert::PeerDown { peer: node(A) };
     assert!(world.alerts(B).contains(&down));
+}
+
+/// Whoever uses our virtual id is told once, with an id that nobody was heard with; what is heard
+/// later is no news, and no other id is (F26, R5.4).
+#[test]
+fn noise_stranger_with_our_virtual_id_is_told_with_one_that_is_free() {
+    let mut world = World::settled(|_, _| {});
+    let speaker = |virtual_id: u8| ForeignSpeaker {
+        protocol: ForeignProtocol::Vrrp3,
+        virtual_id,
+        priority: 200,
+        source: MacAddr([0, 0, 0x5e, 0, 1, virtual_id]),
+    };
+    world.forget();
+    for id in [11, 12, 51, 13, 51] {
+        let own = address(LAN, 1);
+        world.inject(LAN, &speaker(id).frame(own, own));
+        world.run(1_000);
+    }
+    let told = |free| Alert::ForeignSpeaker {
+        speaker: speaker(51),
+        free,
+    };
+    for place in [A, B] {
+        assert_eq!(world.alerts(place), [told(Some(13))]);
+    }
 }
 
 /// Sixteen watched ports, all without carrier: the worst health there is, not an overflow.

@@ -112,6 +112,23 @@ fn other_frames_are_nobody() {
     }
 }
 
+/// The lowest id from 11 on that nobody was heard with; where all are taken, none.
+#[test]
+fn foreign_ids_that_are_free() {
+    let mut ids = VirtualIds::default();
+    assert_eq!((ids.free(51), ids.free(11)), (Some(11), Some(12)));
+    for id in [1, 11, 13, 128, 255] {
+        ids.note(id);
+        assert!(ids.has(id) && !ids.has(id ^ 2), "{id}");
+    }
+    assert_eq!((ids.free(51), ids.free(12)), (Some(12), Some(14)));
+    for id in 0..255 {
+        ids.note(id);
+    }
+    assert_eq!(ids.free(51), None);
+    assert_eq!(VirtualIds::default().free(0), Some(11));
+}
+
 proptest! {
     // No bytes of anybody panic.
     #[test]
