@@ -22,7 +22,7 @@ use steadfast_scenarios::format::{
 };
 use steadfast_scenarios::trace::FrameKind;
 
-use crate::daemons::Daemon;
+use crate::daemons::{Daemon, Standing};
 use crate::machine::Setup;
 use crate::world::{Agent, Said};
 
@@ -69,11 +69,12 @@ impl Foreign {
 impl Agent for Foreign {
     fn setup(&self, plan: &Plan, gateway: &Gateway) -> Result<Setup, String> {
         let (layout, interval) = (&plan.layout, plan.cluster.interval.0);
+        let standing = Standing::of(plan, gateway)?;
         match self.routers {
-            true => self.daemon.routers(layout, gateway, interval),
+            true => self.daemon.routers(layout, gateway, interval, standing),
             false => self
                 .daemon
-                .foreign(layout, gateway, interval, &self.program),
+                .foreign(layout, gateway, interval, standing, &self.program),
         }
     }
 
@@ -93,11 +94,8 @@ impl Agent for Foreign {
         if wanted && !virtual_mac {
             return Some(format!("a virtual MAC, as {name} is told of none"));
         }
-        let preempts = plan.cluster.preempt != Cluster::default().preempt;
-        let untold = || format!("`preempt` told to {name}, which is not built");
         setting(&plan.cluster)
             .map(lacks)
-            .or_else(|| preempts.then(untold))
             .or_else(|| own_setting(plan).map(lacks))
             .or_else(|| beyond(plan).map(lacks))
             .or_else(|| plan.steps.iter().find_map(step).map(lacks))
@@ -179,6 +177,8 @@ fn own_setting(plan: &Plan) -> Option<String> {
     let told = |it: &GatewaySetup| GatewaySetup {
         boot_at: it.boot_at,
         powered: it.powered,
+        preferred: it.preferred,
+        priority: it.priority,
         ..GatewaySetup::default()
     };
     let mut settings = plan.gateways.iter();
@@ -273,7 +273,6 @@ mod tests {
             ("cable-flaps", "over a cable"),
             ("giver-dies-when-offering", "protocol"),
             ("heartbeats-lost-all-paths", "protocol"),
-            ("preferred-returns-prefer", "`preempt`"),
             ("profile-kemp-power-lost", "`profile`"),
             ("secret-differs-cold-start", "settings of gateway"),
         ];
@@ -281,6 +280,9 @@ mod tests {
             let told = lacks(Daemon::Keepalived, name).unwrap_or_default();
             assert!(told.contains(reason), "{name}: {told}");
         }
+        assert_eq!(lacks(Daemon::Keepalived, "preferred-returns-prefer"), None);
+        let told = lacks(Daemon::Frr, "preferred-returns-prefer").unwrap();
+        assert!(told.contains("which frr has not"), "{told}");
         let tenth = lacks(Daemon::Ucarp, "active-loses-power").unwrap();
         assert!(tenth.contains("whole seconds"), "{tenth}");
         let many = "active-loses-power-many-addresses";

@@ -12,7 +12,7 @@ use steadfast_core::MacAddr;
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, RUN, priority, served};
+use super::{FOLDER, RUN, Standing, served};
 use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
@@ -54,6 +54,7 @@ pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
+    standing: Standing,
 ) -> Result<Setup, String> {
     let millis = interval.as_millis();
     if millis == 0 || millis > 40_950 || !millis.is_multiple_of(10) {
@@ -61,7 +62,11 @@ pub(super) fn setup(
             "VRRPv3 cannot advertise each {interval:?}: 10 ms to 40.95 s"
         ));
     }
-    let priority = priority(&layout.gateways, gateway);
+    let priority = standing.priority();
+    let preempt = match standing.preempts_at_once("frr")? {
+        true => "",
+        false => "no ",
+    };
     let mut before = String::new();
     let mut vrrp = String::new();
     let ports: Vec<_> = served(layout, gateway).collect();
@@ -86,7 +91,7 @@ pub(super) fn setup(
         let _ = write!(
             vrrp,
             "interface {}\n vrrp {router} version 3\n vrrp {router} priority {priority}\n \
-             vrrp {router} advertisement-interval {millis}\n no vrrp {router} preempt\n",
+             vrrp {router} advertisement-interval {millis}\n {preempt}vrrp {router} preempt\n",
             port.name
         );
         for address in addresses {

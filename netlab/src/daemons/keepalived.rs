@@ -1,5 +1,5 @@
 //! keepalived as its handbook would have a pair: two VRRP instances in one sync group, interfaces
-//! tracked, `nopreempt`, gratuitous ARP by its own defaults.
+//! tracked, `nopreempt` or a delay, gratuitous ARP by its own defaults.
 //!
 //! Advertisements go over each served segment. VRRPv3, because v2 cannot do less than a second.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout};
 
-use super::{FOLDER, RUN, priority, served};
+use super::{FOLDER, RUN, Standing, served};
 use crate::machine::Setup;
 
 /// The virtual router of the first served port; the next ones count on.
@@ -30,8 +30,10 @@ pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
+    standing: Standing,
 ) -> Result<Setup, String> {
-    let (seconds, priority) = (seconds(interval)?, priority(&layout.gateways, gateway));
+    let (seconds, priority) = (seconds(interval)?, standing.priority());
+    let preempt = preempt(standing);
     let mut text = String::from(GLOBAL);
     let mut group = String::from("vrrp_sync_group BOTH {\n  group {\n");
     for (number, (port, addresses)) in served(layout, gateway).enumerate() {
@@ -40,7 +42,7 @@ pub(super) fn setup(
         // Writing to memory cannot fail.
         let _ = write!(
             text,
-            "vrrp_instance {name} {{\n  state BACKUP\n  nopreempt\n  interface {name}\n  \
+            "vrrp_instance {name} {{\n  state BACKUP\n  {preempt}\n  interface {name}\n  \
              virtual_router_id {router}\n  priority {priority}\n  advert_int {seconds}\n  \
              track_interface {{\n"
         );
@@ -70,8 +72,10 @@ pub(super) fn routers(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
+    standing: Standing,
 ) -> Result<Setup, String> {
-    let (seconds, priority) = (seconds(interval)?, priority(&layout.gateways, gateway));
+    let (seconds, priority) = (seconds(interval)?, standing.priority());
+    let preempt = preempt(standing);
     let mut text = String::from(GLOBAL);
     if let Some((port, addresses)) = served(layout, gateway).next() {
         if addresses.len() > usize::from(u8::MAX) {
@@ -81,7 +85,7 @@ pub(super) fn routers(
         for (router, address) in (1..).zip(addresses) {
             let _ = write!(
                 text,
-                "vrrp_instance {name}{router} {{\n  state BACKUP\n  nopreempt\n  \
+                "vrrp_instance {name}{router} {{\n  state BACKUP\n  {preempt}\n  \
                  interface {name}\n  virtual_router_id {router}\n  priority {priority}\n  \
                  advert_int {seconds}\n"
             );
@@ -90,6 +94,14 @@ pub(super) fn routers(
         }
     }
     Ok(command(text))
+}
+
+/// It takes the role back after a delay, or not at all.
+fn preempt(standing: Standing) -> String {
+    standing.preempt.map_or_else(
+        || "nopreempt".to_owned(),
+        |delay| format!("preempt_delay {}", delay.as_secs_f64()),
+    )
 }
 
 /// The interval in seconds.

@@ -9,6 +9,7 @@ pub mod frr;
 pub mod keepalived;
 pub mod programs;
 pub mod routers;
+mod standing;
 pub mod steadfast;
 pub mod ucarp;
 mod vrrp;
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::MacAddr;
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Gateway, Layout, Plan, Port, Version};
+
+pub use standing::Standing;
 
 use crate::machine::Setup;
 
@@ -115,9 +118,10 @@ impl Daemon {
         layout: &Layout,
         gateway: &Gateway,
         interval: Duration,
+        standing: Standing,
     ) -> Result<Setup, String> {
         match self {
-            Self::Keepalived => keepalived::routers(layout, gateway, interval),
+            Self::Keepalived => keepalived::routers(layout, gateway, interval, standing),
             Self::Frr | Self::Steadfast | Self::Ucarp | Self::Vrrp => Err(format!(
                 "{} with a router for each address is not built",
                 self.name()
@@ -149,6 +153,7 @@ impl Daemon {
         layout: &Layout,
         gateway: &Gateway,
         interval: Duration,
+        standing: Standing,
         program: &str,
     ) -> Result<Setup, String> {
         if layout.family.has(Version::Ipv6) {
@@ -158,11 +163,11 @@ impl Daemon {
             ));
         }
         match self {
-            Self::Frr => frr::setup(layout, gateway, interval),
-            Self::Keepalived => keepalived::setup(layout, gateway, interval),
+            Self::Frr => frr::setup(layout, gateway, interval, standing),
+            Self::Keepalived => keepalived::setup(layout, gateway, interval, standing),
             Self::Steadfast => Err("steadfast is configured from a whole plan".to_owned()),
-            Self::Ucarp => ucarp::setup(layout, gateway, interval),
-            Self::Vrrp => vrrp::setup(layout, gateway, interval, program),
+            Self::Ucarp => ucarp::setup(layout, gateway, interval, standing),
+            Self::Vrrp => vrrp::setup(layout, gateway, interval, standing, program),
         }
     }
 }
@@ -214,25 +219,6 @@ fn only<'a>(daemon: &str, port: &Port, virtuals: &'a [IpAddr]) -> Result<&'a IpA
     }
 }
 
-/// A gateway's place in a first election: how many have a lower id. No two have the same, or both
-/// would claim when a third dies.
-fn place(gateways: &[Gateway], gateway: &Gateway) -> u8 {
-    let before = gateways
-        .iter()
-        .filter(|other| other.id < gateway.id)
-        .count();
-    u8::try_from(before).unwrap_or(u8::MAX)
-}
-
-/// A gateway's priority in VRRP.
-fn priority(gateways: &[Gateway], gateway: &Gateway) -> u8 {
-    PRIORITY_FIRST.saturating_sub(place(gateways, gateway).saturating_mul(PRIORITY_STEP))
-}
-
-/// The priority of the first, and how far the next ones are from each other.
-const PRIORITY_FIRST: u8 = 250;
-const PRIORITY_STEP: u8 = 10;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,9 +234,16 @@ mod tests {
     fn daemons_serve_every_port() {
         let layout = layout();
         let gateway = &layout.gateways[0];
+        let standing = Standing::by_id(&layout, gateway);
         for daemon in [Daemon::Frr, Daemon::Keepalived, Daemon::Ucarp, Daemon::Vrrp] {
             let setup = daemon
-                .foreign(&layout, gateway, Duration::from_secs(1), "/x/steadfastd")
+                .foreign(
+                    &layout,
+                    gateway,
+                    Duration::from_secs(1),
+                    standing,
+                    "/x/steadfastd",
+                )
                 .unwrap();
             let texts = setup.files.values();
             let all: String = texts.map(|text| String::from_utf8_lossy(text)).collect();
@@ -274,8 +267,11 @@ mod tests {
             preset: steadfast_scenarios::format::Preset::Trio,
             ..Topology::default()
         };
-        let gateways = Layout::new(&topology).unwrap().gateways;
-        let all: Vec<u8> = gateways.iter().map(|it| priority(&gateways, it)).collect();
+        let layout = Layout::new(&topology).unwrap();
+        let all = layout.gateways.iter();
+        let all: Vec<u8> = all
+            .map(|it| Standing::by_id(&layout, it).priority())
+            .collect();
         assert_eq!(all, [250, 240, 230]);
     }
 
@@ -285,7 +281,15 @@ mod tests {
         let layout = layout();
         let gateway = &layout.gateways[0];
         let interval = Duration::from_secs(1);
-        let setup = Daemon::Frr.foreign(&layout, gateway, interval, "").unwrap();
+        let setup = Daemon::Frr
+            .foreign(
+                &layout,
+                gateway,
+                interval,
+                Standing::by_id(&layout, gateway),
+                "",
+            )
+            .unwrap();
         let script = String::from_utf8_lossy(&setup.files["daemons"]);
         for (port, _) in served(&layout, gateway) {
             let mac = Daemon::Frr.virtual_mac(&layout, port.segment).unwrap();
@@ -304,7 +308,12 @@ mod tests {
         let layout = layout();
         let gateway = &layout.gateways[0];
         let tenth = Duration::from_millis(100);
-        assert!(Daemon::Ucarp.foreign(&layout, gateway, tenth, "").is_err());
+        let standing = Standing::by_id(&layout, gateway);
+        assert!(
+            Daemon::Ucarp
+                .foreign(&layout, gateway, tenth, standing, "")
+                .is_err()
+        );
         let both = Topology {
             family: steadfast_scenarios::format::Family::Both,
             ..Topology::default()
@@ -312,11 +321,15 @@ mod tests {
         let both = Layout::new(&both).unwrap();
         let second = Duration::from_secs(1);
         for daemon in [Daemon::Frr, Daemon::Keepalived, Daemon::Ucarp, Daemon::Vrrp] {
-            let refused = daemon.foreign(&both, &both.gateways[0], second, "");
+            let refused = daemon.foreign(&both, &both.gateways[0], second, standing, "");
             assert!(refused.unwrap_err().contains("IPv6"), "{}", daemon.name());
         }
         let odd = Duration::from_millis(15);
-        assert!(Daemon::Frr.foreign(&layout, gateway, odd, "").is_err());
+        assert!(
+            Daemon::Frr
+                .foreign(&layout, gateway, odd, standing, "")
+                .is_err()
+        );
     }
 
     /// The product's file says what the plan says.

@@ -1,13 +1,13 @@
 //! ucarp: one process for each served port, addresses added and removed by scripts.
 //!
-//! ucarp knows no groups and no interface tracking; its interval is whole seconds. `-P` preempts;
-//! it is left out, as for the others.
+//! ucarp knows no groups and no interface tracking; its interval is whole seconds. `-P` preempts,
+//! at once.
 
 use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout, Version};
 
-use super::{FOLDER, place, served};
+use super::{FOLDER, Standing, served};
 use crate::machine::Setup;
 
 /// The virtual host id of the first served port; the next ones count on.
@@ -24,13 +24,18 @@ pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
+    standing: Standing,
 ) -> Result<Setup, String> {
     if interval.is_zero() || interval.subsec_nanos() != 0 {
         return Err(format!(
             "ucarp cannot advertise each {interval:?}: whole seconds only"
         ));
     }
-    let skew = place(&layout.gateways, gateway).saturating_mul(SKEW_STEP);
+    let skew = standing.place.saturating_mul(SKEW_STEP);
+    let preempt = match standing.preempts_at_once("ucarp")? {
+        true => " -P",
+        false => "",
+    };
     let up = "#!/bin/sh\nexec ip addr add \"$2/16\" dev \"$1\"\n";
     let down = "#!/bin/sh\nexec ip addr del \"$2/16\" dev \"$1\"\n";
     let mut start = String::from("#!/bin/sh\ntrap 'kill 0' TERM INT\n");
@@ -42,7 +47,7 @@ pub(super) fn setup(
         let router = usize::from(VIRTUAL_HOST) + number;
         start.push_str(&format!(
             "/usr/sbin/ucarp -i {} -s {own} -v {router} -p steadfast-lab -a {address} -b {} \
-             -k {skew} -z -u {FOLDER}/up -d {FOLDER}/down &\n",
+             -k {skew}{preempt} -z -u {FOLDER}/up -d {FOLDER}/down &\n",
             port.name,
             interval.as_secs()
         ));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use steadfast_scenarios::format::{Gateway, Layout, Plan, Port, VrrpSetup};
 
-use super::{FOLDER, RUN, priority, served};
+use super::{FOLDER, RUN, Standing, served};
 use crate::machine::Setup;
 
 /// What a router is told beside its addresses.
@@ -28,6 +28,7 @@ pub(super) fn setup(
     layout: &Layout,
     gateway: &Gateway,
     interval: Duration,
+    standing: Standing,
     program: &str,
 ) -> Result<Setup, String> {
     let millis = interval.as_millis();
@@ -38,8 +39,8 @@ pub(super) fn setup(
     }
     let words = Words {
         interval,
-        preempt: false,
-        priority: priority(&layout.gateways, gateway),
+        preempt: standing.preempts_at_once("a router of VRRP")?,
+        priority: standing.priority(),
         version: 3,
     };
     written(layout, gateway, &words, program)
