@@ -1,8 +1,8 @@
 //! The two sets of circumstances under which an audited run is played.
 //!
 //! They differ in environment (and with its size in the stack's place), folder, time zone,
-//! language, threads, priority, and what the allocator leaves in memory. Hash seeds and the rest of the
-//! address layout differ by themselves from process to process, if the kernel is not told
+//! language, threads, priority, and what the allocator leaves in memory. Hash seeds and the rest
+//! of the address layout differ by themselves from process to process, if the kernel is not told
 //! otherwise.
 
 use std::fs;

@@ -66,7 +66,8 @@ impl VirtualIds {
         self.0[(id >> 7) as usize] >> (id & 0x7f) & 1 == 1
     }
 
-    /// The lowest id from 11 on that nobody was heard with, other than `own`; none if all are taken.
+    /// The lowest id from 11 on that nobody was heard with, other than `own`; none if all
+    /// are taken.
     pub fn free(&self, own: u8) -> Option<u8> {
         (PROPOSED_MIN..=u8::MAX).find(|&id| id != own && !self.has(id))
     }
