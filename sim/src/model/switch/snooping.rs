@@ -22,17 +22,16 @@ pub const MEMBERS_MAX: usize = 256;
 /// Most records read from one report; further ones are ignored.
 const RECORDS_MAX: usize = 16;
 
-/// Every station takes part in these without a report: 224.0.0.1 and ff02::1.
-const ALL_STATIONS: [MacAddr; 2] = [
-    MacAddr([0x01, 0x00, 0x5e, 0, 0, 1]),
-    MacAddr([0x33, 0x33, 0, 0, 0, 1]),
-];
+/// Every station takes part in ff02::1 without a report.
+const ALL_STATIONS: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
 
 /// Whether a snooping switch would restrict frames to this address to its members.
 pub(super) fn is_restricted(destination: MacAddr) -> bool {
-    let MacAddr([a, b, c, ..]) = destination;
-    let ip_group = (a, b, c) == (0x01, 0x00, 0x5e) || (a, b) == (0x33, 0x33);
-    ip_group && !ALL_STATIONS.contains(&destination)
+    let MacAddr([a, b, c, d, e, _]) = destination;
+    // Groups of the link, 224.0.0.0/24, are flooded (RFC 4541 section 2.1.2).
+    let of_link = (d, e) == (0, 0);
+    let ip_group = ((a, b, c) == (0x01, 0x00, 0x5e) && !of_link) || (a, b) == (0x33, 0x33);
+    ip_group && destination != ALL_STATIONS
 }
 
 /// Calls `join` with each group that a membership report in this frame asks for.
