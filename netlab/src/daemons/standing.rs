@@ -43,15 +43,14 @@ impl Standing {
         let mode = plan.cluster.preempt;
         let rank = |it: &Gateway| {
             let setup = plan.gateway(&it.name);
-            let preferred = mode != Preempt::Priority && setup.preferred;
-            (Reverse(preferred), Reverse(setup.priority), it.id)
+            (Reverse(setup.preferred), Reverse(setup.priority), it.id)
         };
         let gateways = &plan.layout.gateways;
         let before = gateways.iter().filter(|it| rank(it) < rank(gateway));
         let place = u8::try_from(before.count()).unwrap_or(u8::MAX);
         let setups = || gateways.iter().map(|it| plan.gateway(&it.name));
         let preferred = setups().filter(|it| it.preferred).count();
-        let mut priorities: Vec<_> = setups().map(|it| it.priority).collect();
+        let mut priorities: Vec<_> = setups().map(|it| (it.preferred, it.priority)).collect();
         priorities.sort_unstable();
         let alike = priorities.windows(2).any(|two| two[0] == two[1]);
         match mode {
@@ -137,7 +136,7 @@ mod tests {
                 priority,
                 "[gateway.a]\npreferred = true\n[gateway.b]\npriority = 200"
             ),
-            (vec![1, 0], delay)
+            (vec![0, 1], delay)
         );
     }
 
