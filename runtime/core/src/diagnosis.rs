@@ -390,7 +390,8 @@ fn silent(around: &Around, peer: &PeerStatus, port: &PortStatus) -> Trouble {
             TroubleKind::MulticastBlocked,
             format!("{shown} hears other stations and nothing of {name}: multicast is blocked"),
             "let the switch pass EtherType 0x88b5 to its group (IGMP snooping, storm control, port \
-             isolation, another VLAN)",
+             isolation, another VLAN), and the packet filters of both gateways (netdev and bridge \
+             hooks, tc)",
         );
     }
     trouble(

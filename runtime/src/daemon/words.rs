@@ -81,8 +81,8 @@ fn foreign(speaker: ForeignSpeaker, free: Option<u8>) -> String {
         ForeignProtocol::Vrrp3 => "VRRP version 3",
     };
     let free = free.map_or_else(
-        || "no other number is free there".to_owned(),
-        |free| format!("{free} is free there"),
+        || "no other number was left free".to_owned(),
+        |free| format!("nobody was heard with {free} so far"),
     );
     format!(
         "{source} speaks {protocol} with virtual id {virtual_id} and priority {priority} on a \
@@ -116,9 +116,12 @@ mod tests {
             told.starts_with("00:00:5e:00:01:33 speaks VRRP version 3"),
             "{told}"
         );
-        assert!(told.contains("on every node (11 is free there)"), "{told}");
+        assert!(
+            told.contains("on every node (nobody was heard with 11 so far)"),
+            "{told}"
+        );
         let told = alert(&stranger(None), name, check, port);
-        assert!(told.contains("no other number is free"), "{told}");
+        assert!(told.contains("no other number was left free"), "{told}");
         let (id, form) = (PortId(1), Form::Multicast);
         let told = alert(&Alert::FormFallback { port: id, form }, name, check, port);
         assert!(told.starts_with("on lan0 heartbeats"), "{told}");
