@@ -49,7 +49,7 @@ pub(crate) enum Disk {
     /// Writes take seconds.
     Slow,
     /// A write that power loss cuts off leaves nothing of it readable: the record before it counts,
-    /// as the shell keeps two. (Its bytes are torn where the whole shell runs.)
+    /// as the shell keeps two. As any write here is whole or not there, that is what `Ok` does too.
     Torn,
 }
 

@@ -113,7 +113,7 @@ pub enum DiskState {
     Readonly,
     /// Writes take seconds.
     Slow,
-    /// A write cut off by power loss leaves half a record.
+    /// Nothing of a write that power loss cuts off can be read.
     Torn,
 }
 
