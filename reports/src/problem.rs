@@ -17,6 +17,12 @@ pub(crate) enum Problem {
     #[error("failed to audit the world lab: no two runs in real time are equal")]
     #[diagnostic(help("hold lab and simulators against each other with `steadfast fidelity`"))]
     AuditOfLab,
+    /// Cargo cannot be started.
+    #[error("failed to start cargo")]
+    #[diagnostic(help(
+        "a Rust tool chain must be installed, and `cargo` in PATH or named by CARGO"
+    ))]
+    Cargo(#[source] io::Error),
     /// What was to be measured did not go as it must.
     #[error("failed to measure {0}")]
     Bench(String),
@@ -75,7 +81,7 @@ pub(crate) enum Problem {
     /// The sources with the removals in them cannot be built.
     #[error("failed to build the sources with every removal in them")]
     #[diagnostic(help(
-        "the compiler says above which edit is wrong; `new` must be as sound as `old`"
+        "cargo says above why; where it names an edit, `new` must be as sound as `old`"
     ))]
     RemovalBuild,
     /// A removal replaces what is not there, or is there more than once.
@@ -94,15 +100,14 @@ pub(crate) enum Problem {
         /// The first line of what was looked for.
         first: String,
     },
-    /// A removal's story was not played.
-    #[error("failed to play `{story}` for the removal `{name}`: {said}")]
-    RemovalUnplayed {
-        /// The removal.
-        name: String,
-        /// The story.
-        story: String,
-        /// What the player said.
-        said: String,
+    /// The folder of the copy is not ours.
+    #[error("failed to take {} for the copy of the sources: {why}", path.display())]
+    #[diagnostic(help("name a folder that is new or empty with --work DIR"))]
+    RemovalFolder {
+        /// Which.
+        path: PathBuf,
+        /// What is against it.
+        why: &'static str,
     },
     /// Simulators run the product's own code.
     #[error("failed to put another daemon under test: simulators run the product alone")]
@@ -119,6 +124,13 @@ pub(crate) enum Problem {
     #[error("failed to find the daemon `{0}`")]
     #[diagnostic(help("there are steadfast, keepalived, frr, ucarp and steadfast-vrrp"))]
     UnknownDaemon(String),
+    /// A claim that nobody wrote a removal for.
+    #[error("failed to find a removal for the claim {id}: none is written")]
+    #[diagnostic(help("it stands on its stories' word: `steadfast cover {id}` names them"))]
+    NoRemoval {
+        /// The claim.
+        id: String,
+    },
     /// No such removal is written.
     #[error("failed to find the removal `{name}`")]
     #[diagnostic(help("`steadfast removals --list` tells them all, with the claims they show"))]
@@ -223,17 +235,19 @@ impl Problem {
             Self::Print(reason) => reason.kind() == io::ErrorKind::BrokenPipe,
             Self::AuditOfLab
             | Self::Bench(_)
+            | Self::Cargo(_)
             | Self::Daemon(_)
             | Self::Explore(_)
             | Self::Player(_)
             | Self::NoLife { .. }
+            | Self::NoRemoval { .. }
             | Self::NoSuchLife { .. }
             | Self::NotInstalled { .. }
             | Self::Read { .. }
             | Self::Removal { .. }
             | Self::RemovalBuild
             | Self::RemovalMisfit { .. }
-            | Self::RemovalUnplayed { .. }
+            | Self::RemovalFolder { .. }
             | Self::RivalOutsideLab
             | Self::Scenario(_)
             | Self::Secret { .. }

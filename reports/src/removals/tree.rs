@@ -1,10 +1,12 @@
 //! A copy of the sources in which every removal stands behind a switch.
 //!
 //! The copy is kept between calls: a file is written only where its bytes changed, so that the
-//! build has little to do. Left out are builds and version control.
+//! build has little to do. Left out are builds and version control. What stands in the folder and
+//! is not ours is not touched: a copy has a mark, and a folder without one must be empty. One
+//! campaign at a time has the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,8 +14,10 @@ use steadfast_scenarios::removal::Removal;
 
 use crate::problem::Problem;
 
-/// Folders at the root that are no sources.
+/// Folders at the root that are no sources, by how their names begin.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
+/// The file that tells a copy from a folder of the user's; it is locked while a campaign runs.
+const MARK: &str = "steadfast-removals";
 /// What is built: the command, and the daemon for the lab.
 const PACKAGES: [&str; 2] = ["steadfast", "steadfast-reports"];
 
@@ -21,6 +25,7 @@ const PACKAGES: [&str; 2] = ["steadfast", "steadfast-reports"];
 #[derive(Debug)]
 pub(crate) struct Tree {
     folder: PathBuf,
+    _lock: File,
 }
 
 impl Tree {
@@ -57,16 +62,20 @@ impl Tree {
     /// Copies `source` into `folder`, with all removals in it.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or a removal does not fit.
+    /// When a file cannot be read or written, a removal does not fit, or the folder is somebody
+    /// else's.
     pub(crate) fn create(
         source: &Path,
         folder: &Path,
         removals: &[Removal],
     ) -> Result<Self, Problem> {
         let mut edited = Self::edited(source, removals)?;
-        let to = folder.join("source");
+        let lock = taken(folder)?;
+        let own = fs::canonicalize(folder).map_err(Problem::reading(folder))?;
+        let to = own.join("source");
+        fs::create_dir_all(&to).map_err(Problem::writing(&to))?;
         let mut kept = BTreeSet::new();
-        for file in files_of(source, source)? {
+        for file in files_of(source, source, &own)? {
             let name = file.to_string_lossy().into_owned();
             let from = source.join(&file);
             let bytes = match edited.remove(&name) {
@@ -76,16 +85,21 @@ impl Tree {
             write_changed(&to.join(&file), &bytes)?;
             kept.insert(file);
         }
-        if to.is_dir() {
-            for file in files_of(&to, &to)? {
-                if !kept.contains(&file) {
-                    let path = to.join(&file);
-                    fs::remove_file(&path).map_err(Problem::writing(&path))?;
-                }
+        if let Some(file) = edited.into_keys().next() {
+            return Err(Problem::Removal {
+                file,
+                what: "it is edited, and is no plain file of the sources".to_owned(),
+            });
+        }
+        for file in files_of(&to, &to, &own)? {
+            if !kept.contains(&file) {
+                let path = to.join(&file);
+                fs::remove_file(&path).map_err(Problem::writing(&path))?;
             }
         }
         Ok(Self {
-            folder: folder.to_owned(),
+            folder: own,
+            _lock: lock,
         })
     }
 
@@ -109,11 +123,12 @@ impl Tree {
             .arg(self.folder.join("target"))
             // Switches make for warnings that say nothing about the product.
             .env("RUSTFLAGS", "-Awarnings")
-            .env_remove("CARGO_TARGET_DIR");
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("CARGO_BUILD_TARGET");
         for package in PACKAGES {
             command.args(["-p", package]);
         }
-        let status = command.status().map_err(Problem::Player)?;
+        let status = command.status().map_err(Problem::Cargo)?;
         if status.success() {
             Ok(())
         } else {
@@ -127,17 +142,38 @@ impl Tree {
     }
 }
 
-/// All files below a folder, seen from `root`; symbolic links are not followed.
-fn files_of(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Problem> {
+/// The folder is ours, alone: new, empty, or a copy that nobody else is using.
+fn taken(folder: &Path) -> Result<File, Problem> {
+    fs::create_dir_all(folder).map_err(Problem::writing(folder))?;
+    let mark = folder.join(MARK);
+    let mut others = fs::read_dir(folder).map_err(Problem::reading(folder))?;
+    if !mark.exists() && others.next().is_some() {
+        return Err(Problem::RemovalFolder {
+            path: folder.to_owned(),
+            why: "it holds other files",
+        });
+    }
+    let lock = File::create(&mark).map_err(Problem::writing(&mark))?;
+    lock.try_lock().map_err(|_| Problem::RemovalFolder {
+        path: folder.to_owned(),
+        why: "another campaign is using it",
+    })?;
+    Ok(lock)
+}
+
+/// All files below a folder, seen from `root`, but for the folder `own`; symbolic links are not
+/// followed.
+fn files_of(root: &Path, folder: &Path, own: &Path) -> Result<Vec<PathBuf>, Problem> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(Problem::reading(folder))? {
         let entry = entry.map_err(Problem::reading(folder))?;
         let path = entry.path();
         let kind = entry.file_type().map_err(Problem::reading(&path))?;
         let name = entry.file_name();
-        let is_left_out = root == folder && LEFT_OUT.iter().any(|it| name == *it);
+        let begins = |it: &&str| name.to_string_lossy().starts_with(*it);
+        let is_left_out = path == own || (root == folder && LEFT_OUT.iter().any(begins));
         if kind.is_dir() && !is_left_out {
-            files.extend(files_of(root, &path)?);
+            files.extend(files_of(root, &path, own)?);
         } else if kind.is_file() {
             files.push(path.strip_prefix(root).unwrap_or(&path).to_owned());
         }
@@ -185,9 +221,13 @@ mod tests {
         write(&source, "src/a.rs", "if heard { go() }\n");
         write(&source, "target/old", "a build");
         write(&source, "b.rs", "the same");
-        write(&work, "source/gone.rs", "an older one");
         let removals = Removal::parse(ONE).unwrap();
-        Tree::create(&source, &work, &removals).unwrap();
+        drop(Tree::create(&source, &work, &removals).unwrap());
+        write(&work, "source/gone.rs", "an older one");
+        let tree = Tree::create(&source, &work, &removals).unwrap();
+        let second = Tree::create(&source, &work, &removals).unwrap_err();
+        assert!(second.to_string().contains("another campaign"), "{second}");
+        drop(tree);
         let made = fs::read_to_string(work.join("source/src/a.rs")).unwrap();
         assert!(made.starts_with("if heard && !({ static ON"), "{made}");
         assert!(!work.join("source/target").exists() && !work.join("source/gone.rs").exists());
@@ -195,6 +235,23 @@ mod tests {
         let before = (written("source/b.rs"), written("source/src/a.rs"));
         Tree::create(&source, &work, &removals).unwrap();
         assert_eq!(before, (written("source/b.rs"), written("source/src/a.rs")));
+    }
+
+    /// A folder of the user's is left alone, and one within the sources is not copied into itself.
+    #[test]
+    fn removals_touch_nothing_of_others() {
+        let scratch = Scratch::new("removals-folder");
+        let source = scratch.path().canonicalize().unwrap().join("in");
+        let work = source.join("work");
+        write(&source, "src/a.rs", "if heard { go() }\n");
+        write(&source, "kept/source/mine", "dear to somebody");
+        let removals = Removal::parse(ONE).unwrap();
+        let told = Tree::create(&source, &source.join("kept"), &removals).unwrap_err();
+        assert!(told.to_string().contains("other files"), "{told}");
+        assert!(source.join("kept/source/mine").exists());
+        drop(Tree::create(&source, &work, &removals).unwrap());
+        drop(Tree::create(&source, &work, &removals).unwrap());
+        assert!(work.join("source/src/a.rs").exists() && !work.join("source/work").exists());
     }
 
     /// A table that is older than the sources is named with its file and line.

@@ -64,7 +64,11 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     let without = claims_without(&all);
     let wanted = wanted(args, &all)?;
     if args.list {
-        streams.print(&listed(&wanted))?;
+        streams.print(&if args.json {
+            to_json(&wanted)
+        } else {
+            listed(&wanted)
+        })?;
         return Ok(Ending::Pass);
     }
     let work = args.work.clone();
@@ -100,7 +104,7 @@ fn held(
         let hold = |at: u64| {
             let removal = some[usize::try_from(at).unwrap_or(usize::MAX)].clone();
             if args.no_lab && in_lab(&removal) {
-                return Ok(Trial::left_out(removal));
+                return Ok(Trial::left_out(removal, "the lab is not wanted".to_owned()));
             }
             Trial::hold(removal, tree)
         };
@@ -128,7 +132,12 @@ fn wanted(args: &Args, all: &[Removal]) -> Result<Vec<Removal>, Problem> {
         .iter()
         .find(|word| !all.iter().any(|it| asked(it, word)))
     {
-        return Err(Problem::UnknownRemoval { name: word.clone() });
+        let is_claim = known().keys().any(|id| id.as_str() == word);
+        return Err(if is_claim {
+            Problem::NoRemoval { id: word.clone() }
+        } else {
+            Problem::UnknownRemoval { name: word.clone() }
+        });
     }
     let mut some = all.to_vec();
     some.retain(|it| args.wanted.is_empty() || args.wanted.iter().any(|word| asked(it, word)));
@@ -161,13 +170,14 @@ fn text(report: &Report<'_>, whole: bool) -> String {
     for trial in report.removals {
         let removal = &trial.removal;
         let (story, world, expect) = (&removal.story, &removal.world, &removal.expect);
+        let why = trial.why.clone().unwrap_or_default();
         let tripped: Vec<&str> = trial.oracles.iter().map(String::as_str).collect();
         let (head, tail) = match trial.found {
             Found::Shown => (
                 "shown  ",
                 format!("{expect} trips in {} of {}", trial.tripped, trial.runs),
             ),
-            Found::NotRun => ("not run", "needs the lab".to_owned()),
+            Found::NotRun => ("not run", why),
             Found::Unknown => (
                 "unknown",
                 "evidence is missing with nothing removed: try it again on a quiet machine"
@@ -185,6 +195,10 @@ fn text(report: &Report<'_>, whole: bool) -> String {
                 "FAIL   ",
                 format!("fails with nothing removed: {}", tripped.join(", ")),
             ),
+            Found::Unplayed => (
+                "FAIL   ",
+                format!("the player did not come to its end: {why}"),
+            ),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -197,7 +211,13 @@ fn text(report: &Report<'_>, whole: bool) -> String {
     }
     let shown = |it: &&Trial| it.found == Found::Shown;
     let count = report.removals.iter().filter(shown).count();
-    let _ = writeln!(text, "{count} of {} removals shown", report.removals.len());
+    let always = |it: &&Trial| it.found == Found::Shown && it.tripped == it.runs;
+    let always = report.removals.iter().filter(always).count();
+    let all = report.removals.len();
+    let _ = writeln!(
+        text,
+        "{count} of {all} removals shown, {always} of them with every seed"
+    );
     if whole && !report.claims_without.is_empty() {
         let without: Vec<&str> = report.claims_without.iter().map(ClaimId::as_str).collect();
         let _ = writeln!(text, "no removal is written for: {}", without.join(" "));
@@ -210,7 +230,7 @@ fn ending(report: &Report<'_>, whole: bool) -> Ending {
         Found::Shown => Ending::Pass,
         Found::NotRun => Ending::NotRun,
         Found::Unknown => Ending::Unknown,
-        Found::Otherwise | Found::Missed | Found::Broken => Ending::Fail,
+        Found::Otherwise | Found::Missed | Found::Broken | Found::Unplayed => Ending::Fail,
     };
     let all_written = !whole || report.claims_without.is_empty();
     let least = if all_written {
@@ -219,4 +239,81 @@ fn ending(report: &Report<'_>, whole: bool) -> Ending {
         Ending::NotRun
     };
     report.removals.iter().map(of).fold(least, Ending::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(found: Found, tripped: usize) -> Trial {
+        let text = "[[removal]]\nname = 'deaf'\nclaims = ['D9']\nwhat = 'nobody listens'\n\
+                    story = 'quiet-day'\nexpect = 'outage'\n\
+                    [[removal.edit]]\nfile = 'a.rs'\nold = 'a'\nnew = 'REMOVED'\n";
+        Trial {
+            removal: Removal::parse(text).unwrap().remove(0),
+            found,
+            tripped,
+            runs: 6,
+            oracles: BTreeSet::from(["converges".to_owned()]),
+            why: Some("no namespaces".to_owned()),
+        }
+    }
+
+    /// Whatever is not shown is told with its reason, and only what is shown passes.
+    #[test]
+    fn removals_tell_what_became_of_each() {
+        for (found, words, expected) in [
+            (Found::Shown, "outage trips in 4 of 6", Ending::Pass),
+            (Found::NotRun, "no namespaces", Ending::NotRun),
+            (Found::Unknown, "evidence is missing", Ending::Unknown),
+            (
+                Found::Otherwise,
+                "expected outage, but this trips: converges",
+                Ending::Fail,
+            ),
+            (Found::Missed, "holds all the same", Ending::Fail),
+            (Found::Broken, "fails with nothing removed", Ending::Fail),
+            (
+                Found::Unplayed,
+                "not come to its end: no namespaces",
+                Ending::Fail,
+            ),
+        ] {
+            let removals = [trial(found, 4)];
+            let report = Report {
+                removals: &removals,
+                claims_without: vec![ClaimId::try_from("F10".to_owned()).unwrap()],
+            };
+            let told = text(&report, false);
+            assert!(told.contains(words), "{told}");
+            assert_eq!(ending(&report, false), expected, "{found:?}");
+            let whole = ending(&report, true);
+            assert_eq!(whole, expected.max(Ending::NotRun), "a claim has none");
+            assert!(text(&report, true).ends_with("is written for: F10\n"));
+        }
+    }
+
+    /// A claim without a removal is no unknown word.
+    #[test]
+    fn removals_refuse_what_they_cannot_show() {
+        let removals = [trial(Found::Shown, 6).removal];
+        let asked = |word: &str| Args {
+            wanted: vec![word.to_owned()],
+            source: PathBuf::from("."),
+            work: None,
+            list: false,
+            no_lab: false,
+            jobs: None,
+            json: false,
+        };
+        assert_eq!(wanted(&asked("D9"), &removals).unwrap().len(), 1);
+        assert_eq!(wanted(&asked("deaf"), &removals).unwrap().len(), 1);
+        let none = wanted(&asked("F10"), &removals).unwrap_err();
+        assert!(matches!(none, Problem::NoRemoval { .. }), "{none}");
+        let unknown = wanted(&asked("dead"), &removals).unwrap_err();
+        assert!(
+            matches!(unknown, Problem::UnknownRemoval { .. }),
+            "{unknown}"
+        );
+    }
 }
