@@ -12,6 +12,9 @@ const NOWHERE: [usize; 0] = [];
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
 const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
 const GROUP: MacAddr = MacAddr([0x03, 0x53, 0x46, 0, 0, 1]);
+/// 239.255.0.18: a group for members alone.
+const ASKED_FOR: MacAddr = MacAddr([0x01, 0, 0x5e, 0x7f, 0, 0x12]);
+/// 224.0.0.18, as all groups of the link.
 const VRRP_GROUP: MacAddr = MacAddr([0x01, 0, 0x5e, 0, 0, 0x12]);
 
 fn frame(destination: MacAddr, source: MacAddr, ethertype: u16) -> Vec<u8> {
@@ -155,22 +158,22 @@ fn switch_ignored_mac_move_first_port_wins() {
 }
 
 /// switch: snooping drops IP multicast nobody asked for, and never touches a link-layer group,
-/// broadcast or the all-stations groups.
+/// broadcast or the groups of the link.
 #[test]
 fn switch_snooping_drops_groups_without_members() {
     let mut switch = Switch::new(3);
     switch.set_snooping(ms(0), true);
     let asked = ms(0).after(QUERY_RESPONSE);
-    assert_eq!(hop(&mut switch, ms(99), 0, (A, VRRP_GROUP)), [1, 2]);
+    assert_eq!(hop(&mut switch, ms(99), 0, (A, ASKED_FOR)), [1, 2]);
     switch.set_snooping(ms(99), true);
-    assert_eq!(hop(&mut switch, asked, 0, (A, VRRP_GROUP)), NOWHERE);
+    assert_eq!(hop(&mut switch, asked, 0, (A, ASKED_FOR)), NOWHERE);
     assert_eq!(switch.counters().snooped_count, 1);
-    switch.join(2, VRRP_GROUP);
-    assert_eq!(hop(&mut switch, asked, 0, (A, VRRP_GROUP)), [2]);
+    switch.join(2, ASKED_FOR);
+    assert_eq!(hop(&mut switch, asked, 0, (A, ASKED_FOR)), [2]);
     switch.set_port(ms(0), 2, false);
     switch.set_port(ms(0), 2, true);
     assert_eq!(
-        hop(&mut switch, asked, 0, (A, VRRP_GROUP)),
+        hop(&mut switch, asked, 0, (A, ASKED_FOR)),
         NOWHERE,
         "forgotten"
     );
@@ -179,6 +182,7 @@ fn switch_snooping_drops_groups_without_members() {
         MacAddr::BROADCAST,
         MacAddr([0x33, 0x33, 0, 0, 0, 1]),
         MacAddr([0x01, 0, 0x5e, 0, 0, 1]),
+        VRRP_GROUP,
     ] {
         assert_eq!(hop(&mut switch, asked, 0, (A, open)), [1, 2], "{open}");
     }
