@@ -1,8 +1,8 @@
 //! Takes claimed behaviours away and sees whether the stories that claim them notice.
 //!
 //! ```text
-//!  removals (built in) ─┬─► sources with all of them, each behind a switch ─► one build
-//!  sources (--source) ──┘                                                      │
+//!  removals ─┬─► a copy of the sources with all of them, each behind a switch ─► one build
+//!  sources ──┘ (both of --source)                                              │
 //!      for each removal:   story, nothing removed ─► must hold                 │
 //!                          story, this one removed ─► must fail, by its oracle ◄
 //! ```

@@ -32,7 +32,8 @@ pub(crate) enum Found {
     Shown,
     /// It needs the lab, which was not wanted or is not to be had.
     NotRun,
-    /// Evidence is missing: with nothing removed the story is `unknown` with every seed.
+    /// Evidence is missing: with nothing removed, or without the behaviour, the story is `unknown`
+    /// with every seed.
     Unknown,
     /// The story fails, but another oracle says so.
     Otherwise,
@@ -109,9 +110,11 @@ impl Trial {
         let failed = |run: &&Record| run.verdict == Verdict::Fail;
         let by_name = |run: &&Record| failed(run) && run.oracles.contains(&removal.expect);
         let tripped = without.iter().filter(by_name).count();
+        let held = |run: &Record| run.verdict == Verdict::Pass;
         let found = match tripped {
             0 if without.iter().any(|run| failed(&run)) => Found::Otherwise,
-            0 => Found::Missed,
+            0 if without.iter().any(held) => Found::Missed,
+            0 => Found::Unknown,
             _ => Found::Shown,
         };
         Self {
@@ -252,7 +255,7 @@ mod tests {
                 0,
             ),
             (vec![record(pass, "outage"); 2], Found::Missed, 0),
-            (vec![record(Verdict::Unknown, "outage")], Found::Missed, 0),
+            (vec![record(Verdict::Unknown, "outage")], Found::Unknown, 0),
         ] {
             let trial = Trial::judged(removal(), &runs);
             assert_eq!((trial.found, trial.tripped), (found, tripped), "{runs:?}");

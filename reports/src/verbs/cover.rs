@@ -1,8 +1,8 @@
 //! `steadfast cover`: what the catalogue claims to show, and what nobody shows.
 //!
 //! Every id that can be claimed has a line: how many stories show it, and what it means. One that
-//! no story claims is a gap, which `--strict` makes an exit code. A claim without a removal is its
-//! author's word alone; that the stories do fail without what they claim is shown by
+//! no story claims is a gap, and one without a removal is its author's word alone: `--strict` makes
+//! an exit code of both. That the stories do fail without what they claim is shown by
 //! `steadfast removals`.
 
 use std::collections::BTreeMap;

@@ -180,8 +180,7 @@ fn text(report: &Report<'_>, whole: bool) -> String {
             Found::NotRun => ("not run", why),
             Found::Unknown => (
                 "unknown",
-                "evidence is missing with nothing removed: try it again on a quiet machine"
-                    .to_owned(),
+                "evidence is missing: try it again on a quiet machine".to_owned(),
             ),
             Found::Otherwise => (
                 "FAIL   ",
