@@ -25,6 +25,7 @@ use steadfast_core::{MacAddr, NodeId};
 
 use crate::checks::CheckSpec;
 use crate::hooks::HookSpec;
+use crate::linux::fence::Hooks;
 
 pub mod compare;
 pub mod init;
@@ -156,6 +157,8 @@ pub struct DaemonSettings {
     /// The daemon turns the kernel's forwarding on, once the fence stands (D9): a box that has just
     /// booted must not carry what clients still send to it.
     pub forward: bool,
+    /// Where the fence judges what leaves.
+    pub fence: Hooks,
     /// Most bytes of the flight recorder on disk.
     pub journal_bytes_max: u64,
     /// What is logged.
@@ -361,6 +364,7 @@ fn daemon_settings(raw: &raw::Daemon, secret_file: PathBuf) -> DaemonSettings {
             .as_ref()
             .map(|path| PathBuf::from(path.get_ref())),
         forward: raw.forward.as_ref().is_some_and(|it| *it.get_ref()),
+        fence: raw.fence.as_ref().map_or(Hooks::Auto, |it| *it.get_ref()),
         journal_bytes_max: raw
             .journal_bytes_max
             .as_ref()

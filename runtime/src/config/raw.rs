@@ -22,6 +22,7 @@ use super::mistake::{Findings, Place};
 use super::section::{Key, Section, Word};
 use super::values::{address_with_prefix, each_of, plain_address};
 use super::witness::{self, Witness};
+use crate::linux::fence::Hooks;
 
 /// The version of the format that is read and written.
 pub const FORMAT: u64 = 1;
@@ -112,6 +113,7 @@ pub(super) struct Daemon {
     pub(super) control_group: Option<Spanned<String>>,
     pub(super) certificate: Option<Spanned<String>>,
     pub(super) forward: Option<Spanned<bool>>,
+    pub(super) fence: Option<Spanned<Hooks>>,
     pub(super) journal_bytes_max: Option<Spanned<u64>>,
     pub(super) log: Option<Spanned<log::LevelFilter>>,
 }
@@ -201,6 +203,11 @@ const DETECTION: [Word<Detection>; 3] = [
 const ALL_PACIFIED: [Word<AllPacified>; 2] = [
     ("serve", AllPacified::Serve, None),
     ("never", AllPacified::Never, None),
+];
+const FENCE: [Word<Hooks>; 3] = [
+    ("auto", Hooks::Auto, None),
+    ("egress", Hooks::Egress, None),
+    ("output", Hooks::Output, None),
 ];
 pub(super) const LOG: [Word<log::LevelFilter>; 7] = [
     ("off", log::LevelFilter::Off, None),
@@ -473,6 +480,7 @@ pub(super) fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemo
             findings,
         ),
         forward: section.flag(Key::new("forward", "true"), findings),
+        fence: section.word(Key::new("fence", "\"auto\""), &FENCE, findings),
         journal_bytes_max: section.number(
             Key::new("journal_bytes_max", "8388608"),
             (65_536, 1 << 40),

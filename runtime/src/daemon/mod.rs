@@ -17,7 +17,7 @@ mod words;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use log::{error, info, warn};
@@ -36,7 +36,7 @@ pub use error::StartError;
 pub(crate) use lock::Lock;
 pub use machine::Machine;
 
-use crate::config::Loaded;
+use crate::config::{DaemonSettings, Loaded};
 use crate::control::{Bound, Control};
 use crate::journal::{self, Recorder};
 use crate::linux::addresses::Addresses;
@@ -45,7 +45,7 @@ use crate::linux::clock::{Monotonic, MonotonicClock};
 use crate::linux::datagrams::Datagrams;
 use crate::linux::dataplane::KernelPlane;
 use crate::linux::environment::{Linux, LocalTasks};
-use crate::linux::fence::{self, Fence, FenceSpec, ServedPort};
+use crate::linux::fence::{self, Fence, FenceSpec, Hooks, ServedPort};
 use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::plane::Plane;
@@ -210,14 +210,15 @@ fn settings(uses: &[PortUse], forwarded: bool) -> Result<(), StartError> {
 }
 
 fn install_fence(loaded: &Loaded, machine: &Machine) -> Result<Fence, StartError> {
-    let spec = fence_spec(&loaded.config, machine, &loaded.daemon.runtime_dir);
+    let (keeper, hooks) = (&loaded.daemon.runtime_dir, loaded.daemon.fence);
+    let spec = fence_spec(&loaded.config, machine, (keeper, hooks));
     let fence = Fence::install(&spec)?;
     info!("the fence is installed: {:?}", fence.support());
     Ok(fence)
 }
 
 /// What a configuration means for the fence.
-fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
+fn fence_spec(config: &Config, machine: &Machine, (keeper, hooks): (&Path, Hooks)) -> FenceSpec {
     let heartbeat = config.ports.iter().filter(|port| port.heartbeat);
     let served = config.ports.iter().filter(|port| port.served());
     FenceSpec {
@@ -231,6 +232,7 @@ fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
             })
             .collect(),
         datagrams: datagrams(config),
+        hooks,
         lease: config.timing.lease,
         tail: config.timing.tail,
         keeper_dir: keeper.to_owned(),
@@ -239,11 +241,12 @@ fn fence_spec(config: &Config, machine: &Machine, keeper: &Path) -> FenceSpec {
 }
 
 /// What a configuration means for the fence, whenever it is asked.
-fn fence_specs(keeper: PathBuf) -> impl Fn(&Config) -> FenceSpec + Send + 'static {
+fn fence_specs(daemon: &DaemonSettings) -> impl Fn(&Config) -> FenceSpec + Send + use<> {
+    let (keeper, hooks) = (daemon.runtime_dir.clone(), daemon.fence);
     move |config| {
         // Interfaces that cannot be listed have no addresses: nothing of theirs is let through.
         let machine = Machine::look().unwrap_or_default();
-        fence_spec(config, &machine, &keeper)
+        fence_spec(config, &machine, (&keeper, hooks))
     }
 }
 
@@ -265,13 +268,14 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     let (status, statuses) = watch::channel(node.status(time.now()));
     let (alerts, raised) = mpsc::channel(ALERTS_MAX);
     let board = CarrierBoard::new();
-    let dataplane = plane(&loaded, held, &board)?;
+    let dataplane = plane(&loaded, held, (time, &board))?;
     let undo = dataplane.undo();
     let links = LinkWatch::start(&link_specs(&config), &board);
     let links = links.map_err(StartError::refused("watch the links"))?;
     let _port = hold_port(&config)?;
     let frames = PacketPorts::open(&port_specs(&config), time, &board);
     let frames = frames.map_err(StartError::refused("open the ports"))?;
+    let frames = frames.guarded_by(dataplane.guard());
     let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
     let parts = (
         dataplane.counters(),
@@ -320,12 +324,16 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
 }
 
 /// The kernel's side, on a thread of its own; of a witness nothing.
-fn plane(loaded: &Loaded, held: Option<Held>, board: &CarrierBoard) -> Result<Plane, StartError> {
+fn plane(
+    loaded: &Loaded,
+    held: Option<Held>,
+    (time, board): (Monotonic, &CarrierBoard),
+) -> Result<Plane, StartError> {
     let Some((addresses, fence)) = held else {
         return Ok(Plane::Witness);
     };
-    let specs = fence_specs(loaded.daemon.runtime_dir.clone());
-    let plane = KernelPlane::start(fence, addresses, &loaded.config, board, specs);
+    let specs = fence_specs(&loaded.daemon);
+    let plane = KernelPlane::start(fence, addresses, &loaded.config, (time, board), specs);
     let plane = plane.map_err(StartError::refused("start the dataplane's thread"))?;
     Ok(Plane::Gateway(plane))
 }

@@ -265,6 +265,10 @@ impl Report {
             ("kernel_applied", self.plane.applied.load(Relaxed)),
             ("kernel_refused", self.plane.refused.load(Relaxed)),
             ("fence_repaired", self.plane.repaired.load(Relaxed)),
+            (
+                "lease_renewals_lost",
+                self.plane.lost_renewals.load(Relaxed),
+            ),
             ("sources_refused", self.plane.sources_refused.load(Relaxed)),
             ("journal_written", self.journal.written_count()),
             ("journal_lost", self.journal.lost_count()),

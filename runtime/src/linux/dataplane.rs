@@ -23,7 +23,9 @@ use tokio::sync::oneshot;
 
 use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::carrier::CarrierBoard;
+use super::clock::Monotonic;
 use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError, SourcePort, SourceSpec};
+use super::lease::{Lease, LeaseGuard};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
 use super::speaker::Speaker;
@@ -44,6 +46,8 @@ pub struct PlaneCounters {
     pub refused: AtomicU64,
     /// Times the fence was found damaged and set up again.
     pub repaired: AtomicU64,
+    /// Renewals of the lease that found none any more or were refused, where the daemon renews it.
+    pub lost_renewals: AtomicU64,
     /// Times in whose name this machine begins could not be made so (R5.3).
     pub sources_refused: AtomicU64,
 }
@@ -58,7 +62,7 @@ enum Wish {
 /// The driver's end.
 pub struct KernelPlane {
     wishes: SyncSender<Wish>,
-    support: FenceSupport,
+    lease: Arc<Lease>,
     counters: Arc<PlaneCounters>,
 }
 
@@ -79,7 +83,7 @@ impl Undo {
 
 impl KernelPlane {
     /// Starts the thread around an installed fence. `board` is told whether this gateway serves;
-    /// `spec` says what a changed configuration means for the fence.
+    /// `spec` says what a changed configuration means for the fence; `time` is the driver's.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -87,19 +91,19 @@ impl KernelPlane {
         fence: Fence,
         addresses: Addresses,
         config: &Config,
-        board: &CarrierBoard,
+        (time, board): (Monotonic, &CarrierBoard),
         spec: impl Fn(&Config) -> FenceSpec + Send + 'static,
     ) -> io::Result<Self> {
         let (wishes, received) = sync_channel(WISHES_MAX);
-        let support = fence.support();
         let counters = Arc::new(PlaneCounters::default());
+        let lease = Lease::start(fence, time, Arc::clone(&counters))?;
         let stations = Stations::of(config);
         let (there, mut failed) = stations.prepare()?;
         if let Some(why) = failed.pop() {
             return Err(why);
         }
         let mut plane = Plane {
-            fence,
+            lease: Arc::clone(&lease),
             addresses,
             neighbours: Neighbours::open()?,
             places: stations.places(&there),
@@ -126,7 +130,7 @@ impl KernelPlane {
             .spawn(body)?;
         Ok(Self {
             wishes,
-            support,
+            lease,
             counters,
         })
     }
@@ -137,8 +141,13 @@ impl KernelPlane {
     }
 
     /// How the fence is made on this kernel.
-    pub const fn support(&self) -> FenceSupport {
-        self.support
+    pub fn support(&self) -> FenceSupport {
+        self.lease.support()
+    }
+
+    /// What the ports ask before they say "active", where the kernel does not guard the lease.
+    pub fn guard(&self) -> Option<LeaseGuard> {
+        self.lease.guard()
     }
 
     /// For the end.
@@ -172,7 +181,7 @@ impl Dataplane for KernelPlane {
 
 /// The thread's own.
 struct Plane {
-    fence: Fence,
+    lease: Arc<Lease>,
     addresses: Addresses,
     neighbours: Neighbours,
     stations: Stations,
@@ -230,7 +239,7 @@ impl Plane {
         match desired {
             Forwarding::Active { .. } => self.activate(),
             Forwarding::Offering { remaining } => {
-                self.fence.offer(remaining).map_err(|why| match why {
+                self.lease.offer(remaining).map_err(|why| match why {
                     LeaseError::Lapsed => Failure::LeaseLapsed,
                     LeaseError::Fence(why) => {
                         error!("failed to shorten the lease: {why}");
@@ -240,7 +249,7 @@ impl Plane {
             }
             Forwarding::Standby => {
                 self.serving = false;
-                let fenced = self.fence.close();
+                let fenced = self.lease.close();
                 // What was taken in before the fence closed may wait for a neighbour's answer, and
                 // would leave when a port comes back seconds later.
                 self.forget_unresolved();
@@ -253,7 +262,7 @@ impl Plane {
             }
             Forwarding::Tail => {
                 // Without a lease there is nothing to leave a tail of: fenced already.
-                match self.fence.release_to_tail() {
+                match self.lease.release_to_tail() {
                     Ok(()) => Ok(()),
                     Err(LeaseError::Lapsed) => {
                         info!("the lease had ended before the hand-over did");
@@ -269,7 +278,7 @@ impl Plane {
     }
 
     fn activate(&mut self) -> Result<(), Failure> {
-        if let Err(why) = self.fence.arm() {
+        if let Err(why) = self.lease.arm() {
             error!("failed to arm the lease: {why}");
             return Err(self.let_go());
         }
@@ -292,7 +301,7 @@ impl Plane {
     /// for a lease that is there, so only the confirmed end of it counts.
     fn let_go(&mut self) -> Failure {
         self.serving = false;
-        match self.fence.close() {
+        match self.lease.close() {
             Ok(()) => Failure::Fenced,
             Err(why) => {
                 error!("failed to take the lease back: {why}; it ends by itself");
@@ -402,7 +411,7 @@ impl Plane {
 
     fn check(&mut self) -> bool {
         // A port that was made anew is fenced before anything is put on it.
-        let whole = match self.fence.check() {
+        let whole = match self.lease.check() {
             Health::Whole => true,
             Health::Repaired(what) => {
                 self.counters.repaired.fetch_add(1, Ordering::Relaxed);
@@ -423,7 +432,7 @@ impl Plane {
 
     fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
         let spec = (self.spec)(config);
-        if let Err(why) = self.fence.update(&spec) {
+        if let Err(why) = self.lease.update(&spec) {
             error!("failed to change the fence: {why}");
             return Err(Failure::Refused);
         }
@@ -473,7 +482,7 @@ impl Plane {
         if let Err(why) = remove_all() {
             error!("failed to remove the device of a virtual MAC: {why}");
         }
-        if let Err(why) = self.fence.unfence() {
+        if let Err(why) = self.lease.unfence() {
             error!("failed to remove the fence: {why}");
         }
     }

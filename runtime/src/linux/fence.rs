@@ -13,17 +13,16 @@
 //! The hard case is time. The kernel counts jiffies and is early by up to 6 ms, never late. An
 //! offer may only shorten: what is left is read, and written back cut by the time that took.
 //!
-//! Limit: Linux 5.16 or newer, Ethernet ports. Blocking: belongs on a thread of its own.
+//! Before Linux 5.16 nothing can be judged as it leaves a device. There the hooks of ARP and IP
+//! output take that part, and nothing refreshes the lease in passing: the daemon does, by
+//! [`Fence::renew`], whenever it has said "active".
+//!
+//! Limit: Ethernet ports. Blocking: belongs on a thread of its own.
 
-use std::ffi::OsString;
-use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-use steadfast_core::MacAddr;
 
 use super::netlink::{Ack, Batch, Netlink, Refused};
 
@@ -32,9 +31,12 @@ mod connections;
 mod error;
 mod keeper;
 mod nftables;
+mod output;
+mod parts;
 mod picture;
 mod rules;
 mod sources;
+mod spec;
 mod sys;
 mod vrrp;
 
@@ -43,6 +45,7 @@ pub use keeper::{KEEPER_ARGUMENT, keeper_main};
 pub use nftables::SOURCES_TABLE;
 pub use picture::Counter;
 pub use sources::{SourcePort, SourceSpec, Sources};
+pub use spec::{FenceSpec, FenceSupport, Hooks, ServedPort};
 pub use vrrp::{FencedRouter, ROUTERS_TABLE, RouterFence};
 
 use keeper::{Former, Keeper};
@@ -55,83 +58,6 @@ pub const TABLE: &str = "steadfast";
 const NETFILTER: i32 = 12;
 /// The longest jiffy (HZ = 100): by so much a time read and one written may disagree.
 const JIFFY_MAX: u64 = 10;
-
-/// What the fence shall be. The whole of it, each time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FenceSpec {
-    /// Where advertisements leave: names of interfaces. On each stands the guard.
-    pub heartbeat_ports: Vec<String>,
-    /// Where clients are: on each stands the fence.
-    pub served: Vec<ServedPort>,
-    /// The UDP port of advertisements in datagrams, where there are any (R2.5).
-    pub datagrams: Option<u16>,
-    /// L, how long the lease lasts from the last refresh. Whole milliseconds count.
-    pub lease: Duration,
-    /// How long packets in flight are carried after the lease.
-    pub tail: Duration,
-    /// A folder of our own that outlives the daemon, such as `/run/steadfast`; its path is short
-    /// (at most 90 bytes), for a Unix socket stands in it.
-    pub keeper_dir: PathBuf,
-    /// The program that runs [`keeper_main`] when its first argument is [`KEEPER_ARGUMENT`];
-    /// `/proc/self/exe` for the daemon's own.
-    pub keeper_program: OsString,
-}
-
-/// A port on which clients are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServedPort {
-    /// The interface's name; of a virtual MAC's macvlan, the interface below it.
-    pub name: String,
-    /// The node's own addresses there: never fenced.
-    pub units: Vec<IpAddr>,
-    /// The virtual addresses there, link-local ones included.
-    pub virtuals: Vec<IpAddr>,
-    /// The virtual MACs there.
-    pub virtual_macs: Vec<MacAddr>,
-}
-
-/// What this kernel is able to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FenceSupport {
-    /// Packets can be judged as they leave (Linux 5.16). Without it there is no fence.
-    pub egress: bool,
-    /// Transit is told by the routing table; else by the configured unit addresses.
-    pub fib: bool,
-    /// Tables can be owned (Linux 5.13): a foreign flush passes them by.
-    pub owner: bool,
-    /// Tables can outlive their owner (Linux 6.9), even a killed keeper.
-    pub persist: bool,
-    /// An element's time can be set anew in one step (Linux 6.12).
-    pub refresh: bool,
-}
-
-impl fmt::Display for FenceSupport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let without = [
-            (
-                self.fib,
-                "transit is told by configured addresses (no fib expression)",
-            ),
-            (
-                self.owner,
-                "a foreign flush removes it for up to a second (no owned tables)",
-            ),
-            (
-                self.persist,
-                "it needs its keeper to outlive the daemon (no persistent tables)",
-            ),
-            (
-                self.refresh,
-                "the lease is set anew in three steps (no refresh of elements)",
-            ),
-        ];
-        f.write_str("nf_tables lease, refreshed by the advertisement as it leaves")?;
-        without
-            .iter()
-            .filter(|(there, _)| !there)
-            .try_for_each(|(_, what)| write!(f, "; {what}"))
-    }
-}
 
 /// What a check found.
 #[derive(Debug)]
@@ -151,7 +77,7 @@ pub struct Fence {
     netlink: Netlink,
     spec: FenceSpec,
     support: FenceSupport,
-    built: Picture,
+    built: Vec<Picture>,
     keeper: Keeper,
 }
 
@@ -194,6 +120,11 @@ impl Fence {
         self.support
     }
 
+    /// L, how long a lease lasts from its renewal.
+    pub(super) const fn length(&self) -> Duration {
+        self.spec.lease
+    }
+
     /// The keeper's process number.
     #[must_use]
     pub fn keeper_id(&self) -> u32 {
@@ -211,6 +142,20 @@ impl Fence {
         self.commit(batch)
     }
 
+    /// The lease that is still there lasts L from now, and the tail behind it: what an
+    /// advertisement does as it leaves, where the kernel can see that.
+    ///
+    /// # Errors
+    /// `Lapsed` if there is no lease any more; nothing is changed then.
+    pub fn renew(&mut self) -> Result<(), LeaseError> {
+        let lease = millis(self.spec.lease);
+        let mut batch = nftables::begin();
+        self.end_live(&mut batch);
+        self.begin_live(&mut batch, lease);
+        self.set_time(&mut batch, TAIL, rules::tail_after_refresh(&self.spec));
+        self.commit_if_live(batch)
+    }
+
     /// The lease that is still there ends within this time, and the tail behind it (D10).
     ///
     /// # Errors
@@ -223,9 +168,8 @@ impl Fence {
         let left = left.and_then(|left| left.checked_sub(late));
         let left = left.filter(|left| *left > 0).ok_or(LeaseError::Lapsed)?;
         let mut batch = nftables::begin();
-        nftables::delete_element(&mut batch, (TABLE, LIVE), &key());
-        let wanted = millis(remaining).min(left).max(1);
-        nftables::timed_element(&mut batch, (TABLE, LIVE), &key(), (wanted, wanted));
+        self.end_live(&mut batch);
+        self.begin_live(&mut batch, millis(remaining).min(left).max(1));
         let tail = millis(remaining.saturating_add(self.spec.tail));
         self.set_time(&mut batch, TAIL, tail);
         self.commit_if_live(batch)
@@ -237,7 +181,7 @@ impl Fence {
     /// `Lapsed` if there is no lease any more; there is no fresh tail then.
     pub fn release_to_tail(&mut self) -> Result<(), LeaseError> {
         let mut batch = nftables::begin();
-        nftables::delete_element(&mut batch, (TABLE, LIVE), &key());
+        self.end_live(&mut batch);
         self.set_time(&mut batch, TAIL, millis(self.spec.tail));
         self.commit_if_live(batch)
     }
@@ -248,8 +192,10 @@ impl Fence {
     /// The fence is damaged, or the kernel refuses.
     pub fn close(&mut self) -> Result<(), FenceError> {
         let mut batch = nftables::begin();
-        nftables::empty_set(&mut batch, TABLE, LIVE);
-        nftables::empty_set(&mut batch, TABLE, TAIL);
+        for table in parts::tables(self.support) {
+            nftables::empty_set(&mut batch, table, LIVE);
+            nftables::empty_set(&mut batch, table, TAIL);
+        }
         self.commit(batch)
     }
 
@@ -271,12 +217,7 @@ impl Fence {
 
     /// Compares what stands with what was built, and repairs it, keeper included.
     pub fn check(&mut self) -> Health {
-        let damage = match Picture::take(&mut self.netlink, TABLE, &rules::PLAIN) {
-            Ok(Some(found)) => found.damage(&self.built),
-            Ok(None) => Some("table gone"),
-            Err(_) => Some("fence not readable"),
-        };
-        if let Some(damage) = damage {
+        if let Some(damage) = self.damage() {
             return match self.reinstall() {
                 Ok(()) => Health::Repaired(damage),
                 Err(why) => Health::Missing(why),
@@ -293,6 +234,18 @@ impl Fence {
             }
             Err(error) => Health::Missing(FenceError::Keeper { error }),
         }
+    }
+
+    fn damage(&mut self) -> Option<&'static str> {
+        let parts = parts::parts(&self.spec, self.support);
+        let mut pairs = parts.iter().zip(&self.built);
+        pairs.find_map(|(part, built)| {
+            match Picture::take(&mut self.netlink, part.table, &part.plain()) {
+                Ok(Some(found)) => found.damage(built),
+                Ok(None) => Some("table gone"),
+                Err(_) => Some("fence not readable"),
+            }
+        })
     }
 
     /// Builds the fence anew, whatever stands there. Lease and tail end.
@@ -313,10 +266,9 @@ impl Fence {
     /// # Errors
     /// As [`Self::install`]; the fence is then as before.
     pub fn update(&mut self, spec: &FenceSpec) -> Result<(), FenceError> {
-        let by = build::transit_by(self.support);
-        let batch = build::change(&self.spec, spec, by);
+        let batch = build::change(&self.spec, spec, self.support);
         build::commit(&mut self.netlink, batch)?;
-        self.built = build::confirm(&mut self.netlink, spec, by)?;
+        self.built = build::confirm(&mut self.netlink, spec, self.support)?;
         let spec = spec.clone();
         self.spec = FenceSpec {
             keeper_dir: std::mem::take(&mut self.spec.keeper_dir),
@@ -331,7 +283,12 @@ impl Fence {
     /// # Errors
     /// The kernel does not answer.
     pub fn counters(&mut self) -> Result<Vec<Counter>, FenceError> {
-        picture::counters(&mut self.netlink, TABLE).map_err(FenceError::socket)
+        let mut counters = Vec::new();
+        for table in parts::tables(self.support) {
+            let counted = picture::counters(&mut self.netlink, table);
+            counters.extend(counted.map_err(FenceError::socket)?);
+        }
+        Ok(counters)
     }
 
     /// Removes the table and ends the keeper: nothing is fenced any more.
@@ -357,12 +314,28 @@ impl Fence {
 
     fn set_time(&self, batch: &mut Batch, set: &'static str, left: u64) {
         let left = left.max(1);
-        if !self.support.refresh {
-            // Adding first makes sure that there is something to delete.
-            nftables::timed_element(batch, (TABLE, set), &key(), (left, left));
-            nftables::delete_element(batch, (TABLE, set), &key());
+        for table in parts::tables(self.support) {
+            if !self.support.refresh {
+                // Adding first makes sure that there is something to delete.
+                nftables::timed_element(batch, (table, set), &key(), (left, left));
+                nftables::delete_element(batch, (table, set), &key());
+            }
+            nftables::timed_element(batch, (table, set), &key(), (left, left));
         }
-        nftables::timed_element(batch, (TABLE, set), &key(), (left, left));
+    }
+
+    /// Refused with `ENOENT` where the lease has ended.
+    fn end_live(&self, batch: &mut Batch) {
+        for table in parts::tables(self.support) {
+            nftables::delete_element(batch, (table, LIVE), &key());
+        }
+    }
+
+    /// Behind [`Self::end_live`].
+    fn begin_live(&self, batch: &mut Batch, left: u64) {
+        for table in parts::tables(self.support) {
+            nftables::timed_element(batch, (table, LIVE), &key(), (left, left));
+        }
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), FenceError> {
@@ -374,11 +347,14 @@ impl Fence {
         nftables::end(&mut batch);
         let exchanged = self.netlink.exchange(batch, Ack::Last);
         let refused = exchanged.map_err(FenceError::socket)?;
+        let ends = 1..=parts::tables(self.support).len();
         match refused.into_iter().next() {
             None => Ok(()),
-            Some(Refused {
-                index: 1, error, ..
-            }) if error.kind() == io::ErrorKind::NotFound => Err(LeaseError::Lapsed),
+            Some(Refused { index, error, .. })
+                if ends.contains(&index) && error.kind() == io::ErrorKind::NotFound =>
+            {
+                Err(LeaseError::Lapsed)
+            }
             Some(refused) => Err(FenceError::refused(refused).into()),
         }
     }
@@ -398,14 +374,14 @@ pub fn remove(keeper_dir: &Path) -> Result<bool, FenceError> {
         None => Netlink::open(NETFILTER),
     }
     .map_err(FenceError::socket)?;
-    let was_there = picture::table(&mut netlink, TABLE).map_err(FenceError::socket)?;
+    let was_there = build::is_there(&mut netlink)?;
     let batch = build::removal(&mut netlink)?;
     build::commit(&mut netlink, batch)?;
     if let Some(former) = former {
         former.dismiss().map_err(keeper_failed)?;
         Former::forget(keeper_dir).map_err(keeper_failed)?;
     }
-    Ok(was_there.is_some())
+    Ok(was_there)
 }
 
 #[cfg(test)]

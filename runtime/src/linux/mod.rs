@@ -9,6 +9,7 @@ pub mod dataplane;
 pub mod environment;
 pub mod fence;
 pub mod interfaces;
+pub mod lease;
 pub mod links;
 pub mod macvlan;
 pub mod neighbours;

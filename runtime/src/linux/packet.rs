@@ -44,6 +44,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::carrier::CarrierBoard;
 use super::clock::Monotonic;
+use super::lease::LeaseGuard;
 use super::raw;
 use port::{Port, Taken};
 
@@ -87,6 +88,8 @@ pub struct PacketPorts {
     /// An epoll descriptor that watches every socket.
     watch: AsyncFd<OwnedFd>,
     board: CarrierBoard,
+    /// There where the kernel does not guard the lease.
+    guard: Option<LeaseGuard>,
     published: Arc<CounterBoard>,
     publish_at: Instant,
     buffer: Box<[u8; FRAME_MAX]>,
@@ -128,10 +131,18 @@ impl PacketPorts {
             },
             watch: raw::register(epoll, Interest::READABLE)?,
             board: board.clone(),
+            guard: None,
             published: Arc::new(CounterBoard::new(specs.iter().map(|spec| spec.id))),
             publish_at: Instant::ORIGIN,
             buffer: Box::new([0; FRAME_MAX]),
         })
+    }
+
+    /// From now on a frame that says "active" needs this word, and asks for its renewal.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Option<LeaseGuard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// What was counted, port by port in the order of [`PacketPorts::open`].
@@ -254,7 +265,11 @@ impl Frames for PacketPorts {
             return Sent::Dropped;
         };
         port.mend(self.watch.get_ref(), *time, &self.board);
-        port.send(frame, self.board.seen(port.spec.id))
+        let seen = self.board.seen(port.spec.id);
+        match &self.guard {
+            Some(guard) => port.send_guarded(frame, seen, (guard, time.now())),
+            None => port.send(frame, seen),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_shell::env::Dataplane;
 
 use super::dataplane::{KernelPlane, PlaneCounters, Undo};
+use super::lease::LeaseGuard;
 
 /// A gateway's kernel, or nothing.
 pub enum Plane {
@@ -33,6 +34,14 @@ impl Plane {
         match self {
             Self::Gateway(plane) => plane.support().to_string(),
             Self::Witness => "none: a witness owns nothing".to_owned(),
+        }
+    }
+
+    /// What the ports ask before they say "active", where the kernel does not guard the lease.
+    pub fn guard(&self) -> Option<LeaseGuard> {
+        match self {
+            Self::Gateway(plane) => plane.guard(),
+            Self::Witness => None,
         }
     }
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use steadfast::linux::addresses::{Addresses, VirtualAddress};
-use steadfast::linux::fence::{Fence, FenceSpec, LeaseError, ServedPort};
+use steadfast::linux::fence::{Fence, FenceSpec, Hooks, LeaseError, ServedPort};
 use steadfast::linux::neighbours::Neighbours;
 use steadfast::linux::netlink::{Netlink, find};
 use steadfast_core::{Instant, MacAddr, PortId};
@@ -101,6 +101,7 @@ impl Linux {
                 })
                 .collect(),
             datagrams: None,
+            hooks: Hooks::Auto,
             lease,
             tail,
             keeper_dir: self.folder.clone(),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
-use steadfast::linux::fence::{self, Fence, FenceSpec, ServedPort};
+use steadfast::linux::fence::{self, Fence, FenceSpec, Hooks, ServedPort};
 use steadfast::linux::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, REPLACE};
 use steadfast_core::MacAddr;
 
@@ -144,6 +144,38 @@ impl Drop for World {
     }
 }
 
+/// Names the form of the fence, to children of a story as well.
+pub(crate) const FORM: &str = "FENCE_FORM";
+
+/// What the kernel can do, or what kernels before 5.16 can.
+pub(crate) fn hooks() -> Hooks {
+    match std::env::var(FORM).as_deref() {
+        Ok("output") => Hooks::Output,
+        _ => Hooks::Auto,
+    }
+}
+
+/// Whether the kernel guards and renews the lease, and the daemon need not.
+pub(crate) fn kernel_guards() -> bool {
+    hooks() == Hooks::Auto
+}
+
+/// Whether a table of ours stands, by its name.
+pub(crate) fn table_is_there(name: &str) -> bool {
+    const GET_TABLE: u16 = 10 << 8 | 1;
+    let family = match name {
+        "steadfast-arp" => 3,
+        "steadfast-ip" => 1,
+        _ => 5,
+    };
+    let mut netlink = Netlink::open(libc::NETLINK_NETFILTER).unwrap();
+    let mut question = Batch::new();
+    question
+        .message("look", GET_TABLE, 0, &[family, 0, 0, 0])
+        .put_text(1, name);
+    netlink.ask(question).is_ok()
+}
+
 pub(crate) fn spec(keeper_dir: PathBuf) -> FenceSpec {
     FenceSpec {
         heartbeat_ports: ["lan0", "wan0", "ha0"].map(str::to_owned).to_vec(),
@@ -166,6 +198,7 @@ pub(crate) fn spec(keeper_dir: PathBuf) -> FenceSpec {
             },
         ],
         datagrams: Some(6973),
+        hooks: hooks(),
         lease: L,
         tail: TAIL,
         keeper_dir,

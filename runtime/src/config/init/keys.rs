@@ -109,7 +109,7 @@ pub(super) const POLICY: [(&str, &str, &str); 11] = [
     ),
 ];
 /// Keys of `[daemon]`.
-pub(super) const DAEMON: [(&str, &str, &str); 8] = [
+pub(super) const DAEMON: [(&str, &str, &str); 9] = [
     ("log", "\"info\"", "off, error, warn, info, debug, trace"),
     ("state_dir", "\"/var/lib/steadfast\"", "kept over reboots"),
     ("runtime_dir", "\"/run/steadfast\"", "sockets"),
@@ -132,6 +132,11 @@ pub(super) const DAEMON: [(&str, &str, &str); 8] = [
         "forward",
         "false",
         "turn forwarding on, once fenced; leave net.ipv4.ip_forward at 0",
+    ),
+    (
+        "fence",
+        "\"auto\"",
+        "where it judges what leaves: egress (Linux 5.16), output, or what the kernel can do",
     ),
     ("journal_bytes_max", "8388608", "flight recorder on disk"),
 ];

@@ -11,12 +11,13 @@ use std::collections::BTreeSet;
 
 use super::super::netlink::{Ack, Batch, Netlink, Refused};
 use super::nftables::{self, TABLE_OWNER, TABLE_PERSIST, kind};
+use super::parts::{self, Part};
 use super::picture::{self, Picture};
-use super::rules::{self, LIVE, SETS, TransitBy};
-use super::{FenceError, FenceSpec, FenceSupport, TABLE};
+use super::rules::{self, LIVE, SETS};
+use super::{FenceError, FenceSpec, FenceSupport, Hooks};
 
 /// One try for each ability that may be missing, and the one that works.
-const TRIES_MAX: usize = 4;
+const TRIES_MAX: usize = 5;
 /// Where element refresh is tried out: a table of its own, for a moment.
 const TRIAL_TABLE: &str = "steadfast_trial";
 /// Milliseconds; what is tried out must not end meanwhile.
@@ -26,9 +27,9 @@ const TRIAL_TIME: u64 = 100_000;
 pub(super) fn build(
     netlink: &mut Netlink,
     spec: &FenceSpec,
-) -> Result<(FenceSupport, Picture), FenceError> {
+) -> Result<(FenceSupport, Vec<Picture>), FenceError> {
     let mut support = FenceSupport {
-        egress: true,
+        egress: spec.hooks != Hooks::Output,
         fib: true,
         owner: true,
         persist: true,
@@ -43,36 +44,61 @@ pub(super) fn build(
         let Some(refused) = refused.into_iter().next() else {
             break;
         };
+        if spec.hooks == Hooks::Egress && lacks_egress(&refused) {
+            return Err(FenceError::no_egress(refused.what));
+        }
         support = without(support, refused)?;
     }
-    let picture = confirm(netlink, spec, transit_by(support))?;
-    Ok((support, picture))
+    let pictures = confirm(netlink, spec, support)?;
+    Ok((support, pictures))
 }
 
-/// A begun transaction that deletes the table, if there is one that may be deleted.
+/// A begun transaction that deletes the tables that are there, if they may be deleted.
 pub(super) fn removal(netlink: &mut Netlink) -> Result<Batch, FenceError> {
     let mut batch = nftables::begin();
-    if let Some(table) = picture::table(netlink, TABLE).map_err(FenceError::socket)? {
-        let own = netlink.port().map_err(FenceError::socket)?;
-        if table.flags & TABLE_OWNER != 0 && table.owner != 0 && table.owner != own {
-            return Err(FenceError::Owned { owner: table.owner });
+    for name in parts::ALL {
+        if let Some(table) = picture::table(netlink, name).map_err(FenceError::socket)? {
+            let own = netlink.port().map_err(FenceError::socket)?;
+            if table.flags & TABLE_OWNER != 0 && table.owner != 0 && table.owner != own {
+                return Err(FenceError::Owned { owner: table.owner });
+            }
+            nftables::delete_table(&mut batch, name);
         }
-        nftables::delete_table(&mut batch, TABLE);
     }
     Ok(batch)
+}
+
+/// Whether there is a fence, whole or in parts.
+pub(super) fn is_there(netlink: &mut Netlink) -> Result<bool, FenceError> {
+    for name in parts::ALL {
+        let found = picture::table(netlink, name).map_err(FenceError::socket)?;
+        if found.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads back what was built.
 pub(super) fn confirm(
     netlink: &mut Netlink,
     spec: &FenceSpec,
-    by: TransitBy,
-) -> Result<Picture, FenceError> {
-    let chains = rules::chains(spec, by);
-    let sent = chains.iter().map(|chain| chain.rules.len()).sum();
-    let found = Picture::take(netlink, TABLE, &rules::PLAIN).map_err(FenceError::socket)?;
+    support: FenceSupport,
+) -> Result<Vec<Picture>, FenceError> {
+    let parts = parts::parts(spec, support);
+    parts
+        .iter()
+        .map(|part| confirm_part(netlink, part))
+        .collect()
+}
+
+fn confirm_part(netlink: &mut Netlink, part: &Part) -> Result<Picture, FenceError> {
+    let (table, sent) = (part.table, part.rule_count());
+    let found = Picture::take(netlink, table, &part.plain()).map_err(FenceError::socket)?;
     match found {
-        Some(found) if found.rule_count == sent && found.chain_count == chains.len() => Ok(found),
+        Some(found) if found.rule_count == sent && found.chain_count == part.chains.len() => {
+            Ok(found)
+        }
         Some(found) => {
             let found = found.rule_count;
             Err(FenceError::Differs { found, sent })
@@ -82,29 +108,28 @@ pub(super) fn confirm(
 }
 
 /// The transaction that makes one fence another. Lease and tail stand in sets that stay.
-pub(super) fn change(old: &FenceSpec, new: &FenceSpec, by: TransitBy) -> Batch {
+pub(super) fn change(old: &FenceSpec, new: &FenceSpec, support: FenceSupport) -> Batch {
     let mut batch = nftables::begin();
-    for ((set, before), (_, after)) in rules::members(old).into_iter().zip(rules::members(new)) {
-        let only = |one: &BTreeSet<Vec<u8>>, other| one.difference(other).cloned().collect();
-        let (gone, come): (Vec<_>, Vec<_>) = (only(&before, &after), only(&after, &before));
-        nftables::elements(&mut batch, kind::NEW_ELEMENT, TABLE, set, &come);
-        nftables::elements(&mut batch, kind::DELETE_ELEMENT, TABLE, set, &gone);
-    }
-    let (before, after) = (rules::chains(old, by), rules::chains(new, by));
-    for chain in before.iter().filter(|chain| !after.contains(chain)) {
-        nftables::delete_chain(&mut batch, TABLE, &chain.name);
-    }
-    for chain in after.iter().filter(|chain| !before.contains(chain)) {
-        write_chain(&mut batch, chain);
+    let (before, after) = (parts::parts(old, support), parts::parts(new, support));
+    for (before, after) in before.iter().zip(&after) {
+        change_part(&mut batch, before, after);
     }
     batch
 }
 
-pub(super) fn transit_by(support: FenceSupport) -> TransitBy {
-    if support.fib {
-        TransitBy::Fib
-    } else {
-        TransitBy::Units
+fn change_part(batch: &mut Batch, old: &Part, new: &Part) {
+    let table = new.table;
+    for ((set, before), (_, after)) in old.members.iter().zip(&new.members) {
+        let only = |one: &BTreeSet<Vec<u8>>, other| one.difference(other).cloned().collect();
+        let (gone, come): (Vec<_>, Vec<_>) = (only(before, after), only(after, before));
+        nftables::elements(batch, kind::NEW_ELEMENT, table, set, &come);
+        nftables::elements(batch, kind::DELETE_ELEMENT, table, set, &gone);
+    }
+    for chain in old.chains.iter().filter(|it| !new.chains.contains(it)) {
+        nftables::delete_chain(batch, table, &chain.name);
+    }
+    for chain in new.chains.iter().filter(|it| !old.chains.contains(it)) {
+        write_chain(batch, table, chain);
     }
 }
 
@@ -145,25 +170,34 @@ pub(super) fn write(batch: &mut Batch, spec: &FenceSpec, support: FenceSupport) 
         (true, false) => TABLE_OWNER,
         (false, _) => 0,
     };
-    nftables::add_table(batch, TABLE, flags);
-    for (id, set) in (1..).zip(&SETS) {
-        nftables::add_set(batch, TABLE, set, id);
-    }
-    for (set, keys) in rules::members(spec) {
-        let keys: Vec<_> = keys.into_iter().collect();
-        nftables::elements(batch, kind::NEW_ELEMENT, TABLE, set, &keys);
-    }
-    for chain in rules::chains(spec, transit_by(support)) {
-        write_chain(batch, &chain);
+    for part in parts::parts(spec, support) {
+        let table = part.table;
+        nftables::add_table(batch, table, flags);
+        for (id, set) in (1..).zip(part.sets) {
+            nftables::add_set(batch, table, set, id);
+        }
+        for (set, keys) in part.members {
+            let keys: Vec<_> = keys.into_iter().collect();
+            nftables::elements(batch, kind::NEW_ELEMENT, table, set, &keys);
+        }
+        for chain in part.chains {
+            write_chain(batch, table, &chain);
+        }
     }
 }
 
-fn write_chain(batch: &mut Batch, chain: &rules::Chain) {
+fn write_chain(batch: &mut Batch, table: &str, chain: &rules::Chain) {
     let at = (chain.hook, chain.priority, chain.device.as_str());
-    nftables::add_chain(batch, (TABLE, &chain.name), at);
+    nftables::add_chain(batch, (table, &chain.name), at);
     for rule in &chain.rules {
-        nftables::add_rule(batch, (TABLE, &chain.name), &rule.name, &rule.words);
+        nftables::add_rule(batch, (table, &chain.name), &rule.name, &rule.words);
     }
+}
+
+/// Whether what was refused is the hook that kernels before 5.16 do not have.
+pub(super) fn lacks_egress(refused: &Refused) -> bool {
+    let errno = rustix::io::Errno::from_io_error(&refused.error);
+    refused.what.contains("egress") && errno == Some(rustix::io::Errno::OPNOTSUPP)
 }
 
 /// What is left to try after this refusal.
@@ -192,10 +226,11 @@ pub(super) fn without(support: FenceSupport, refused: Refused) -> Result<FenceSu
             ..support
         });
     }
-    if what.contains("egress") && errno == Some(rustix::io::Errno::OPNOTSUPP) {
-        let release = rustix::system::uname();
-        let release = release.release().to_string_lossy().into_owned();
-        return Err(FenceError::NoEgress { what, release });
+    if lacks_egress(&refused) && support.egress {
+        return Ok(FenceSupport {
+            egress: false,
+            ..support
+        });
     }
     Err(FenceError::refused(refused))
 }

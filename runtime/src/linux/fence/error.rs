@@ -68,7 +68,8 @@ pub enum LeaseError {
     Fence(#[from] FenceError),
 }
 
-const CURE_EGRESS: &str = "use Linux 5.16 or newer with CONFIG_NETFILTER_EGRESS";
+const CURE_EGRESS: &str =
+    "use Linux 5.16 or newer with CONFIG_NETFILTER_EGRESS; a cluster can do with fence = \"auto\"";
 const CURE_KEEPER: &str = "see that the runtime folder exists, is ours, and has a short path";
 const CURE_OWNED: &str = "stop the other steadfastd of this network namespace";
 const CURE_RIVAL: &str = "see which program changes nf_tables tables of the netdev family";
@@ -76,6 +77,18 @@ const CURE_RIVAL: &str = "see which program changes nf_tables tables of the netd
 impl FenceError {
     pub(super) fn socket(error: io::Error) -> Self {
         Self::Socket { error }
+    }
+
+    /// The fence was removed on purpose.
+    pub(in crate::linux) fn removed() -> Self {
+        Self::socket(io::Error::other("the fence was removed"))
+    }
+
+    /// The running kernel cannot judge what leaves.
+    pub(super) fn no_egress(what: Cow<'static, str>) -> Self {
+        let release = rustix::system::uname();
+        let release = release.release().to_string_lossy().into_owned();
+        Self::NoEgress { what, release }
     }
 
     pub(super) fn refused(refused: Refused) -> Self {

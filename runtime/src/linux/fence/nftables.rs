@@ -32,8 +32,14 @@ pub(super) mod kind {
 pub(super) const FAMILY: [u8; 4] = [5, 0, 0, 0];
 /// The same of both versions of IP.
 const INET: [u8; 4] = [1, 0, 0, 0];
-/// The one table of ours that is not in the netdev family: it translates what the machine begins.
+/// The same of ARP.
+const ARP: [u8; 4] = [3, 0, 0, 0];
+/// A table of both versions of IP: it translates what the machine begins.
 pub const SOURCES_TABLE: &str = "steadfast-source";
+/// A table of ARP: the fence's part where there is no netdev egress.
+pub(super) const ARP_TABLE: &str = "steadfast-arp";
+/// A table of both versions of IP: the other part there.
+pub(super) const IP_TABLE: &str = "steadfast-ip";
 /// The table vanishes with its owning socket, and nobody else may change it (Linux 5.13).
 pub(super) const TABLE_OWNER: u32 = 0x2;
 /// The table outlives its owner and may be adopted then (Linux 6.9).
@@ -42,11 +48,37 @@ pub(super) const TABLE_PERSIST: u32 = 0x4;
 pub(super) const SET_TIMEOUT: u32 = 0x10;
 /// Rules may add to the set.
 pub(super) const SET_DYNAMIC: u32 = 0x20;
-/// Where packets come in, and where they leave (egress: Linux 5.16).
+/// Where packets are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
-    Ingress = 0,
-    Egress = 1,
+    /// As they come in on a device.
+    Ingress,
+    /// As they leave it, whoever made them (Linux 5.16).
+    Egress,
+    /// As the kernel's ARP sends them, on any device.
+    ArpOutput,
+    /// As IP sends them, on any device, once routed and translated.
+    Postrouting,
+}
+
+impl Hook {
+    /// `NF_NETDEV_INGRESS`, `NF_NETDEV_EGRESS`, `NF_ARP_OUT`, `NF_INET_POST_ROUTING`.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Ingress => 0,
+            Self::Egress | Self::ArpOutput => 1,
+            Self::Postrouting => POSTROUTING,
+        }
+    }
+
+    fn place(self, device: &str) -> String {
+        match self {
+            Self::Ingress => format!("hook into ingress of port {device}"),
+            Self::Egress => format!("hook into egress of port {device}"),
+            Self::ArpOutput => "hook into the output of ARP".to_owned(),
+            Self::Postrouting => "hook into the output of IP".to_owned(),
+        }
+    }
 }
 
 const SUBSYSTEM: u16 = 10 << 8;
@@ -141,10 +173,10 @@ pub(super) fn about<'a>(
     (kind, flags): (u16, u16),
     table: &str,
 ) -> Message<'a> {
-    let family = if table == SOURCES_TABLE {
-        &INET
-    } else {
-        &FAMILY
+    let family = match table {
+        SOURCES_TABLE | IP_TABLE => &INET,
+        ARP_TABLE => &ARP,
+        _ => &FAMILY,
     };
     let mut message = batch.message(what, SUBSYSTEM | kind, flags, family);
     message.put_text(1, table);
@@ -234,21 +266,20 @@ pub(super) fn empty_set(batch: &mut Batch, table: &str, set: &str) {
     about(batch, what, (kind::DELETE_ELEMENT, 0), table).put_text(2, set);
 }
 
+/// A chain at a hook; one that sees every device names none.
 pub(super) fn add_chain(
     batch: &mut Batch,
     (table, chain): (&str, &str),
     (hook, priority, device): (Hook, i32, &str),
 ) {
-    let what = match hook {
-        Hook::Ingress => format!("hook into ingress of port {device}"),
-        Hook::Egress => format!("hook into egress of port {device}"),
-    };
-    about(batch, what, (kind::NEW_CHAIN, CREATE), table)
+    about(batch, hook.place(device), (kind::NEW_CHAIN, CREATE), table)
         .put_text(3, chain)
         .nest(4, |at| {
-            at.put_be32(1, hook as u32)
-                .put(2, &priority.to_be_bytes())
-                .put_text(3, device);
+            at.put_be32(1, hook.number())
+                .put(2, &priority.to_be_bytes());
+            if !device.is_empty() {
+                at.put_text(3, device);
+            }
         })
         .put_be32(5, ACCEPT)
         .put_text(7, "filter");

@@ -25,7 +25,8 @@
 //! business and pass, except those of VLAN 0, which the kernel takes for its own. Frames on the
 //! way out are judged as written, whatever protocol their socket claims.
 //!
-//! Limit: Ethernet ports, whose type is the key of both sets.
+//! Limit: Ethernet ports, whose type is the key of both sets. Kernels without netdev egress have
+//! the part on the way in alone; for the rest see [`super::output`].
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -41,9 +42,9 @@ pub(super) fn key() -> Vec<u8> {
 
 pub(super) const LIVE: &str = "live";
 pub(super) const TAIL: &str = "tail";
-const VIP4: &str = "vip4";
-const VIP6: &str = "vip6";
-const VMAC: &str = "vmac";
+pub(super) const VIP4: &str = "vip4";
+pub(super) const VIP6: &str = "vip6";
+pub(super) const VMAC: &str = "vmac";
 const OWN4: &str = "own4";
 const OWN6: &str = "own6";
 
@@ -60,9 +61,6 @@ pub(super) const SETS: [Set; 7] = [
     plain(OWN6, 8, 16),
 ];
 
-/// Those whose elements stay.
-pub(super) const PLAIN: [&str; 5] = [VIP4, VIP6, VMAC, OWN4, OWN6];
-
 pub(super) const ARP: [u8; 2] = [0x08, 0x06];
 pub(super) const IPV4: [u8; 2] = [0x08, 0x00];
 pub(super) const IPV6: [u8; 2] = [0x86, 0xdd];
@@ -77,7 +75,7 @@ const MARK_AT: u32 = 15;
 const MARK_ACTIVE: u8 = 2;
 const MARK_OFFERING: u8 = 3;
 pub(super) const ICMPV6: u8 = 58;
-const ROUTER_ADVERTISE: u8 = 134;
+pub(super) const ROUTER_ADVERTISE: u8 = 134;
 pub(super) const SOLICIT: u8 = 135;
 pub(super) const ADVERTISE: u8 = 136;
 /// `PACKET_HOST`: the frame came to the device's own MAC.
@@ -119,6 +117,12 @@ pub(super) fn chains(spec: &FenceSpec, transit: TransitBy) -> Vec<Chain> {
         .iter()
         .flat_map(|port| [fence_in(port, transit), fence_out(port)]);
     guards.chain(fences).collect()
+}
+
+/// Those on the way in alone.
+pub(super) fn chains_in(spec: &FenceSpec, transit: TransitBy) -> Vec<Chain> {
+    let served = spec.served.iter();
+    served.map(|port| fence_in(port, transit)).collect()
 }
 
 /// The elements of each address set.
@@ -398,9 +402,7 @@ fn routers_kept_back(port: &ServedPort) -> [Option<Rule>; 3] {
         refuse(),
     ];
     let any = [is_advert(), lasts, refuse()];
-    let linked = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let moves = port.virtuals.iter().any(linked);
-    let speaks = port.virtuals.iter().any(IpAddr::is_ipv6);
+    let (moves, speaks) = (port.moves_router(), port.speaks_ipv6());
     [
         moves.then(|| rule(name, "out: RA, own address", &own)),
         moves.then(|| rule(name, "out: RA, end of the role's", &end)),
@@ -462,7 +464,7 @@ fn v6(address: &IpAddr) -> Option<Vec<u8>> {
     }
 }
 
-const fn timed(name: &'static str) -> Set {
+pub(super) const fn timed(name: &'static str) -> Set {
     Set {
         name,
         flags: SET_TIMEOUT | SET_DYNAMIC,

@@ -2,9 +2,11 @@
 //!
 //! Needs root: a thread of a test program can have a network namespace, but no user namespace.
 
+use std::net::IpAddr;
 use std::thread;
 
 use rustix::thread::UnshareFlags;
+use steadfast_core::MacAddr;
 
 use super::*;
 
@@ -28,6 +30,7 @@ fn spec(name: &str) -> FenceSpec {
             virtual_macs: vec![MacAddr([0, 0, 0x5e, 0, 1, 0x33])],
         }],
         datagrams: None,
+        hooks: Hooks::Auto,
         lease: Duration::from_secs(30),
         tail: Duration::from_secs(3),
         keeper_dir: folder,
@@ -51,11 +54,14 @@ fn alone(story: impl FnOnce() + Send + 'static) {
     played.join().unwrap();
 }
 
+const PLAIN: [&str; 5] = ["vip4", "vip6", "vmac", "own4", "own6"];
+
 fn build_without(netlink: &mut Netlink, spec: &FenceSpec, support: FenceSupport) -> Picture {
     let mut batch = build::removal(netlink).unwrap();
     build::write(&mut batch, spec, support);
     build::commit(netlink, batch).unwrap();
-    build::confirm(netlink, spec, build::transit_by(support)).unwrap()
+    let mut pictures = build::confirm(netlink, spec, support).unwrap();
+    pictures.remove(0)
 }
 
 /// fence: without element refresh the same steps lead to the same times, by adding, deleting and
@@ -117,16 +123,12 @@ fn fence_without_owner_and_fib_is_checked_part_by_part() {
         ];
         for (expected, change) in damages {
             let built = build_without(&mut netlink, &spec, support);
-            let again = Picture::take(&mut netlink, TABLE, &rules::PLAIN)
-                .unwrap()
-                .unwrap();
+            let again = Picture::take(&mut netlink, TABLE, &PLAIN).unwrap().unwrap();
             assert_eq!(again.damage(&built), None, "nothing changes by itself");
             let mut batch = nftables::begin();
             change(&mut batch);
             build::commit(&mut Netlink::open(NETFILTER).unwrap(), batch).unwrap();
-            let found = Picture::take(&mut netlink, TABLE, &rules::PLAIN)
-                .unwrap()
-                .unwrap();
+            let found = Picture::take(&mut netlink, TABLE, &PLAIN).unwrap().unwrap();
             assert_eq!(found.damage(&built), Some(expected));
         }
         std::fs::remove_dir(&spec.keeper_dir).unwrap();
@@ -162,8 +164,16 @@ fn fence_refused_abilities_are_left_out_one_by_one() {
     let rule = "add rule \"lan0 in: IPv4 transit\" to chain lan0_in";
     assert!(!build::without(third, refused(rule, unknown)).unwrap().fib);
     let hook = "hook into egress of port lan0";
-    let why = build::without(all, refused(hook, unknown)).unwrap_err();
-    assert!(why.to_string().contains("5.16"), "{why}");
+    let older = build::without(all, refused(hook, unknown)).unwrap();
+    assert!(!older.egress && older.fib && older.owner, "{older:?}");
+    assert!(older.to_string().contains("no netdev egress"), "{older}");
+    let why = build::without(older, refused(hook, unknown)).unwrap_err();
+    assert!(why.to_string().contains("nf_tables"), "{why}");
+    let why = FenceError::no_egress(hook.into()).to_string();
+    assert!(
+        why.contains("5.16") && why.contains("fence = \"auto\""),
+        "{why}"
+    );
     let denied = rustix::io::Errno::PERM;
     let why = build::without(all, refused(table, denied))
         .unwrap_err()

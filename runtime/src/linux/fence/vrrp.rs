@@ -29,7 +29,7 @@ use steadfast_core::MacAddr;
 use steadfast_core::wire::vrrp::{PROTOCOL, RESIGNS, macs};
 
 use super::super::netlink::{Ack, Batch, Netlink};
-use super::build::{can_refresh, commit, without};
+use super::build::{can_refresh, commit, lacks_egress, without};
 use super::nftables::{
     self, Base, Hook, Meta, SET_DYNAMIC, SET_TIMEOUT, Set, TABLE_OWNER, TABLE_PERSIST, Word,
 };
@@ -241,6 +241,9 @@ fn build(
         let Some(refused) = refused.into_iter().next() else {
             break;
         };
+        if lacks_egress(&refused) {
+            return Err(FenceError::no_egress(refused.what));
+        }
         support = without(support, refused)?;
     }
     let sent = chains.iter().map(|chain| chain.rules.len()).sum();

@@ -17,6 +17,7 @@ use steadfast_shell::env::Sent;
 use super::{FRAME_MAX, PortCounters, PortSpec, filter};
 use crate::linux::carrier::{CarrierBoard, Seen};
 use crate::linux::clock::Monotonic;
+use crate::linux::lease::LeaseGuard;
 use crate::linux::raw;
 
 /// At least this long between two attempts to open a port; attempts are counted, and go on for as
@@ -175,6 +176,23 @@ impl Port {
         self.empty_at = at;
     }
 
+    /// As [`Self::send`], where the daemon guards the lease and not the kernel.
+    pub(super) fn send_guarded(
+        &mut self,
+        frame: &[u8],
+        seen: Option<Seen>,
+        (guard, now): (&LeaseGuard, Instant),
+    ) -> Sent {
+        if self.refuses(frame, guard, now) {
+            return Sent::Refused;
+        }
+        let sent = self.send(frame, seen);
+        if sent == Sent::Sent && self.mark(kind(frame), frame) == Some(MARK_ACTIVE) {
+            guard.said_active();
+        }
+        sent
+    }
+
     pub(super) fn send(&mut self, frame: &[u8], seen: Option<Seen>) -> Sent {
         let Some(socket) = &self.socket else {
             self.counters.no_carrier += 1;
@@ -237,9 +255,16 @@ impl Port {
         groups
     }
 
+    /// Refuses as the kernel's guard does: without a lease nothing says active or offering.
+    fn refuses(&mut self, frame: &[u8], guard: &LeaseGuard, now: Instant) -> bool {
+        let refused = self.mark(kind(frame), frame).is_some() && !guard.permits(now);
+        self.counters.refused += u64::from(refused);
+        refused
+    }
+
     fn not_sent(&mut self, error: &io::Error, kind: u16, frame: &[u8]) -> Sent {
         match error.raw_os_error() {
-            Some(libc::ENOBUFS) if self.claims(kind, frame) => {
+            Some(libc::ENOBUFS) if self.mark(kind, frame).is_some() => {
                 self.counters.refused += 1;
                 Sent::Refused
             }
@@ -255,15 +280,16 @@ impl Port {
         }
     }
 
-    /// Whether a frame says active or offering, so that it leaves under a lease alone (D9). The
-    /// only datagrams that are sent are advertisements.
-    fn claims(&self, kind: u16, frame: &[u8]) -> bool {
+    /// What a frame says that leaves under a lease alone: active, or offering (D9). The only
+    /// datagrams that are sent are advertisements.
+    fn mark(&self, kind: u16, frame: &[u8]) -> Option<u8> {
         let mark = match kind {
             ethertype::STEADFAST => frame.get(MARK_AT),
             ethertype::IPV4 if self.spec.datagrams.is_some() => frame.get(MARK_AT + DATAGRAM_LEN),
             _ => None,
         };
-        matches!(mark, Some(&(MARK_ACTIVE | MARK_OFFERING)))
+        mark.copied()
+            .filter(|mark| [MARK_ACTIVE, MARK_OFFERING].contains(mark))
     }
 
     /// An error said that the interface is down or gone. Down is no reason to close the socket: it

@@ -1,0 +1,286 @@
+//! The fence as threads share it: one changes it, one renews its lease, and the heartbeat thread
+//! asks whether it may say "active" (D9).
+//!
+//! Where packets can be judged as they leave, the kernel renews and refuses, and nothing here is
+//! needed but the lock. On kernels before 5.16 it cannot, so the daemon does both. Its word is one
+//! number, when the lease ends: set after each renewal, counted from before it, less two of the
+//! kernel's ticks, so it ends before the kernel's lease does. A frame that says "active" later is
+//! refused here as the kernel would; one that left asks for a renewal. The heartbeat thread waits
+//! for neither, and a daemon that slept finds the number in the past at its first word.
+//!
+//! The hard case is a renewal that was asked for before a hand-over and comes after it: it would
+//! lengthen a lease that was promised to end. Whoever shortens or ends the lease takes the right
+//! to renew away under the same lock; only a claim gives it back.
+//!
+//! Limit: a process that holds the lock of nf_tables for longer than the lease (a large ruleset
+//! load) keeps renewals from the kernel, and the role is lost. A daemon stopped between asking and
+//! sending says one word too many; what it says then is that of its last moment.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::warn;
+use rustix::time::{ClockId, clock_getres};
+use steadfast_core::Instant;
+
+use super::clock::Monotonic;
+use super::dataplane::PlaneCounters;
+use super::fence::{Fence, FenceError, FenceSpec, FenceSupport, Health, LeaseError};
+use super::priority::take_share;
+
+/// The fence, its lock, and the word of its lease.
+#[derive(Debug)]
+pub struct Lease {
+    held: Mutex<Held>,
+    support: FenceSupport,
+    time: Monotonic,
+    tick: Duration,
+    word: Option<LeaseGuard>,
+    counters: Arc<PlaneCounters>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// None once it was removed.
+    fence: Option<Fence>,
+    /// The lease is a claim's, and nothing shortened it.
+    is_renewable: bool,
+}
+
+/// What the heartbeat thread asks before it says "active", and tells when it did.
+#[derive(Clone, Debug)]
+pub struct LeaseGuard(Arc<Word>);
+
+#[derive(Debug)]
+struct Word {
+    /// When the lease ends, nanoseconds of [`Monotonic`]; 0 for none.
+    ends: AtomicU64,
+    /// Asks for a renewal. One that is asked for already is enough.
+    said: SyncSender<()>,
+}
+
+impl LeaseGuard {
+    /// Whether a frame that needs the lease may leave.
+    pub fn permits(&self, now: Instant) -> bool {
+        now.as_nanos() < self.0.ends.load(Ordering::Acquire)
+    }
+
+    /// A frame that says "active" left: the lease is to be renewed. Never waits.
+    pub fn said_active(&self) {
+        // Full: one is on its way. Without a thread there is no lease either.
+        let _ = self.0.said.try_send(());
+    }
+
+    fn set(&self, ends: Instant) {
+        self.0.ends.store(ends.as_nanos(), Ordering::Release);
+    }
+
+    fn end_by(&self, ends: Instant) {
+        self.0.ends.fetch_min(ends.as_nanos(), Ordering::AcqRel);
+    }
+}
+
+impl Lease {
+    /// Takes the fence, and where the kernel does not renew, starts the thread that does.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        fence: Fence,
+        time: Monotonic,
+        counters: Arc<PlaneCounters>,
+    ) -> io::Result<Arc<Self>> {
+        let support = fence.support();
+        let (said, asked) = sync_channel(1);
+        let word = Word {
+            ends: AtomicU64::new(0),
+            said,
+        };
+        let lease = Arc::new(Self {
+            held: Mutex::new(Held {
+                fence: Some(fence),
+                is_renewable: false,
+            }),
+            support,
+            time,
+            tick: tick(),
+            word: (!support.egress).then(|| LeaseGuard(Arc::new(word))),
+            counters,
+        });
+        if lease.word.is_some() {
+            let renewing = Arc::clone(&lease);
+            thread::Builder::new()
+                .name("lease".to_owned())
+                .spawn(move || renewing.renew_when_asked(&asked))?;
+        }
+        Ok(lease)
+    }
+
+    /// What the kernel is able to do.
+    pub const fn support(&self) -> FenceSupport {
+        self.support
+    }
+
+    /// What the heartbeat thread needs where the kernel does not guard the lease.
+    pub fn guard(&self) -> Option<LeaseGuard> {
+        self.word.clone()
+    }
+
+    /// Begins a fresh lease ([`Fence::arm`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn arm(&self) -> Result<(), FenceError> {
+        self.with(|held| {
+            let begun = self.time.now();
+            let fence = held.standing()?;
+            fence.arm()?;
+            self.promise(begun, fence.length());
+            held.is_renewable = true;
+            Ok(())
+        })
+    }
+
+    /// Shortens the lease ([`Fence::offer`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn offer(&self, remaining: Duration) -> Result<(), LeaseError> {
+        self.with(|held| {
+            held.is_renewable = false;
+            let surely = remaining.saturating_sub(self.early());
+            self.cut(self.time.now().after(surely));
+            held.standing()?.offer(remaining)
+        })
+    }
+
+    /// Leaves the tail alone ([`Fence::release_to_tail`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn release_to_tail(&self) -> Result<(), LeaseError> {
+        self.with(|held| {
+            held.is_renewable = false;
+            self.cut(Instant::ORIGIN);
+            held.standing()?.release_to_tail()
+        })
+    }
+
+    /// Ends lease and tail ([`Fence::close`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close(&self) -> Result<(), FenceError> {
+        self.with(|held| {
+            held.is_renewable = false;
+            self.cut(Instant::ORIGIN);
+            held.standing()?.close()
+        })
+    }
+
+    /// Looks after the fence ([`Fence::check`]). What was set up again has no lease.
+    pub fn check(&self) -> Health {
+        self.with(|held| match held.standing() {
+            Ok(fence) => {
+                let health = fence.check();
+                if !matches!(health, Health::Whole) && !matches!(fence.lease_left(), Ok(Some(_))) {
+                    self.cut(Instant::ORIGIN);
+                }
+                health
+            }
+            Err(why) => Health::Missing(why),
+        })
+    }
+
+    /// Takes a changed configuration ([`Fence::update`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update(&self, spec: &FenceSpec) -> Result<(), FenceError> {
+        self.with(|held| held.standing()?.update(spec))
+    }
+
+    /// Removes the fence ([`Fence::unfence`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unfence(&self) -> Result<(), FenceError> {
+        self.with(|held| {
+            held.is_renewable = false;
+            self.cut(Instant::ORIGIN);
+            held.fence.take().map_or(Ok(()), Fence::unfence)
+        })
+    }
+
+    fn renew_when_asked(&self, asked: &Receiver<()>) {
+        let _share = take_share();
+        while asked.recv().is_ok() {
+            let renewed = self.with(|held| self.renew(held));
+            if let Err(why) = renewed {
+                self.counters.lost_renewals.fetch_add(1, Ordering::Relaxed);
+                warn!("failed to renew the lease: {why}");
+            }
+        }
+    }
+
+    fn renew(&self, held: &mut Held) -> Result<(), LeaseError> {
+        if !held.is_renewable {
+            return Ok(());
+        }
+        let begun = self.time.now();
+        let fence = held.standing()?;
+        match fence.renew() {
+            Ok(()) => {
+                self.promise(begun, fence.length());
+                Ok(())
+            }
+            Err(LeaseError::Lapsed) => {
+                held.is_renewable = false;
+                self.cut(Instant::ORIGIN);
+                Err(LeaseError::Lapsed)
+            }
+            // What is left may still be: the word ends before it.
+            Err(why) => Err(why),
+        }
+    }
+
+    /// A lease of this length was set after `begun`.
+    fn promise(&self, begun: Instant, length: Duration) {
+        if let Some(word) = &self.word {
+            word.set(begun.after(length.saturating_sub(self.early())));
+        }
+    }
+
+    /// The kernel's leases end early by less than this, never late.
+    fn early(&self) -> Duration {
+        2 * self.tick
+    }
+
+    fn cut(&self, ends: Instant) {
+        if let Some(word) = &self.word {
+            word.end_by(ends);
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Held) -> T) -> T {
+        // A thread that panicked left the kernel as it is, and the next look sets it right.
+        let held: Result<MutexGuard<'_, Held>, _> = self.held.lock();
+        act(&mut held.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Held {
+    fn standing(&mut self) -> Result<&mut Fence, FenceError> {
+        self.fence.as_mut().ok_or_else(FenceError::removed)
+    }
+}
+
+/// How long one of the kernel's clock ticks lasts.
+fn tick() -> Duration {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    Duration::from_nanos(u64::try_from(tick.tv_nsec).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,263 @@
+//! Stories of kernels without netdev egress: what ARP and IP may send, and a lease that the daemon
+//! renews and guards itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use steadfast::linux::carrier::CarrierBoard;
+use steadfast::linux::clock::Monotonic;
+use steadfast::linux::dataplane::PlaneCounters;
+use steadfast::linux::fence::{Fence, Hooks, LeaseError};
+use steadfast::linux::lease::Lease;
+use steadfast::linux::packet::{PacketPorts, PortSpec};
+use steadfast_core::{MacAddr, PortId};
+use steadfast_shell::env::{Frames, Sent};
+
+use super::Story;
+use super::frames::{self, advert};
+use super::world::{
+    CLIENT, CLIENT6, L, LAN_UNIT, LAN_UNIT6, LAN_VIRTUAL, LAN_VIRTUAL6, LINK_VIRTUAL6, World,
+    table_is_there,
+};
+
+pub(super) const STORIES: &[Story] = &[
+    ("output_words_of_virtual_addresses_stay_inside", words),
+    ("output_router_advertisements_follow_the_role", routers),
+    ("output_renewal_lengthens_a_living_lease_alone", renews),
+    ("output_fence_and_egress_fence_replace_each_other", replaced),
+    ("output_daemon_guards_its_own_words", guarded),
+    ("output_offer_is_not_undone_by_a_renewal", offered),
+];
+
+const ACTIVE: u8 = 2;
+const OFFERING: u8 = 3;
+const BODY: &[u8] = b"a word of its own";
+/// Nobody has it: the kernel must ask.
+const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 77);
+const HA: PortId = PortId(3);
+
+impl World {
+    fn without_egress(&self) -> Fence {
+        let mut spec = self.spec();
+        spec.hooks = Hooks::Output;
+        let fence = Fence::install(&spec).unwrap();
+        assert!(!fence.support().egress);
+        fence
+    }
+
+    /// Whether such a frame leaves the LAN port because of what was done before.
+    fn said(&self, is_wanted: impl Fn(&[u8]) -> bool) -> bool {
+        self.lan.inject(&frames::arp_request(CLIENT, LAN_UNIT));
+        self.lan
+            .hears(is_wanted, |frame| frames::is_arp_reply(frame, LAN_UNIT))
+    }
+
+    fn says(&self, from: IpAddr, to: IpAddr) -> bool {
+        let socket = Socket::new(
+            Domain::for_address(SocketAddr::new(to, 0)),
+            Type::DGRAM,
+            None,
+        );
+        let socket = socket.unwrap();
+        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+        // What the fence drops is refused, or not: what counts is the wire.
+        let _ = socket.send_to(BODY, &SocketAddr::new(to, 4000).into());
+        self.said(|frame| frames::holds(frame, BODY))
+    }
+
+    /// Whether the kernel asks for a stranger in the name of this address.
+    fn asks_as(&self, from: Ipv4Addr) -> bool {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::new(from.into(), 0).into())
+            .unwrap();
+        let _ = socket.send_to(BODY, &SocketAddr::new(STRANGER.into(), 4000).into());
+        let question = [&from.octets()[..], &[0; 6], &STRANGER.octets()].concat();
+        self.said(|frame| frame[12..14] == [8, 6] && frame[28..42] == question)
+    }
+
+    /// Whether a message of neighbour discovery leaves that a program sends from this address.
+    fn tells(&self, from: Ipv6Addr, message: &[u8]) -> bool {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
+        socket.bind_device(Some(b"lan0")).unwrap();
+        socket
+            .bind(&SocketAddr::new(from.into(), 0).into())
+            .unwrap();
+        let _ = socket.send_to(message, &SocketAddr::new(CLIENT6.into(), 0).into());
+        // The kernel fills in the checksum.
+        self.said(|frame| frames::holds(frame, &message[4..]))
+    }
+}
+
+/// Packets from a virtual address leave with the lease and in the tail; questions in its name, and
+/// word that it is here, with the lease alone. Words of the unit address always do.
+fn words() {
+    let world = World::new();
+    let mut fence = world.without_egress();
+    let here = |target: Ipv6Addr| [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets()].concat();
+    let packets = |world: &World| {
+        let v4 = world.says(LAN_VIRTUAL.into(), CLIENT.into());
+        let v6 = world.says(LAN_VIRTUAL6.into(), CLIENT6.into());
+        assert_eq!(v4, v6);
+        v4
+    };
+    let told = |world: &World| {
+        let asked = world.asks_as(LAN_VIRTUAL);
+        assert_eq!(world.tells(LAN_UNIT6, &here(LAN_VIRTUAL6)), asked);
+        assert!(world.tells(LAN_UNIT6, &here(LAN_UNIT6)), "of the unit");
+        assert!(world.says(LAN_UNIT.into(), CLIENT.into()), "of the unit");
+        asked
+    };
+    assert_eq!((packets(&world), told(&world)), (false, false), "fenced");
+    fence.arm().unwrap();
+    assert_eq!((packets(&world), told(&world)), (true, true), "leased");
+    fence.release_to_tail().unwrap();
+    let begun = Instant::now();
+    assert!(
+        packets(&world) || begun.elapsed() > super::world::TAIL,
+        "tail"
+    );
+    assert!(!told(&world), "tail");
+    fence.close().unwrap();
+    assert_eq!(
+        (packets(&world), told(&world)),
+        (false, false),
+        "fenced again"
+    );
+    fence.unfence().unwrap();
+}
+
+/// As in egress: hosts hear of a router in the role's name alone, with the lease alone (F44).
+fn routers() {
+    let world = World::new();
+    let mut fence = world.without_egress();
+    let says = |from, lifetime: u8| {
+        let advert = [134, 0, 0, 0, 64, 0, 0, lifetime, 0, 0, 0, 0, 0, 0, 0, 0];
+        world.tells(from, &advert)
+    };
+    let all = || {
+        let lasting = (says(LINK_VIRTUAL6, 30), says(LAN_UNIT6, 31));
+        (lasting, (says(LINK_VIRTUAL6, 0), says(LAN_UNIT6, 0)))
+    };
+    assert_eq!(all().0, (false, false), "fenced");
+    fence.arm().unwrap();
+    assert_eq!(all(), ((true, false), (false, true)), "active");
+    fence.close().unwrap();
+    assert_eq!(all(), ((false, false), (false, true)), "fenced again");
+    fence.unfence().unwrap();
+}
+
+/// Renewed in time a lease lives on; once it ended nothing but arming brings it back.
+fn renews() {
+    let world = World::new();
+    let mut fence = world.without_egress();
+    assert!(matches!(fence.renew(), Err(LeaseError::Lapsed)));
+    fence.arm().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * L {
+        fence.renew().unwrap();
+        assert!(world.answers(LAN_VIRTUAL));
+    }
+    while world.answers(LAN_VIRTUAL) {}
+    assert!(matches!(fence.renew(), Err(LeaseError::Lapsed)));
+    assert!(!world.answers(LAN_VIRTUAL));
+    fence.unfence().unwrap();
+}
+
+/// A daemon that comes back on a newer kernel, or with another configuration, leaves nothing of
+/// the older fence behind.
+fn replaced() {
+    let world = World::new();
+    drop(world.without_egress());
+    let tables = || ["arp", "ip"].map(|part| table_is_there(&format!("steadfast-{part}")));
+    assert_eq!(tables(), [true; 2]);
+    drop(world.fenced());
+    assert_eq!(tables(), [false; 2]);
+    let fence = world.without_egress();
+    assert_eq!(tables(), [true; 2]);
+    fence.unfence().unwrap();
+    assert_eq!(tables(), [false; 2]);
+}
+
+/// A lease that is shared, and the port of the cable guarded by it.
+fn shared(world: &World) -> (Arc<Lease>, PacketPorts) {
+    let time = Monotonic::start();
+    let counters = Arc::new(PlaneCounters::default());
+    let lease = Lease::start(world.without_egress(), time, counters).unwrap();
+    let spec = PortSpec {
+        id: HA,
+        name: "ha0".to_owned(),
+        mac: MacAddr(world.ha.mac),
+        heartbeat: true,
+        served: false,
+        datagrams: Some(6973),
+        routed: false,
+    };
+    let ports = PacketPorts::open(&[spec], time, &CarrierBoard::new()).unwrap();
+    let guard = lease.guard();
+    assert!(guard.is_some(), "the kernel guards nothing here");
+    (lease, ports.guarded_by(guard))
+}
+
+fn with_runtime(story: impl AsyncFnOnce()) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(story());
+}
+
+/// "Active" and "offering" leave while the lease lives, and "active" renews it; without one both
+/// are refused, at once and for good, and a standby may always speak.
+fn guarded() {
+    with_runtime(async || {
+        let world = World::new();
+        let (lease, mut ports) = shared(&world);
+        for mark in [ACTIVE, OFFERING] {
+            assert_eq!(ports.send(HA, &advert(mark)).await, Sent::Refused);
+        }
+        assert_eq!(ports.send(HA, &advert(1)).await, Sent::Sent);
+        lease.arm().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * L {
+            for mark in [ACTIVE, OFFERING] {
+                assert_eq!(ports.send(HA, &advert(mark)).await, Sent::Sent);
+            }
+            assert!(world.answers(LAN_VIRTUAL));
+        }
+        // Silence, as of a daemon that sleeps: the word has ended when the kernel's lease has.
+        let guard = lease.guard().unwrap();
+        while world.answers(LAN_VIRTUAL) {}
+        for mark in [ACTIVE, OFFERING] {
+            assert_eq!(ports.send(HA, &advert(mark)).await, Sent::Refused);
+        }
+        guard.said_active();
+        assert!(!world.answers(LAN_VIRTUAL), "what lapsed is not renewed");
+        lease.arm().unwrap();
+        assert_eq!(ports.send(HA, &advert(ACTIVE)).await, Sent::Sent);
+        lease.close().unwrap();
+        assert_eq!(ports.send(HA, &advert(ACTIVE)).await, Sent::Refused);
+        lease.unfence().unwrap();
+    });
+}
+
+/// A renewal that was asked for before the offer, or is asked for behind it, does not lengthen
+/// what was promised to end.
+fn offered() {
+    with_runtime(async || {
+        const V: Duration = Duration::from_millis(100);
+        let world = World::new();
+        let (lease, mut ports) = shared(&world);
+        for _ in 0..20 {
+            lease.arm().unwrap();
+            assert_eq!(ports.send(HA, &advert(ACTIVE)).await, Sent::Sent);
+            let begun = Instant::now();
+            lease.offer(V).unwrap();
+            lease.guard().unwrap().said_active();
+            while world.answers(LAN_VIRTUAL) {
+                assert!(begun.elapsed() < L / 2, "the offer holds");
+            }
+            assert_eq!(ports.send(HA, &advert(OFFERING)).await, Sent::Refused);
+        }
+        lease.unfence().unwrap();
+    });
+}
