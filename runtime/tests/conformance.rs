@@ -65,20 +65,20 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> ExitCode {
     let wanted = words.iter().find(|word| !word.starts_with('-'));
     let is_chosen =
-        |statement: &Statement| wanted.is_none_or(|wanted| statement.name.contains(wanted));
-    let truths = statements().into_iter().map(|one| (one, Outcome::Holds));
-    let false_ones = falsehoods().into_iter().map(|one| (one, Outcome::Differs));
+        |statement: &Statement| wanted.is_none_or(|wanted| called(statement).contains(wanted));
+    let truths = both(statements()).map(|one| (one, Outcome::Holds));
+    let false_ones = both(falsehoods()).map(|one| (one, Outcome::Differs));
     let chosen = truths.chain(false_ones).filter(|(one, _)| is_chosen(one));
     if words.contains(&"--list") {
         if !words.contains(&"--ignored") {
-            chosen.for_each(|(one, _)| println!("{}: test", one.name));
+            chosen.for_each(|(one, _)| println!("{}: test", called(&one)));
         }
         return ExitCode::SUCCESS;
     }
     let mut failed_count = 0;
     for (statement, due) in chosen {
-        let (outcome, said) = outcome(statement.name);
-        let name = statement.name;
+        let name = called(&statement);
+        let (outcome, said) = outcome(&name);
         match outcome {
             Outcome::NotRun => println!("test {name} ... NOT RUN: needs {said}"),
             outcome if outcome == due => println!("test {name} ... ok"),
@@ -91,6 +91,24 @@ fn run(words: &[&str]) -> ExitCode {
     }
     println!("{failed_count} failed");
     ExitCode::from(u8::from(failed_count > 0))
+}
+
+/// Each as it is, and where it can be tried so, with the fence of kernels without netdev egress.
+fn both(statements: Vec<Statement>) -> impl Iterator<Item = Statement> {
+    let without: Vec<_> = statements
+        .iter()
+        .filter_map(Statement::without_egress)
+        .collect();
+    statements.into_iter().chain(without)
+}
+
+fn called(statement: &Statement) -> String {
+    let form = if statement.egress {
+        ""
+    } else {
+        "_without_egress"
+    };
+    format!("{}{form}", statement.name)
 }
 
 /// Tries a statement, again if it was late; what came of it, and what was said last.
@@ -125,8 +143,8 @@ fn try_here(name: &str) -> ExitCode {
         println!("network namespaces ({why})");
         return ExitCode::from(NOT_RUN);
     }
-    let all = [statements(), falsehoods()].concat();
-    let statement = all.iter().find(|one| one.name == name).unwrap();
+    let mut all = both([statements(), falsehoods()].concat());
+    let statement = &all.find(|one| called(one) == name).unwrap();
     let mut linux = match linux::Linux::new(statement) {
         Ok(linux) => linux,
         Err(why) => {

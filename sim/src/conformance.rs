@@ -42,6 +42,7 @@ impl Modelled {
         let virtuals = ground::virtuals().map(|(_, address)| address);
         let mut fence = FenceConfig::new(virtuals.to_vec());
         (fence.lease, fence.tail) = statement.lease;
+        fence.egress = statement.egress;
         fence.virtual_macs = statement
             .stationed
             .then_some(ground::STATION)

@@ -101,7 +101,11 @@ impl Linux {
                 })
                 .collect(),
             datagrams: None,
-            hooks: Hooks::Auto,
+            hooks: if statement.egress {
+                Hooks::Egress
+            } else {
+                Hooks::Output
+            },
             lease,
             tail,
             keeper_dir: self.folder.clone(),
@@ -261,12 +265,18 @@ fn marker(port: PortId) -> Station {
     }
 }
 
-/// A datagram as a program sends it. That it found no way is not told: a statement looks at wires.
+/// A datagram as a program sends it. That it found no way, or was fenced, is not told: a statement
+/// looks at wires.
 fn send(from: IpAddr, to: IpAddr) -> io::Result<()> {
     let domain = Domain::for_address(SocketAddr::new(to, 0));
     let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(DATAGRAM))))?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
-    let no_way = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::ENOBUFS];
+    let no_way = [
+        libc::ENETUNREACH,
+        libc::EHOSTUNREACH,
+        libc::ENOBUFS,
+        libc::EPERM,
+    ];
     match socket.send_to(BODY, &SocketAddr::new(to, 0).into()) {
         Err(why) if why.raw_os_error().is_some_and(|why| no_way.contains(&why)) => Ok(()),
         sent => sent.map(drop),

@@ -139,6 +139,8 @@ pub struct Statement {
     ///
     /// [`STATION`]: super::ground::STATION
     pub stationed: bool,
+    /// Whether the kernel judges frames as they leave a device (netdev egress, Linux 5.16).
+    pub egress: bool,
     /// In this order.
     pub steps: Vec<Step>,
 }
@@ -152,8 +154,19 @@ impl Statement {
             source,
             lease: (LONG_LEASE, LONG_TAIL),
             stationed: false,
+            egress: true,
             steps: Vec::new(),
         }
+    }
+
+    /// The same where the kernel has no netdev egress; none where a program sends whole frames,
+    /// which that kernel does not judge.
+    pub fn without_egress(&self) -> Option<Self> {
+        let sends = |step: &Step| matches!(step.act, Act::Transmit(..));
+        (!self.steps.iter().any(sends)).then(|| Self {
+            egress: false,
+            ..self.clone()
+        })
     }
 
     /// The lease is short.

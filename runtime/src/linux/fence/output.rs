@@ -7,34 +7,37 @@
 //!                         @tail? pass  from virtual address: drop
 //! ```
 //!
-//! These hooks see every packet that the kernel's ARP and IP send, whatever the device, so they
-//! judge Ethernet devices alone and nothing that stays on the machine. IP is judged last, once
-//! addresses have been translated. Transit needs no rule: it was dropped as it came in.
+//! These hooks see every packet that the kernel's ARP and IP send, whatever the device, so each rule
+//! asks for a served port, or the device of its virtual MAC. IP is judged last, once addresses have
+//! been translated. Transit needs no rule: it was dropped as it came in. A program whose packet is
+//! dropped is told "operation not permitted".
 //!
 //! Limit: frames of packet sockets and bridged ones pass these hooks by. The daemon judges its own
 //! ([`crate::linux::lease`]); what else writes whole frames with a virtual address is not fenced.
 
 use super::nftables::{Base, Hook, Meta, Set, Word};
 use super::rules::{
-    ADVERTISE, Chain, ICMPV6, IPV4, IPV6, LIVE, ROUTER_ADVERTISE, Rule, TAIL, VIP4, VIP6, VMAC,
-    of_protocol, pass, plain, refuse, rule, timed,
+    ADVERTISE, Chain, ICMPV6, IPV4, IPV6, LIVE, PORTS, ROUTER_ADVERTISE, Rule, TAIL, VIP4, VIP6,
+    VMAC, of_protocol, pass, plain, refuse, rule, timed,
 };
 use super::{FenceSpec, ServedPort};
 use crate::linux::macvlan;
 
 /// The sets of ARP's table.
-pub(super) const ARP_SETS: [Set; 4] = [
+pub(super) const ARP_SETS: [Set; 5] = [
     timed(LIVE),
     timed(TAIL),
     plain(VIP4, 7, 4),
     plain(VMAC, 9, 6),
+    plain(PORTS, NAME_TYPE, NAME_LEN as u32),
 ];
 /// The sets of IP's table.
-pub(super) const IP_SETS: [Set; 4] = [
+pub(super) const IP_SETS: [Set; 5] = [
     timed(LIVE),
     timed(TAIL),
     plain(VIP4, 7, 4),
     plain(VIP6, 8, 16),
+    plain(PORTS, NAME_TYPE, NAME_LEN as u32),
 ];
 
 /// Behind the translation of sources, which is at 100.
@@ -42,14 +45,16 @@ const LAST: i32 = 500;
 const FIRST: i32 = -500;
 /// `IFNAMSIZ`: names are compared with their zeros.
 const NAME_LEN: usize = 16;
-/// `ARPHRD_ETHER`, as rules load it.
-const ETHERNET: u16 = 1;
+/// Interface names, as programs print them.
+const NAME_TYPE: u32 = 41;
 
 /// The chain of ARP's table.
 pub(super) fn arp() -> Vec<Chain> {
     // Behind hardware and protocol types, lengths and operation: MAC, address.
-    let sender =
-        |offset, len, set| vec![Word::Payload(Base::Network, offset, len), Word::IsIn(set)];
+    let sender = |offset, len, set| {
+        let load = Word::Payload(Base::Network, offset, len);
+        [by_port(), vec![load, Word::IsIn(set)]].concat()
+    };
     let rules = vec![
         rule(ARP, "lease", &[leased(LIVE), pass()]),
         rule(ARP, "out: from virtual", &[sender(14, 4, VIP4), refuse()]),
@@ -76,7 +81,7 @@ pub(super) fn ip(spec: &FenceSpec) -> Vec<Chain> {
     let from = |protocol, offset, len, set| {
         let load = Word::Payload(Base::Network, offset, len);
         [
-            ethernet(),
+            by_port(),
             of_protocol(protocol),
             vec![load, Word::IsIn(set)],
         ]
@@ -90,7 +95,7 @@ pub(super) fn ip(spec: &FenceSpec) -> Vec<Chain> {
         rule(
             IP,
             "out: NA for virtual",
-            &[of_protocol(IPV6), advertise, refuse()],
+            &[by_port(), of_protocol(IPV6), advertise, refuse()],
         ),
         rule(IP, "out: by a virtual MAC", &[by_station(), refuse()]),
         rule(IP, "tail", &[leased(TAIL), pass()]),
@@ -144,8 +149,7 @@ fn routers_kept_back(port: &ServedPort) -> (Vec<Rule>, Vec<Rule>) {
 
 /// The devices by which something leaves a port: itself, and that of its virtual MAC.
 fn ways_out(port: &ServedPort) -> Vec<Vec<Word>> {
-    let mut name = port.name.clone().into_bytes();
-    name.resize(NAME_LEN, 0);
+    let name = padded(&port.name);
     let mut ways = vec![vec![Word::Meta(Meta::OutName), Word::Is(name)]];
     if !port.virtual_macs.is_empty() {
         ways.push(by_station());
@@ -159,11 +163,16 @@ fn by_station() -> Vec<Word> {
     vec![Word::Meta(Meta::OutName), Word::Is(prefix)]
 }
 
-fn ethernet() -> Vec<Word> {
-    vec![
-        Word::Meta(Meta::OutType),
-        Word::Is(ETHERNET.to_ne_bytes().to_vec()),
-    ]
+/// By a served port.
+fn by_port() -> Vec<Word> {
+    vec![Word::Meta(Meta::OutName), Word::IsIn(PORTS)]
+}
+
+/// A name as it is compared.
+pub(super) fn padded(name: &str) -> Vec<u8> {
+    let mut padded = name.as_bytes().to_vec();
+    padded.resize(NAME_LEN, 0);
+    padded
 }
 
 fn leased(set: &'static str) -> Vec<Word> {

@@ -33,7 +33,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::nftables::{Base, Hook, Meta, SET_DYNAMIC, SET_TIMEOUT, Set, Word};
-use super::{FenceSpec, ServedPort};
+use super::{FenceSpec, ServedPort, output};
 
 /// The key of both sets: the device type Ethernet (`ARPHRD_ETHER`), as rules load it.
 pub(super) fn key() -> Vec<u8> {
@@ -45,6 +45,8 @@ pub(super) const TAIL: &str = "tail";
 pub(super) const VIP4: &str = "vip4";
 pub(super) const VIP6: &str = "vip6";
 pub(super) const VMAC: &str = "vmac";
+/// Names of served ports; in the tables alone that see every device.
+pub(super) const PORTS: &str = "ports";
 const OWN4: &str = "own4";
 const OWN6: &str = "own6";
 
@@ -126,16 +128,18 @@ pub(super) fn chains_in(spec: &FenceSpec, transit: TransitBy) -> Vec<Chain> {
 }
 
 /// The elements of each address set.
-pub(super) fn members(spec: &FenceSpec) -> [(&'static str, BTreeSet<Vec<u8>>); 5] {
+pub(super) fn members(spec: &FenceSpec) -> [(&'static str, BTreeSet<Vec<u8>>); 6] {
     let virtuals = || spec.served.iter().flat_map(|port| &port.virtuals);
     let units = || spec.served.iter().flat_map(|port| &port.units);
     let macs = spec.served.iter().flat_map(|port| &port.virtual_macs);
+    let names = spec.served.iter().map(|port| &port.name);
     [
         (VIP4, virtuals().filter_map(v4).collect()),
         (VIP6, virtuals().filter_map(v6).collect()),
         (VMAC, macs.map(|mac| mac.0.to_vec()).collect()),
         (OWN4, units().filter_map(v4).collect()),
         (OWN6, units().filter_map(v6).collect()),
+        (PORTS, names.map(|name| output::padded(name)).collect()),
     ]
 }
 

@@ -44,6 +44,9 @@ pub struct FenceConfig {
     pub tail: Duration,
     /// Whether a fenced node also drops packets it would only forward.
     pub drop_transit: bool,
+    /// Whether frames are judged as they leave a port (netdev egress, Linux 5.16). Without it what
+    /// the kernel itself says is judged, and the daemon guards and renews the lease.
+    pub egress: bool,
     /// Whether the table has an owning socket, so that a foreign flush passes it by.
     pub owned: bool,
     /// The virtual addresses, installed or not.
@@ -59,6 +62,7 @@ impl FenceConfig {
             lease: Duration::from_millis(300),
             tail: Duration::from_millis(30),
             drop_transit: true,
+            egress: true,
             owned: true,
             virtual_addresses,
             virtual_macs: Vec::new(),
@@ -121,6 +125,8 @@ pub(super) struct Fence {
     is_whole: bool,
     live: Option<Instant>,
     tail: Option<Instant>,
+    /// When the lease surely ends, as the daemon knows it where the kernel guards nothing.
+    word: Option<Instant>,
 }
 
 impl Fence {
@@ -133,7 +139,12 @@ impl Fence {
             is_whole: true,
             live: None,
             tail: None,
+            word: None,
         }
+    }
+
+    pub(super) const fn has_egress(&self) -> bool {
+        self.config.egress
     }
 
     pub(super) const fn set_times(&mut self, lease: Duration, tail: Duration) {
@@ -168,6 +179,7 @@ impl Fence {
     pub(super) fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
         let end = self.live_end(now).ok_or(Lapsed)?;
         self.live = Some(end.min(self.expiry(now, remaining)));
+        self.word = self.word.map(|word| word.min(surely(now, remaining)));
         self.tail = Some(self.expiry(now, remaining + self.config.tail));
         Ok(())
     }
@@ -176,6 +188,7 @@ impl Fence {
     pub(super) fn release_to_tail(&mut self, now: Instant) -> Result<(), Lapsed> {
         self.live_end(now).ok_or(Lapsed)?;
         self.live = None;
+        self.word = None;
         self.tail = Some(self.expiry(now, self.config.tail));
         Ok(())
     }
@@ -184,11 +197,13 @@ impl Fence {
     /// carried until the next owner has told them.
     pub(super) fn refresh(&mut self, now: Instant) {
         self.live = Some(self.expiry(now, self.config.lease));
+        self.word = Some(surely(now, self.config.lease));
         self.tail = Some(self.expiry(now, self.config.lease + self.config.tail));
     }
 
     pub(super) fn close(&mut self) {
         self.live = None;
+        self.word = None;
         self.tail = None;
     }
 
@@ -227,6 +242,7 @@ impl Fence {
     /// The clock stood still for this long (a paused machine): what was left is left still.
     pub(super) fn resume(&mut self, paused: Duration) {
         self.live = self.live.map(|end| end.after(paused));
+        self.word = self.word.map(|end| end.after(paused));
         self.tail = self.tail.map(|end| end.after(paused));
     }
 
@@ -278,6 +294,17 @@ impl Fence {
             Egress::Pass
         } else {
             Egress::Drop
+        }
+    }
+
+    /// What the daemon asks itself before its packet socket sends, where the kernel does not see
+    /// that: only what needs the lease, and nothing that other programs send.
+    pub(super) fn judged_by_the_daemon(&self, now: Instant, frame: &Frame<'_>) -> Egress {
+        match (mark(frame), is_present(self.word, now)) {
+            // A renewal finds nothing once the kernel's lease has ended.
+            (Some(MARK_ACTIVE), true) if is_present(self.live, now) => Egress::Refresh,
+            (Some(MARK_ACTIVE | MARK_OFFERING), false) => Egress::Refuse,
+            _ => Egress::Pass,
         }
     }
 
@@ -348,6 +375,11 @@ pub(super) fn expiry(phase: u64, now: Instant, timeout: Duration) -> Instant {
     let started = now.as_nanos().saturating_add(phase) / jiffy;
     let ends = started.saturating_add(nanos(timeout) / jiffy);
     Instant::from_nanos(ends.saturating_mul(jiffy).saturating_sub(phase))
+}
+
+/// When the daemon takes such a lease for ended: the kernel's ends early, never late.
+fn surely(now: Instant, timeout: Duration) -> Instant {
+    now.after(timeout.saturating_sub(2 * JIFFY))
 }
 
 pub(super) fn is_present(element: Option<Instant>, now: Instant) -> bool {

@@ -220,7 +220,25 @@ impl Kernel {
             self.counters.0.malformed_count += 1;
             return Transmitted::Dropped;
         };
-        match self.egress(now, port, &parsed) {
+        let judged = match self.fence.as_ref().filter(|fence| !fence.has_egress()) {
+            Some(fence) => fence.judged_by_the_daemon(now, &parsed),
+            None => self.egress(now, port, &parsed),
+        };
+        self.let_out(now, port, judged)
+    }
+
+    /// Sends a frame that the kernel itself made: judged whatever the fence can do.
+    fn say(&mut self, now: Instant, port: PortId, frame: &[u8]) -> Transmitted {
+        let Some(parsed) = ethernet::Frame::parse(frame) else {
+            self.counters.0.malformed_count += 1;
+            return Transmitted::Dropped;
+        };
+        let judged = self.egress(now, port, &parsed);
+        self.let_out(now, port, judged)
+    }
+
+    fn let_out(&mut self, now: Instant, port: PortId, judged: Egress) -> Transmitted {
+        match judged {
             Egress::Drop => {
                 self.counters.0.fenced_out_count += 1;
                 return Transmitted::Dropped;
@@ -447,7 +465,7 @@ impl Kernel {
 
     /// Sends a frame of the stack's own.
     fn emit(&mut self, now: Instant, port: PortId, bytes: &[u8], out: &mut Outbox) {
-        if self.transmit(now, port, bytes) == Transmitted::Sent {
+        if self.say(now, port, bytes) == Transmitted::Sent {
             out.frames.push((port, Frame::from(bytes)));
         }
     }
