@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
-    Action, AllPacified, Asks, Capability, Cluster, Detection, Gateway, GatewaySetup, Isolation,
-    OnFailure, Plan, Preempt, SegmentKind, Span,
+    Action, AllPacified, Asks, Capability, Cluster, Detection, FenceHooks, Gateway, GatewaySetup,
+    Isolation, OnFailure, Plan, Preempt, SegmentKind, Span,
 };
 
 use super::{FOLDER, RUN, STATE, programs, routers};
@@ -111,6 +111,9 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
         "\n[daemon]\nstate_dir = \"{STATE}\"\nruntime_dir = \"{RUN}\"\n\
          control_socket = \"{RUN}/{SOCKET}\"\nlog = \"info\"\nforward = true\n"
     );
+    if plan.cluster.fence == FenceHooks::Output && !gateway.witness {
+        let _ = writeln!(text, "fence = \"output\"");
+    }
     if plan.needs().contains(&Capability::Certificates) {
         let _ = writeln!(text, "certificate = \"{FOLDER}/{CERTIFICATE}\"");
     }

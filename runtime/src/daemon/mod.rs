@@ -46,6 +46,7 @@ use crate::linux::datagrams::Datagrams;
 use crate::linux::dataplane::KernelPlane;
 use crate::linux::environment::{Linux, LocalTasks};
 use crate::linux::fence::{self, Fence, FenceSpec, Hooks, ServedPort};
+use crate::linux::lease::LeaseGuard;
 use crate::linux::links::{LinkSpec, LinkWatch};
 use crate::linux::packet::{PacketPorts, PortSpec};
 use crate::linux::plane::Plane;
@@ -273,9 +274,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     let links = LinkWatch::start(&link_specs(&config), &board);
     let links = links.map_err(StartError::refused("watch the links"))?;
     let _port = hold_port(&config)?;
-    let frames = PacketPorts::open(&port_specs(&config), time, &board);
-    let frames = frames.map_err(StartError::refused("open the ports"))?;
-    let frames = frames.guarded_by(dataplane.guard());
+    let frames = frames(&config, (time, &board), dataplane.guard())?;
     let store = StoreHandle::start(store).map_err(StartError::refused("start the store"))?;
     let parts = (
         dataplane.counters(),
@@ -321,6 +320,17 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
         error!("control ended early: {why}");
     }
     ended.map_err(StartError::Driver)
+}
+
+/// The ports, which ask the guard where the kernel does not guard the lease.
+fn frames(
+    config: &Config,
+    (time, board): (Monotonic, &CarrierBoard),
+    guard: Option<LeaseGuard>,
+) -> Result<PacketPorts, StartError> {
+    let ports = PacketPorts::open(&port_specs(config), time, board);
+    let ports = ports.map_err(StartError::refused("open the ports"))?;
+    Ok(ports.guarded_by(guard))
 }
 
 /// The kernel's side, on a thread of its own; of a witness nothing.

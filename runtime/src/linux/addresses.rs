@@ -13,6 +13,10 @@
 //! ours if it is one of the virtual addresses of the configuration, has a host prefix and brings no
 //! route ([`Tags::ByAddress`]).
 //!
+//! Where the kernel has no netdev egress the fence may be one that a flush removes, and then
+//! nothing keeps the address of a dead daemon silent. There addresses expire: the daemon adds them
+//! again each second, and those of a dead one go by themselves ([`Addresses::expire_after`]).
+//!
 //! Limits. The membership report of a new IPv6 address (MLD) is the kernel's, sent by a worker of
 //! its some time after the address is there, and only once the interface has a link-local one; the
 //! core sends its own. A unit address that is removed and added again stands behind the virtual
@@ -25,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, Refused};
+use super::netlink::{Ack, Batch, CREATE, EXCLUSIVE, Netlink, REPLACE, Refused};
 use super::rtnetlink::{
     self, AddressFact, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_FLAGS,
     IFA_LOCAL, IFA_PROTO, NETLINK_ROUTE, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
@@ -41,13 +45,13 @@ const CHUNK: usize = 64;
 /// How long a claim waits for the kernel to take in packets to its new IPv6 addresses. The worker
 /// took 0.2 to 1.4 ms on a busy machine.
 const USABLE_WITHIN: Duration = Duration::from_millis(20);
-/// `ifa_cacheinfo`: preferred for no time, valid for ever.
-const NEVER_PREFERRED: [u8; 16] = {
+/// `ifa_cacheinfo`: preferred and valid for so many seconds; all ones are for ever.
+fn cache_info(preferred: u32, valid: u32) -> [u8; 16] {
     let mut info = [0; 16];
-    let forever = u32::MAX.to_ne_bytes();
-    [info[4], info[5], info[6], info[7]] = forever;
+    info[..4].copy_from_slice(&preferred.to_ne_bytes());
+    info[4..8].copy_from_slice(&valid.to_ne_bytes());
     info
-};
+}
 /// Between two looks.
 const USABLE_ROUND: Duration = Duration::from_micros(50);
 
@@ -97,6 +101,8 @@ pub struct Addresses {
     tags: Tags,
     /// Every virtual address of the configuration.
     configured: BTreeSet<IpAddr>,
+    /// Seconds after which the kernel itself takes an address away that was not added again.
+    lifetime: Option<u32>,
 }
 
 impl Addresses {
@@ -121,6 +127,7 @@ impl Addresses {
             tag,
             tags,
             configured: configured.into_iter().collect(),
+            lifetime: None,
         })
     }
 
@@ -129,17 +136,26 @@ impl Addresses {
         self.configured = configured.into_iter().collect();
     }
 
+    /// From now on what is added goes by itself after this, in whole seconds and up to one late,
+    /// unless it is added again (F37). That takes nothing from who holds it in time.
+    pub fn expire_after(&mut self, lifetime: Duration) {
+        let seconds = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
+        self.lifetime = Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1));
+    }
+
     /// How our addresses are told from others on this kernel.
     pub fn tags(&self) -> Tags {
         self.tags
     }
 
-    /// Adds those that are not there. Doing it twice is doing it once.
+    /// Adds those that are not there, and where they expire lets the others last from now. Doing it
+    /// twice is doing it once.
     ///
     /// # Errors
     /// The kernel refused some, or did not answer; the others are there.
     pub fn add_all(&mut self, wanted: &[VirtualAddress]) -> Result<(), AddressError> {
-        let tag = self.tag;
+        let (tag, lifetime) = (self.tag, self.lifetime);
+        let kind = lifetime.map_or(CREATE | EXCLUSIVE, |_| CREATE | REPLACE);
         self.in_chunks(wanted, libc::EEXIST, |batch, one| {
             let VirtualAddress { index, address } = *one;
             let flags = match address {
@@ -148,11 +164,18 @@ impl Addresses {
             };
             let what = format!("add address {address} to interface {index}");
             let header = rtnetlink::address_header(index, address);
-            let mut message = batch.message(what, RTM_NEWADDR, CREATE | EXCLUSIVE, &header);
+            let mut message = batch.message(what, RTM_NEWADDR, kind, &header);
             put_address(&mut message, address);
             message.put_u32(IFA_FLAGS, flags).put(IFA_PROTO, &[tag]);
-            if address.is_ipv6() {
-                message.put(IFA_CACHEINFO, &NEVER_PREFERRED);
+            match (address, lifetime) {
+                (IpAddr::V4(_), None) => {}
+                (IpAddr::V4(_), Some(valid)) => {
+                    message.put(IFA_CACHEINFO, &cache_info(valid, valid));
+                }
+                // Preferred for no time: see above.
+                (IpAddr::V6(_), valid) => {
+                    message.put(IFA_CACHEINFO, &cache_info(0, valid.unwrap_or(u32::MAX)));
+                }
             }
         })
     }

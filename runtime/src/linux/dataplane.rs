@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use log::{error, info, warn};
-use steadfast_core::config::{Config, PortConfig};
+use steadfast_core::config::Config;
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_shell::env::Dataplane;
 use tokio::sync::oneshot;
@@ -24,15 +25,18 @@ use tokio::sync::oneshot;
 use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::carrier::CarrierBoard;
 use super::clock::Monotonic;
-use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError, SourcePort, SourceSpec};
+use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
 use super::lease::{Lease, LeaseGuard};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
-use super::speaker::Speaker;
+use super::speaker::{Speaker, source_spec};
 use super::stations::{Stations, remove_all};
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
 pub const STAGED_MIN: usize = 64;
+/// How much longer than a lease addresses last where they expire: some looks at the fence, each of
+/// which lets them last anew.
+const GRACE: Duration = Duration::from_secs(4);
 /// Wishes on their way to the thread. The driver makes one at a time; a second place keeps a look
 /// at the fence from waiting for it.
 const WISHES_MAX: usize = 4;
@@ -101,6 +105,10 @@ impl KernelPlane {
         let (there, mut failed) = stations.prepare()?;
         if let Some(why) = failed.pop() {
             return Err(why);
+        }
+        let mut addresses = addresses;
+        if !lease.support().egress {
+            addresses.expire_after(config.timing.lease + GRACE);
         }
         let mut plane = Plane {
             lease: Arc::clone(&lease),
@@ -485,20 +493,5 @@ impl Plane {
         if let Err(why) = self.lease.unfence() {
             error!("failed to remove the fence: {why}");
         }
-    }
-}
-
-/// What a configuration means for what the machine begins.
-fn source_spec(config: &Config) -> SourceSpec {
-    let named = |port: &PortConfig| SourcePort {
-        name: port.name.clone(),
-        names: port.names(),
-    };
-    let ports = config.ports.iter().map(named);
-    let peers = config.peers.iter().flat_map(|peer| &peer.units);
-    SourceSpec {
-        ports: ports.filter(|port| !port.names.is_empty()).collect(),
-        peers: peers.map(|(_, unit)| *unit).collect(),
-        udp_port: config.carriage.port,
     }
 }

@@ -13,9 +13,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use log::error;
+use steadfast_core::config::{Config, PortConfig};
 
 use super::dataplane::PlaneCounters;
-use super::fence::{SourceSpec, Sources};
+use super::fence::{SourcePort, SourceSpec, Sources};
 
 /// How long until what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -131,5 +132,20 @@ impl Shared {
             }
             told = failed;
         }
+    }
+}
+
+/// What a configuration means for what the machine begins.
+pub(super) fn source_spec(config: &Config) -> SourceSpec {
+    let named = |port: &PortConfig| SourcePort {
+        name: port.name.clone(),
+        names: port.names(),
+    };
+    let ports = config.ports.iter().map(named);
+    let peers = config.peers.iter().flat_map(|peer| &peer.units);
+    SourceSpec {
+        ports: ports.filter(|port| !port.names.is_empty()).collect(),
+        peers: peers.map(|(_, unit)| *unit).collect(),
+        udp_port: config.carriage.port,
     }
 }

@@ -1,6 +1,8 @@
 //! One daemon: its end by a kill and its next life, and disks that refuse.
 
-use crate::gateways::{Gateway, pair};
+use std::time::{Duration, Instant};
+
+use crate::gateways::{Gateway, VIRTUALS, count, pair};
 use crate::routers::reached;
 use crate::stations::waits_for;
 
@@ -31,6 +33,39 @@ fn alone_killed_daemon_starts_again_and_sweeps() {
         "the first life: {said}"
     );
     assert!(said.contains("start, ended in order"), "the second: {said}");
+}
+
+/// On a kernel without netdev egress the status says how it is fenced, and the addresses of a dead
+/// daemon go by themselves, whatever becomes of its tables (F37).
+#[test]
+fn alone_dead_daemons_addresses_expire_without_egress() {
+    if !inside_own_namespace!("alone_dead_daemons_addresses_expire_without_egress") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    gateway.configure(|text| text + "fence = \"output\"\n");
+    let mut first = gateway.start();
+    first.says("active:");
+    let (_, said) = gateway.ctl("status");
+    assert!(said.contains("no netdev egress"), "{said}");
+    // Three looks at the fence, each of which lets them last anew; longer than they would.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(7) {
+        assert!(gateway.holds(), "a living daemon's stay");
+    }
+    let status = gateway.status();
+    assert_eq!(count(&status, "lease_renewals_lost"), 0, "{status}");
+    first.kill();
+    assert!(gateway.holds(), "left behind");
+    waits_for("both addresses to expire", || {
+        let shown = gateway.addresses();
+        !VIRTUALS.iter().any(|address| shown.contains(address))
+    });
+    let mut second = gateway.start();
+    second.says("active:");
+    assert!(gateway.holds());
+    second.stop();
+    gateway.is_clean();
 }
 
 /// Forwarding that the daemon rules is on behind its fence and off without it, however the fence

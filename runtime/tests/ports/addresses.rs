@@ -85,6 +85,34 @@ fn addresses_are_no_source_that_the_kernel_chooses() {
     assert!(route.contains("src fd00:1::2"), "{route}");
 }
 
+/// Where they expire, who adds them again in time keeps them, and those of a dead daemon go by
+/// themselves (F37): whatever became of its fence.
+#[test]
+fn addresses_of_a_dead_daemon_expire() {
+    if !inside_own_namespace!("addresses_of_a_dead_daemon_expire") {
+        return;
+    }
+    let wanted = virtuals(served_port());
+    let mut addresses = open(&wanted);
+    addresses.expire_after(Duration::from_millis(1_500));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        addresses.add_all(&wanted).unwrap();
+        assert_eq!(sorted(addresses.observe().unwrap()), sorted(wanted.clone()));
+        thread::sleep(Duration::from_millis(100));
+    }
+    let shown = ip_says("-6 addr show dev lan0");
+    assert!(shown.contains("deprecated"), "never a source: {shown}");
+    let died = Instant::now();
+    while !addresses.observe().unwrap().is_empty() {
+        assert!(died.elapsed() < DEADLINE, "they go");
+    }
+    let lasted = died.elapsed();
+    assert!(lasted > Duration::from_secs(1), "not before: {lasted:?}");
+    addresses.add_all(&wanted).unwrap();
+    assert_eq!(addresses.observe().unwrap().len(), 3);
+}
+
 /// Added twice they are there once, usable at once and without a route; removed twice they are
 /// gone, and the unit addresses are as they were.
 #[test]

@@ -30,6 +30,9 @@ pub struct Cluster {
     pub dead_interval: Span,
     /// How a dead peer is found out (R2.1, D7).
     pub detection: Detection,
+    /// Where the kernels judge what leaves a gateway.
+    #[serde(skip_serializing_if = "FenceHooks::is_auto")]
+    pub fence: FenceHooks,
     /// After more moves of the role than this within `flap_window` it stays where it can serve; 0
     /// sets no limit (F33).
     pub flap_limit: u8,
@@ -93,6 +96,7 @@ impl Default for Cluster {
             checks: Vec::new(),
             dead_interval: Span::millis(300),
             detection: Detection::Fast,
+            fence: FenceHooks::Auto,
             flap_limit: 6,
             flap_window: Span::secs(900),
             hold_down: Span::secs(10),
@@ -288,6 +292,23 @@ pub enum Preempt {
     Prefer,
     /// The node of higher priority.
     Priority,
+}
+
+/// Where the kernels judge what leaves a gateway (D9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceHooks {
+    /// As it leaves a port: netdev egress, which every world has.
+    Auto,
+    /// Where ARP and IP send it, as kernels before 5.16 must; the daemon guards its own frames.
+    Output,
+}
+
+impl FenceHooks {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    const fn is_auto(&self) -> bool {
+        matches!(self, Self::Auto)
+    }
 }
 
 /// What one gateway is configured with, and how it stands when the run begins.

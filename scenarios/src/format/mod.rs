@@ -32,8 +32,8 @@ mod vrrp;
 pub use alert::AlertName;
 pub use build::Builder;
 pub use cluster::{
-    AllPacified, Asks, Cluster, Detection, GatewaySetup, Isolation, OnFailure, PastBoot, Preempt,
-    StoreState,
+    AllPacified, Asks, Cluster, Detection, FenceHooks, GatewaySetup, Isolation, OnFailure,
+    PastBoot, Preempt, StoreState,
 };
 pub use error::ScenarioError;
 pub use expect::{Allow, Check, Expectation, Scope};

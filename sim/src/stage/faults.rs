@@ -168,6 +168,7 @@ impl World<'_> {
             Verb::LoadRuleset { elements } => {
                 let held = LOAD_PER_ELEMENT * *elements;
                 self.gateways[gateway].apply = ApplyMode::Slow(held);
+                self.gateways[gateway].kernel.hold_filter(self.now, true);
                 let turn = Turn::Obey { gateway };
                 self.queue
                     .push(self.now.after(held), Happening::Turn { turn });

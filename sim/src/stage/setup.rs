@@ -234,6 +234,7 @@ pub(crate) fn gateway_kernel(
         lease: plan.cluster.lease.0,
         tail: plan.cluster.tail.0,
         virtual_macs: macs.flatten().collect(),
+        egress: plan.cluster.fence == format::FenceHooks::Auto,
         ..FenceConfig::new(virtuals.copied().collect())
     };
     let mut config = KernelConfig::gateway(ports.collect(), fence);

@@ -142,6 +142,7 @@ impl World<'_> {
             }
             Turn::Obey { gateway } => {
                 self.gateways[gateway].apply = ApplyMode::Ok;
+                self.gateways[gateway].kernel.hold_filter(self.now, false);
                 None
             }
             Turn::PowerOn { gateway } => {

@@ -9,8 +9,8 @@ use steadfast_core::config::{self, Timing, witness};
 use steadfast_core::wire::carriage::Form;
 use steadfast_core::{NodeId, PortId};
 use steadfast_scenarios::format::{
-    Asks, Cluster, GATEWAY_NAMES, GatewaySetup, Isolation, OnFailure, PastBoot, Preset, Span,
-    Topology,
+    Asks, Cluster, FenceHooks, GATEWAY_NAMES, GatewaySetup, Isolation, OnFailure, PastBoot, Preset,
+    Span, Topology,
 };
 use steadfast_shell::journal::{ConfigFacts, LifeFacts, PortFacts};
 
@@ -167,6 +167,8 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         checks: Vec::new(),
         dead_interval: Span(timing.dead_interval),
         detection: policy.detection.into(),
+        // Where the kernel judges is none of the node's inputs, and in no journal.
+        fence: FenceHooks::Auto,
         flap_limit: u8::try_from(policy.flap_limit).unwrap_or(u8::MAX),
         flap_window: Span(policy.flap_window),
         hold_down: Span(timing.hold_down),

@@ -7,10 +7,10 @@
 //!                         @tail? pass  from virtual address: drop
 //! ```
 //!
-//! These hooks see every packet that the kernel's ARP and IP send, whatever the device, so each rule
-//! asks for a served port, or the device of its virtual MAC. IP is judged last, once addresses have
-//! been translated. Transit needs no rule: it was dropped as it came in. A program whose packet is
-//! dropped is told "operation not permitted".
+//! These hooks see every packet that the kernel's ARP and IP send, whatever the device, so each
+//! rule asks for a served port, or the device of its virtual MAC. IP is judged last, once addresses
+//! have been translated. Transit needs no rule: it was dropped as it came in. A program whose
+//! packet is dropped is told "operation not permitted".
 //!
 //! Limit: frames of packet sockets and bridged ones pass these hooks by. The daemon judges its own
 //! ([`crate::linux::lease`]); what else writes whole frames with a virtual address is not fenced.

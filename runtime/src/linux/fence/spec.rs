@@ -108,8 +108,8 @@ impl fmt::Display for FenceSupport {
         f.write_str(if self.egress {
             "nf_tables lease, refreshed by the advertisement as it leaves"
         } else {
-            "nf_tables lease, refreshed by the daemon, in the output of ARP and IP: frames of packet \
-             sockets are not fenced (no netdev egress)"
+            "nf_tables lease in the output of ARP and IP, refreshed by the daemon: frames of \
+             packet sockets are not fenced (no netdev egress)"
         })?;
         without
             .iter()

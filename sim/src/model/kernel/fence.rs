@@ -127,6 +127,10 @@ pub(super) struct Fence {
     tail: Option<Instant>,
     /// When the lease surely ends, as the daemon knows it where the kernel guards nothing.
     word: Option<Instant>,
+    /// Another program holds the lock of nf_tables: the daemon's renewals wait.
+    held: bool,
+    /// A renewal waits.
+    waiting: bool,
 }
 
 impl Fence {
@@ -140,6 +144,8 @@ impl Fence {
             live: None,
             tail: None,
             word: None,
+            held: false,
+            waiting: false,
         }
     }
 
@@ -180,6 +186,7 @@ impl Fence {
         let end = self.live_end(now).ok_or(Lapsed)?;
         self.live = Some(end.min(self.expiry(now, remaining)));
         self.word = self.word.map(|word| word.min(surely(now, remaining)));
+        self.waiting = false;
         self.tail = Some(self.expiry(now, remaining + self.config.tail));
         Ok(())
     }
@@ -189,6 +196,7 @@ impl Fence {
         self.live_end(now).ok_or(Lapsed)?;
         self.live = None;
         self.word = None;
+        self.waiting = false;
         self.tail = Some(self.expiry(now, self.config.tail));
         Ok(())
     }
@@ -202,6 +210,7 @@ impl Fence {
     }
 
     pub(super) fn close(&mut self) {
+        self.waiting = false;
         self.live = None;
         self.word = None;
         self.tail = None;
@@ -294,6 +303,22 @@ impl Fence {
             Egress::Pass
         } else {
             Egress::Drop
+        }
+    }
+
+    /// The daemon asks for a renewal, which waits for the lock if another program has it.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.waiting = self.held && !self.config.egress;
+        if !self.waiting {
+            self.refresh(now);
+        }
+    }
+
+    /// The lock is taken or let go; what waits is done then, unless the lease has ended.
+    pub(super) fn hold(&mut self, now: Instant, held: bool) {
+        self.held = held;
+        if !held && core::mem::take(&mut self.waiting) && is_present(self.live, now) {
+            self.refresh(now);
         }
     }
 

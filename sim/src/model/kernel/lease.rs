@@ -75,6 +75,12 @@ impl Kernel {
         self.change_fence(Fence::rebuild);
     }
 
+    /// Another program takes the lock of nf_tables, or lets it go: without netdev egress renewals
+    /// of the lease wait for it.
+    pub fn hold_filter(&mut self, now: Instant, held: bool) {
+        self.change_fence(|fence| fence.hold(now, held));
+    }
+
     pub(super) fn change_fence(&mut self, change: impl FnOnce(&mut Fence)) {
         if let Some(fence) = &mut self.fence {
             change(fence);

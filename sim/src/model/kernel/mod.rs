@@ -248,7 +248,7 @@ impl Kernel {
                 return Transmitted::Refused;
             }
             Egress::EndRouter(place) => self.close_router(place),
-            Egress::Refresh => self.change_fence(|fence| fence.refresh(now)),
+            Egress::Refresh => self.change_fence(|fence| fence.renew(now)),
             Egress::RefreshRouter(place) => self.refresh_router(now, place),
             Egress::Pass => {}
         }
