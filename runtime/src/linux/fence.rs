@@ -107,7 +107,11 @@ impl Fence {
         }
         Ok(Self {
             netlink,
-            spec: spec.clone(),
+            // Built again it is of the same form: who renews the lease was settled by it.
+            spec: FenceSpec {
+                hooks: support.hooks(),
+                ..spec.clone()
+            },
             support,
             built,
             keeper,
@@ -142,17 +146,18 @@ impl Fence {
         self.commit(batch)
     }
 
-    /// The lease that is still there lasts L from now, and the tail behind it: what an
-    /// advertisement does as it leaves, where the kernel can see that.
+    /// The lease that is still there lasts so long from now, and the tail behind it: L is what an
+    /// advertisement gives it as it leaves, where the kernel can see that. One that ends later than
+    /// this is shortened.
     ///
     /// # Errors
     /// `Lapsed` if there is no lease any more; nothing is changed then.
-    pub fn renew(&mut self) -> Result<(), LeaseError> {
-        let lease = millis(self.spec.lease);
+    pub fn renew(&mut self, remaining: Duration) -> Result<(), LeaseError> {
         let mut batch = nftables::begin();
         self.end_live(&mut batch);
-        self.begin_live(&mut batch, lease);
-        self.set_time(&mut batch, TAIL, rules::tail_after_refresh(&self.spec));
+        self.begin_live(&mut batch, millis(remaining).max(1));
+        let tail = millis(remaining.saturating_add(self.spec.tail));
+        self.set_time(&mut batch, TAIL, tail);
         self.commit_if_live(batch)
     }
 
@@ -273,6 +278,7 @@ impl Fence {
         self.spec = FenceSpec {
             keeper_dir: std::mem::take(&mut self.spec.keeper_dir),
             keeper_program: std::mem::take(&mut self.spec.keeper_program),
+            hooks: self.spec.hooks,
             ..spec
         };
         Ok(())

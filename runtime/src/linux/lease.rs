@@ -3,10 +3,11 @@
 //!
 //! Where packets can be judged as they leave, the kernel renews and refuses, and nothing here is
 //! needed but the lock. On kernels before 5.16 it cannot, so the daemon does both. Its word is one
-//! number, when the lease ends: set after each renewal, counted from before it, less two of the
-//! kernel's ticks, so it ends before the kernel's lease does. A frame that says "active" later is
-//! refused here as the kernel would; one that left asks for a renewal. The heartbeat thread waits
-//! for neither, and a daemon that slept finds the number in the past at its first word.
+//! number, when the lease ends: set after each renewal, counted from the word that it was renewed
+//! for, less two of the kernel's ticks, so it ends before the kernel's lease does. A frame that
+//! says "active" later, or that an address is here, is refused as the kernel would; one that said
+//! "active" asks for a renewal. The heartbeat thread waits for neither, and a daemon that slept
+//! finds the number in the past at its first word.
 //!
 //! The hard case is a renewal that was asked for before a hand-over and comes after it: it would
 //! lengthen a lease that was promised to end. Whoever shortens or ends the lease takes the right
@@ -19,18 +20,25 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use log::warn;
 use rustix::time::{ClockId, clock_getres};
 use steadfast_core::Instant;
+use steadfast_core::config::Timing;
 
 use super::clock::Monotonic;
 use super::dataplane::PlaneCounters;
 use super::fence::{Fence, FenceError, FenceSpec, FenceSupport, Health, LeaseError};
 use super::priority::take_share;
+
+/// A renewal that had to wait in the kernel is made again, shorter, so often at most; then the
+/// lease ends late by what the last one waited.
+const RENEWALS_MAX: usize = 4;
+/// A renewal and its thread get so long at least, between a word and the end of the word's lease.
+const RENEWED_WITHIN: Duration = Duration::from_millis(5);
 
 /// The fence, its lock, and the word of its lease.
 #[derive(Debug)]
@@ -49,6 +57,8 @@ struct Held {
     fence: Option<Fence>,
     /// The lease is a claim's, and nothing shortened it.
     is_renewable: bool,
+    /// When it ends unless it is renewed, L after what it was last set for.
+    ends: Instant,
 }
 
 /// What the heartbeat thread asks before it says "active", and tells when it did.
@@ -59,8 +69,11 @@ pub struct LeaseGuard(Arc<Word>);
 struct Word {
     /// When the lease ends, nanoseconds of [`Monotonic`]; 0 for none.
     ends: AtomicU64,
+    /// When "active" was said last, the same way: a lease lasts L from then, however late it is
+    /// renewed.
+    said_at: AtomicU64,
     /// Asks for a renewal. One that is asked for already is enough.
-    said: SyncSender<()>,
+    asks: SyncSender<()>,
 }
 
 impl LeaseGuard {
@@ -69,10 +82,15 @@ impl LeaseGuard {
         now.as_nanos() < self.0.ends.load(Ordering::Acquire)
     }
 
-    /// A frame that says "active" left: the lease is to be renewed. Never waits.
-    pub fn said_active(&self) {
-        // Full: one is on its way. Without a thread there is no lease either.
-        let _ = self.0.said.try_send(());
+    /// A frame that says "active" left at this time: the lease is to be renewed. Never waits.
+    pub fn said_active(&self, now: Instant) {
+        self.0.said_at.store(now.as_nanos(), Ordering::Release);
+        // Full: one is on its way, and will find this time. Without a thread the lease ends.
+        let _ = self.0.asks.try_send(());
+    }
+
+    fn said_at(&self) -> Instant {
+        Instant::from_nanos(self.0.said_at.load(Ordering::Acquire))
     }
 
     fn set(&self, ends: Instant) {
@@ -95,15 +113,17 @@ impl Lease {
         counters: Arc<PlaneCounters>,
     ) -> io::Result<Arc<Self>> {
         let support = fence.support();
-        let (said, asked) = sync_channel(1);
+        let (asks, asked) = sync_channel(1);
         let word = Word {
             ends: AtomicU64::new(0),
-            said,
+            said_at: AtomicU64::new(0),
+            asks,
         };
         let lease = Arc::new(Self {
             held: Mutex::new(Held {
                 fence: Some(fence),
                 is_renewable: false,
+                ends: Instant::ORIGIN,
             }),
             support,
             time,
@@ -111,13 +131,25 @@ impl Lease {
             word: (!support.egress).then(|| LeaseGuard(Arc::new(word))),
             counters,
         });
-        if lease.word.is_some() {
-            let renewing = Arc::clone(&lease);
+        if let Some(word) = lease.guard() {
+            let renewed = Arc::downgrade(&lease);
             thread::Builder::new()
                 .name("lease".to_owned())
-                .spawn(move || renewing.renew_when_asked(&asked))?;
+                .spawn(move || renew_when_asked(&renewed, &word, &asked))?;
         }
         Ok(lease)
+    }
+
+    /// Whether leases of this length last from one word to the next; else how long they must be.
+    ///
+    /// # Errors
+    /// How long.
+    pub fn suffices(&self, timing: &Timing) -> Result<(), Duration> {
+        let least = timing.interval + timing.slack + self.early() + RENEWED_WITHIN;
+        if self.word.is_none() || timing.lease >= least {
+            return Ok(());
+        }
+        Err(least)
     }
 
     /// What the kernel is able to do.
@@ -139,8 +171,9 @@ impl Lease {
             let begun = self.time.now();
             let fence = held.standing()?;
             fence.arm()?;
-            self.promise(begun, fence.length());
+            held.ends = begun.after(fence.length());
             held.is_renewable = true;
+            self.promise(held.ends);
             Ok(())
         })
     }
@@ -188,6 +221,7 @@ impl Lease {
             Ok(fence) => {
                 let health = fence.check();
                 if !matches!(health, Health::Whole) && !matches!(fence.lease_left(), Ok(Some(_))) {
+                    held.is_renewable = false;
                     self.cut(Instant::ORIGIN);
                 }
                 health
@@ -216,42 +250,53 @@ impl Lease {
         })
     }
 
-    fn renew_when_asked(&self, asked: &Receiver<()>) {
-        let _share = take_share();
-        while asked.recv().is_ok() {
-            let renewed = self.with(|held| self.renew(held));
-            if let Err(why) = renewed {
-                self.counters.lost_renewals.fetch_add(1, Ordering::Relaxed);
-                warn!("failed to renew the lease: {why}");
-            }
-        }
-    }
-
-    fn renew(&self, held: &mut Held) -> Result<(), LeaseError> {
+    /// Whatever held this thread up, the lease ends L after the word that it is renewed for.
+    fn renew(&self, held: &mut Held, said_at: Instant) -> Result<(), LeaseError> {
         if !held.is_renewable {
             return Ok(());
         }
-        let begun = self.time.now();
+        let before = held.ends;
         let fence = held.standing()?;
-        match fence.renew() {
+        let ends = said_at.after(fence.length());
+        if ends <= before {
+            // It was said before the lease was set.
+            return Ok(());
+        }
+        let mut renewed = Err(LeaseError::Lapsed);
+        for _ in 0..RENEWALS_MAX {
+            let begun = self.time.now();
+            let left = ends.since(begun);
+            if left <= self.early() {
+                // Too late: what stands ends before long.
+                renewed = Err(LeaseError::Lapsed);
+                break;
+            }
+            renewed = fence.renew(left);
+            // The kernel counts from when it came to it, which may have been late by as much.
+            let waited = self.time.now().since(begun);
+            if renewed.is_err() || waited <= self.early() {
+                break;
+            }
+        }
+        match renewed {
             Ok(()) => {
-                self.promise(begun, fence.length());
-                Ok(())
+                held.ends = ends;
+                self.promise(ends);
             }
             Err(LeaseError::Lapsed) => {
                 held.is_renewable = false;
                 self.cut(Instant::ORIGIN);
-                Err(LeaseError::Lapsed)
             }
             // What is left may still be: the word ends before it.
-            Err(why) => Err(why),
+            Err(LeaseError::Fence(_)) => {}
         }
+        renewed
     }
 
-    /// A lease of this length was set after `begun`.
-    fn promise(&self, begun: Instant, length: Duration) {
+    /// A lease stands that ends then, or early.
+    fn promise(&self, ends: Instant) {
         if let Some(word) = &self.word {
-            word.set(begun.after(length.saturating_sub(self.early())));
+            word.set(ends.before(self.early()));
         }
     }
 
@@ -276,6 +321,18 @@ impl Lease {
 impl Held {
     fn standing(&mut self) -> Result<&mut Fence, FenceError> {
         self.fence.as_mut().ok_or_else(FenceError::removed)
+    }
+}
+
+fn renew_when_asked(renewed: &Weak<Lease>, word: &LeaseGuard, asked: &Receiver<()>) {
+    let _share = take_share();
+    while asked.recv().is_ok()
+        && let Some(lease) = renewed.upgrade()
+    {
+        if let Err(why) = lease.with(|held| lease.renew(held, word.said_at())) {
+            lease.counters.lost_renewals.fetch_add(1, Ordering::Relaxed);
+            warn!("failed to renew the lease: {why}");
+        }
     }
 }
 

@@ -273,7 +273,7 @@ fn update() {
     if kernel_guards() {
         assert!(world.ha.lets_out(&advert(2)));
     } else {
-        fence.renew().unwrap();
+        fence.renew(spec.lease).unwrap();
     }
     assert!(
         fence.lease_left().unwrap().is_some_and(|left| left > L),

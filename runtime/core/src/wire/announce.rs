@@ -7,7 +7,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::arp::{Arp, Operation};
-use super::ethernet::{self, ethertype};
+use super::ethernet::{self, Frame, ethertype};
 use super::ndisc::{self, NeighbourAdvert, NeighbourSolicit};
 use crate::MacAddr;
 
@@ -74,6 +74,19 @@ pub fn station(mac: MacAddr) -> Vec<u8> {
 /// switches learn from it, routers ignore it (RFC 3590).
 pub fn mld_report(mac: MacAddr, ip: Ipv6Addr) -> Vec<u8> {
     ndisc::mld2_report(mac, Ipv6Addr::UNSPECIFIED, ndisc::solicited_node(ip))
+}
+
+/// Whether a frame of the node's own, on a port with this MAC, says that an address or a station is
+/// here: what only the owner may say. What asks does not, nor does an advertisement.
+pub fn claims_to_own(frame: &Frame<'_>, port: MacAddr) -> bool {
+    let tells = match frame.ethertype {
+        ethertype::ARP => Arp::parse(frame.payload)
+            .is_some_and(|arp| arp.operation == Operation::Reply || arp.sender_ip == arp.target_ip),
+        ethertype::IPV6 => NeighbourAdvert::parse(frame.payload).is_some(),
+        ethertype::STEADFAST => return false,
+        _ => false,
+    };
+    tells || frame.source != port
 }
 
 /// Asks who has `target_ip`. To one MAC, it asks that node's kernel alone whether it still owns

@@ -85,6 +85,17 @@ pub struct FenceSupport {
     pub refresh: bool,
 }
 
+impl FenceSupport {
+    /// What asks for this form and no other.
+    pub(super) const fn hooks(self) -> Hooks {
+        if self.egress {
+            Hooks::Egress
+        } else {
+            Hooks::Output
+        }
+    }
+}
+
 impl fmt::Display for FenceSupport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let without = [

@@ -8,8 +8,9 @@ use rustix::event::epoll;
 use rustix::net::netdevice::name_to_index;
 use rustix::time::{ClockId, clock_gettime};
 use steadfast_core::wire::advert::GROUP_MAC;
+use steadfast_core::wire::announce::claims_to_own;
 use steadfast_core::wire::carriage::{DATAGRAM_LEN, GROUP_IP_MAC};
-use steadfast_core::wire::ethernet::ethertype;
+use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::wire::ndisc::{ALL_NODES, group_mac};
 use steadfast_core::{Instant, MacAddr};
 use steadfast_shell::env::Sent;
@@ -183,12 +184,23 @@ impl Port {
         seen: Option<Seen>,
         (guard, now): (&LeaseGuard, Instant),
     ) -> Sent {
-        if self.refuses(frame, guard, now) {
-            return Sent::Refused;
+        let mark = self.mark(kind(frame), frame);
+        if !guard.permits(now) {
+            // As the kernel does: without a lease nothing says active or offering, nor that an
+            // address is here; only the former tells its sender of the role.
+            let claims = |frame| claims_to_own(&frame, self.spec.mac);
+            if mark.is_some() {
+                self.counters.refused += 1;
+                return Sent::Refused;
+            }
+            if Frame::parse(frame).is_some_and(claims) {
+                self.counters.refused += 1;
+                return Sent::Dropped;
+            }
         }
         let sent = self.send(frame, seen);
-        if sent == Sent::Sent && self.mark(kind(frame), frame) == Some(MARK_ACTIVE) {
-            guard.said_active();
+        if sent == Sent::Sent && mark == Some(MARK_ACTIVE) {
+            guard.said_active(now);
         }
         sent
     }
@@ -253,13 +265,6 @@ impl Port {
             groups.push(group_mac(ALL_NODES));
         }
         groups
-    }
-
-    /// Refuses as the kernel's guard does: without a lease nothing says active or offering.
-    fn refuses(&mut self, frame: &[u8], guard: &LeaseGuard, now: Instant) -> bool {
-        let refused = self.mark(kind(frame), frame).is_some() && !guard.permits(now);
-        self.counters.refused += u64::from(refused);
-        refused
     }
 
     fn not_sent(&mut self, error: &io::Error, kind: u16, frame: &[u8]) -> Sent {

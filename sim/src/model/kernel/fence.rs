@@ -17,6 +17,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use steadfast_core::wire::announce::claims_to_own;
 use steadfast_core::wire::arp::Arp;
 use steadfast_core::wire::carriage::DATAGRAM_LEN;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
@@ -129,8 +130,8 @@ pub(super) struct Fence {
     word: Option<Instant>,
     /// Another program holds the lock of nf_tables: the daemon's renewals wait.
     held: bool,
-    /// A renewal waits.
-    waiting: bool,
+    /// A renewal waits, for a word said then.
+    waiting: Option<Instant>,
 }
 
 impl Fence {
@@ -145,7 +146,7 @@ impl Fence {
             tail: None,
             word: None,
             held: false,
-            waiting: false,
+            waiting: None,
         }
     }
 
@@ -186,7 +187,7 @@ impl Fence {
         let end = self.live_end(now).ok_or(Lapsed)?;
         self.live = Some(end.min(self.expiry(now, remaining)));
         self.word = self.word.map(|word| word.min(surely(now, remaining)));
-        self.waiting = false;
+        self.waiting = None;
         self.tail = Some(self.expiry(now, remaining + self.config.tail));
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Fence {
         self.live_end(now).ok_or(Lapsed)?;
         self.live = None;
         self.word = None;
-        self.waiting = false;
+        self.waiting = None;
         self.tail = Some(self.expiry(now, self.config.tail));
         Ok(())
     }
@@ -210,7 +211,7 @@ impl Fence {
     }
 
     pub(super) fn close(&mut self) {
-        self.waiting = false;
+        self.waiting = None;
         self.live = None;
         self.word = None;
         self.tail = None;
@@ -308,8 +309,8 @@ impl Fence {
 
     /// The daemon asks for a renewal, which waits for the lock if another program has it.
     pub(super) fn renew(&mut self, now: Instant) {
-        self.waiting = self.held && !self.config.egress;
-        if !self.waiting {
+        self.waiting = (self.held && !self.config.egress).then_some(now);
+        if self.waiting.is_none() {
             self.refresh(now);
         }
     }
@@ -317,18 +318,27 @@ impl Fence {
     /// The lock is taken or let go; what waits is done then, unless the lease has ended.
     pub(super) fn hold(&mut self, now: Instant, held: bool) {
         self.held = held;
-        if !held && core::mem::take(&mut self.waiting) && is_present(self.live, now) {
-            self.refresh(now);
+        if !held
+            && let Some(said) = self.waiting.take()
+            && is_present(self.live, now)
+        {
+            self.refresh(said);
         }
     }
 
     /// What the daemon asks itself before its packet socket sends, where the kernel does not see
     /// that: only what needs the lease, and nothing that other programs send.
-    pub(super) fn judged_by_the_daemon(&self, now: Instant, frame: &Frame<'_>) -> Egress {
+    pub(super) fn judged_by_the_daemon(
+        &self,
+        now: Instant,
+        port: MacAddr,
+        frame: &Frame<'_>,
+    ) -> Egress {
         match (mark(frame), is_present(self.word, now)) {
             // A renewal finds nothing once the kernel's lease has ended.
             (Some(MARK_ACTIVE), true) if is_present(self.live, now) => Egress::Refresh,
             (Some(MARK_ACTIVE | MARK_OFFERING), false) => Egress::Refuse,
+            (_, false) if claims_to_own(frame, port) => Egress::Drop,
             _ => Egress::Pass,
         }
     }

@@ -220,8 +220,9 @@ impl Kernel {
             self.counters.0.malformed_count += 1;
             return Transmitted::Dropped;
         };
-        let judged = match self.fence.as_ref().filter(|fence| !fence.has_egress()) {
-            Some(fence) => fence.judged_by_the_daemon(now, &parsed),
+        let without = self.fence.as_ref().filter(|fence| !fence.has_egress());
+        let judged = match without.zip(self.addresses.port(port)) {
+            Some((fence, at)) => fence.judged_by_the_daemon(now, at.config.mac, &parsed),
             None => self.egress(now, port, &parsed),
         };
         self.let_out(now, port, judged)

@@ -73,3 +73,32 @@ fn ns_request_from_the_unit_address_is_unicast() {
     };
     assert_eq!(NeighbourSolicit::parse(&frame[14..]), Some(ask));
 }
+
+/// What tells is the owner's alone, by whatever form; what asks may be said by anybody, and so may
+/// all that is not about addresses, from the port's own MAC.
+#[test]
+fn claims_to_own_are_told_from_questions() {
+    const STATION: MacAddr = MacAddr([0, 0, 0x5e, 0, 1, 0x33]);
+    let claims = |bytes: &[u8]| claims_to_own(&Frame::parse(bytes).unwrap(), MAC);
+    let [request, reply] = gratuitous_arp(MAC, VIRTUAL);
+    for told in [&request, &reply, &unsolicited_na(MAC, VIRTUAL6)] {
+        assert!(claims(told), "{}", hex(told));
+    }
+    for by_station in [station(STATION), mld_report(STATION, VIRTUAL6)] {
+        assert!(claims(&by_station), "{}", hex(&by_station));
+    }
+    let unit = Ipv4Addr::new(192, 0, 2, 7);
+    let unit6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    let mut advert = Vec::new();
+    ethernet::header(&mut advert, MacAddr::BROADCAST, MAC, ethertype::STEADFAST);
+    for free in [
+        arp_request(MAC, PEER, unit, VIRTUAL),
+        arp_request(MAC, PEER, Ipv4Addr::UNSPECIFIED, VIRTUAL),
+        ns_request(MAC, PEER, unit6, VIRTUAL6),
+        ns_request(MAC, PEER, Ipv6Addr::UNSPECIFIED, VIRTUAL6),
+        station(MAC),
+        advert,
+    ] {
+        assert!(!claims(&free), "{}", hex(&free));
+    }
+}
