@@ -101,7 +101,8 @@ pub struct Addresses {
     tags: Tags,
     /// Every virtual address of the configuration.
     configured: BTreeSet<IpAddr>,
-    /// Seconds after which the kernel itself takes an address away that was not added again.
+    /// Seconds after which the kernel itself takes an address away that was not added again, all
+    /// ones for never; none where that was never asked for.
     lifetime: Option<u32>,
 }
 
@@ -137,10 +138,11 @@ impl Addresses {
     }
 
     /// From now on what is added goes by itself after this, in whole seconds and up to one late,
-    /// unless it is added again (F37). That takes nothing from who holds it in time.
-    pub fn expire_after(&mut self, lifetime: Duration) {
-        let seconds = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
-        self.lifetime = Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1));
+    /// unless it is added again (F37); none: what is added stays, also what would have gone.
+    pub fn expire_after(&mut self, lifetime: Option<Duration>) {
+        let seconds = |it: Duration| it.as_secs() + u64::from(it.subsec_nanos() > 0);
+        let seconds = lifetime.map(seconds).and_then(|it| u32::try_from(it).ok());
+        self.lifetime = Some(seconds.unwrap_or(u32::MAX).max(1));
     }
 
     /// How our addresses are told from others on this kernel.
@@ -154,8 +156,18 @@ impl Addresses {
     /// # Errors
     /// The kernel refused some, or did not answer; the others are there.
     pub fn add_all(&mut self, wanted: &[VirtualAddress]) -> Result<(), AddressError> {
+        self.put(wanted, CREATE | EXCLUSIVE)?;
+        if self.lifetime.is_some() {
+            // Those alone that are ours: an operator's equal one stays what it is.
+            let mut ours = self.observe()?;
+            ours.retain(|one| wanted.contains(one));
+            self.put(&ours, CREATE | REPLACE)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, wanted: &[VirtualAddress], kind: u16) -> Result<(), AddressError> {
         let (tag, lifetime) = (self.tag, self.lifetime);
-        let kind = lifetime.map_or(CREATE | EXCLUSIVE, |_| CREATE | REPLACE);
         self.in_chunks(wanted, libc::EEXIST, |batch, one| {
             let VirtualAddress { index, address } = *one;
             let flags = match address {

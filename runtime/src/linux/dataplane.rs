@@ -9,6 +9,8 @@
 //! Addresses of a node with [`STAGED_MIN`] or more are installed once and stay (D17): the fence
 //! keeps them silent, and a claim is one set element however many there are.
 
+mod change;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +32,8 @@ use super::lease::{Lease, LeaseGuard};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
 use super::speaker::{Speaker, source_spec};
-use super::stations::{Stations, remove_all};
+use super::stations::Stations;
+use change::too_short;
 
 /// From so many virtual addresses on they are installed ahead of a claim (D17).
 pub const STAGED_MIN: usize = 64;
@@ -106,9 +109,10 @@ impl KernelPlane {
         if let Some(why) = failed.pop() {
             return Err(why);
         }
-        let mut addresses = addresses;
-        if !lease.support().egress {
-            addresses.expire_after(config.timing.lease + GRACE);
+        if let Err(least) = lease.suffices(&config.timing) {
+            // Nothing is served yet: a refused start leaves nothing behind.
+            lease.unfence().map_err(io::Error::other)?;
+            return Err(io::Error::other(too_short(least)));
         }
         let mut plane = Plane {
             lease: Arc::clone(&lease),
@@ -125,6 +129,7 @@ impl KernelPlane {
             board: board.clone(),
             counters: Arc::clone(&counters),
         };
+        plane.let_expire();
         if plane.is_staged() {
             plane.hold().map_err(io::Error::other)?;
         }
@@ -367,9 +372,21 @@ impl Plane {
         }
     }
 
+    /// A fence that a flush removes keeps no address silent on a standby: without owned tables
+    /// however many are added at the claim.
     fn is_staged(&self) -> bool {
         let counts = self.config.ports.iter().map(|port| port.virtuals.len());
-        counts.sum::<usize>() >= STAGED_MIN
+        self.lease.support().owner && counts.sum::<usize>() >= STAGED_MIN
+    }
+
+    /// Where the kernel has no netdev egress addresses go by themselves, unless they are staged:
+    /// those the claim relies on, and tables that a flush passes by keep them silent.
+    fn let_expire(&mut self) {
+        if !self.lease.support().egress {
+            let lifetime = self.config.timing.lease + GRACE;
+            let lifetime = (!self.is_staged()).then_some(lifetime);
+            self.addresses.expire_after(lifetime);
+        }
     }
 
     fn hold(&mut self) -> Result<(), AddressError> {
@@ -428,6 +445,10 @@ impl Plane {
             }
             Health::Missing(why) => {
                 error!("the fence is gone: {why}");
+                // What expires is held on to all the same: the role is still ours.
+                if self.serving {
+                    self.restore();
+                }
                 return false;
             }
         };
@@ -436,62 +457,5 @@ impl Plane {
             self.restore();
         }
         whole && made
-    }
-
-    fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
-        let spec = (self.spec)(config);
-        if let Err(why) = self.lease.update(&spec) {
-            error!("failed to change the fence: {why}");
-            return Err(Failure::Refused);
-        }
-        let stations = Stations::of(config);
-        let (there, failed) = stations.prepare().map_err(|why| {
-            error!("failed to look at the interfaces: {why}");
-            Failure::Refused
-        })?;
-        for why in failed {
-            error!("failed to make the device of a virtual MAC: {why}");
-        }
-        let older = core::mem::replace(&mut self.places, stations.places(&there));
-        self.links = stations.links(&there);
-        self.stations = stations;
-        self.config = config.clone();
-        let held: Vec<_> = if self.serving || self.is_staged() {
-            self.places.clone()
-        } else {
-            Vec::new()
-        };
-        let gone: Vec<_> = older
-            .into_iter()
-            .filter(|place| !held.contains(place))
-            .collect();
-        let removed = self.addresses.remove_all(&gone);
-        let virtuals = config.ports.iter().flat_map(|port| &port.virtuals);
-        self.addresses.configure(virtuals.copied());
-        let outcome = removed.and_then(|()| self.addresses.add_all(&held));
-        if self.serving && !self.is_staged() {
-            self.await_usable();
-        }
-        self.name_sources();
-        outcome.map_err(|why| {
-            error!("failed to change the virtual addresses: {why}");
-            Failure::Refused
-        })
-    }
-
-    fn end(mut self) {
-        // Before the fence goes: what is still translated would leave in a name that a peer owns.
-        if let Some(speaker) = self.speaker.take() {
-            speaker.end();
-        }
-        if let Err(why) = self.addresses.remove_all(&self.places) {
-            error!("failed to withdraw the virtual addresses: {why}");
-        }
-        if let Err(why) = remove_all() {
-            error!("failed to remove the device of a virtual MAC: {why}");
-        }
-        if let Err(why) = self.lease.unfence() {
-            error!("failed to remove the fence: {why}");
-        }
     }
 }

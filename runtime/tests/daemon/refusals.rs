@@ -40,6 +40,33 @@ fn refusal_address_that_somebody_else_holds() {
     starts_after_all(&gateway);
 }
 
+/// Where the daemon renews its lease, one that does not last from one word to the next is refused
+/// with what would do, when it starts and when it is told to read its file again.
+#[test]
+fn refusal_lease_too_short_to_be_renewed() {
+    if !inside_own_namespace!("refusal_lease_too_short_to_be_renewed") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    let short = |text: String| text.replace("[timing]\n", "[timing]\nlease = \"113ms\"\n");
+    gateway.configure(short);
+    starts_after_all(&gateway);
+    gateway.configure(|text| short(text) + "fence = \"output\"\n");
+    gateway
+        .start()
+        .refuses(1, &["lease is too short", "`lease` of [timing] to 1"]);
+    gateway.is_clean();
+    gateway.configure(|text| text + "fence = \"output\"\n");
+    let mut daemon = gateway.start();
+    daemon.says("active:");
+    gateway.configure(|text| short(text) + "fence = \"output\"\n");
+    let (code, said) = gateway.ctl("reload");
+    assert_eq!(code, Some(1), "{said}");
+    daemon.says("lease is too short");
+    daemon.stop();
+    gateway.is_clean();
+}
+
 /// A second daemon on the same runtime directory, and one with its own: each is told who is there,
 /// and the first serves on.
 #[test]

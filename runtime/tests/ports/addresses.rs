@@ -94,7 +94,7 @@ fn addresses_of_a_dead_daemon_expire() {
     }
     let wanted = virtuals(served_port());
     let mut addresses = open(&wanted);
-    addresses.expire_after(Duration::from_millis(1_500));
+    addresses.expire_after(Some(Duration::from_millis(1_500)));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(5) {
         addresses.add_all(&wanted).unwrap();
@@ -111,6 +111,33 @@ fn addresses_of_a_dead_daemon_expire() {
     assert!(lasted > Duration::from_secs(1), "not before: {lasted:?}");
     addresses.add_all(&wanted).unwrap();
     assert_eq!(addresses.observe().unwrap().len(), 3);
+    addresses.expire_after(None);
+    addresses.add_all(&wanted).unwrap();
+    let shown = ip_says("addr show dev lan0");
+    assert!(!shown.contains("dynamic"), "they stay: {shown}");
+    assert_eq!(shown.matches("valid_lft forever").count(), 5, "{shown}");
+}
+
+/// Where addresses expire, one that an operator put there stays what it is: it does not begin to
+/// expire, and does not become ours.
+#[test]
+fn addresses_of_an_operator_do_not_expire() {
+    if !inside_own_namespace!("addresses_of_an_operator_do_not_expire") {
+        return;
+    }
+    let wanted = virtuals(served_port());
+    let mut addresses = open(&wanted);
+    ip("addr add 10.0.1.1/32 dev lan0");
+    ip("addr add fd00:1::1/128 dev lan0 nodad");
+    ip("addr add fe80::1/64 dev lan0 nodad");
+    let before = ip_says("addr show dev lan0");
+    addresses.expire_after(Some(Duration::from_secs(1)));
+    for _ in 0..2 {
+        addresses.add_all(&wanted).unwrap();
+        assert_eq!(ip_says("addr show dev lan0"), before);
+    }
+    assert_eq!(addresses.sweep().unwrap(), []);
+    assert_eq!(ip_says("addr show dev lan0"), before);
 }
 
 /// Added twice they are there once, usable at once and without a route; removed twice they are
