@@ -26,6 +26,9 @@ mod namespace;
 mod sys;
 
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use steadfast::linux::fence::{KEEPER_ARGUMENT, keeper_main};
 use steadfast_scenarios::conformance::{Side, Statement, Verdict};
@@ -40,6 +43,8 @@ const NOT_RUN: u8 = 77;
 const TRY_ARGUMENT: &str = "try";
 /// How often a statement is tried until it is not late.
 const TRIES_MAX: usize = 3;
+/// Statements tried at once. Nearly all of their time they wait for the kernel's.
+const WORKERS: usize = 4;
 
 /// What came of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,29 +73,48 @@ fn run(words: &[&str]) -> ExitCode {
         |statement: &Statement| wanted.is_none_or(|wanted| called(statement).contains(wanted));
     let truths = both(statements()).map(|one| (one, Outcome::Holds));
     let false_ones = both(falsehoods()).map(|one| (one, Outcome::Differs));
-    let chosen = truths.chain(false_ones).filter(|(one, _)| is_chosen(one));
+    let mut chosen = truths.chain(false_ones).filter(|(one, _)| is_chosen(one));
     if words.contains(&"--list") {
         if !words.contains(&"--ignored") {
             chosen.for_each(|(one, _)| println!("{}: test", called(&one)));
         }
         return ExitCode::SUCCESS;
     }
-    let mut failed_count = 0;
-    for (statement, due) in chosen {
-        let name = called(&statement);
-        let (outcome, said) = outcome(&name);
-        match outcome {
-            Outcome::NotRun => println!("test {name} ... NOT RUN: needs {said}"),
-            outcome if outcome == due => println!("test {name} ... ok"),
-            outcome => {
-                failed_count += 1;
-                println!("test {name} ... FAILED: {outcome:?}, must be {due:?}: {said}");
-                println!("  it says: {} ({})", statement.says, statement.source);
-            }
+    let (waiting, failed) = (Mutex::new(chosen), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                // Taken before it is tried, or the lock would last as long.
+                while let Some((statement, due)) = {
+                    let mut waiting = waiting.lock().unwrap();
+                    waiting.next()
+                } {
+                    let fails = usize::from(!is_as_due(&statement, due));
+                    failed.fetch_add(fails, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    println!("{failed} failed");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// Tries a statement and tells what came of it. One that cannot be tried here is as due.
+fn is_as_due(statement: &Statement, due: Outcome) -> bool {
+    let name = called(statement);
+    match outcome(&name) {
+        (Outcome::NotRun, said) => println!("test {name} ... NOT RUN: needs {said}"),
+        (outcome, _) if outcome == due => println!("test {name} ... ok"),
+        (outcome, said) => {
+            println!(
+                "test {name} ... FAILED: {outcome:?}, must be {due:?}: {said}\n  it says: {} ({})",
+                statement.says, statement.source
+            );
+            return false;
         }
     }
-    println!("{failed_count} failed");
-    ExitCode::from(u8::from(failed_count > 0))
+    true
 }
 
 /// Each as it is, and where it can be tried so, with the fence of kernels without netdev egress.
