@@ -35,9 +35,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use steadfast_core::Instant;
+use steadfast_core::diagnosis::Misled;
 use steadfast_core::role::EffectiveRole;
 use steadfast_core::status::Status;
+use steadfast_core::{Instant, PortId};
 use steadfast_shell::orders::{Orders, ReloadRefused};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -146,6 +147,9 @@ pub struct DaemonFacts {
     pub alerts: Vec<String>,
     /// What each check of this node's health said last, by its name.
     pub checks: BTreeMap<String, String>,
+    /// What served ports were sent that the active should have had; told as a trouble.
+    #[serde(skip)]
+    pub misled: BTreeMap<PortId, Misled>,
     /// The hooks that follow the role, in their order.
     pub hooks: Vec<HookFacts>,
     /// The certificate that clients see while this node serves, if the file names one.

@@ -73,7 +73,7 @@ fn run(words: &[&str]) -> ExitCode {
         |statement: &Statement| wanted.is_none_or(|wanted| called(statement).contains(wanted));
     let truths = both(statements()).map(|one| (one, Outcome::Holds));
     let false_ones = both(falsehoods()).map(|one| (one, Outcome::Differs));
-    let mut chosen = truths.chain(false_ones).filter(|(one, _)| is_chosen(one));
+    let chosen = truths.chain(false_ones).filter(|(one, _)| is_chosen(one));
     if words.contains(&"--list") {
         if !words.contains(&"--ignored") {
             chosen.for_each(|(one, _)| println!("{}: test", called(&one)));

@@ -11,7 +11,7 @@ use steadfast_sim::explore::{Fault, Group, Report, Theorem, Way, explore, explor
 /// A rule, and how many faults it takes until it is missed.
 type Missed = (Rule, u8);
 
-/// What the explorer finds in a pair without a rule. Without another two faults find nothing: a pair
+/// What the explorer finds in a pair without a rule. Of the others a fault shows nothing: a pair
 /// without a witness, say, has nobody to ask (D14).
 const MISSED: [Missed; 6] = [
     (Rule::D6, 2),

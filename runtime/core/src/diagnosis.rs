@@ -9,6 +9,7 @@
 //! may be filtered, or lead somewhere else; both are said.
 
 mod kind;
+mod misled;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::status::{Differs, Liveness, PathStatus, PeerStatus, PortStatus, Statu
 use crate::{Instant, NodeId, PortId};
 
 pub use kind::{Trouble, TroubleKind};
+pub use misled::Misled;
 
 /// A path that was silent for less may be about to speak.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -41,6 +43,8 @@ pub struct Around {
     pub nodes: BTreeMap<NodeId, String>,
     /// What each check of this node's health said last, by its name.
     pub said: BTreeMap<String, String>,
+    /// What each served port was sent that the active should have had.
+    pub misled: BTreeMap<PortId, Misled>,
 }
 
 /// What a port is for.
@@ -102,6 +106,7 @@ pub fn diagnose(status: &Status, around: &Around) -> Vec<Trouble> {
     }
     let mut troubles = checks(status, around);
     troubles.extend(secrets(status, around));
+    troubles.extend(misled::misled(status, around));
     for peer in &status.peers {
         if peer.liveness == Liveness::Alive {
             troubles.extend(paths(status, around, peer));

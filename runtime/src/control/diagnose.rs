@@ -30,6 +30,7 @@ pub fn diagnose(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
             .map(|(id, name)| (NodeId(*id), name.clone()))
             .collect(),
         said: daemon.checks.clone(),
+        misled: daemon.misled.clone(),
     };
     diagnosis::diagnose(status, &around)
 }

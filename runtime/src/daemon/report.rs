@@ -163,6 +163,7 @@ impl Daemon for Report {
                 .as_ref()
                 .map(Checks::said)
                 .unwrap_or_default(),
+            misled: lock(&self.plane.misled).clone(),
             hooks: self.hooks(),
             certificate,
             counters: self.counters(&loaded.config),

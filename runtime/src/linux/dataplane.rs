@@ -11,15 +11,18 @@
 
 mod change;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use log::{error, info, warn};
+use steadfast_core::PortId;
 use steadfast_core::config::Config;
+use steadfast_core::diagnosis::Misled;
 use steadfast_core::effect::{Failure, Forwarding};
 use steadfast_shell::env::Dataplane;
 use tokio::sync::oneshot;
@@ -57,6 +60,8 @@ pub struct PlaneCounters {
     pub lost_renewals: AtomicU64,
     /// Times in whose name this machine begins could not be made so (R5.3).
     pub sources_refused: AtomicU64,
+    /// What came to served ports and should have gone to the active, by port.
+    pub misled: Mutex<BTreeMap<PortId, Misled>>,
 }
 
 enum Wish {
@@ -128,6 +133,7 @@ impl KernelPlane {
             serving: false,
             board: board.clone(),
             counters: Arc::clone(&counters),
+            time,
         };
         plane.let_expire();
         if plane.is_staged() {
@@ -210,6 +216,7 @@ struct Plane {
     serving: bool,
     board: CarrierBoard,
     counters: Arc<PlaneCounters>,
+    time: Monotonic,
 }
 
 impl Plane {
@@ -452,10 +459,22 @@ impl Plane {
                 return false;
             }
         };
+        self.note_misled();
         let made = self.look();
         if self.serving || self.is_staged() {
             self.restore();
         }
         whole && made
+    }
+
+    /// Who sends through a gateway that does not serve is counted by the fence.
+    fn note_misled(&self) {
+        let now = self.time.now();
+        let misled = self.counters.misled.lock();
+        let mut misled = misled.unwrap_or_else(PoisonError::into_inner);
+        for port in &self.config.ports {
+            let counter = self.lease.transits(&port.name);
+            misled.entry(port.id).or_default().note(now, counter);
+        }
     }
 }

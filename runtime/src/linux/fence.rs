@@ -78,6 +78,8 @@ pub struct Fence {
     spec: FenceSpec,
     support: FenceSupport,
     built: Vec<Picture>,
+    /// What rules had dropped at the last check.
+    counted: Vec<Counter>,
     keeper: Keeper,
 }
 
@@ -114,6 +116,7 @@ impl Fence {
             },
             support,
             built,
+            counted: Vec::new(),
             keeper,
         })
     }
@@ -243,14 +246,27 @@ impl Fence {
 
     fn damage(&mut self) -> Option<&'static str> {
         let parts = parts::parts(&self.spec, self.support);
+        self.counted.clear();
         let mut pairs = parts.iter().zip(&self.built);
         pairs.find_map(|(part, built)| {
             match Picture::take(&mut self.netlink, part.table, &part.plain()) {
-                Ok(Some(found)) => found.damage(built),
+                Ok(Some(found)) => {
+                    let damage = found.damage(built);
+                    self.counted.extend(found.counted);
+                    damage
+                }
                 Ok(None) => Some("table gone"),
                 Err(_) => Some("fence not readable"),
             }
         })
+    }
+
+    /// Packets to be passed on that came to a port without lease and tail, and were dropped: as of
+    /// the last check, since the fence was last built.
+    pub fn transits(&self, port: &str) -> u64 {
+        let of_port = |counter: &&Counter| rules::is_transit(&counter.rule, port);
+        let packets = self.counted.iter().filter(of_port);
+        packets.map(|counter| counter.packets).sum()
     }
 
     /// Builds the fence anew, whatever stands there. Lease and tail end.

@@ -230,6 +230,11 @@ impl Lease {
         })
     }
 
+    /// What came to a port to be passed on while there was no lease ([`Fence::transits`]).
+    pub fn transits(&self, port: &str) -> u64 {
+        self.with(|held| held.fence.as_ref().map_or(0, |fence| fence.transits(port)))
+    }
+
     /// Takes a changed configuration ([`Fence::update`]).
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use steadfast::linux::fence::{Counter, Fence};
+use steadfast::linux::fence::{Counter, Fence, Health};
 use steadfast_core::MacAddr;
 use steadfast_scenarios::conformance::frames::router_advert;
 
@@ -112,6 +112,9 @@ fn transit() {
             "{rule}, and nothing else is taken for transit"
         );
     }
+    assert!(matches!(fence.check(), Health::Whole));
+    let transits = ["lan0", "wan0", "wan"].map(|port| fence.transits(port));
+    assert_eq!(transits, [0, 2, 0], "as of the last check, by port");
     fence.unfence().unwrap();
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use steadfast_core::boot::Record;
 use steadfast_core::config::Config;
+use steadfast_core::diagnosis::Misled;
 use steadfast_core::effect::{Command, Failure, Forwarding};
 use steadfast_core::{CertificateMark, Instant, Node, OpId, PortId, RequestId};
 
@@ -110,6 +111,8 @@ pub(crate) struct Daemon {
     pub sockets: Vec<VecDeque<(Instant, Frame)>>,
     /// Frames the sockets had no room for.
     pub overrun: u64,
+    /// What the fence counted when it was looked at.
+    pub misled: BTreeMap<PortId, Misled>,
     /// Who decides.
     pub body: Body,
 }
@@ -155,6 +158,7 @@ impl Daemon {
             stopped: false,
             sockets: vec![VecDeque::new(); ports],
             overrun: 0,
+            misled: BTreeMap::new(),
             body,
         }
     }

@@ -316,9 +316,15 @@ impl World<'_> {
 
     /// What a node finds wrong around it, once a second, when that has changed (R14.1).
     pub(crate) fn tell_troubles(&mut self, station: usize) {
-        let Some(daemon) = &self.gateways[station].daemon else {
+        let gateway = &mut self.gateways[station];
+        let Some(daemon) = &mut gateway.daemon else {
             return;
         };
+        for port in self.configs[station].ports.iter().map(|port| port.id) {
+            let counter = gateway.kernel.counters().transits.get(&port);
+            let misled = daemon.misled.entry(port).or_default();
+            misled.note(self.now, counter.copied().unwrap_or(0));
+        }
         let (said_at, status) = match &daemon.body {
             Body::Routers(_) => return,
             Body::Turns(turns) => (self.now, turns.node.status(self.now)),
@@ -330,6 +336,7 @@ impl World<'_> {
         let uptime = self.now.since(daemon.started);
         let mut around = Around::of(&self.configs[station], said_at, uptime);
         let nodes = self.plan.layout.gateways.iter();
+        around.misled.clone_from(&daemon.misled);
         around.nodes = nodes.map(|it| (it.id, it.name.clone())).collect();
         let found = diagnose(&status, &around);
         self.troubles_found(station, &found);

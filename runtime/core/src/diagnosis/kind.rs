@@ -24,6 +24,8 @@ pub enum TroubleKind {
     InterfacesDiffer,
     /// A port hears others, and a peer not.
     MulticastBlocked,
+    /// Packets that the active should have come to this standby.
+    NeighboursMisled,
     /// A peer is heard on a path, and does not hear this node there.
     OneWayThere,
     /// A peer hears this node on a path, and is not heard there.
@@ -54,7 +56,7 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// One of each that there is, in declaration order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AddressesUnanswered,
         Self::CableElsewhere,
         Self::CertificatesDiffer,
@@ -63,6 +65,7 @@ impl TroubleKind {
         Self::FactsDiffer,
         Self::InterfacesDiffer,
         Self::MulticastBlocked,
+        Self::NeighboursMisled,
         Self::OneWayThere,
         Self::OneWayHere,
         Self::PortSilent,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use steadfast_core::diagnosis::Misled;
 use steadfast_core::effect::Input;
+use steadfast_core::role::EffectiveRole;
 use steadfast_core::status::{Differs, Liveness, PathStatus, PortStatus};
 use steadfast_core::{Instant, Node};
 
@@ -255,4 +257,37 @@ fn diagnose_differences_one_by_one() {
     for (trouble, part) in troubles.iter().zip(parts) {
         assert!(trouble.contains(part), "`{part}` in {trouble}");
     }
+}
+
+/// Packets that should have gone to the active are a standby's matter, and no trouble where nobody
+/// serves.
+#[test]
+fn diagnose_neighbours_that_send_to_a_standby() {
+    let mut misled = Misled::default();
+    for (second, counter) in [(590, 0), (592, 10), (594, 20), (599, 30)] {
+        misled.note(Instant::from_millis(second * 1_000), counter);
+    }
+    let facts = DaemonFacts {
+        misled: BTreeMap::from([(PortId(SERVED), misled)]),
+        ..facts()
+    };
+    let mut status = well();
+    status.role = EffectiveRole::Standby;
+    status.peers[0].role = Some(EffectiveRole::Active);
+    let told = |status: &Status| -> Vec<String> {
+        let troubles = diagnose(status, &facts).into_iter();
+        troubles.map(|it| it.problem).collect()
+    };
+    says_one(
+        &told(&status),
+        "30 packets to be passed on came to lan0 in 7 s and were dropped: gw2 (node 2) serves",
+    );
+    status.peers[0].role = Some(EffectiveRole::Standby);
+    assert_eq!(
+        told(&status),
+        [""; 0],
+        "nobody serves: an outage, not a wrong way"
+    );
+    status.role = EffectiveRole::Active;
+    assert_eq!(told(&status), [""; 0], "it serves itself");
 }

@@ -43,6 +43,8 @@ pub(super) struct Picture {
     rules: blake3::Hash,
     sets: blake3::Hash,
     elements: blake3::Hash,
+    /// What its rules had counted then; no part of what it looks like.
+    pub(super) counted: Vec<Counter>,
 }
 
 impl Picture {
@@ -76,6 +78,7 @@ impl Picture {
             // Name, flags, key length, handle.
             sets: digest(&sets, |kind| matches!(kind, 2 | 3 | 5 | 16)),
             elements: members.finalize(),
+            counted: rules.iter().filter_map(counter_of).collect(),
         }))
     }
 

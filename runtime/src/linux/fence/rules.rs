@@ -47,6 +47,8 @@ pub(super) const VIP6: &str = "vip6";
 pub(super) const VMAC: &str = "vmac";
 /// Names of served ports; in the tables alone that see every device.
 pub(super) const PORTS: &str = "ports";
+/// Rules about what is to be passed on, IPv4 and IPv6.
+const TRANSIT: [&str; 2] = ["in: IPv4 transit", "in: IPv6 transit"];
 const OWN4: &str = "own4";
 const OWN6: &str = "own6";
 
@@ -287,6 +289,12 @@ fn fence_in(port: &ServedPort, transit: TransitBy) -> Chain {
     }
 }
 
+/// Whether a rule drops what came to this port to be passed on.
+pub(super) fn is_transit(rule: &str, port: &str) -> bool {
+    let what = rule.strip_prefix(port).and_then(|it| it.strip_prefix(' '));
+    what.is_some_and(|what| TRANSIT.contains(&what))
+}
+
 /// What came to our MAC, and is neither for this machine nor for a group.
 fn transits(name: &str, by: TransitBy) -> [Rule; 2] {
     let to_host = || vec![Word::Meta(Meta::PacketType), Word::Is(vec![TO_HOST])];
@@ -308,12 +316,12 @@ fn transits(name: &str, by: TransitBy) -> [Rule; 2] {
     [
         rule(
             name,
-            "in: IPv4 transit",
+            TRANSIT[0],
             &[to_host(), of_protocol(IPV4), v4, refuse()],
         ),
         rule(
             name,
-            "in: IPv6 transit",
+            TRANSIT[1],
             &[to_host(), of_protocol(IPV6), v6, refuse()],
         ),
     ]

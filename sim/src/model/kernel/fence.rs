@@ -279,6 +279,19 @@ impl Fence {
             && !self.config.virtual_macs.contains(&frame.destination)
     }
 
+    /// Whether it is the rule about transit that drops a frame, and not one before it.
+    pub(super) fn counts_as_transit(
+        &self,
+        frame: &Frame<'_>,
+        is_transit: impl FnOnce(IpAddr) -> bool,
+    ) -> bool {
+        let to_other = |ip: &IpAddr| !self.is_virtual(*ip);
+        let destination = destination_of(frame).filter(to_other);
+        self.config.drop_transit
+            && !self.questions(frame, SOLICIT, |arp| arp.target_ip)
+            && destination.is_some_and(is_transit)
+    }
+
     /// The chains on the way out: the guard on a heartbeat port, then the fence on a served one.
     pub(super) fn egress(
         &self,

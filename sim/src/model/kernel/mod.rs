@@ -33,6 +33,7 @@ mod vrrp;
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use steadfast_core::wire::ethernet::{self, ethertype};
 use steadfast_core::{Instant, MacAddr, PortId};
@@ -122,7 +123,7 @@ pub struct Kernel {
 }
 
 /// What a kernel dropped, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
     /// Virtual addresses refused because there were [`ADDRESSES_MAX`].
     pub addresses_full_count: u64,
@@ -142,6 +143,8 @@ pub struct KernelCounters {
     pub not_ours_count: u64,
     /// Active frames the lease guard refused.
     pub refused_count: u64,
+    /// Of those that the fence dropped on the way in, packets to be passed on, by port.
+    pub transits: BTreeMap<PortId, u64>,
     /// Packets without a route.
     pub unroutable_count: u64,
     /// Packets that waited in vain for a neighbour, or made room for others.
@@ -198,7 +201,7 @@ impl Kernel {
             out.captured.push((port, frame.clone()));
         }
         if !self.admits(now, port, &parsed) {
-            self.counters.0.fenced_in_count += 1;
+            self.count_fenced(port, &parsed);
             return;
         }
         match parsed.ethertype {
@@ -312,8 +315,8 @@ impl Kernel {
     }
 
     /// What was dropped.
-    pub const fn counters(&self) -> KernelCounters {
-        self.counters.0
+    pub fn counters(&self) -> &KernelCounters {
+        &self.counters.0
     }
 }
 
@@ -421,12 +424,25 @@ impl Kernel {
         let (Some(fence), Some(port)) = (&self.fence, self.addresses.port(port)) else {
             return true;
         };
-        let is_transit = |ip: IpAddr| {
-            frame.destination == port.config.mac
-                && !ip.is_multicast()
-                && !self.addresses.is_local(ip)
-        };
+        let is_transit = |ip| self.is_transit(port, frame, ip);
         !port.config.served || fence.admits(now, frame, is_transit)
+    }
+
+    /// A packet that was sent to this machine to be passed on.
+    fn is_transit(&self, port: &addresses::Port, frame: &ethernet::Frame<'_>, ip: IpAddr) -> bool {
+        frame.destination == port.config.mac && !ip.is_multicast() && !self.addresses.is_local(ip)
+    }
+
+    /// Counts a frame that was not admitted.
+    fn count_fenced(&mut self, id: PortId, frame: &ethernet::Frame<'_>) {
+        let port = self.addresses.port(id);
+        let is_transit = |ip| port.is_some_and(|port| self.is_transit(port, frame, ip));
+        let fence = self.fence.as_ref();
+        let misled = fence.is_some_and(|fence| fence.counts_as_transit(frame, is_transit));
+        self.counters.0.fenced_in_count += 1;
+        if misled {
+            *self.counters.0.transits.entry(id).or_default() += 1;
+        }
     }
 
     fn egress(&self, now: Instant, port: PortId, frame: &ethernet::Frame<'_>) -> Egress {
