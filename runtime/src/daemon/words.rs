@@ -77,6 +77,7 @@ fn foreign(speaker: ForeignSpeaker, free: Option<u8>) -> String {
     } = speaker;
     let protocol = match protocol {
         ForeignProtocol::Carp => "CARP",
+        ForeignProtocol::Steadfast => "for another cluster of this product",
         ForeignProtocol::Vrrp2 => "VRRP version 2",
         ForeignProtocol::Vrrp3 => "VRRP version 3",
     };

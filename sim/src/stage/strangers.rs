@@ -313,6 +313,7 @@ fn kind_byte(kind: steadfast_scenarios::trace::FrameKind) -> Option<u8> {
 const fn foreign(protocol: format::ForeignProtocol) -> ForeignProtocol {
     match protocol {
         format::ForeignProtocol::Carp => ForeignProtocol::Carp,
+        format::ForeignProtocol::Steadfast => ForeignProtocol::Steadfast,
         format::ForeignProtocol::Vrrp2 => ForeignProtocol::Vrrp2,
         format::ForeignProtocol::Vrrp3 => ForeignProtocol::Vrrp3,
     }

@@ -16,7 +16,7 @@ use crate::wire::arp::{Arp, Operation};
 use crate::wire::carriage::{self, Form, HOPS, Opened};
 use crate::wire::codec::DecodeError;
 use crate::wire::ethernet::{Frame, ethertype};
-use crate::wire::foreign::foreign_speaker;
+use crate::wire::foreign::{ForeignSpeaker, foreign_cluster, foreign_speaker};
 use crate::wire::ndisc::NeighbourAdvert;
 use crate::{Instant, MacAddr, PortId};
 
@@ -149,7 +149,7 @@ impl Node {
         let port = self.config.ports[index].id;
         let advert = match Advert::decode(bytes, port, &self.config.keys) {
             Ok(advert) => advert,
-            Err(error) => return self.not_decoded(error, bytes),
+            Err(error) => return self.not_decoded(error, (index, source), bytes),
         };
         let Some(place) = self
             .peers
@@ -206,8 +206,12 @@ impl Node {
         peers.any(|peer| Some(peer.node) == sender && self.is_beyond(index, peer))
     }
 
-    fn not_decoded(&mut self, error: DecodeError, bytes: &[u8]) {
+    fn not_decoded(&mut self, error: DecodeError, (index, source): (usize, MacAddr), bytes: &[u8]) {
         self.drops.undecodable += 1;
+        let speaker = foreign_cluster(error, source);
+        if let Some(speaker) = speaker.filter(|_| self.config.ports[index].served()) {
+            self.foreign_spoke(speaker);
+        }
         match error {
             DecodeError::BadTag | DecodeError::UnknownKey => {
                 self.drops.unverified += 1;
@@ -396,11 +400,14 @@ impl Node {
         }
     }
 
-    /// Whoever uses our virtual id is told, once, with an id that is free (F26, R5.4).
     fn foreign_received(&mut self, frame: &Frame<'_>) {
-        let Some(speaker) = foreign_speaker(frame) else {
-            return;
-        };
+        if let Some(speaker) = foreign_speaker(frame) {
+            self.foreign_spoke(speaker);
+        }
+    }
+
+    /// Whoever uses our virtual id is told, once, with an id that is free (F26, R5.4).
+    fn foreign_spoke(&mut self, speaker: ForeignSpeaker) {
         let own = self.config.virtual_router;
         self.ids_heard.note(speaker.virtual_id);
         if speaker.virtual_id == own {

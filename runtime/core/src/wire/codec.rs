@@ -65,6 +65,8 @@ pub enum DecodeError {
         cluster: ClusterId,
         /// Its virtual router: a clash if it is ours.
         virtual_router: u8,
+        /// The sender's priority there.
+        priority: u8,
     },
     /// Lengths that contradict each other, or a value without meaning.
     #[error("failed to decode advertisement: its content contradicts itself")]
@@ -106,6 +108,7 @@ impl DecodeError {
         Self::ForeignCluster {
             cluster: ClusterId([0; 16]),
             virtual_router: 0,
+            priority: 0,
         },
         Self::Malformed,
         Self::NotSteadfast,
@@ -341,10 +344,10 @@ impl Head {
         } else if self.fixed_len < FIXED_LEN || self.fixed_len + TAG_LEN > self.total {
             Err(DecodeError::Malformed)
         } else if self.cluster != cluster {
-            let (cluster, virtual_router) = (self.cluster, self.virtual_router);
             Err(DecodeError::ForeignCluster {
-                cluster,
-                virtual_router,
+                cluster: self.cluster,
+                virtual_router: self.virtual_router,
+                priority: self.priority,
             })
         } else {
             Ok(())

@@ -1,4 +1,5 @@
-//! Other redundancy protocols on the segment: VRRP and CARP, both IP protocol 112.
+//! Other redundancy protocols on the segment: VRRP and CARP, both IP protocol 112; and other
+//! clusters of this product ([`cluster`]).
 //!
 //! They use virtual MACs made of an 8 bit id, so one that uses ours fights for the same address
 //! (F26, R5.4). This file recognises them; it judges nothing, and neither checksums nor passwords
@@ -15,6 +16,8 @@
 //!
 //! The limit: fragments, IPsec and IPv6 extension headers are not looked into.
 
+mod cluster;
+
 use serde::{Deserialize, Serialize};
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -23,12 +26,16 @@ use super::ethernet::{self, Frame, ethertype};
 use super::ndisc;
 use crate::MacAddr;
 
+pub use cluster::foreign_cluster;
+
 /// Which protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForeignProtocol {
     /// The Common Address Redundancy Protocol of the BSDs.
     Carp,
+    /// This product's own, of another cluster.
+    Steadfast,
     /// VRRP version 2 (RFC 3768).
     Vrrp2,
     /// VRRP version 3 (RFC 9568).
@@ -40,7 +47,7 @@ pub enum ForeignProtocol {
 pub struct ForeignSpeaker {
     /// Which protocol.
     pub protocol: ForeignProtocol,
-    /// Virtual router id (VRRP) or virtual host id (CARP).
+    /// Virtual router id (VRRP, Steadfast) or virtual host id (CARP).
     pub virtual_id: u8,
     /// Priority; of a CARP speaker its advskew, where 0 is the *best* and no resignation.
     pub priority: u8,
@@ -106,11 +113,12 @@ pub fn foreign_speaker(frame: &Frame<'_>) -> Option<ForeignSpeaker> {
 
 impl ForeignSpeaker {
     /// The smallest valid advertisement of this speaker over IPv4, once a second, for the one
-    /// address `virtual_ip` (CARP names none): for tests and simulators. VRRPv3 is summed without a
+    /// address `virtual_ip` (CARP names none, and Steadfast needs no IP): for tests and simulators. VRRPv3 is summed without a
     /// pseudo-header (RFC 9568 §5.2.8).
     pub fn frame(&self, from: Ipv4Addr, virtual_ip: Ipv4Addr) -> Vec<u8> {
         let (id, priority) = (self.virtual_id, self.priority);
         let message = match self.protocol {
+            ForeignProtocol::Steadfast => return cluster::frame(self),
             ForeignProtocol::Vrrp2 => {
                 let head = [0x21, id, priority, 1, 0, 1, 0, 0];
                 [&head[..], &virtual_ip.octets(), &[0; 8]].concat()

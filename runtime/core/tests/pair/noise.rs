@@ -8,7 +8,7 @@ use steadfast_core::wire::announce::gratuitous_arp;
 use steadfast_core::wire::foreign::{ForeignProtocol, ForeignSpeaker};
 use steadfast_core::{Instant, MacAddr, PortId, RAISED_MAX};
 
-use crate::setup::{A, B, LAN, PORTS, address, node};
+use crate::setup::{A, B, CABLE, LAN, PORTS, address, node};
 use crate::world::World;
 
 /// Frames that were really sent: what a mutation starts from.
@@ -209,6 +209,32 @@ fn noise_stranger_with_our_virtual_id_is_told_with_one_that_is_free() {
     };
     for place in [A, B] {
         assert_eq!(world.alerts(place), [told(Some(13))]);
+    }
+}
+
+/// Another cluster of this product with our id is told as well, on a segment with virtual addresses;
+/// on a cable it disturbs nobody (F26, R5.4).
+#[test]
+fn noise_another_cluster_with_our_virtual_id_is_told() {
+    let mut world = World::settled(|_, _| {});
+    world.forget();
+    let speaker = |virtual_id: u8| ForeignSpeaker {
+        protocol: ForeignProtocol::Steadfast,
+        virtual_id,
+        priority: 200,
+        source: MacAddr([2, 0, 0, 0, 9, virtual_id]),
+    };
+    let own = address(LAN, 1);
+    for (segment, id) in [(CABLE, 51), (LAN, 11), (LAN, 51), (LAN, 51)] {
+        world.inject(segment, &speaker(id).frame(own, own));
+        world.run(1_000);
+    }
+    let told = Alert::ForeignSpeaker {
+        speaker: speaker(51),
+        free: Some(12),
+    };
+    for place in [A, B] {
+        assert_eq!(world.alerts(place), [told]);
     }
 }
 

@@ -133,12 +133,14 @@ pub enum EffectMode {
     Slow,
 }
 
-/// A redundancy protocol that is not ours.
+/// What a stranger speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForeignProtocol {
     /// OpenBSD's, same protocol number and MACs as VRRP.
     Carp,
+    /// Another cluster of this product.
+    Steadfast,
     /// RFC 3768.
     Vrrp2,
     /// RFC 9568.

@@ -232,6 +232,7 @@ fn strangers_are_named() {
         Advert::decode(&frame_of(&sample()), PATH, &keys.unwrap())
     };
     let foreign = DecodeError::ForeignCluster {
+        priority: 100,
         cluster: CLUSTER,
         virtual_router: 51,
     };

@@ -4,6 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::advert::Advert;
+use crate::wire::auth::{Key, KeyRing, Phase, Secret};
+use crate::wire::codec::DecodeError;
+use crate::{ClusterId, NodeId, PortId};
 
 const FROM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const FROM6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
@@ -47,6 +51,29 @@ fn vrrp3_bytes_known_answer() {
                      0012313464010064a861c0000204";
     assert_eq!(hex(&frame), reference);
     assert_eq!(recognised(&frame), Some(speaker));
+}
+
+/// Another cluster's advertisement is whole but for its secret, and is recognised by what its reader
+/// refuses it for.
+#[test]
+fn steadfast_of_another_cluster_is_a_speaker() {
+    let speaker = speaker(ForeignProtocol::Steadfast, 51, 200);
+    let frame = speaker.frame(FROM, FROM);
+    let read = |cluster: [u8; 16]| {
+        let (node, secret) = (NodeId(1), Secret::new(b"whose secret does not matter"));
+        let key = Key {
+            id: 1,
+            secret: secret.unwrap(),
+            phase: Phase::Enforce,
+        };
+        let keys = KeyRing::new(ClusterId(cluster), node, &[node], vec![key]).unwrap();
+        Advert::decode(&frame, PortId(3), &keys).unwrap_err()
+    };
+    let error = read([7; 16]);
+    assert_eq!(foreign_cluster(error, speaker.source), Some(speaker));
+    let own = read(*b"another cluster.");
+    assert_eq!(own, DecodeError::BadTag, "whole, by another secret");
+    assert_eq!(foreign_cluster(own, speaker.source), None);
 }
 
 #[test]
