@@ -47,6 +47,7 @@ fn config(own: u8) -> Config {
         mac: MacAddr([2, 0, 0, 0, own, id]),
         direct: id == CABLE,
         heartbeat: true,
+        secondary: false,
         watched: id != CABLE,
         units: if id == CABLE {
             Vec::new()

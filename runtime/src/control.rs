@@ -129,6 +129,8 @@ pub struct DaemonFacts {
     pub port_names: BTreeMap<u8, String>,
     /// Ports on which nodes speak.
     pub heartbeat_ports: BTreeSet<u8>,
+    /// Of those, the ones that nobody counts on.
+    pub secondary_ports: BTreeSet<u8>,
     /// Ports that are cables to a peer.
     pub direct_ports: BTreeSet<u8>,
     /// Ports with virtual addresses.

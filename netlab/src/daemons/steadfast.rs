@@ -178,6 +178,9 @@ fn ports(text: &mut String, plan: &Plan, gateway: &Gateway) -> std::fmt::Result 
         if unwatched.contains(&port.name) {
             writeln!(text, "watched = false")?;
         }
+        if segment.secondary {
+            writeln!(text, "heartbeat = \"secondary\"")?;
+        }
         if let Some(router) = port.router {
             writeln!(text, "via = \"{router}\"")?;
         }

@@ -91,6 +91,8 @@ pub struct PortConfig {
     pub direct: bool,
     /// Advertisements are sent and heard here (D4).
     pub heartbeat: bool,
+    /// No path to count on: where no other is left, that is told (R2.2). Nothing else differs.
+    pub secondary: bool,
     /// Its loss lowers the health class (R4.1).
     pub watched: bool,
     /// This node's own addresses, with prefix lengths.

@@ -10,6 +10,7 @@
 
 mod kind;
 mod misled;
+mod ranked;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub struct PortAround {
     pub name: String,
     /// Nodes speak there.
     pub heartbeat: bool,
+    /// It is a path that nobody counts on.
+    pub secondary: bool,
     /// It is a cable to a peer.
     pub direct: bool,
     /// It has a virtual MAC.
@@ -67,6 +70,7 @@ impl Around {
             let is = PortAround {
                 name: port.name.clone(),
                 heartbeat: port.heartbeat,
+                secondary: port.secondary,
                 direct: port.direct,
                 station: port.virtual_mac.is_some(),
             };
@@ -109,6 +113,7 @@ pub fn diagnose(status: &Status, around: &Around) -> Vec<Trouble> {
     troubles.extend(misled::misled(status, around));
     for peer in &status.peers {
         if peer.liveness == Liveness::Alive {
+            troubles.extend(ranked::secondary_alone(status, around, peer));
             troubles.extend(paths(status, around, peer));
             troubles.extend(differences(around, peer));
         } else if peer.liveness == Liveness::Unknown {

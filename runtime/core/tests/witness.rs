@@ -50,6 +50,7 @@ fn ports(place: usize) -> Vec<PortConfig> {
         mac: MacAddr([2, 0, 0, 0, number.0, id(place).0]),
         direct: number == CABLE,
         heartbeat: true,
+        secondary: false,
         watched: false,
         units: Vec::new(),
         virtuals: Vec::new(),

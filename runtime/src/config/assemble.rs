@@ -17,6 +17,7 @@ use toml::Spanned;
 
 use super::addresses::{self, own_addresses};
 use super::mistake::{Findings, nearest};
+use super::path::Heartbeat;
 use super::raw::{self, Action, Raw, byte};
 use super::secret::{self, Secrets};
 use super::{Interfaces, choices, places};
@@ -236,7 +237,8 @@ fn ports(
             name: name.get_ref().clone(),
             mac,
             direct,
-            heartbeat: flag(port.heartbeat.as_ref(), true),
+            heartbeat: Heartbeat::of(port.heartbeat.as_ref()) != Heartbeat::Off,
+            secondary: Heartbeat::of(port.heartbeat.as_ref()) == Heartbeat::Secondary,
             watched,
             units,
             virtuals: port
@@ -393,6 +395,16 @@ fn advise(raw: &Raw, parts: &Parts, findings: &mut Findings) {
         let text = "one port alone carries heartbeats; a second path tells a dead peer from a \
                     dead switch";
         findings.note(&(0..0), "heartbeat", text);
+    }
+    if !parts
+        .ports
+        .iter()
+        .any(|port| port.heartbeat && !port.secondary)
+        && paths > 0
+    {
+        let text = "every path is secondary, so none is told of when it is left alone; mark those \
+                    you count on `heartbeat = \"primary\"`";
+        findings.note(&(0..0), "heartbeat ranks", text);
     }
     for port in raw.ports.iter().filter(|port| port.virtuals.is_empty()) {
         if let Some(neighbour) = &port.neighbour {

@@ -43,6 +43,7 @@ mod far;
 mod files;
 mod hooks;
 mod mistake;
+mod path;
 mod places;
 mod raw;
 mod section;

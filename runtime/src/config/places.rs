@@ -313,7 +313,7 @@ fn no_heartbeat(raw: &Raw, text: String, findings: &mut Findings) {
     findings.wrong(
         &place,
         text,
-        "remove `heartbeat = false` from one port at least",
+        "write `heartbeat = \"primary\"` under one port at least",
     );
 }
 

@@ -19,6 +19,7 @@ use super::checks::{self, Check};
 use super::cluster::{self, Cluster};
 use super::hooks::{self, Hook};
 use super::mistake::{Findings, Place};
+use super::path::Heartbeat;
 use super::section::{Key, Section, Word};
 use super::values::{address_with_prefix, each_of, plain_address};
 use super::witness::{self, Witness};
@@ -86,7 +87,7 @@ pub(super) struct Port {
     pub(super) via: Option<Spanned<IpAddr>>,
     pub(super) direct: Option<Spanned<bool>>,
     pub(super) watched: Option<Spanned<bool>>,
-    pub(super) heartbeat: Option<Spanned<bool>>,
+    pub(super) heartbeat: Option<Spanned<Heartbeat>>,
 }
 
 /// Durations, by key.
@@ -384,7 +385,7 @@ fn port(mut section: Section<'_>, findings: &mut Findings) -> Port {
         via: (!through.is_empty()).then(|| through.swap_remove(0)),
         direct: section.flag(Key::new("direct", "true"), findings),
         watched: section.flag(Key::new("watched", "true"), findings),
-        heartbeat: section.flag(Key::new("heartbeat", "true"), findings),
+        heartbeat: Heartbeat::read(&mut section, findings),
         place: section.finish(&ELSEWHERE, findings),
     }
 }

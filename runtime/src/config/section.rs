@@ -145,6 +145,12 @@ impl<'a> Section<'a> {
         Some(Spanned::new(place, text.to_owned()))
     }
 
+    /// Whether what is written is yes or no.
+    pub(super) fn is_flag(&self, key: Key) -> bool {
+        let mut written = self.entries.iter().filter(|(name, ..)| name == key.name);
+        written.any(|(_, _, value)| value.get_ref().as_bool().is_some())
+    }
+
     /// Yes or no.
     pub(super) fn flag(&mut self, key: Key, findings: &mut Findings) -> Option<Spanned<bool>> {
         let (_, value) = self.take(key, findings)?;

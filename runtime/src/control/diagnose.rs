@@ -15,6 +15,7 @@ pub fn diagnose(status: &Status, daemon: &DaemonFacts) -> Vec<Trouble> {
         let is = PortAround {
             name: name.clone(),
             heartbeat: daemon.heartbeat_ports.contains(number),
+            secondary: daemon.secondary_ports.contains(number),
             direct: daemon.direct_ports.contains(number),
             station: daemon.station_ports.contains(number),
         };

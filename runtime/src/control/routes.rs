@@ -141,6 +141,7 @@ fn shown(view: &View, facts: &DaemonFacts) -> serde_json::Value {
             let uses = [
                 ("serves", &facts.served_ports),
                 ("heartbeat", &facts.heartbeat_ports),
+                ("secondary path", &facts.secondary_ports),
                 ("direct cable", &facts.direct_ports),
                 ("watched", &facts.watched_ports),
             ];

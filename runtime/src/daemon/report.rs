@@ -151,6 +151,7 @@ impl Daemon for Report {
             scheduling: granted.map_or_else(String::new, |it| it.scheduling.to_string()),
             port_names: ports.iter().map(port).collect(),
             heartbeat_ports: of(|port| port.heartbeat),
+            secondary_ports: of(|port| port.secondary),
             direct_ports: of(|port| port.direct),
             served_ports: of(config_core::PortConfig::served),
             watched_ports: of(|port| port.watched),

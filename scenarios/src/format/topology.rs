@@ -82,6 +82,9 @@ pub struct Topology {
     pub hosts: Vec<String>,
     /// Time from port up to forwarding, by switched segment; 0 when absent.
     pub stp_delay: BTreeMap<String, Span>,
+    /// Segments whose heartbeats nobody counts on: `heartbeat = "secondary"` (R2.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secondary: Vec<String>,
 }
 
 impl Default for Topology {
@@ -96,6 +99,7 @@ impl Default for Topology {
             action: Action::Add,
             hosts: Vec::new(),
             stp_delay: BTreeMap::new(),
+            secondary: Vec::new(),
         }
     }
 }
@@ -177,6 +181,8 @@ pub struct Segment {
     pub observers: Vec<IpAddr>,
     /// It has a router with ports beyond it.
     pub routed: bool,
+    /// Nobody counts on its heartbeats.
+    pub secondary: bool,
 }
 
 /// Whether a witness is beyond the router.
@@ -299,12 +305,28 @@ impl Layout {
                 ));
             }
         }
+        layout.check_ranks(topology)?;
         layout.add_host("client@lan")?;
         layout.add_host("server@wan")?;
         for host in &topology.hosts {
             layout.add_host(host)?;
         }
         Ok(layout)
+    }
+
+    /// Paths that nobody counts on exist, and are not all.
+    fn check_ranks(&self, topology: &Topology) -> Result<(), String> {
+        if let Some(name) = topology
+            .secondary
+            .iter()
+            .find(|it| self.segment(it).is_none())
+        {
+            return Err(format!("`secondary` names `{name}`, which is no segment"));
+        }
+        if self.segments.iter().all(|segment| segment.secondary) {
+            return Err("`secondary` names every segment: one must be left".to_owned());
+        }
+        Ok(())
     }
 
     /// By what the frames of a gateway on a segment are known at another machine's wire there, if
@@ -377,6 +399,7 @@ impl Layout {
                 SegmentKind::Cable | SegmentKind::Router => Vec::new(),
                 SegmentKind::Switch => topology.family.addresses(id, OBSERVER, 1),
             },
+            secondary: topology.secondary.iter().any(|it| it == name),
             routed: kind == SegmentKind::Router
                 || topology.preset == Preset::PairFarWitness && id == SegmentId(0),
         });

@@ -273,6 +273,7 @@ fn core_port(layout: &Layout, own: &Gateway, id: PortId) -> PortConfig {
         mac: port.mac,
         direct,
         heartbeat: true,
+        secondary: false,
         watched: !direct,
         units: units(own, id),
         virtuals: segment.virtuals.clone(),

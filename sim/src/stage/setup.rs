@@ -133,6 +133,7 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         mac: port.mac,
         direct: segment.kind == SegmentKind::Cable,
         heartbeat: true,
+        secondary: segment.secondary,
         watched: segment.served() && !plan.gateway(&gateway.name).unwatched.contains(&port.name),
         units: with_prefix(&port.units),
         virtuals: if gateway.witness {

@@ -25,6 +25,7 @@ fn port(id: u8, name: &str) -> PortConfig {
         mac: MacAddr([2, 0, 0, 0, 1, id]),
         direct: false,
         heartbeat: true,
+        secondary: false,
         watched: true,
         units: Vec::new(),
         virtuals: Vec::new(),

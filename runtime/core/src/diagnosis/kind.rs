@@ -34,6 +34,8 @@ pub enum TroubleKind {
     PortSilent,
     /// The router to a peer does not answer.
     RouterSilent,
+    /// Of the paths to a peer only those carry anything that nobody counts on.
+    SecondaryAlone,
     /// Frames do not verify, and a peer is missing.
     SecretDiffers,
     /// Nothing from the virtual MAC comes through.
@@ -56,7 +58,7 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// One of each that there is, in declaration order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AddressesUnanswered,
         Self::CableElsewhere,
         Self::CertificatesDiffer,
@@ -70,6 +72,7 @@ impl TroubleKind {
         Self::OneWayHere,
         Self::PortSilent,
         Self::RouterSilent,
+        Self::SecondaryAlone,
         Self::SecretDiffers,
         Self::StationDropped,
         Self::Unacquainted,

@@ -21,6 +21,7 @@ fn ports() -> Vec<PortConfig> {
         mac: MacAddr([2, 0, 0, 0, 0, id]),
         direct: false,
         heartbeat: true,
+        secondary: false,
         watched: false,
         units: Vec::new(),
         virtuals: Vec::new(),

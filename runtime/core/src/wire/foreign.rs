@@ -113,8 +113,8 @@ pub fn foreign_speaker(frame: &Frame<'_>) -> Option<ForeignSpeaker> {
 
 impl ForeignSpeaker {
     /// The smallest valid advertisement of this speaker over IPv4, once a second, for the one
-    /// address `virtual_ip` (CARP names none, and Steadfast needs no IP): for tests and simulators. VRRPv3 is summed without a
-    /// pseudo-header (RFC 9568 §5.2.8).
+    /// address `virtual_ip` (CARP names none, and Steadfast needs no IP): for tests and simulators.
+    /// VRRPv3 is summed without a pseudo-header (RFC 9568 §5.2.8).
     pub fn frame(&self, from: Ipv4Addr, virtual_ip: Ipv4Addr) -> Vec<u8> {
         let (id, priority) = (self.virtual_id, self.priority);
         let message = match self.protocol {

@@ -212,8 +212,8 @@ fn noise_stranger_with_our_virtual_id_is_told_with_one_that_is_free() {
     }
 }
 
-/// Another cluster of this product with our id is told as well, on a segment with virtual addresses;
-/// on a cable it disturbs nobody (F26, R5.4).
+/// Another cluster of this product with our id is told as well, on a segment with virtual
+/// addresses; on a cable it disturbs nobody (F26, R5.4).
 #[test]
 fn noise_another_cluster_with_our_virtual_id_is_told() {
     let mut world = World::settled(|_, _| {});

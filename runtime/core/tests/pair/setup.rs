@@ -84,6 +84,7 @@ fn port_config(place: usize, port: u8) -> PortConfig {
         mac: mac(place, port),
         direct: !served,
         heartbeat: true,
+        secondary: false,
         watched: served,
         units: only_served(unit(place, port))
             .map(|ip| (ip, 24))

@@ -441,6 +441,7 @@ fn port_config(port: &PortFacts) -> PortConfig {
         mac: port.mac,
         direct: port.direct,
         heartbeat: port.heartbeat,
+        secondary: false,
         watched: port.watched,
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),

@@ -256,6 +256,7 @@ fn config(own: u8, change: impl FnOnce(&mut Settings)) -> Config {
         mac: MacAddr([2, 0, 0, 0, own, id.0]),
         direct: id == CABLE,
         heartbeat: true,
+        secondary: false,
         watched: id == LAN,
         units: if id == LAN {
             vec![(unit(own), 24)]

@@ -48,7 +48,7 @@ struct Port {
     neighbour: Option<IpAddr>,
     via: Via,
     /// Flags that are not as usual.
-    flags: Vec<(&'static str, bool)>,
+    flags: Vec<(&'static str, &'static str)>,
 }
 
 /// The router of a port.
@@ -71,7 +71,7 @@ impl Draft {
             neighbour: port.neighbour,
             via: port.via.map_or(Via::None, Via::At),
             flags: if port.direct {
-                vec![("direct", true)]
+                vec![("direct", "true")]
             } else {
                 Vec::new()
             },
@@ -106,13 +106,15 @@ impl Draft {
             let all = [
                 ("direct", &port.direct),
                 ("watched", &port.watched),
-                ("heartbeat", &port.heartbeat),
                 ("virtual_mac", &port.virtual_mac),
             ];
             let written = |(name, flag): (&'static str, &Option<Spanned<bool>>)| {
-                flag.as_ref().map(|flag| (name, *flag.get_ref()))
+                let value = |flag: &Spanned<bool>| if *flag.get_ref() { "true" } else { "false" };
+                flag.as_ref().map(|flag| (name, value(flag)))
             };
-            all.into_iter().filter_map(written).collect()
+            let rank = port.heartbeat.as_ref();
+            let rank = rank.map(|rank| ("heartbeat", rank.get_ref().value()));
+            all.into_iter().filter_map(written).chain(rank).collect()
         };
         // Who serves the same addresses is on the same segment.
         let via = |port: &raw::Port| match &port.via {
@@ -158,7 +160,7 @@ impl Draft {
     /// The witness serves nobody, and no cable of the gateways leads to it.
     fn without_service(mut self) -> Self {
         if self.grants(self.node_id) {
-            let direct = |port: &Port| port.flags.contains(&("direct", true));
+            let direct = |port: &Port| port.flags.contains(&("direct", "true"));
             self.ports.retain(|port| !direct(port));
             for port in &mut self.ports {
                 port.virtuals.clear();

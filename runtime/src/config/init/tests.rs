@@ -109,6 +109,7 @@ fn init_join_shares_cluster_and_secret() {
     let text = fs::read_to_string(&first.config).expect("a text");
     let text = text.replace("# interval = \"100ms\"", "interval = \"50ms\"   ");
     let text = text.replace("# isolation = \"serve\"", "isolation = \"yield\"  ");
+    let text = text.replacen("[[port]]", "[[port]]\nheartbeat = \"secondary\"", 1);
     fs::write(&first.config, text).expect("a file");
     let mut second = options(&folder, "b");
     second.join = Some(first.config.clone());
@@ -132,6 +133,7 @@ fn init_join_shares_cluster_and_secret() {
         b.unwrap_or_else(|report| panic!("{}", report.render(false))),
     );
     assert_eq!(a.config.digests, b.config.digests);
+    assert!(a.config.ports[0].secondary && b.config.ports[0].secondary);
     assert_eq!((b.config.node.0, b.config.peers[0].node.0), (2, 1));
     assert_eq!(b.config.peers[0].units.len(), 1);
     assert_eq!(b.names.peers[0].1, "gw1");

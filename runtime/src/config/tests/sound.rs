@@ -78,6 +78,36 @@ fn config_action_of_a_port() {
 }
 
 /// Times that are not written follow the interval, so that one line makes a slow or fast pair.
+/// The rank of a path is a word, or yes or no; a file whose paths are all secondary is sound and
+/// told that a rank without another says nothing.
+#[test]
+fn config_ranks_of_heartbeat_paths() {
+    let written = |rank: &str| {
+        let with = format!("interface = \"ha0\"\nheartbeat = {rank}");
+        load_text(&changed("interface = \"ha0\"", &with)).1
+    };
+    let uses = |rank: &str| {
+        let cable = written(rank).expect("sound").config.ports[2].clone();
+        (cable.heartbeat, cable.secondary)
+    };
+    let all = ["true", "\"primary\"", "\"secondary\"", "\"off\"", "false"].map(uses);
+    let (primary, off) = ((true, false), (false, false));
+    assert_eq!(all, [primary, primary, (true, true), off, off]);
+    for wrong in ["\"third\"", "3"] {
+        let report = written(wrong).expect_err("no rank").render(false);
+        assert!(report.contains("heartbeat"), "{report}");
+    }
+    let noted = |text: &str| {
+        let loaded = load_text(text).1.expect("sound");
+        loaded
+            .notes
+            .iter()
+            .any(|note| note.text.contains("every path is secondary"))
+    };
+    let all = SOUND.replace("interface = ", "heartbeat = \"secondary\"\ninterface = ");
+    assert!(noted(&all) && !noted(SOUND));
+}
+
 #[test]
 fn config_times_follow_the_interval() {
     let timing = |interval: &str| {

@@ -48,6 +48,7 @@ pub(crate) fn config(place: usize) -> Config {
         mac: MacAddr([2, 0, 0, 0, node_id(place).0, id]),
         direct: id == 0,
         heartbeat: true,
+        secondary: false,
         watched: id == 1,
         units: if id == 1 {
             vec![(unit(place), 24)]

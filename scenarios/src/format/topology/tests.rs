@@ -111,6 +111,26 @@ fn layout_mistakes_are_named() {
     assert!(refusal(&["x@dmz"]).contains("`dmz` is not a switched segment"));
     assert!(refusal(&["x@ha"]).contains("`ha` is not a switched segment"));
     assert!(refusal(&["client@wan"]).contains("taken twice"));
+    let ranked = |names: &[&str]| {
+        let secondary = names.iter().map(|&name| name.to_owned()).collect();
+        Layout::new(&Topology {
+            secondary,
+            ..Topology::default()
+        })
+    };
+    assert!(
+        ranked(&["dmz"])
+            .unwrap_err()
+            .contains("`dmz`, which is no segment")
+    );
+    assert!(
+        ranked(&["lan", "wan", "ha"])
+            .unwrap_err()
+            .contains("one must be left")
+    );
+    let layout = ranked(&["wan", "ha"]).expect("one is left");
+    let secondary: Vec<bool> = layout.segments.iter().map(|it| it.secondary).collect();
+    assert_eq!(secondary, [false, true, true]);
     let none = Topology {
         virtual_addresses: 0,
         ..Topology::default()

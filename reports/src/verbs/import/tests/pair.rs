@@ -34,6 +34,7 @@ fn config(id: u8) -> Config {
             mac: MacAddr([2, 0, 0, 0, id, port.0]),
             direct: !served,
             heartbeat: true,
+            secondary: false,
             watched: served,
             units: served.then(|| (unit(id), 24)).into_iter().collect(),
             virtuals: served

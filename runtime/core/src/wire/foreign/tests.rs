@@ -53,8 +53,8 @@ fn vrrp3_bytes_known_answer() {
     assert_eq!(recognised(&frame), Some(speaker));
 }
 
-/// Another cluster's advertisement is whole but for its secret, and is recognised by what its reader
-/// refuses it for.
+/// Another cluster's advertisement is whole but for its secret, and is recognised by what its
+/// reader refuses it for.
 #[test]
 fn steadfast_of_another_cluster_is_a_speaker() {
     let speaker = speaker(ForeignProtocol::Steadfast, 51, 200);
