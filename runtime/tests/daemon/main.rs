@@ -18,6 +18,7 @@ mod duo;
 mod hooks;
 mod interfaces;
 mod interop;
+mod peers;
 mod refusals;
 mod reload;
 mod routers;
