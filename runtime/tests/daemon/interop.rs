@@ -17,7 +17,7 @@ use super::peers::{
 };
 use super::routers::{Machine, machines, reached};
 
-type Start = fn(&Machine, Kind, u8) -> Peer;
+pub(crate) type Start = fn(&Machine, Kind, u8) -> Peer;
 
 /// Which station the address is found at.
 fn holder(kind: Kind) -> Option<String> {
@@ -63,8 +63,8 @@ fn understood(machine: &Machine) {
     }
 }
 
-/// Ours is the better one, and theirs stands in for it when it dies and when it ends.
-fn ours_better(start: Start, kind: Kind) {
+/// V59, V60: ours is the better one, and theirs stands in for it when it dies and when it ends.
+pub(crate) fn ours_better(start: Start, kind: Kind) {
     let [a, b] = machines();
     let mac = a.mac();
     let ours = |found: &str| found == mac;
@@ -83,8 +83,8 @@ fn ours_better(start: Start, kind: Kind) {
     serves("theirs, after ours ended", kind, theirs, &b);
 }
 
-/// Theirs is the better one, and ours stands in for it when it dies and when it ends.
-fn theirs_better(start: Start, kind: Kind) {
+/// V59, V60: theirs is the better one, and ours stands in for it when it dies and when it ends.
+pub(crate) fn theirs_better(start: Start, kind: Kind) {
     let [a, b] = machines();
     let mac = a.mac();
     let ours = |found: &str| found == mac;

@@ -23,3 +23,4 @@ mod refusals;
 mod reload;
 mod routers;
 mod stations;
+mod vrrp_cases;

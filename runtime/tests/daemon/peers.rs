@@ -23,38 +23,48 @@ pub(crate) const VRRPD: &str = "/usr/lib/frr/vrrpd";
 pub(crate) struct Kind {
     pub(crate) version: u8,
     pub(crate) ipv6: bool,
+    /// One more address.
+    pub(crate) second: Option<&'static str>,
+    /// Ours.
+    pub(crate) interval: &'static str,
+    /// The other's interval, ms.
+    pub(crate) theirs: u32,
 }
 
 pub(crate) const V2: Kind = Kind {
     version: 2,
     ipv6: false,
+    second: None,
+    interval: "1s",
+    theirs: 1_000,
 };
 pub(crate) const V3: Kind = Kind {
     version: 3,
-    ipv6: false,
+    interval: "100ms",
+    theirs: 100,
+    ..V2
 };
-pub(crate) const V6: Kind = Kind {
-    version: 3,
-    ipv6: true,
-};
+pub(crate) const V6: Kind = Kind { ipv6: true, ..V3 };
 
 impl Kind {
     pub(crate) const fn address(self) -> &'static str {
         if self.ipv6 { "fe80::51" } else { "10.0.1.1" }
     }
 
-    /// Version 2 counts in seconds.
-    pub(crate) const fn interval(self) -> &'static str {
-        if self.version == 2 { "1s" } else { "100ms" }
+    /// Every address, with these around each.
+    fn addresses(self, before: &str, after: &str) -> String {
+        let all = [Some(self.address()), self.second];
+        let all = all.into_iter().flatten();
+        all.map(|it| format!("{before}{it}{after}")).collect()
     }
 
     pub(crate) fn ours(self, priority: u8) -> String {
         format!(
             "[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\nversion = {}\n\
-             priority = {priority}\ninterval = \"{}\"\nvirtual = [\"{}\"]\n",
+             priority = {priority}\ninterval = \"{}\"\nvirtual = [{}]\n",
             self.version,
-            self.interval(),
-            self.address()
+            self.interval,
+            self.addresses("\"", "\",")
         )
     }
 }
@@ -133,7 +143,11 @@ impl Drop for Peer {
 impl Machine {
     /// Removes the virtual address that a killed peer left.
     pub(crate) fn forget(&self) {
-        for (family, address) in [("-4", "10.0.1.1/32"), ("-6", "fe80::51/128")] {
+        for (family, address) in [
+            ("-4", "10.0.1.1/32"),
+            ("-6", "fe80::51/128"),
+            ("-6", "2001:db8:1::1/128"),
+        ] {
             if self.holds(address) {
                 self.home
                     .ip(&format!("{family} addr del {address} dev lan0"));
@@ -174,14 +188,14 @@ pub(crate) fn is_ordinary_user() -> bool {
 
 pub(crate) fn keepalived(machine: &Machine, kind: Kind, priority: u8) -> Peer {
     let folder = machine.folder.display();
-    let seconds = if kind.version == 2 { "1" } else { "0.1" };
-    let address = kind.address();
+    let seconds = f64::from(kind.theirs) / 1_000.0;
     let prefix = if kind.ipv6 { 128 } else { 32 };
+    let addresses = kind.addresses("    ", &format!("/{prefix} dev lan0\n"));
     let text = format!(
         "global_defs {{\n  vrrp_version {}\n  script_user root\n}}\n\
          vrrp_instance LAN {{\n  state BACKUP\n  interface lan0\n  virtual_router_id 51\n  \
-         priority {priority}\n  advert_int {seconds}\n  virtual_ipaddress {{\n    \
-         {address}/{prefix} dev lan0\n  }}\n}}\n",
+         priority {priority}\n  advert_int {seconds}\n  virtual_ipaddress {{\n\
+         {addresses}  }}\n}}\n",
         kind.version
     );
     let file = machine.folder.join("keepalived.conf");
@@ -202,7 +216,6 @@ pub(crate) fn frr(machine: &Machine, kind: Kind, priority: u8) -> Peer {
     } else {
         ("vr4-51", "00:00:5e:00:01:33", "ip", 24)
     };
-    let address = kind.address();
     machine.home.ip(&format!(
         "link add {device} link lan0 type macvlan mode bridge"
     ));
@@ -215,14 +228,16 @@ pub(crate) fn frr(machine: &Machine, kind: Kind, priority: u8) -> Peer {
     assert!(status.expect("a shell").success());
     machine.home.ip(&format!("link set {device} address {mac}"));
     let nodad = if kind.ipv6 { " nodad" } else { "" };
-    machine
-        .home
-        .ip(&format!("addr add {address}/{prefix} dev {device}{nodad}"));
+    for address in [Some(kind.address()), kind.second].into_iter().flatten() {
+        let added = format!("addr add {address}/{prefix} dev {device}{nodad}");
+        machine.home.ip(&added);
+    }
     machine.home.ip(&format!("link set {device} up"));
-    let millis = if kind.version == 2 { 1_000 } else { 100 };
+    let millis = kind.theirs;
+    let addresses = kind.addresses(&format!(" vrrp 51 {family} "), "\n");
     let text = format!(
         "interface lan0\n vrrp 51 version {}\n vrrp 51 priority {priority}\n \
-         vrrp 51 advertisement-interval {millis}\n vrrp 51 {family} {address}\n!\n",
+         vrrp 51 advertisement-interval {millis}\n{addresses}!\n",
         kind.version
     );
     fs::write(machine.folder.join("vrrpd.conf"), text).expect("a file");
