@@ -168,6 +168,8 @@ pub(crate) struct Peer {
     pub(crate) dead: bool,
     /// When it last told of better health than before.
     pub(crate) improved_at: Option<Instant>,
+    /// Since when it has said that it is active, if it does; for status alone.
+    pub(crate) active_since: Option<Instant>,
     /// When it last said that it does not take the role that it was offered.
     pub(crate) refused_at: Option<Instant>,
     /// When it last let a hand-over to it end.
@@ -206,6 +208,7 @@ impl Peer {
             let_go_at: None,
             dead: false,
             improved_at: None,
+            active_since: None,
             refused_at: None,
             unready_at: None,
             alive_since: None,

@@ -315,6 +315,9 @@ pub struct PeerStatus {
     pub role: Option<EffectiveRole>,
     /// How old that word is.
     pub age: Option<Duration>,
+    /// For how long it has said that it is active, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_for: Option<Duration>,
     /// Paths on which it was heard within the dead interval.
     pub paths_alive: u8,
     /// Segments on which its kernel can be asked (D8).

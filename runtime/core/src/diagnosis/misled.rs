@@ -5,7 +5,8 @@
 //! that served before. Its fence drops and counts them. The same is seen where a host has this
 //! gateway's own address for its router.
 //!
-//! What comes right after a takeover was on its way, and is no trouble: only what lasts is.
+//! What comes right after a takeover was on its way, and is no trouble: only what lasts is. Nor is
+//! what came while nobody served: time counts from when somebody else was heard to.
 //!
 //! The limit: packets *to* a virtual address are not counted, a switch may have flooded them; nor
 //! is what came for another MAC.
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Around, SETTLED, Trouble, TroubleKind, trouble};
 use crate::Instant;
 use crate::role::EffectiveRole;
-use crate::status::{Liveness, Status};
+use crate::status::{Liveness, PeerStatus, Status};
 
 /// Packets with a longer pause between them are of two occasions.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -29,8 +30,6 @@ pub struct Misled {
     counted: Option<u64>,
     /// The first and the last time at which there were more, if there were.
     lasted: Option<(Instant, Instant)>,
-    /// Packets in that time.
-    packets: u64,
 }
 
 impl Misled {
@@ -42,48 +41,45 @@ impl Misled {
             return;
         }
         match &mut self.lasted {
-            Some((_, newest)) if now.since(*newest) < PAUSE_MAX => {
-                *newest = now;
-                self.packets = self.packets.saturating_add(more);
-            }
-            lasted => {
-                *lasted = Some((now, now));
-                self.packets = more;
-            }
+            Some((_, newest)) if now.since(*newest) < PAUSE_MAX => *newest = now,
+            lasted => *lasted = Some((now, now)),
         }
     }
 
-    /// So many packets in so long a time, if that is no matter of a moment and not over.
-    fn lately(&self, now: Instant) -> Option<(u64, Duration)> {
+    /// For how long packets have come since then, if that is no matter of a moment and not over.
+    fn lately(&self, now: Instant, since: Instant) -> Option<Duration> {
         let (first, newest) = self.lasted?;
-        let time = newest.since(first);
-        (time >= SETTLED && now.since(newest) < PAUSE_MAX).then_some((self.packets, time))
+        let time = newest.since(first.max(since));
+        (time >= SETTLED && now.since(newest) < PAUSE_MAX).then_some(time)
     }
 }
 
-/// Ports of a standby to which packets come that the active should have.
+/// Ports to which packets come that another gateway, which is active, should have.
 pub(super) fn misled(status: &Status, around: &Around) -> Vec<Trouble> {
-    let serves = |role| role == EffectiveRole::Active;
-    let active = status
-        .peers
-        .iter()
-        .find(|peer| peer.liveness == Liveness::Alive && peer.role.is_some_and(serves));
-    let Some(active) = active.filter(|_| status.role == EffectiveRole::Standby) else {
+    let serves = matches!(
+        status.role,
+        EffectiveRole::Active | EffectiveRole::Promoting | EffectiveRole::Demoting
+    );
+    let alive = |peer: &&PeerStatus| peer.liveness == Liveness::Alive;
+    let mut alive = status.peers.iter().filter(alive);
+    let active = alive.find_map(|peer| Some((peer.node, peer.active_for?)));
+    let Some((active, time)) = active.filter(|_| !serves) else {
         return Vec::new();
     };
+    let since = around.now.before(time);
     let told = |(port, misled): (&crate::PortId, &Misled)| {
-        let (packets, time) = misled.lately(around.now)?;
-        let (name, shown) = (around.node(active.node), around.port(*port));
+        let time = misled.lately(around.now, since)?;
+        let (name, shown) = (around.node(active), around.port(*port));
         Some(trouble(
             TroubleKind::NeighboursMisled,
             format!(
-                "{packets} packets to be passed on came to {shown} in {} s and were dropped: \
-                 {name} serves, and some neighbour there still sends to this gateway's own MAC",
+                "packets to be passed on have come to {shown} for {} s and were dropped: {name} \
+                 serves, and some neighbour there still sends to this gateway's own MAC",
                 time.as_secs()
             ),
-            "clear that neighbour's ARP entry; if it comes back, its router is this gateway's own \
-             address and must be the virtual one. Where hosts or switches refuse announcements, \
-             use a virtual MAC",
+            "clear that neighbour's ARP or neighbour entry; if it comes back, its router is this \
+             gateway's own address and must be the virtual one. Where hosts or switches refuse \
+             announcements, use a virtual MAC",
         ))
     };
     around.misled.iter().filter_map(told).collect()
@@ -97,16 +93,16 @@ mod tests {
         Instant::ORIGIN.after(Duration::from_millis(millis))
     }
 
-    /// A counter read once a second, and what is told of it then.
-    fn told(counters: &[u64]) -> Option<(u64, u64)> {
+    /// A counter read once a second, and for how many seconds it is told then to have grown.
+    fn told(counters: &[u64]) -> Option<u64> {
         let mut misled = Misled::default();
         let mut now = 0;
         for counter in counters {
             misled.note(at(now), *counter);
             now += 1_000;
         }
-        let lately = misled.lately(at(now - 1_000));
-        lately.map(|(packets, time)| (packets, time.as_secs()))
+        let lately = misled.lately(at(now - 1_000), Instant::ORIGIN);
+        lately.map(|time| time.as_secs())
     }
 
     /// What was counted before anybody looked, and what was on its way, is no trouble.
@@ -115,21 +111,24 @@ mod tests {
         assert_eq!(told(&[7, 7, 7, 7, 7, 7, 7, 7]), None);
         assert_eq!(told(&[0, 5, 9, 9, 9, 9, 9, 9]), None, "a moment");
         assert_eq!(told(&[0, 1, 2, 3, 4, 5]), None, "four seconds");
-        assert_eq!(told(&[0, 1, 2, 3, 4, 5, 6]), Some((6, 5)));
-        assert_eq!(told(&[0, 1, 1, 1, 1, 1, 2]), Some((2, 5)), "a slow one");
+        assert_eq!(told(&[0, 1, 2, 3, 4, 5, 6]), Some(5));
+        assert_eq!(told(&[0, 1, 1, 1, 1, 1, 2]), Some(5), "a slow one");
     }
 
-    /// A fence that was built anew counts from 0, and what pauses begins anew.
+    /// A fence that was built anew counts from 0, what pauses begins anew, and what came before
+    /// somebody served does not count.
     #[test]
     fn misled_counts_each_occasion() {
-        assert_eq!(told(&[90, 91, 92, 1, 2, 3, 4]), Some((6, 5)));
+        assert_eq!(told(&[90, 91, 92, 1, 2, 3, 4]), Some(5));
         let mut misled = Misled::default();
         for (time, counter) in [(0, 0), (1_000, 1), (6_000, 2)] {
             misled.note(at(time), counter);
         }
-        assert_eq!(misled.lately(at(15_999)).map(|it| it.0), Some(2));
-        assert_eq!(misled.lately(at(16_000)), None, "over");
+        let lately = |misled: &Misled, now| misled.lately(at(now), Instant::ORIGIN);
+        assert_eq!(misled.lately(at(6_000), at(1_001)), None, "nobody served");
+        assert!(lately(&misled, 15_999).is_some());
+        assert_eq!(lately(&misled, 16_000), None, "over");
         misled.note(at(16_000), 3);
-        assert_eq!(misled.lately(at(16_000)), None, "another occasion");
+        assert_eq!(lately(&misled, 16_000), None, "another occasion");
     }
 }

@@ -119,6 +119,7 @@ impl Node {
                 .then(|| peer.latest.as_ref().map(|latest| latest.effective))
                 .flatten(),
             age: peer.heard_at.map(|at| now.since(at)),
+            active_for: peer.active_since.map(|at| now.since(at)),
             paths_alive: u8::try_from(alive).unwrap_or(u8::MAX),
             segments_armed: u8::try_from(peer.paths.iter().filter(armed).count())
                 .unwrap_or(u8::MAX),

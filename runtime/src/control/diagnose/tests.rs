@@ -259,10 +259,10 @@ fn diagnose_differences_one_by_one() {
     }
 }
 
-/// Packets that should have gone to the active are a standby's matter, and no trouble where nobody
-/// serves.
+/// Packets that should have gone to the active are told by whoever does not serve, whatever else it
+/// is; and only of the time in which somebody did.
 #[test]
-fn diagnose_neighbours_that_send_to_a_standby() {
+fn diagnose_neighbours_that_send_to_who_does_not_serve() {
     let mut misled = Misled::default();
     for (second, counter) in [(590, 0), (592, 10), (594, 20), (599, 30)] {
         misled.note(Instant::from_millis(second * 1_000), counter);
@@ -271,23 +271,66 @@ fn diagnose_neighbours_that_send_to_a_standby() {
         misled: BTreeMap::from([(PortId(SERVED), misled)]),
         ..facts()
     };
-    let mut status = well();
-    status.role = EffectiveRole::Standby;
-    status.peers[0].role = Some(EffectiveRole::Active);
-    let told = |status: &Status| -> Vec<String> {
-        let troubles = diagnose(status, &facts).into_iter();
+    let told = |role, active_for: Option<u64>| -> Vec<String> {
+        let mut status = well();
+        status.role = role;
+        status.peers[0].active_for = active_for.map(Duration::from_secs);
+        let troubles = diagnose(&status, &facts).into_iter();
         troubles.map(|it| it.problem).collect()
     };
+    for role in [
+        EffectiveRole::Standby,
+        EffectiveRole::Off,
+        EffectiveRole::Failed,
+        EffectiveRole::Pacified,
+    ] {
+        let text = "have come to lan0 for 7 s and were dropped: gw2 (node 2) serves";
+        says_one(&told(role, Some(60)), text);
+        assert_eq!(told(role, None), [""; 0], "nobody serves: an outage");
+        assert_eq!(told(role, Some(5)), [""; 0], "and nobody did for long");
+    }
+    assert_eq!(told(EffectiveRole::Active, Some(60)), [""; 0], "both do");
+}
+
+/// Ranks of paths: with a primary one that carries both ways nothing is told.
+#[test]
+fn diagnose_a_secondary_path_that_is_left_alone() {
+    let ranked = |secondary: &[u8], change: fn(&mut Status)| -> Vec<String> {
+        let facts = DaemonFacts {
+            secondary_ports: secondary.iter().copied().collect(),
+            ..facts()
+        };
+        let mut status = well();
+        change(&mut status);
+        let troubles = diagnose(&status, &facts).into_iter();
+        let told = troubles.map(|it| it.problem);
+        told.filter(|it| it.contains("primary")).collect()
+    };
+    let cable_down = |status: &mut Status| {
+        status.ports[1].up = false;
+        status.peers[0].paths[1].heard = None;
+    };
     says_one(
-        &told(&status),
-        "30 packets to be passed on came to lan0 in 7 s and were dropped: gw2 (node 2) serves",
+        &ranked(&[SERVED], cable_down),
+        "no primary path to gw2 (node 2) carries heartbeats (ha0: no carrier); lan0 alone does",
     );
-    status.peers[0].role = Some(EffectiveRole::Standby);
-    assert_eq!(
-        told(&status),
-        [""; 0],
-        "nobody serves: an outage, not a wrong way"
-    );
-    status.role = EffectiveRole::Active;
-    assert_eq!(told(&status), [""; 0], "it serves itself");
+    let silent: fn(&mut Status) = |status| status.peers[0].paths[1].heard = None;
+    says_one(&ranked(&[SERVED], silent), "(ha0: nothing heard)");
+    let deaf: fn(&mut Status) = |status| status.peers[0].paths[1].hears_us = Some(false);
+    says_one(&ranked(&[SERVED], deaf), "(ha0: not heard there)");
+    assert_eq!(ranked(&[SERVED], |_| ()), [""; 0], "the cable carries");
+    assert_eq!(ranked(&[CABLE], cable_down), [""; 0], "the LAN is primary");
+    assert_eq!(ranked(&[SERVED, CABLE], cable_down), [""; 0], "none is");
+    let new: fn(&mut Status) = |status| {
+        status.ports[1].up = false;
+        status.ports[1].since = Instant::from_millis(599_000);
+        status.peers[0].paths[1].heard = None;
+    };
+    assert_eq!(ranked(&[SERVED], new), [""; 0], "it went just now");
+    let nothing: fn(&mut Status) = |status| {
+        for path in &mut status.peers[0].paths {
+            path.heard = None;
+        }
+    };
+    assert_eq!(ranked(&[SERVED], nothing), [""; 0], "none is left");
 }
