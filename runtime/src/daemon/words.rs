@@ -76,18 +76,32 @@ fn foreign(speaker: ForeignSpeaker, free: Option<u8>) -> String {
         source,
     } = speaker;
     let protocol = match protocol {
+        ForeignProtocol::Steadfast => return another_cluster(source, virtual_id, free),
         ForeignProtocol::Carp => "CARP",
-        ForeignProtocol::Steadfast => "for another cluster of this product",
         ForeignProtocol::Vrrp2 => "VRRP version 2",
         ForeignProtocol::Vrrp3 => "VRRP version 3",
     };
-    let free = free.map_or_else(
-        || "no other number was left free".to_owned(),
-        |free| format!("nobody was heard with {free} so far"),
-    );
+    let free = unused(free);
     format!(
         "{source} speaks {protocol} with virtual id {virtual_id} and priority {priority} on a \
          served segment: change [cluster] virtual_router on every node ({free}), or stop it"
+    )
+}
+
+/// A clash there is with virtual MACs alone.
+fn another_cluster(source: steadfast_core::MacAddr, virtual_id: u8, free: Option<u8>) -> String {
+    format!(
+        "{source} is the active of another cluster with virtual id {virtual_id}: with virtual \
+         MACs both would be one station. Give one of the clusters another [cluster] \
+         virtual_router, the same on its every node ({})",
+        unused(free)
+    )
+}
+
+fn unused(free: Option<u8>) -> String {
+    free.map_or_else(
+        || "no other number was left free".to_owned(),
+        |free| format!("nobody was heard with {free} so far"),
     )
 }
 
@@ -123,6 +137,20 @@ mod tests {
         );
         let told = alert(&stranger(None), name, check, port);
         assert!(told.contains("no other number was left free"), "{told}");
+        let cluster = ForeignSpeaker {
+            protocol: ForeignProtocol::Steadfast,
+            ..speaker
+        };
+        let other = Alert::ForeignSpeaker {
+            speaker: cluster,
+            free: Some(11),
+        };
+        let told = alert(&other, name, check, port);
+        let text = "is the active of another cluster with virtual id 51";
+        assert!(
+            told.contains(text) && told.contains("with 11 so far"),
+            "{told}"
+        );
         let (id, form) = (PortId(1), Form::Multicast);
         let told = alert(&Alert::FormFallback { port: id, form }, name, check, port);
         assert!(told.starts_with("on lan0 heartbeats"), "{told}");

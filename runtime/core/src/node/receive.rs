@@ -271,6 +271,9 @@ impl Node {
             // It may own other addresses now: what it does not answer for proves no lapse.
             self.peers[place].forget_ownership();
         }
+        let serves = advert.effective == EffectiveRole::Active;
+        let since = self.peers[place].active_since.filter(|_| was_active);
+        self.peers[place].active_since = serves.then(|| since.unwrap_or(at));
         let latest = self.peers[place].latest.insert(advert);
         if latest.mark != RoleMark::Standby {
             self.peers[place].let_go_at = None;

@@ -23,7 +23,9 @@ use self::lists::{
     TLV_HEAD, TLV_MACS, TLV_WAITS, WAIT_LEN, put_certificate, put_echo, put_grant, put_macs,
     put_waits, read_certificate, read_echo, read_grant, read_macs, read_waits,
 };
-use super::advert::{Advert, Echo, Flags, HealthClass, Kind, NODES_MAX, PORTS_MAX, WAITS_MAX};
+use super::advert::{
+    Advert, Echo, Flags, HealthClass, Kind, NODES_MAX, PORTS_MAX, RoleMark, WAITS_MAX,
+};
 use super::auth::{KeyRing, TAG_LEN};
 use super::ethernet::{self, Frame, ethertype};
 use crate::{BootId, ClusterId, Epoch, MacAddr, NodeId, PortId};
@@ -67,6 +69,8 @@ pub enum DecodeError {
         virtual_router: u8,
         /// The sender's priority there.
         priority: u8,
+        /// Whether it says that it is active.
+        active: bool,
     },
     /// Lengths that contradict each other, or a value without meaning.
     #[error("failed to decode advertisement: its content contradicts itself")]
@@ -109,6 +113,7 @@ impl DecodeError {
             cluster: ClusterId([0; 16]),
             virtual_router: 0,
             priority: 0,
+            active: false,
         },
         Self::Malformed,
         Self::NotSteadfast,
@@ -348,6 +353,7 @@ impl Head {
                 cluster: self.cluster,
                 virtual_router: self.virtual_router,
                 priority: self.priority,
+                active: fields::mark_of(self.mark) == Ok(RoleMark::Active),
             })
         } else {
             Ok(())

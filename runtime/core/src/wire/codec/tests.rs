@@ -233,6 +233,7 @@ fn strangers_are_named() {
     };
     let foreign = DecodeError::ForeignCluster {
         priority: 100,
+        active: true,
         cluster: CLUSTER,
         virtual_router: 51,
     };

@@ -1,7 +1,11 @@
-//! Another cluster of this product, as its neighbours see it: its virtual MACs are made of the same
-//! 8 bit id as everybody's, so one with our id fights for the same address (F26, R5.4).
+//! Another cluster of this product, as its neighbours see it: its virtual MAC, if it has one, is
+//! made of the same 8 bit id as everybody's: two with one id may share a station (F26, R5.4).
 //!
 //! Nothing of it can be verified here, whose secret is another; that it is spoken is what counts.
+//! Its active alone uses the id.
+//!
+//! The limit: one that speaks in datagrams is seen where this cluster listens to them, too, and on
+//! the same UDP port.
 
 use core::time::Duration;
 
@@ -21,6 +25,7 @@ pub fn foreign_cluster(error: DecodeError, source: MacAddr) -> Option<ForeignSpe
     let DecodeError::ForeignCluster {
         virtual_router,
         priority,
+        active: true,
         ..
     } = error
     else {
