@@ -391,7 +391,7 @@ pub enum ConfigError {
     )]
     CheckNumbers(String),
     /// No port carries heartbeats.
-    #[error("no port carries heartbeats; mark at least one with heartbeat = true")]
+    #[error("no port carries heartbeats; leave it on for one at least")]
     NoHeartbeat,
     /// No form is left for advertisements (D4).
     #[error("no transport is listed; list at least one, \"ethernet\" is the usual one")]

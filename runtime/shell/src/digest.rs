@@ -109,6 +109,9 @@ fn interfaces(parts: &Parts) -> String {
             &format!("port {}", port.id),
             &format!("{} {uses:?}", port.name),
         );
+        if port.secondary {
+            line(&mut form, &format!("port {}", port.id), "secondary");
+        }
     }
     form
 }

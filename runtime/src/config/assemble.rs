@@ -401,6 +401,8 @@ fn advise(raw: &Raw, parts: &Parts, findings: &mut Findings) {
         .iter()
         .any(|port| port.heartbeat && !port.secondary)
         && paths > 0
+        && !parts.peers.is_empty()
+        && !witness
     {
         let text = "every path is secondary, so none is told of when it is left alone; mark those \
                     you count on `heartbeat = \"primary\"`";

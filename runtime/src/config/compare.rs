@@ -109,7 +109,12 @@ fn live(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         let port = |port: &PortConfig| port.action;
         parts.ports.iter().map(port).collect::<Vec<_>>()
     };
+    let ranks = |parts: &Parts| {
+        let ports = parts.ports.iter();
+        ports.map(|port| port.secondary).collect::<Vec<_>>()
+    };
     named(&[
+        ("ranks of heartbeat paths", ranks(from) != ranks(to)),
         (
             "what becomes of virtual addresses (`action`)",
             actions(from) != actions(to),

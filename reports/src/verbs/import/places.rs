@@ -71,6 +71,9 @@ impl Places {
         };
         let most = facts.ports.iter().map(|port| port.virtuals.len()).max();
         let most = most.and_then(|most| u16::try_from(most).ok()).unwrap_or(1);
+        let is_secondary = |id: PortId| facts.ports.iter().any(|it| it.id == id && it.secondary);
+        let ranked = ports.iter().filter(|(id, _)| is_secondary(*id));
+        let secondary = ranked.map(|(_, name)| (*name).to_owned()).collect();
         Ok(Self {
             own: facts.node,
             nodes: ids
@@ -83,6 +86,7 @@ impl Places {
                 preset,
                 nodes: u8::try_from(count).ok().filter(|_| preset == Preset::Group),
                 virtual_addresses: most.max(1),
+                secondary,
                 ..Topology::default()
             },
             unsaid,

@@ -339,6 +339,9 @@ pub struct PortFacts {
     pub direct: bool,
     /// See [`PortConfig::heartbeat`].
     pub heartbeat: bool,
+    /// See [`PortConfig::secondary`]; a journal of before has none.
+    #[serde(default)]
+    pub secondary: bool,
     /// See [`PortConfig::watched`].
     pub watched: bool,
     /// See [`PortConfig::units`].
@@ -424,6 +427,7 @@ fn port_facts(port: &PortConfig) -> PortFacts {
         mac: port.mac,
         direct: port.direct,
         heartbeat: port.heartbeat,
+        secondary: port.secondary,
         watched: port.watched,
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),
@@ -441,7 +445,7 @@ fn port_config(port: &PortFacts) -> PortConfig {
         mac: port.mac,
         direct: port.direct,
         heartbeat: port.heartbeat,
-        secondary: false,
+        secondary: port.secondary,
         watched: port.watched,
         units: port.units.clone(),
         virtuals: port.virtuals.clone(),

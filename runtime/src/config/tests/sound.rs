@@ -77,7 +77,6 @@ fn config_action_of_a_port() {
     assert!(told.contains("did you mean `set`"), "{told}");
 }
 
-/// Times that are not written follow the interval, so that one line makes a slow or fast pair.
 /// The rank of a path is a word, or yes or no; a file whose paths are all secondary is sound and
 /// told that a rank without another says nothing.
 #[test]
@@ -108,6 +107,7 @@ fn config_ranks_of_heartbeat_paths() {
     assert!(noted(&all) && !noted(SOUND));
 }
 
+/// Times that are not written follow the interval, so that one line makes a slow or fast pair.
 #[test]
 fn config_times_follow_the_interval() {
     let timing = |interval: &str| {
@@ -282,6 +282,8 @@ fn config_compare_tells_live_from_restart() {
         other @ (Change::Same | Change::Restart(_)) => panic!("{to}: {other:?}"),
     };
     live("\"100ms\"", "\"90ms\"", "times");
+    let secondary = "direct = true\nheartbeat = \"secondary\"";
+    live("direct = true", secondary, "ranks of heartbeat paths");
     live("priority = 100", "priority = 7", "policy");
     live("\"10.0.2.1\"", "\"10.0.2.9\"", "virtual addresses");
     live("\"10.0.1.50\"", "\"10.0.1.51\"", "neighbours");
