@@ -1,9 +1,11 @@
 //! What a pair says of a path that is filtered and of a secret that differs: cause and cure.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::common::ip;
 use crate::gateways::pair;
 
 /// Runs `nft` where the switches are.
@@ -86,5 +88,52 @@ fn diagnosis_secret_that_differs() {
     first.stop();
     second.says("active:");
     assert!(b.holds() && !a.holds());
+    second.stop();
+}
+
+/// Who is left with its secondary paths says so, with what the primary one lacks; and what
+/// neighbours send to a standby is told by it: a station has its own address for its router.
+#[test]
+fn diagnosis_secondary_path_and_misled_neighbour() {
+    if !inside_own_namespace!("diagnosis_secondary_path_and_misled_neighbour") {
+        return;
+    }
+    let [a, b] = pair();
+    let ranked = |text: String| {
+        let mut lines: Vec<&str> = Vec::new();
+        for line in text.lines() {
+            lines.push(line);
+            if ["interface = \"lan0\"", "interface = \"wan0\""].contains(&line) {
+                lines.push("heartbeat = \"secondary\"");
+            }
+        }
+        lines.join("\n")
+    };
+    a.configure(ranked);
+    b.configure(ranked);
+    let mut first = a.start();
+    first.says("active:");
+    let mut second = b.start();
+    second.says("standby:");
+    ip("route add 203.0.113.0/24 via 10.0.1.3");
+    b.home.ip("link set ha0 down");
+    let target = SocketAddr::from(([203, 0, 113, 1], 9));
+    let sender = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let told = b.status_when("the standby tells both", |told| {
+        // Nobody answers, and nobody need: each question sends one more.
+        let _ = sender.send_to(b"x", target);
+        let all = troubles(told);
+        all.contains("heartbeats (ha0: no carrier); lan0, wan0 alone")
+            && all.contains("have come to lan0 for")
+    });
+    let kinds: Vec<_> = told["troubles"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    assert_eq!(kinds.len(), 2, "{}", troubles(&told));
+    let said = troubles(&a.status());
+    assert!(!said.contains("have come to"), "the active: {said}");
+    first.stop();
     second.stop();
 }

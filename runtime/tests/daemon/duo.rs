@@ -16,6 +16,13 @@ fn running() -> ([Gateway; 2], Daemon, Daemon) {
     first.says("active:");
     let mut second = gateways[1].start();
     second.says("standby:");
+    // It may take a role when both have heard each other, which is later than it says so.
+    for (gateway, role) in gateways.iter().zip(["standby", "active"]) {
+        gateway.status_when("both hear each other", |told| {
+            let peer = &told["status"]["peers"][0];
+            peer["role"] == role && peer["paths_alive"] == 3
+        });
+    }
     (gateways, first, second)
 }
 

@@ -19,15 +19,21 @@ use super::routers::{Machine, machines, reached};
 
 pub(crate) type Start = fn(&Machine, Kind, u8) -> Peer;
 
-/// Which station the address is found at.
+/// Which station every address is found at, if it is the same.
 fn holder(kind: Kind) -> Option<String> {
     if kind.ipv6 {
         ip("-6 neigh flush dev lan");
     }
-    if !reached(kind.address()) {
+    let first = station_of(kind.address())?;
+    let agrees = |second| station_of(second).as_ref() == Some(&first);
+    kind.second.is_none_or(agrees).then_some(first)
+}
+
+fn station_of(address: &str) -> Option<String> {
+    if !reached(address) {
         return None;
     }
-    let shown = ip_says(&format!("neigh show {} dev lan", kind.address()));
+    let shown = ip_says(&format!("neigh show {address} dev lan"));
     let mut words = shown.split_whitespace();
     words.find(|word| *word == "lladdr")?;
     words.next().map(str::to_owned)

@@ -33,6 +33,7 @@ pub(crate) fn machines() -> [Machine; 2] {
     ip("addr add 10.0.1.9/24 dev lan");
     ip("link set lan addrgenmode none");
     ip("addr add fe80::9/64 dev lan nodad");
+    ip("addr add 2001:db8:1::9/64 dev lan nodad");
     ip("link set lan up");
     [2, 3].map(Machine::new)
 }
@@ -45,6 +46,7 @@ impl Machine {
         home.ip("link set lo up");
         home.ip(&format!("addr add 10.0.1.{number}/24 dev lan0"));
         home.ip(&format!("addr add fe80::{number}/64 dev lan0 nodad"));
+        home.ip(&format!("addr add 2001:db8:1::{number}/64 dev lan0 nodad"));
         home.ip("link set lan0 addrgenmode none");
         home.ip("link set lan0 up");
         let name = format!("steadfast-router{number}-{}", std::process::id());

@@ -124,8 +124,8 @@ fn vrrp_case_virtual_mac_is_the_source_of_advertisements() {
     }
 }
 
-/// V61: the list of addresses is the same for all, link-local first: with one left out, as FRR does
-/// unless it is told both, each would take the other for a stranger, and both would serve.
+/// V61: two addresses, the link-local one first, are at one station, whoever serves. (FRR has to be
+/// told both, or others refuse its shorter list.)
 fn two_addresses(start: Start) {
     theirs_better(start, V6_TWO);
 }
