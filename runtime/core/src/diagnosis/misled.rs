@@ -13,8 +13,6 @@
 
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Around, SETTLED, Trouble, TroubleKind, trouble};
 use crate::Instant;
 use crate::role::EffectiveRole;
@@ -24,7 +22,7 @@ use crate::status::{Liveness, PeerStatus, Status};
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What the fence of one port dropped because it was to be passed on, noted from time to time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Misled {
     /// As counted last; none before the first count.
     counted: Option<u64>,

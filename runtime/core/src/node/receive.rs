@@ -258,6 +258,8 @@ impl Node {
         self.known = self.known.max(advert.epoch);
         if self.is_raised(&Alert::PeerDown { peer }) {
             self.clear(|alert| *alert == Alert::PeerDown { peer });
+            // What it was while nobody heard it is not known.
+            self.peers[place].active_since = None;
             self.rival_at = Some(self.now);
             self.tell(Alert::PeerUp { peer });
         }
