@@ -19,22 +19,16 @@ use core::time::Duration;
 
 use steadfast_core::wire::announce::claims_to_own;
 use steadfast_core::wire::arp::Arp;
-use steadfast_core::wire::carriage::DATAGRAM_LEN;
 use steadfast_core::wire::ethernet::{Frame, ethertype};
 use steadfast_core::{Instant, MacAddr};
 
+use super::payload::{
+    ADVERTISE, MARK_ACTIVE, MARK_OFFERING, SOLICIT, destination_of, mark, source_of, target_of,
+};
 use super::routers;
-use super::sockets::is_datagram;
 
 /// The kernel's clock tick (HZ = 250).
 pub const JIFFY: Duration = Duration::from_millis(4);
-
-/// Where the guard reads the role mark, counted from the payload's start (byte 15 of the frame).
-const MARK_AT: usize = 1;
-const MARK_ACTIVE: u8 = 2;
-const MARK_OFFERING: u8 = 3;
-pub(super) const SOLICIT: u8 = 135;
-pub(super) const ADVERTISE: u8 = 136;
 
 /// What a gateway's fence protects, and for how long it lets go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,18 +63,6 @@ impl FenceConfig {
             virtual_macs: Vec::new(),
         }
     }
-}
-
-/// What an advertisement says of its sender, in whatever it travels; one in a datagram begins on
-/// this machine, since its hop limit is whole.
-fn mark(frame: &Frame<'_>) -> Option<u8> {
-    let bytes = frame.payload;
-    let at = match frame.ethertype {
-        ethertype::STEADFAST => MARK_AT,
-        ethertype::IPV4 if is_datagram(bytes) => MARK_AT + DATAGRAM_LEN,
-        _ => return None,
-    };
-    bytes.get(at).copied()
 }
 
 /// The lease was not there to be changed: it lapsed, was never armed, or the table is gone.
@@ -432,38 +414,6 @@ fn surely(now: Instant, timeout: Duration) -> Instant {
 
 pub(super) fn is_present(element: Option<Instant>, now: Instant) -> bool {
     element.is_some_and(|end| now < end)
-}
-
-/// The target of a neighbour solicitation or advertisement.
-pub(super) fn target_of(packet: &[u8], message: u8) -> Option<IpAddr> {
-    let is_wanted = *packet.get(6)? == 58 && *packet.get(40)? == message;
-    is_wanted.then(|| v6_at(packet, 48)).flatten()
-}
-
-pub(super) fn destination_of(frame: &Frame<'_>) -> Option<IpAddr> {
-    match frame.ethertype {
-        ethertype::IPV4 => v4_at(frame.payload, 16),
-        ethertype::IPV6 => v6_at(frame.payload, 24),
-        _ => None,
-    }
-}
-
-pub(super) fn source_of(frame: &Frame<'_>) -> Option<IpAddr> {
-    match frame.ethertype {
-        ethertype::IPV4 => v4_at(frame.payload, 12),
-        ethertype::IPV6 => v6_at(frame.payload, 8),
-        _ => None,
-    }
-}
-
-fn v4_at(packet: &[u8], at: usize) -> Option<IpAddr> {
-    let octets: [u8; 4] = *packet.get(at..)?.first_chunk()?;
-    Some(IpAddr::from(octets))
-}
-
-fn v6_at(packet: &[u8], at: usize) -> Option<IpAddr> {
-    let octets: [u8; 16] = *packet.get(at..)?.first_chunk()?;
-    Some(IpAddr::from(octets))
 }
 
 fn nanos(wait: Duration) -> u64 {

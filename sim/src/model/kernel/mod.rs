@@ -24,6 +24,7 @@ mod lease;
 mod neighbours;
 mod outbox;
 mod packet;
+mod payload;
 mod resolution;
 mod routers;
 mod sockets;

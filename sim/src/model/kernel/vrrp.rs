@@ -18,11 +18,9 @@ use steadfast_core::wire::vrrp::RESIGNS;
 use steadfast_core::{Instant, PortId};
 
 use super::Kernel;
-use super::fence::{
-    ADVERTISE, Egress, FlushBy, SOLICIT, TableGone, destination_of, expiry, is_present, source_of,
-    target_of,
-};
+use super::fence::{Egress, FlushBy, TableGone, expiry, is_present};
 use super::packet::protocol;
+use super::payload::{ADVERTISE, SOLICIT, destination_of, source_of, target_of};
 
 /// Least time for a first word: a thread is to wake and to speak.
 const FIRST_MIN: Duration = Duration::from_millis(30);
