@@ -8,6 +8,7 @@
 //! The limit: a thread that hangs in the kernel cannot be ended. It is left behind when the
 //! configuration changes, and what it then says is not heard.
 
+mod age;
 mod connect;
 mod echo;
 mod probe;
@@ -87,7 +88,7 @@ pub enum Probe {
     File {
         /// Its path.
         path: PathBuf,
-        /// And was changed less than so long ago.
+        /// And was changed less than so long ago, by a clock that nobody sets.
         max_age: Option<Duration>,
     },
     /// A process of this name runs.
@@ -197,13 +198,13 @@ struct Body {
 
 impl Body {
     fn run(self) {
-        let (mut told, mut pending) = (None, None);
+        let (mut told, mut memory) = (None, probe::Memory::default());
         while !self.stop.is_over() {
             let began = Instant::now();
             let outcome = self
                 .spec
                 .probe
-                .run(self.spec.timeout, &self.stop, &mut pending);
+                .run(self.spec.timeout, &self.stop, &mut memory);
             if self.stop.is_over() {
                 return;
             }

@@ -5,16 +5,25 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::age::Seen;
 use super::{Probe, STACK_BYTES, connect, echo, route, script};
 use crate::program::Stop;
 
 /// Most processes that are looked at for a name.
 const PROCESSES_MAX: usize = 65_536;
 
-/// A look that did not come back in its time; its answer is that of the run in which it comes.
-pub(super) type Pending = Option<Receiver<Result<(), String>>>;
+/// What a look found out: when the file changed last, where its age is asked for.
+type Found = Result<Option<SystemTime>, String>;
+
+/// What one run of a check leaves to the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// A look that did not come back in its time; its answer is that of the run in which it comes.
+    pending: Option<Receiver<Found>>,
+    seen: Seen,
+}
 
 impl Probe {
     /// Runs it once; an error says what is wrong.
@@ -22,37 +31,43 @@ impl Probe {
         &self,
         timeout: Duration,
         stop: &Stop,
-        pending: &mut Pending,
+        memory: &mut Memory,
     ) -> Result<(), String> {
         match self {
             Self::Connect { to, speaks } => connect::run(*to, *speaks, timeout, stop),
             Self::Echo { to } => echo::run(*to, timeout, stop),
             Self::Script { command } => script::run(command, timeout, stop),
-            Self::File { .. }
-            | Self::PidFile { .. }
-            | Self::Process { .. }
-            | Self::Route { .. } => self.look_within(timeout, pending),
+            Self::File { path, max_age } => {
+                let found = self.look_within(timeout, memory)?;
+                match (found, max_age) {
+                    (Some(changed), Some(most)) => young(path, changed, *most, &mut memory.seen),
+                    _ => Ok(()),
+                }
+            }
+            Self::PidFile { .. } | Self::Process { .. } | Self::Route { .. } => {
+                self.look_within(timeout, memory).map(drop)
+            }
         }
     }
 
     /// A look that the kernel may not let go again, as into a file system whose server is gone: on
     /// a thread of its own, of which there is one at most.
-    fn look_within(&self, timeout: Duration, pending: &mut Pending) -> Result<(), String> {
-        let answer = match pending.take() {
+    fn look_within(&self, timeout: Duration, memory: &mut Memory) -> Found {
+        let answer = match memory.pending.take() {
             Some(answer) => answer,
             None => self.begin_look()?,
         };
         match answer.recv_timeout(timeout) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout) => {
-                *pending = Some(answer);
+                memory.pending = Some(answer);
                 Err(format!("no answer within {timeout:?}"))
             }
             Err(RecvTimeoutError::Disconnected) => Err("ended without an answer".to_owned()),
         }
     }
 
-    fn begin_look(&self) -> Result<Receiver<Result<(), String>>, String> {
+    fn begin_look(&self) -> Result<Receiver<Found>, String> {
         let (told, answer) = sync_channel(1);
         let probe = self.clone();
         let body = move || {
@@ -65,32 +80,36 @@ impl Probe {
         Ok(answer)
     }
 
-    fn look(&self) -> Result<(), String> {
+    fn look(&self) -> Found {
         match self {
-            Self::File { path, max_age } => file(path, *max_age),
+            Self::File { path, max_age } => return file(path, max_age.is_some()),
             Self::Process { name } => process(name),
             Self::PidFile { path } => pid_file(path),
             Self::Route { to, interface } => route::run(*to, interface.as_deref()),
             Self::Connect { .. } | Self::Echo { .. } | Self::Script { .. } => Ok(()),
-        }
+        }?;
+        Ok(None)
     }
 }
 
-fn file(path: &Path, max_age: Option<Duration>) -> Result<(), String> {
+/// Whether a file is there, and when it changed last, if that is asked for.
+fn file(path: &Path, is_dated: bool) -> Found {
     let shown = path.display();
     let found = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
-    let Some(max_age) = max_age else {
-        return Ok(());
-    };
+    if !is_dated {
+        return Ok(None);
+    }
     let changed = found.modified();
     let changed = changed.map_err(|error| format!("{shown}: no time of change: {error}"))?;
-    // A time in the future is as young as can be: the clock was set back.
-    let age = SystemTime::now()
-        .duration_since(changed)
-        .unwrap_or_default();
-    if age <= max_age {
+    Ok(Some(changed))
+}
+
+fn young(path: &Path, changed: SystemTime, most: Duration, seen: &mut Seen) -> Result<(), String> {
+    let age = seen.age(changed, Instant::now(), SystemTime::now);
+    if age <= most {
         return Ok(());
     }
+    let shown = path.display();
     Err(format!("{shown}: unchanged for {} s", age.as_secs()))
 }
 

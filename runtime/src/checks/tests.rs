@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use steadfast_shell::orders::orders;
 
+use super::probe::Memory;
 use super::*;
 use crate::linux::clock::timespec;
 use crate::store::tests::Scratch;
@@ -18,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MS: Duration = Duration::from_millis(1);
 
 fn run(probe: &Probe) -> Result<(), String> {
-    probe.run(TIMEOUT, &Stop::default(), &mut None)
+    probe.run(TIMEOUT, &Stop::default(), &mut Memory::default())
 }
 
 fn script(text: &str) -> Probe {
@@ -48,7 +49,7 @@ fn check_script_that_does_not_end_is_killed_with_all_it_started() {
     let scratch = Scratch::new("check");
     let file = scratch.0.join("pid");
     let text = format!("sleep 1000 & echo $! > {}; wait", file.display());
-    let why = script(&text).run(MS * 2_000, &Stop::default(), &mut None);
+    let why = script(&text).run(MS * 2_000, &Stop::default(), &mut Memory::default());
     assert!(why.is_err_and(|why| why.contains("no end within")));
     ends(&file);
 }
@@ -85,13 +86,13 @@ fn check_look_that_hangs_fails_in_its_time() {
     let made = Command::new("mkfifo").arg(&path).status();
     assert!(made.is_ok_and(|made| made.success()));
     let probe = Probe::PidFile { path: path.clone() };
-    let mut pending = None;
+    let mut memory = Memory::default();
     for _ in 0..3 {
-        let why = probe.run(MS * 20, &Stop::default(), &mut pending);
+        let why = probe.run(MS * 20, &Stop::default(), &mut memory);
         assert!(why.is_err_and(|why| why.contains("no answer within")));
     }
     fs::write(&path, std::process::id().to_string()).expect("somebody reads");
-    let outcome = probe.run(TIMEOUT, &Stop::default(), &mut pending);
+    let outcome = probe.run(TIMEOUT, &Stop::default(), &mut memory);
     assert_eq!(outcome, Ok(()), "one thread waited, and read it");
 }
 
@@ -172,7 +173,7 @@ fn check_service_passes_when_it_says_it_is_ready() {
         let (to, serving) = service(greeting);
         let speaks = Some(speaks);
         let probe = Probe::Connect { to, speaks };
-        let outcome = probe.run(timeout, &Stop::default(), &mut None);
+        let outcome = probe.run(timeout, &Stop::default(), &mut Memory::default());
         serving.join().expect("the service ends");
         outcome
     };

@@ -1,0 +1,107 @@
+//! How long a file has been as it is, whatever is done to the wall clock (F10).
+//!
+//! A file's own time of change is of the wall clock, and so is its age as most tools work it out:
+//! who sets a clock forth by an hour makes every file an hour older, and every gateway sick. Here a
+//! change is what is seen: a time of change other than that of the last look, whichever it is. The
+//! age then counts from that look, by a clock that nobody sets.
+//!
+//! The hard case is the first look, before any change was seen: then the file's time against the
+//! wall clock is all there is, and a time in the future counts as now.
+//!
+//! Limit: an age is known to within one look, and a clock that is set between the daemon's start and
+//! the next change of the file changes nothing of what the first look found.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// What was seen of a file's time of change.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen(Option<Since>);
+
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    /// The file's time of change.
+    changed: SystemTime,
+    /// When it was first seen.
+    seen: Instant,
+    /// How old it was then.
+    old: Duration,
+}
+
+impl Seen {
+    /// The age of a file whose time of change is this, at `now`; the wall clock is asked only if
+    /// nothing was seen before.
+    pub(super) fn age(
+        &mut self,
+        changed: SystemTime,
+        now: Instant,
+        wall: impl FnOnce() -> SystemTime,
+    ) -> Duration {
+        let since = match self.0 {
+            Some(since) if since.changed == changed => since,
+            before => Since {
+                changed,
+                seen: now,
+                old: match before {
+                    Some(_) => Duration::ZERO,
+                    None => wall().duration_since(changed).unwrap_or_default(),
+                },
+            },
+        };
+        self.0 = Some(since);
+        since.old + now.saturating_duration_since(since.seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+    /// The clock that files are stamped with goes by the real time, and is set twice.
+    #[test]
+    fn check_age_of_a_file_counts_from_its_last_change_whatever_the_clock_shows() {
+        let (start, epoch) = (Instant::now(), SystemTime::UNIX_EPOCH + YEARS);
+        let mut seen = Seen::default();
+        let mut age = |changed, after, wall: SystemTime| seen.age(changed, start + after, || wall);
+        assert_eq!(
+            age(epoch, Duration::ZERO, epoch + SECOND * 7),
+            SECOND * 7,
+            "as it was found"
+        );
+        for wall in [epoch + YEARS, epoch - YEARS] {
+            assert_eq!(
+                age(epoch, SECOND * 3, wall),
+                SECOND * 10,
+                "a clock that is set ages nothing"
+            );
+        }
+        let touched = epoch + YEARS;
+        assert_eq!(
+            age(touched, SECOND * 4, epoch - YEARS),
+            Duration::ZERO,
+            "a change is a change"
+        );
+        assert_eq!(age(touched, SECOND * 6, touched + YEARS), SECOND * 2);
+        let back = epoch - YEARS;
+        assert_eq!(
+            age(back, SECOND * 8, epoch),
+            Duration::ZERO,
+            "as is one of an earlier date"
+        );
+        assert_eq!(
+            age(back, SECOND * 70, epoch),
+            SECOND * 62,
+            "and it ages again"
+        );
+    }
+
+    #[test]
+    fn check_age_of_a_file_from_the_future_is_none_at_first() {
+        let (start, epoch) = (Instant::now(), SystemTime::UNIX_EPOCH + YEARS);
+        let mut seen = Seen::default();
+        assert_eq!(seen.age(epoch + YEARS, start, || epoch), Duration::ZERO);
+        assert_eq!(seen.age(epoch + YEARS, start + SECOND, || epoch), SECOND);
+    }
+}
