@@ -52,8 +52,10 @@ const TRANSIT: [&str; 2] = ["in: IPv4 transit", "in: IPv6 transit"];
 const OWN4: &str = "own4";
 const OWN6: &str = "own6";
 
-/// Stale elements wait for the kernel's next cleaning: room for as many claims as fit between.
-pub(super) const TIMED_SIZE: u32 = 65_535;
+/// Stale elements wait for the kernel's next cleaning, a second at most: room for as many claims as
+/// fit between. The kernel makes room at once, eight bytes and more for each; with sixteen times as
+/// many it has megabytes to clear while the daemon starts.
+pub(super) const TIMED_SIZE: u32 = 4_096;
 /// All sets. The first two hold lease and tail, the others addresses.
 pub(super) const SETS: [Set; 7] = [
     timed(LIVE),
