@@ -33,8 +33,8 @@ use steadfast_core::{Epoch, Instant, MacAddr, NodeId, PortId};
 use steadfast_scenarios::SegmentId;
 use steadfast_scenarios::format::{Capability, CommandName, Gateway, Plan};
 
-use crate::daemons::routers;
 use crate::daemons::steadfast::{self, SOCKET};
+use crate::daemons::{clocks, routers};
 use crate::instruments::RunClock;
 use crate::machine::Setup;
 use crate::sys::run_early;
@@ -246,6 +246,9 @@ impl Agent for Steadfast {
             Capability::Reloads,
             Capability::Sources,
         ]);
+        if clocks::library().is_some() {
+            offers.insert(Capability::Clocks);
+        }
         if routers::installed() {
             offers.insert(Capability::RouterAdverts);
         }

@@ -5,6 +5,7 @@
 //! for a pair that moves LAN and WAN together. All of them live in a node's own mounts, so paths
 //! below `/run` are private to a gateway.
 
+pub mod clocks;
 pub mod frr;
 pub mod keepalived;
 pub mod programs;

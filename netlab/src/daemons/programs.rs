@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use steadfast_scenarios::format::{CheckSetup, Cluster, Plan, Verb};
 
-use super::FOLDER;
+use super::{FOLDER, clocks};
 use crate::enter::NODE_SERVICE;
 
 /// The port of the first check's service; the others' follow.
@@ -34,7 +34,7 @@ pub(super) fn checks(text: &mut String, plan: &Plan) -> std::fmt::Result {
     for (place, check) in (0..).zip(&plan.cluster.checks) {
         let probe = match check.service {
             true => format!("connect = \"127.0.0.1:{}\"\nspeaks = \"http\"", port(place)),
-            false => probe(plan, &check.name),
+            false => probe(plan, check),
         };
         write!(
             text,
@@ -78,13 +78,23 @@ pub(super) fn services(plan: &Plan) -> Result<Vec<Vec<String>>, String> {
     Ok(services.map(service).collect())
 }
 
+/// What runs beside the daemon for checks of files that must be young.
+pub(super) fn touched(plan: &Plan) -> Vec<Vec<String>> {
+    let checks = plan.cluster.checks.iter();
+    let dated = checks.filter(|check| check.max_age.is_some());
+    let file = |check: &CheckSetup| format!("{FOLDER}/{}", check_file(&check.name));
+    dated.map(|check| clocks::touching(&file(check))).collect()
+}
+
 /// A file to look at; where the story lets the check hang, a program that looks at it.
-fn probe(plan: &Plan, name: &str) -> String {
+fn probe(plan: &Plan, check: &CheckSetup) -> String {
+    let name = check.name.as_str();
     let file = format!("{FOLDER}/{}", check_file(name));
     let hangs =
         |verb: &Verb| matches!(verb, Verb::Check { check, hangs: true, .. } if check == name);
     if !plan.steps.iter().any(|step| hangs(&step.verb)) {
-        return format!("file = \"{file}\"");
+        let age = check.max_age.map(|age| format!("\nmax_age = \"{age}\""));
+        return format!("file = \"{file}\"{}", age.unwrap_or_default());
     }
     let hangs = format!("{FOLDER}/{}", hang_file(name));
     format!(

@@ -19,7 +19,6 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
     match verb {
         Verb::Freeze { clock_stands } => clock_stands.then_some("a kernel clock that stands still"),
         Verb::Apply { .. } => Some("apply faults"),
-        Verb::ClockSkew { .. } | Verb::ClockStep { .. } => Some("clocks"),
         Verb::Disk { .. } => Some("disk faults"),
         Verb::Flood { .. } | Verb::Forge { .. } | Verb::Garbage { .. } | Verb::Replay { .. } => {
             Some("injection")
@@ -34,6 +33,8 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::Cont
         | Verb::Certificate { .. }
         | Verb::Check { .. }
+        | Verb::ClockSkew { .. }
+        | Verb::ClockStep { .. }
         | Verb::DropFrames { .. }
         | Verb::Flap { .. }
         | Verb::FlushRuleset

@@ -27,6 +27,7 @@ use steadfast_scenarios::format::Plan;
 use steadfast_scenarios::trace::{Event, EventKind, Names, PowerState, ProcessState};
 use steadfast_scenarios::{Judge, Random, Schedule, Subject};
 
+use crate::daemons::clocks::WallClock;
 use crate::error::{Doing, LabError};
 use crate::instruments::RunClock;
 use crate::lab::{Lab, Told};
@@ -106,6 +107,7 @@ pub fn run(
         sink,
         schedule: Schedule::new(plan),
         boots: boots(plan),
+        clocks: clocks(plan),
         reckonings: Reckonings::new(plan),
         said: vec![None; plan.layout.gateways.len()],
         gone: vec![true; plan.layout.gateways.len()],
@@ -126,6 +128,8 @@ struct World<'a, A: ?Sized, E> {
     judge: &'a mut Judge,
     sink: &'a mut dyn FnMut(&Event),
     schedule: Schedule,
+    /// How the gateways' wall clocks go, in their order.
+    clocks: Vec<WallClock>,
     /// Who is switched on when.
     boots: Vec<(Instant, NodeId)>,
     reckonings: Reckonings,
@@ -207,6 +211,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 self.set_certificate(subject, &step.verb)?;
                 self.set_check(subject, &step.verb)?;
                 self.set_hook(subject, &step.verb)?;
+                self.set_clock(subject, &step.verb)?;
             }
             let (at, took) = if self.has_struck(&due, now)? {
                 (due.at.max(before(now, AGE_MAX)), None)
@@ -391,6 +396,13 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
 }
 
 /// Who is switched on when: as the plan says, each a little later than the other.
+/// What each gateway's wall clock shows at first.
+fn clocks(plan: &Plan) -> Vec<WallClock> {
+    let gateways = plan.layout.gateways.iter();
+    let at_first = gateways.map(|gateway| plan.gateway(&gateway.name).clock);
+    at_first.map(WallClock::off).collect()
+}
+
 fn boots(plan: &Plan) -> Vec<(Instant, NodeId)> {
     let mut random = Random::new(plan.seed, "boots");
     let mut boots = Vec::new();

@@ -9,6 +9,7 @@ use steadfast_scenarios::Subject;
 use steadfast_scenarios::format::{CommandName, Span, Verb};
 
 use super::{Agent, Eyes, World};
+use crate::daemons::clocks::CLOCK_FILE;
 use crate::daemons::programs::{check_file, fails_file, hang_file, takes_file};
 use crate::daemons::steadfast::{CERTIFICATE, certificate};
 use crate::error::{Doing as _, LabError};
@@ -45,6 +46,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         for check in checks {
             setup.files.remove(&check_file(&check.name));
         }
+        setup.files.remove(CLOCK_FILE);
         let Some(machine) = self.lab.machine(id) else {
             return Ok(());
         };
@@ -97,6 +99,26 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         // Whoever looks this moment must not find half of it.
         let made = folder.join("renewed");
         fs::write(&made, certificate(shows))
+            .and_then(|()| fs::rename(&made, &file))
+            .doing(|| format!("change {}", file.display()))
+    }
+
+    /// A gateway's wall clock is set, or goes faster or slower.
+    pub(super) fn set_clock(&mut self, subject: Subject, verb: &Verb) -> Result<(), LabError> {
+        let Subject::Gateway(id) = subject else {
+            return Ok(());
+        };
+        let place = self.place(id);
+        let (Some(moved), Some(machine)) = (self.clocks[place].moved(verb), self.lab.machine(id))
+        else {
+            return Ok(());
+        };
+        self.clocks[place] = moved;
+        let folder = machine.place().join("etc");
+        let file = folder.join(CLOCK_FILE);
+        // Whoever looks this moment must not find half of it.
+        let made = folder.join("clock-set");
+        fs::write(&made, moved.words())
             .and_then(|()| fs::rename(&made, &file))
             .doing(|| format!("change {}", file.display()))
     }

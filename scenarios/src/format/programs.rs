@@ -23,6 +23,10 @@ pub struct CheckSetup {
     /// (R2.6), and not at some file or program.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub service: bool,
+    /// It looks at a file that is touched twice a second, and that must be no older than this: only
+    /// a world with real files can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
     /// How often it is run.
     #[serde(default = "check_every")]
     pub every: Span,

@@ -319,6 +319,7 @@ fn checks(facts: &ConfigFacts, hearing: &Hearing) -> Vec<CheckSetup> {
             Cost::Weight(weight) => Some(weight),
         },
         service: false,
+        max_age: None,
         every: span(
             hearing
                 .runs
