@@ -10,7 +10,7 @@ use steadfast_scenarios::format::{
     Isolation, OnFailure, Plan, Preempt, SegmentKind, Span,
 };
 
-use super::{FOLDER, RUN, STATE, programs, routers};
+use super::{FOLDER, RUN, STATE, clocks, programs, routers};
 use crate::machine::Setup;
 
 /// The cluster of every lab.
@@ -72,11 +72,13 @@ pub fn setup(plan: &Plan, gateway: &Gateway, daemon: &str) -> Result<Setup, Stri
     setup.files.extend(programs::files(&plan.cluster));
     if !gateway.witness {
         setup.others.extend(programs::services(plan)?);
+        setup.others.extend(programs::touched(plan));
     }
     if plan.topology.router_adverts && !gateway.witness {
         setup.files.extend(routers::files(&plan.layout, gateway));
         setup.others.push(routers::command());
     }
+    clocks::give(&mut setup, plan, plan.gateway(&gateway.name).clock)?;
     setup.forwards = true;
     Ok(setup)
 }
@@ -111,8 +113,13 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
         "\n[daemon]\nstate_dir = \"{STATE}\"\nruntime_dir = \"{RUN}\"\n\
          control_socket = \"{RUN}/{SOCKET}\"\nlog = \"info\"\nforward = true\n"
     );
-    if plan.cluster.fence == FenceHooks::Output && !gateway.witness {
-        let _ = writeln!(text, "fence = \"output\"");
+    let fence = match plan.cluster.fence {
+        FenceHooks::Auto => None,
+        FenceHooks::Output => Some("output"),
+        FenceHooks::Flushable => Some("flushable"),
+    };
+    if let Some(fence) = fence.filter(|_| !gateway.witness) {
+        let _ = writeln!(text, "fence = \"{fence}\"");
     }
     if plan.needs().contains(&Capability::Certificates) {
         let _ = writeln!(text, "certificate = \"{FOLDER}/{CERTIFICATE}\"");

@@ -205,10 +205,11 @@ const ALL_PACIFIED: [Word<AllPacified>; 2] = [
     ("serve", AllPacified::Serve, None),
     ("never", AllPacified::Never, None),
 ];
-const FENCE: [Word<Hooks>; 3] = [
+const FENCE: [Word<Hooks>; 4] = [
     ("auto", Hooks::Auto, None),
     ("egress", Hooks::Egress, None),
     ("output", Hooks::Output, None),
+    ("flushable", Hooks::Flushable, None),
 ];
 pub(super) const LOG: [Word<log::LevelFilter>; 7] = [
     ("off", log::LevelFilter::Off, None),

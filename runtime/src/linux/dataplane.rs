@@ -274,8 +274,10 @@ impl Plane {
                 // would leave when a port comes back seconds later.
                 self.forget_unresolved();
                 let withdrawn = self.withdraw();
-                let outcome = fenced.map_err(|why| why.to_string());
-                outcome.and(withdrawn).map_err(|why| {
+                let fenced = fenced
+                    .or_else(|_| self.lease.close_anew())
+                    .map_err(|why| why.to_string());
+                fenced.and(withdrawn).map_err(|why| {
                     error!("failed to withdraw: {why}");
                     Failure::Refused
                 })

@@ -98,7 +98,7 @@ impl Fence {
             None => Netlink::open(NETFILTER),
         }
         .map_err(FenceError::socket)?;
-        let (mut support, built) = build::build(&mut netlink, spec)?;
+        let (mut support, built) = build::build(&mut netlink, spec, None)?;
         support.refresh = build::can_refresh(&mut netlink)?;
         let socket = netlink.as_fd();
         let keeper = Keeper::start(&spec.keeper_program, &spec.keeper_dir, socket);
@@ -225,8 +225,14 @@ impl Fence {
 
     /// Compares what stands with what was built, and repairs it, keeper included.
     pub fn check(&mut self) -> Health {
+        self.check_keeping(None)
+    }
+
+    /// As [`Self::check`]; what is set up again begins with so much of a lease, and the tail behind
+    /// it. No packet meets the fence without it: both are one transaction.
+    pub fn check_keeping(&mut self, left: Option<Duration>) -> Health {
         if let Some(damage) = self.damage() {
-            return match self.reinstall() {
+            return match self.rebuild(left) {
                 Ok(()) => Health::Repaired(damage),
                 Err(why) => Health::Missing(why),
             };
@@ -274,7 +280,11 @@ impl Fence {
     /// # Errors
     /// As [`Self::install`].
     pub fn reinstall(&mut self) -> Result<(), FenceError> {
-        let (support, built) = build::build(&mut self.netlink, &self.spec)?;
+        self.rebuild(None)
+    }
+
+    fn rebuild(&mut self, left: Option<Duration>) -> Result<(), FenceError> {
+        let (support, built) = build::build(&mut self.netlink, &self.spec, left)?;
         let refresh = self.support.refresh;
         self.support = FenceSupport { refresh, ..support };
         self.built = built;

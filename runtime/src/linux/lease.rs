@@ -13,6 +13,11 @@
 //! lengthen a lease that was promised to end. Whoever shortens or ends the lease takes the right
 //! to renew away under the same lock; only a claim gives it back.
 //!
+//! Where nobody can own a table, whoever flushes the ruleset takes the lease along. One that is not
+//! there before its end was taken, for the kernel never ends it early by more than those ticks: it
+//! is put back with its table, as far as our own clock still gives it, at the next word, offer or
+//! look. A claim sets up a missing table before it arms, and the end of a role closes one anew.
+//!
 //! Limit: a process that holds the lock of nf_tables for longer than the lease (a large ruleset
 //! load) keeps renewals from the kernel, and the role is lost. A daemon stopped between asking and
 //! sending says one word too many; what it says then is that of its last moment.
@@ -57,8 +62,10 @@ struct Held {
     fence: Option<Fence>,
     /// The lease is a claim's, and nothing shortened it.
     is_renewable: bool,
-    /// When it ends unless it is renewed, L after what it was last set for.
+    /// When it ends unless it is renewed, L after what it was last set for; earlier once offered.
     ends: Instant,
+    /// What was set up again between two looks; the next one tells of it.
+    mended: Option<&'static str>,
 }
 
 /// What the heartbeat thread asks before it says "active", and tells when it did.
@@ -124,6 +131,7 @@ impl Lease {
                 fence: Some(fence),
                 is_renewable: false,
                 ends: Instant::ORIGIN,
+                mended: None,
             }),
             support,
             time,
@@ -168,10 +176,11 @@ impl Lease {
     /// As there.
     pub fn arm(&self) -> Result<(), FenceError> {
         self.with(|held| {
-            let begun = self.time.now();
-            let fence = held.standing()?;
-            fence.arm()?;
-            held.ends = begun.after(fence.length());
+            let begun = match self.begin(held) {
+                Err(why) if why.is_absence() && held.mend(None) => self.begin(held),
+                begun => begun,
+            }?;
+            held.ends = begun.after(held.standing()?.length());
             held.is_renewable = true;
             self.promise(held.ends);
             Ok(())
@@ -185,9 +194,13 @@ impl Lease {
     pub fn offer(&self, remaining: Duration) -> Result<(), LeaseError> {
         self.with(|held| {
             held.is_renewable = false;
-            let surely = remaining.saturating_sub(self.early());
-            self.cut(self.time.now().after(surely));
-            held.standing()?.offer(remaining)
+            let ends = self.time.now().after(remaining);
+            self.cut(self.surely(ends));
+            held.ends = held.ends.min(ends);
+            match held.standing()?.offer(remaining) {
+                Err(LeaseError::Lapsed) if self.found_again(held) => Ok(()),
+                offered => offered,
+            }
         })
     }
 
@@ -199,7 +212,14 @@ impl Lease {
         self.with(|held| {
             held.is_renewable = false;
             self.cut(Instant::ORIGIN);
-            held.standing()?.release_to_tail()
+            let released = match held.standing()?.release_to_tail() {
+                Err(LeaseError::Lapsed) if self.found_again(held) => {
+                    held.standing()?.release_to_tail()
+                }
+                released => released,
+            };
+            held.ends = Instant::ORIGIN;
+            released
         })
     }
 
@@ -210,23 +230,42 @@ impl Lease {
     pub fn close(&self) -> Result<(), FenceError> {
         self.with(|held| {
             held.is_renewable = false;
+            held.ends = Instant::ORIGIN;
             self.cut(Instant::ORIGIN);
             held.standing()?.close()
         })
     }
 
-    /// Looks after the fence ([`Fence::check`]). What was set up again has no lease.
+    /// As [`Self::close`]; a fence that is not there is set up again, closed. That takes longer, so
+    /// whatever else must go goes first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close_anew(&self) -> Result<(), FenceError> {
+        match self.close() {
+            Err(why) if why.is_absence() && self.with(|held| held.mend(None)) => self.close(),
+            closed => closed,
+        }
+    }
+
+    /// Looks after the fence ([`Fence::check`]). What was set up again has no lease, but for what
+    /// was mended between two looks.
     pub fn check(&self) -> Health {
-        self.with(|held| match held.standing() {
-            Ok(fence) => {
-                let health = fence.check();
-                if !matches!(health, Health::Whole) && !matches!(fence.lease_left(), Ok(Some(_))) {
-                    held.is_renewable = false;
-                    self.cut(Instant::ORIGIN);
-                }
-                health
+        self.with(|held| {
+            let left = self.left(held.ends).filter(|_| held.is_renewable);
+            let fence = match held.standing() {
+                Ok(fence) => fence,
+                Err(why) => return Health::Missing(why),
+            };
+            let health = fence.check_keeping(left);
+            if !matches!(health, Health::Whole) && !matches!(fence.lease_left(), Ok(Some(_))) {
+                held.is_renewable = false;
+                self.cut(Instant::ORIGIN);
             }
-            Err(why) => Health::Missing(why),
+            match (health, held.mended.take()) {
+                (Health::Whole, Some(what)) => Health::Repaired(what),
+                (health, _) => health,
+            }
         })
     }
 
@@ -283,6 +322,11 @@ impl Lease {
                 break;
             }
         }
+        // One that had not ended was taken along with its table.
+        if matches!(renewed, Err(LeaseError::Lapsed)) && self.found_again(held) {
+            let left = self.surely(ends).since(self.time.now());
+            renewed = held.standing()?.renew(left);
+        }
         match renewed {
             Ok(()) => {
                 held.ends = ends;
@@ -298,10 +342,35 @@ impl Lease {
         renewed
     }
 
+    /// Where the daemon renews the lease itself, one that is not there before its end was taken along
+    /// with its table: both are set up again, as far as its own clock gives it.
+    fn found_again(&self, held: &mut Held) -> bool {
+        let left = self.left(held.ends);
+        left.is_some() && held.mend(left)
+    }
+
+    /// Begins a lease; when that was asked for.
+    fn begin(&self, held: &mut Held) -> Result<Instant, FenceError> {
+        let begun = self.time.now();
+        held.standing()?.arm()?;
+        Ok(begun)
+    }
+
+    /// For how long a lease that ends then, and that only the daemon lengthens, is surely there.
+    fn left(&self, ends: Instant) -> Option<Duration> {
+        let left = self.surely(ends).since(self.time.now());
+        (self.word.is_some() && !left.is_zero()).then_some(left)
+    }
+
+    /// Until when the kernel's lease that ends then is surely there.
+    fn surely(&self, ends: Instant) -> Instant {
+        ends.before(self.early())
+    }
+
     /// A lease stands that ends then, or early.
     fn promise(&self, ends: Instant) {
         if let Some(word) = &self.word {
-            word.set(ends.before(self.early()));
+            word.set(self.surely(ends));
         }
     }
 
@@ -324,6 +393,16 @@ impl Lease {
 }
 
 impl Held {
+    /// Sets up again what is damaged, with so much of a lease; whether anything was, and stands now.
+    fn mend(&mut self, left: Option<Duration>) -> bool {
+        let health = self.standing().map(|fence| fence.check_keeping(left));
+        let Ok(Health::Repaired(what)) = health else {
+            return false;
+        };
+        self.mended = Some(what);
+        true
+    }
+
     fn standing(&mut self) -> Result<&mut Fence, FenceError> {
         self.fence.as_mut().ok_or_else(FenceError::removed)
     }

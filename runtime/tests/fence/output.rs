@@ -2,6 +2,7 @@
 //! renews and guards itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use steadfast::linux::carrier::CarrierBoard;
 use steadfast::linux::clock::Monotonic;
 use steadfast::linux::dataplane::PlaneCounters;
-use steadfast::linux::fence::{Fence, Hooks, LeaseError};
+use steadfast::linux::fence::{Fence, Health, Hooks, LeaseError};
 use steadfast::linux::lease::Lease;
 use steadfast::linux::packet::{PacketPorts, PortSpec};
 use steadfast_core::wire::announce;
@@ -32,6 +33,9 @@ pub(super) const STORIES: &[Story] = &[
     ("output_daemon_guards_its_own_words", guarded),
     ("output_late_renewal_lasts_from_its_word", late),
     ("output_offer_is_not_undone_by_a_renewal", offered),
+    ("flushable_lease_goes_on_where_its_table_was_taken", flushed),
+    ("flushable_fence_is_mended_where_it_is_needed", mended),
+    ("flushable_lease_that_ended_is_not_set_up_again", ended),
 ];
 
 const ACTIVE: u8 = 2;
@@ -43,8 +47,12 @@ const HA: PortId = PortId(3);
 
 impl World {
     fn without_egress(&self) -> Fence {
+        self.fence_of(Hooks::Output)
+    }
+
+    fn fence_of(&self, hooks: Hooks) -> Fence {
         let mut spec = self.spec();
-        spec.hooks = Hooks::Output;
+        spec.hooks = hooks;
         let fence = Fence::install(&spec).unwrap();
         assert!(!fence.support().egress);
         fence
@@ -207,9 +215,13 @@ struct Shared {
 
 /// A lease that is shared, and the port of the cable guarded by it.
 fn shared(world: &World) -> Shared {
+    shared_as(world, Hooks::Output)
+}
+
+fn shared_as(world: &World, hooks: Hooks) -> Shared {
     let time = Monotonic::start();
     let counters = Arc::new(PlaneCounters::default());
-    let lease = Lease::start(world.without_egress(), time, Arc::clone(&counters)).unwrap();
+    let lease = Lease::start(world.fence_of(hooks), time, Arc::clone(&counters)).unwrap();
     let spec = PortSpec {
         id: HA,
         name: "ha0".to_owned(),
@@ -338,6 +350,83 @@ fn offered() {
             }
             assert_eq!(ports.send(HA, &advert(OFFERING)).await, Sent::Refused);
         }
+        lease.unfence().unwrap();
+    });
+}
+
+/// What `nft flush ruleset` does on a kernel where nobody can own a table.
+fn flush() {
+    let flushed = Command::new("nft").args(["flush", "ruleset"]).status();
+    assert!(flushed.is_ok_and(|it| it.success()), "Debian's nftables");
+    assert!(!table_is_there("steadfast-arp"));
+}
+
+/// An active whose fence is flushed puts it back at its next word with what is left of its lease,
+/// and the next look tells of it, once. An offer is put back as short as it was promised.
+fn flushed() {
+    with_runtime(async || {
+        let world = World::new();
+        let Shared { time, lease, .. } = shared_as(&world, Hooks::Flushable);
+        let support = lease.support();
+        assert!(!support.owner && !support.persist && !support.egress);
+        let guard = lease.guard().unwrap();
+        lease.arm().unwrap();
+        flush();
+        guard.said_active(time.now());
+        while !table_is_there("steadfast-arp") {}
+        let begun = Instant::now();
+        let told = matches!(lease.check(), Health::Repaired("table gone"));
+        assert!(told && matches!(lease.check(), Health::Whole));
+        while world.answers(LAN_VIRTUAL) {
+            assert!(begun.elapsed() < L * 3 / 2, "no more than the word gave it");
+        }
+        lease.arm().unwrap();
+        flush();
+        let begun = Instant::now();
+        lease.offer(L / 4).unwrap();
+        while world.answers(LAN_VIRTUAL) {
+            assert!(begun.elapsed() < L / 2, "the offer holds");
+        }
+        lease.unfence().unwrap();
+    });
+}
+
+/// A claim and the end of a role find no table, and do not wait for the next look.
+fn mended() {
+    with_runtime(async || {
+        let world = World::new();
+        let Shared { lease, .. } = shared_as(&world, Hooks::Flushable);
+        flush();
+        lease.arm().unwrap();
+        assert!(world.answers(LAN_VIRTUAL));
+        flush();
+        assert!(lease.close().is_err(), "nothing is left to be closed");
+        lease.close_anew().unwrap();
+        assert!(!world.answers(LAN_VIRTUAL));
+        assert!(matches!(lease.check(), Health::Repaired(_)));
+        lease.unfence().unwrap();
+    });
+}
+
+/// A lease that ended before its table was taken, or that was given back, is no lease any more.
+fn ended() {
+    with_runtime(async || {
+        let world = World::new();
+        let Shared { time, lease, .. } = shared_as(&world, Hooks::Flushable);
+        lease.arm().unwrap();
+        lease.release_to_tail().unwrap();
+        flush();
+        assert!(matches!(lease.offer(L), Err(LeaseError::Lapsed)));
+        assert!(matches!(lease.check(), Health::Repaired(_)));
+        assert!(!world.answers(LAN_VIRTUAL));
+        lease.arm().unwrap();
+        let said = time.now();
+        while world.answers(LAN_VIRTUAL) {}
+        flush();
+        lease.guard().unwrap().said_active(said);
+        assert!(matches!(lease.offer(L), Err(LeaseError::Lapsed)));
+        assert!(matches!(lease.check(), Health::Repaired(_)));
+        assert!(!world.answers(LAN_VIRTUAL));
         lease.unfence().unwrap();
     });
 }

@@ -302,6 +302,8 @@ pub enum FenceHooks {
     Auto,
     /// Where ARP and IP send it, as kernels before 5.16 must; the daemon guards its own frames.
     Output,
+    /// The same in tables that a flush of the ruleset takes, as kernels before 5.13 must.
+    Flushable,
 }
 
 impl FenceHooks {

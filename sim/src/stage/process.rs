@@ -226,10 +226,13 @@ impl World<'_> {
         };
         let looks_itself = daemon.seat().is_some();
         let leased = self.rules.keep(Rule::D9);
-        let whole = !leased || self.gateways[station].kernel.fence_whole();
-        if !whole && !looks_itself {
+        // A shell that looks itself finds what there is to find.
+        let whole = looks_itself || !leased || self.gateways[station].kernel.take_fence_whole();
+        if !whole {
             self.gateways[station].kernel.rebuild_fence();
         }
+        let now = self.now;
+        self.gateways[station].kernel.hold_addresses(now);
         self.look_at_routers(station, life);
         if let Some(turns) = self.gateways[station].turns(Some(life)) {
             turns.orders.push_back(Order::Fence(whole));

@@ -236,6 +236,7 @@ pub(crate) fn gateway_kernel(
         tail: plan.cluster.tail.0,
         virtual_macs: macs.flatten().collect(),
         egress: plan.cluster.fence == format::FenceHooks::Auto,
+        owned: plan.cluster.fence != format::FenceHooks::Flushable,
         ..FenceConfig::new(virtuals.copied().collect())
     };
     let mut config = KernelConfig::gateway(ports.collect(), fence);

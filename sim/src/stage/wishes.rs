@@ -183,7 +183,13 @@ impl World<'_> {
         match wish {
             Forwarding::Active { .. } => {
                 if leased {
-                    kernel.arm(now).map_err(|_| Failure::Refused)?;
+                    kernel
+                        .arm(now)
+                        .or_else(|_| {
+                            kernel.mend_fence();
+                            kernel.arm(now)
+                        })
+                        .map_err(|_| Failure::Refused)?;
                 }
                 kernel.forget_dead_neighbours();
                 // What the configuration lists no more goes.
@@ -192,6 +198,7 @@ impl World<'_> {
                 let stray = held.into_iter().filter(|it| !listed.contains(it));
                 stray.for_each(|(port, ip)| kernel.remove_virtual(port, ip));
                 all().for_each(|(port, ip)| kernel.add_virtual(port, ip));
+                kernel.hold_addresses(now);
                 kernel.set_translates(true);
                 Ok(())
             }
@@ -214,6 +221,9 @@ impl World<'_> {
                 let held: Vec<_> = kernel.virtuals().collect();
                 held.into_iter()
                     .for_each(|(port, ip)| kernel.remove_virtual(port, ip));
+                if leased {
+                    kernel.mend_fence();
+                }
                 Ok(())
             }
         }
@@ -250,7 +260,7 @@ impl World<'_> {
     /// A shell looks at its fence: true if it was whole; it is afterwards.
     pub(crate) fn check_fence(&mut self, station: usize) -> bool {
         let kernel = &mut self.gateways[station].kernel;
-        let whole = !self.rules.keep(Rule::D9) || kernel.fence_whole();
+        let whole = !self.rules.keep(Rule::D9) || kernel.take_fence_whole();
         if !whole {
             kernel.rebuild_fence();
         }

@@ -8,12 +8,13 @@
 //! distributions do not keep to.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::super::netlink::{Ack, Batch, Netlink, Refused};
 use super::nftables::{self, TABLE_OWNER, TABLE_PERSIST, kind};
 use super::parts::{self, Part};
 use super::picture::{self, Picture};
-use super::rules::{self, LIVE, SETS};
+use super::rules::{self, LIVE, SETS, TAIL};
 use super::{FenceError, FenceSpec, FenceSupport, Hooks};
 
 /// One try for each ability that may be missing, and the one that works.
@@ -23,21 +24,26 @@ const TRIAL_TABLE: &str = "steadfast_trial";
 /// Milliseconds; what is tried out must not end meanwhile.
 const TRIAL_TIME: u64 = 100_000;
 
-/// Replaces whatever stands by the fence of this configuration.
+/// Replaces whatever stands by the fence of this configuration, with so much of a lease in it.
 pub(super) fn build(
     netlink: &mut Netlink,
     spec: &FenceSpec,
+    left: Option<Duration>,
 ) -> Result<(FenceSupport, Vec<Picture>), FenceError> {
+    let owner = spec.hooks != Hooks::Flushable;
     let mut support = FenceSupport {
-        egress: spec.hooks != Hooks::Output,
+        egress: owner && spec.hooks != Hooks::Output,
         fib: true,
-        owner: true,
-        persist: true,
+        owner,
+        persist: owner,
         refresh: false,
     };
     for _ in 0..TRIES_MAX {
         let mut batch = removal(netlink)?;
         write(&mut batch, spec, support);
+        if let Some(left) = left {
+            lease(&mut batch, spec, support, left);
+        }
         nftables::end(&mut batch);
         let exchanged = netlink.exchange(batch, Ack::Last);
         let refused = exchanged.map_err(FenceError::socket)?;
@@ -51,6 +57,16 @@ pub(super) fn build(
     }
     let pictures = confirm(netlink, spec, support)?;
     Ok((support, pictures))
+}
+
+/// What is left of a lease, and the tail behind it, into sets that are new.
+fn lease(batch: &mut Batch, spec: &FenceSpec, support: FenceSupport, left: Duration) {
+    for table in parts::tables(support) {
+        for (set, lasts) in [(LIVE, left), (TAIL, left.saturating_add(spec.tail))] {
+            let time = rules::millis(lasts).max(1);
+            nftables::timed_element(batch, (table, set), &rules::key(), (time, time));
+        }
+    }
 }
 
 /// A begun transaction that deletes the tables that are there, if they may be deleted.

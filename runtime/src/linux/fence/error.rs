@@ -57,6 +57,13 @@ pub enum FenceError {
     },
 }
 
+impl FenceError {
+    /// Whether what was to be changed is not there: somebody removed the table.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// The lease could not be changed.
 #[derive(Debug, Error)]
 pub enum LeaseError {

@@ -43,6 +43,8 @@ pub enum Hooks {
     Egress,
     /// Where ARP and IP send it, as on kernels before 5.16.
     Output,
+    /// The same in tables that nobody owns, as on kernels before 5.13: a flush takes them.
+    Flushable,
 }
 
 /// A port on which clients are.
@@ -88,10 +90,10 @@ pub struct FenceSupport {
 impl FenceSupport {
     /// What asks for this form and no other.
     pub(super) const fn hooks(self) -> Hooks {
-        if self.egress {
-            Hooks::Egress
-        } else {
-            Hooks::Output
+        match (self.egress, self.owner) {
+            (true, _) => Hooks::Egress,
+            (false, true) => Hooks::Output,
+            (false, false) => Hooks::Flushable,
         }
     }
 }

@@ -65,6 +65,9 @@ impl FenceConfig {
     }
 }
 
+/// By so much addresses that go by themselves outlast the lease, before whole seconds are made of it.
+const GRACE: Duration = Duration::from_secs(4);
+
 /// The lease was not there to be changed: it lapsed, was never armed, or the table is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lapsed;
@@ -114,6 +117,10 @@ pub(super) struct Fence {
     held: bool,
     /// A renewal waits, for a word said then.
     waiting: Option<Instant>,
+    /// Until then virtual addresses last; none where they stay.
+    addresses: Option<Instant>,
+    /// It was put back since the last look.
+    mended: bool,
 }
 
 impl Fence {
@@ -129,6 +136,8 @@ impl Fence {
             word: None,
             held: false,
             waiting: None,
+            addresses: None,
+            mended: false,
         }
     }
 
@@ -166,6 +175,7 @@ impl Fence {
     }
 
     pub(super) fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
+        self.find_again(now);
         let end = self.live_end(now).ok_or(Lapsed)?;
         self.live = Some(end.min(self.expiry(now, remaining)));
         self.word = self.word.map(|word| word.min(surely(now, remaining)));
@@ -176,6 +186,7 @@ impl Fence {
 
     /// One netlink batch: deleting an element that is gone aborts it, so no tail appears either.
     pub(super) fn release_to_tail(&mut self, now: Instant) -> Result<(), Lapsed> {
+        self.find_again(now);
         self.live_end(now).ok_or(Lapsed)?;
         self.live = None;
         self.word = None;
@@ -205,17 +216,59 @@ impl Fence {
             FlushBy::ForeignIgnoringOwner => false,
         };
         if !survives {
+            // The daemon learns of it as it would renew the lease, which it has still by its own clock.
+            let word = self.word;
             self.close();
+            self.word = word;
             self.is_whole = false;
         }
+    }
+
+    /// Without netdev egress the addresses that a daemon puts there, or still wants, last so long
+    /// from now: what goes by itself needs nobody who takes it away.
+    pub(super) fn hold_addresses(&mut self, now: Instant) {
+        if !self.config.egress {
+            let seconds = nanos(self.config.lease + GRACE).div_ceil(1_000_000_000);
+            self.addresses = Some(now.after(Duration::from_secs(seconds)));
+        }
+    }
+
+    /// Whether the addresses' time is over; says so once.
+    pub(super) fn addresses_end(&mut self, now: Instant) -> bool {
+        let over = self.addresses.is_some_and(|end| end <= now);
+        if over {
+            self.addresses = None;
+        }
+        over
     }
 
     /// Puts a missing table back, without elements: fenced.
     pub(super) fn rebuild(&mut self) {
         if !self.is_whole {
+            // A daemon that renews the lease itself knows what is left of it.
+            let left = self.word.filter(|_| !self.config.egress);
             self.close();
+            (self.live, self.tail, self.word) = (left, left, left);
             self.is_whole = true;
         }
+    }
+
+    /// Puts a missing table back between two looks.
+    pub(super) fn mend(&mut self) {
+        self.mended |= !self.is_whole;
+        self.rebuild();
+    }
+
+    /// A daemon that renews the lease itself puts back one that was taken along before its end.
+    fn find_again(&mut self, now: Instant) {
+        if !self.config.egress && is_present(self.word, now) {
+            self.mend();
+        }
+    }
+
+    /// Whether it is whole, and was since this was asked last.
+    pub(super) const fn take_whole(&mut self) -> bool {
+        !core::mem::replace(&mut self.mended, false) && self.is_whole
     }
 
     /// Removes what has expired; whether there was anything.
@@ -228,7 +281,8 @@ impl Fence {
 
     /// When the next element ends; may lie in the past until [`Self::expire`] is called.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        [self.live, self.tail].into_iter().flatten().min()
+        let ends = [self.live, self.tail, self.addresses];
+        ends.into_iter().flatten().min()
     }
 
     /// The clock stood still for this long (a paused machine): what was left is left still.
@@ -236,6 +290,7 @@ impl Fence {
         self.live = self.live.map(|end| end.after(paused));
         self.word = self.word.map(|end| end.after(paused));
         self.tail = self.tail.map(|end| end.after(paused));
+        self.addresses = self.addresses.map(|end| end.after(paused));
     }
 
     /// The chains on the way in, on a served port: whether the frame passes. `is_transit` says
@@ -306,6 +361,7 @@ impl Fence {
     pub(super) fn renew(&mut self, now: Instant) {
         self.waiting = (self.held && !self.config.egress).then_some(now);
         if self.waiting.is_none() {
+            self.mend();
             self.refresh(now);
         }
     }
@@ -330,8 +386,7 @@ impl Fence {
         frame: &Frame<'_>,
     ) -> Egress {
         match (mark(frame), is_present(self.word, now)) {
-            // A renewal finds nothing once the kernel's lease has ended.
-            (Some(MARK_ACTIVE), true) if is_present(self.live, now) => Egress::Refresh,
+            (Some(MARK_ACTIVE), true) => Egress::Refresh,
             (Some(MARK_ACTIVE | MARK_OFFERING), false) => Egress::Refuse,
             (_, false) if claims_to_own(frame, port) => Egress::Drop,
             _ => Egress::Pass,

@@ -56,6 +56,11 @@ impl Kernel {
         self.fence.as_ref().is_some_and(Fence::is_whole)
     }
 
+    /// A daemon's look: whether the fence is whole, and was since the last one.
+    pub fn take_fence_whole(&mut self) -> bool {
+        self.fence.as_mut().is_some_and(Fence::take_whole)
+    }
+
     /// A flush of the ruleset. Without its table a gateway is not fenced and refuses nothing.
     pub fn flush_ruleset(&mut self, by: FlushBy) {
         if let Some(routers) = &mut self.routers {
@@ -70,9 +75,30 @@ impl Kernel {
         self.change_fence(|fence| fence.set_times(lease, tail));
     }
 
+    /// Where addresses go by themselves, those that are there last anew from now.
+    pub fn hold_addresses(&mut self, now: Instant) {
+        if self.virtuals().next().is_some()
+            && let Some(fence) = &mut self.fence
+        {
+            fence.hold_addresses(now);
+        }
+    }
+
+    /// Virtual addresses whose time is over.
+    pub(super) fn forget_virtuals(&mut self) {
+        let held: Vec<_> = self.virtuals().collect();
+        held.into_iter()
+            .for_each(|(port, ip)| self.remove_virtual(port, ip));
+    }
+
     /// Puts a missing table back, without a lease; changes nothing while it is there.
     pub fn rebuild_fence(&mut self) {
         self.change_fence(Fence::rebuild);
+    }
+
+    /// Whoever finds no table puts it back, and the next look tells of it.
+    pub fn mend_fence(&mut self) {
+        self.change_fence(Fence::mend);
     }
 
     /// Another program takes the lock of nf_tables, or lets it go: without netdev egress renewals

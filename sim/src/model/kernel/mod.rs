@@ -282,6 +282,13 @@ impl Kernel {
         if cluster || routers {
             self.ownership_version.0 += 1;
         }
+        if self
+            .fence
+            .as_mut()
+            .is_some_and(|fence| fence.addresses_end(now))
+        {
+            self.forget_virtuals();
+        }
         if self.neighbours.next_due().is_none_or(|due| now < due) {
             return;
         }

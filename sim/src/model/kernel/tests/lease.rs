@@ -202,6 +202,46 @@ fn lease_table_survives_a_foreign_flush_only_if_owned() {
     assert!(kernel.answers_for(ms(1), LAN, ip("10.0.1.1")));
 }
 
+/// lease: a daemon that renews it itself puts back one whose table was taken, with what is left of
+/// it; one that ended stays ended, and the look after it tells of the damage, once.
+#[test]
+fn lease_of_a_flushed_table_goes_on_by_its_owners_clock() {
+    let mut config = fence_config();
+    (config.owned, config.egress) = (false, false);
+    let mut kernel = Kernel::new(gateway_config(1, config));
+    kernel.add_virtual(LAN, ip("10.0.1.1"));
+    kernel.arm(ms(0)).unwrap();
+    kernel.flush_ruleset(FlushBy::Foreign);
+    assert!(!kernel.holds_lease(ms(100)));
+    let sent = kernel.transmit(ms(100), CABLE, &steadfast(ACTIVE));
+    assert_eq!(sent, Transmitted::Sent);
+    assert!(kernel.holds_lease(ms(350)) && kernel.fence_whole());
+    assert!(!kernel.take_fence_whole() && kernel.take_fence_whole());
+    kernel.flush_ruleset(FlushBy::Foreign);
+    let sent = kernel.transmit(ms(400), CABLE, &steadfast(ACTIVE));
+    assert_eq!(sent, Transmitted::Refused, "by its own clock it ended");
+    assert_eq!(
+        kernel.offer(ms(400), Duration::from_millis(30)),
+        Err(Lapsed)
+    );
+}
+
+/// lease: where no packet is judged as it leaves, addresses go by themselves, five seconds after
+/// somebody held them last.
+#[test]
+fn lease_without_egress_lets_addresses_expire() {
+    let mut config = fence_config();
+    config.egress = false;
+    let mut kernel = Kernel::new(gateway_config(1, config));
+    kernel.hold_addresses(ms(0));
+    kernel.add_virtual(LAN, ip("10.0.1.1"));
+    kernel.hold_addresses(ms(1000));
+    kernel.tick(ms(5999), &mut Outbox::default());
+    assert_eq!(kernel.virtuals().count(), 1);
+    kernel.tick(ms(6000), &mut Outbox::default());
+    assert_eq!(kernel.virtuals().count(), 0);
+}
+
 /// lease: a table put back is fenced until a claim arms it; putting back what is there changes
 /// nothing.
 #[test]
