@@ -43,8 +43,8 @@ pub struct InitOptions {
     pub force: bool,
     /// Name of a new cluster.
     pub cluster_name: String,
-    /// Virtual router number of a new cluster; 11 to 255.
-    pub virtual_router: u8,
+    /// Virtual router number of a new cluster, 11 to 255; drawn with the cluster's id if none.
+    pub virtual_router: Option<u8>,
     /// A product whose times and choices a new cluster takes.
     pub profile: Option<Profile>,
     /// What heartbeats of a new cluster may travel in; empty for the usual.
@@ -106,7 +106,7 @@ impl Default for InitOptions {
             join_secret: None,
             force: false,
             cluster_name: "office".to_owned(),
-            virtual_router: 51,
+            virtual_router: None,
             profile: None,
             transports: Vec::new(),
             witness: None,

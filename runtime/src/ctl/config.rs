@@ -58,7 +58,7 @@ pub(super) struct Init {
     /// The cluster's name, for people
     #[arg(long, conflicts_with = "join")]
     name: Option<String>,
-    /// Nobody else on these segments may use it
+    /// Nobody else on these segments may use it; drawn, so that two clusters rarely meet
     #[arg(long, conflicts_with = "join", value_parser = clap::value_parser!(u8).range(11..))]
     virtual_router: Option<u8>,
     /// Times and choices of another product: fortimail, kemp, kerio, safe-at-office or seqrite
@@ -230,7 +230,7 @@ fn options(asked: Init) -> Result<InitOptions, String> {
         join_secret: asked.join_secret,
         force: asked.force,
         cluster_name: asked.name.unwrap_or(usual.cluster_name),
-        virtual_router: asked.virtual_router.unwrap_or(usual.virtual_router),
+        virtual_router: asked.virtual_router,
         profile: asked.profile,
         transports: asked.transports,
         witness: asked.witness,

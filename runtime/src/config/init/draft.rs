@@ -79,7 +79,7 @@ impl Draft {
         Self {
             cluster,
             cluster_name: options.cluster_name.clone(),
-            virtual_router: options.virtual_router,
+            virtual_router: options.virtual_router.unwrap_or_else(|| drawn(cluster)),
             profile: options.profile,
             transports: options.transports.clone(),
             udp_port: None,
@@ -201,7 +201,7 @@ impl Draft {
         put(
             &mut out,
             &router,
-            "1 to 255; used by nobody else on these segments",
+            "1 to 255; used by nobody else on these segments, VRRP included",
         );
         let profile = self.profile.map_or("…", Profile::name);
         let mark = if self.profile.is_some() { "" } else { "# " };
@@ -416,4 +416,15 @@ fn bare(key: &str) -> String {
     } else {
         quoted(key)
     }
+}
+
+/// A number of a virtual router for a new cluster, as random as its id: two clusters on one segment
+/// rarely have the same. None of those that products and handbooks begin with (1 to 10, and 51).
+fn drawn(cluster: ClusterId) -> u8 {
+    const USUAL: u8 = 51;
+    let free = u16::from(u8::MAX - 10) - 1;
+    let [first, second, ..] = cluster.0;
+    let draw = u16::from_be_bytes([first, second]) % free;
+    let number = u8::try_from(draw).map_or(u8::MAX, |draw| 11 + draw);
+    if number < USUAL { number } else { number + 1 }
 }

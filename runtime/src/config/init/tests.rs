@@ -1,5 +1,6 @@
 //! What is written can be read, joined, and is never lost.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -21,6 +22,35 @@ fn init_file_reads_like_a_story() {
     let folder = Folder::new();
     let draft = Draft::fresh(&options(&folder, "a"), ClusterId([7; 16]));
     insta::assert_snapshot!(folder.plain(&draft.render()));
+}
+
+/// Clusters that are made one after the other have numbers of their own, and those that are asked
+/// for are kept.
+#[test]
+fn init_draws_a_virtual_router_that_few_others_have() {
+    let folder = Folder::new();
+    let number = |options: &InitOptions, first, second| {
+        let mut id = [7; 16];
+        (id[0], id[1]) = (first, second);
+        let text = Draft::fresh(options, ClusterId(id)).render();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("virtual_router = "));
+        let words = line.and_then(|line| line.split_whitespace().nth(2));
+        words
+            .and_then(|word| word.parse::<u8>().ok())
+            .expect("a number")
+    };
+    let mut options = options(&folder, "a");
+    let all = (0..=u16::MAX).map(u16::to_be_bytes);
+    let some = all
+        .step_by(97)
+        .map(|[first, second]| number(&options, first, second));
+    let drawn: BTreeSet<u8> = some.collect();
+    let wanted: BTreeSet<u8> = (11..=255).filter(|it| *it != 51).collect();
+    assert_eq!(drawn, wanted);
+    options.virtual_router = Some(51);
+    assert_eq!(number(&options, 1, 2), 51);
 }
 
 /// What was written loads without a mistake, on the gateway and elsewhere.
