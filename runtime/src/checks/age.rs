@@ -8,8 +8,8 @@
 //! The hard case is the first look, before any change was seen: then the file's time against the
 //! wall clock is all there is, and a time in the future counts as now.
 //!
-//! Limit: an age is known to within one look, and a clock that is set between the daemon's start and
-//! the next change of the file changes nothing of what the first look found.
+//! Limit: an age is known to within one look, and a clock that was wrong at the first look leaves
+//! that age wrong until the file changes.
 
 use std::time::{Duration, Instant, SystemTime};
 

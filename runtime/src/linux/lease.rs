@@ -342,8 +342,8 @@ impl Lease {
         renewed
     }
 
-    /// Where the daemon renews the lease itself, one that is not there before its end was taken along
-    /// with its table: both are set up again, as far as its own clock gives it.
+    /// Where the daemon renews the lease itself, one that is not there before its end was taken
+    /// along with its table: both are set up again, as far as its own clock gives it.
     fn found_again(&self, held: &mut Held) -> bool {
         let left = self.left(held.ends);
         left.is_some() && held.mend(left)
@@ -393,7 +393,7 @@ impl Lease {
 }
 
 impl Held {
-    /// Sets up again what is damaged, with so much of a lease; whether anything was, and stands now.
+    /// Sets up again what is damaged, with so much of a lease; whether anything was, and stands.
     fn mend(&mut self, left: Option<Duration>) -> bool {
         let health = self.standing().map(|fence| fence.check_keeping(left));
         let Ok(Health::Repaired(what)) = health else {

@@ -65,7 +65,7 @@ impl FenceConfig {
     }
 }
 
-/// By so much addresses that go by themselves outlast the lease, before whole seconds are made of it.
+/// Addresses that go by themselves outlast the lease by this, rounded up to whole seconds.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// The lease was not there to be changed: it lapsed, was never armed, or the table is gone.
@@ -216,7 +216,7 @@ impl Fence {
             FlushBy::ForeignIgnoringOwner => false,
         };
         if !survives {
-            // The daemon learns of it as it would renew the lease, which it has still by its own clock.
+            // The daemon learns of it as it would renew the lease: it has it by its own clock.
             let word = self.word;
             self.close();
             self.word = word;
