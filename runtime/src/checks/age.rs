@@ -2,18 +2,18 @@
 //!
 //! A file's own time of change is of the wall clock, and so is its age as most tools work it out:
 //! who sets a clock forth by an hour makes every file an hour older, and every gateway sick. Here a
-//! change is what is seen: a time of change other than that of the last look, whichever it is. The
-//! age then counts from that look, by a clock that nobody sets.
+//! change is what is seen: a time of change other than that of the last look, whichever it is. It
+//! is no older than that look was, whatever its date says, and ages by a clock that nobody sets.
 //!
 //! The hard case is the first look, before any change was seen: then the file's time against the
 //! wall clock is all there is, and a time in the future counts as now.
 //!
-//! Limit: an age is known to within one look, and a clock that was wrong at the first look leaves
-//! that age wrong until the file changes.
+//! Limit: while clocks are set an age is known to within one look. A clock that was wrong at the
+//! first look leaves that age wrong until the file changes.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// What was seen of a file's time of change.
+/// What was seen of a file's time of change, and when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen(Option<Since>);
 
@@ -25,11 +25,13 @@ struct Since {
     seen: Instant,
     /// How old it was then.
     old: Duration,
+    /// When it was looked at last.
+    looked: Instant,
 }
 
 impl Seen {
-    /// The age of a file whose time of change is this, at `now`; the wall clock is asked only if
-    /// nothing was seen before.
+    /// The age of a file whose time of change is this, at `now`. The wall clock is asked as a
+    /// change is seen, and believed as far as the last look goes back.
     pub(super) fn age(
         &mut self,
         changed: SystemTime,
@@ -37,15 +39,21 @@ impl Seen {
         wall: impl FnOnce() -> SystemTime,
     ) -> Duration {
         let since = match self.0 {
-            Some(since) if since.changed == changed => since,
-            before => Since {
-                changed,
-                seen: now,
-                old: match before {
-                    Some(_) => Duration::ZERO,
-                    None => wall().duration_since(changed).unwrap_or_default(),
-                },
+            Some(since) if since.changed == changed => Since {
+                looked: now,
+                ..since
             },
+            before => {
+                // It changed behind the last look, whatever its date says.
+                let most = before.map(|before| now.saturating_duration_since(before.looked));
+                let old = wall().duration_since(changed).unwrap_or_default();
+                Since {
+                    changed,
+                    seen: now,
+                    old: most.map_or(old, |most| old.min(most)),
+                    looked: now,
+                }
+            }
         };
         self.0 = Some(since);
         since.old + now.saturating_duration_since(since.seen)
@@ -87,14 +95,25 @@ mod tests {
         let back = epoch - YEARS;
         assert_eq!(
             age(back, SECOND * 8, epoch),
-            Duration::ZERO,
-            "as is one of an earlier date"
+            SECOND * 2,
+            "as is one of an earlier date, behind the last look"
         );
         assert_eq!(
             age(back, SECOND * 70, epoch),
-            SECOND * 62,
+            SECOND * 64,
             "and it ages again"
         );
+    }
+
+    /// A check that is run once a minute, of a file that was touched for the last time soon after.
+    #[test]
+    fn check_age_of_a_file_is_that_of_its_date_between_two_looks() {
+        let (start, epoch) = (Instant::now(), SystemTime::UNIX_EPOCH + YEARS);
+        let mut seen = Seen::default();
+        assert_eq!(seen.age(epoch, start, || epoch), Duration::ZERO);
+        let (touched, minute) = (epoch + SECOND * 5, SECOND * 60);
+        let age = seen.age(touched, start + minute, || epoch + minute);
+        assert_eq!(age, SECOND * 55);
     }
 
     #[test]
