@@ -395,7 +395,6 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
     }
 }
 
-/// Who is switched on when: as the plan says, each a little later than the other.
 /// What each gateway's wall clock shows at first.
 fn clocks(plan: &Plan) -> Vec<WallClock> {
     let gateways = plan.layout.gateways.iter();
@@ -403,6 +402,7 @@ fn clocks(plan: &Plan) -> Vec<WallClock> {
     at_first.map(WallClock::off).collect()
 }
 
+/// Who is switched on when: as the plan says, each a little later than the other.
 fn boots(plan: &Plan) -> Vec<(Instant, NodeId)> {
     let mut random = Random::new(plan.seed, "boots");
     let mut boots = Vec::new();
