@@ -269,11 +269,14 @@ impl Plane {
             }
             Forwarding::Standby => {
                 self.serving = false;
+                // A fence that a flush takes may be gone, and the way to it long: nothing answers
+                // for an address that is not there.
+                let early = (!self.lease.support().owner).then(|| self.withdraw());
                 let fenced = self.lease.close();
                 // What was taken in before the fence closed may wait for a neighbour's answer, and
                 // would leave when a port comes back seconds later.
                 self.forget_unresolved();
-                let withdrawn = self.withdraw();
+                let withdrawn = early.unwrap_or_else(|| self.withdraw());
                 let fenced = fenced
                     .or_else(|_| self.lease.close_anew())
                     .map_err(|why| why.to_string());

@@ -65,7 +65,7 @@ pub enum Health {
     /// The fence does not stand, and could not be built again.
     Missing(FenceError),
     /// It was damaged, in this way, and stands again; lease and tail are gone, unless only the
-    /// keeper was.
+    /// keeper was, or they were to be kept.
     Repaired(&'static str),
     /// As it was built.
     Whole,

@@ -13,14 +13,13 @@
 //! lengthen a lease that was promised to end. Whoever shortens or ends the lease takes the right
 //! to renew away under the same lock; only a claim gives it back.
 //!
-//! Where nobody can own a table, whoever flushes the ruleset takes the lease along. One that is not
-//! there before its end was taken, for the kernel never ends it early by more than those ticks: it
-//! is put back with its table, as far as our own clock still gives it, at the next word, offer or
-//! look. A claim sets up a missing table before it arms, and the end of a role closes one anew.
+//! Where nobody can own a table, whoever flushes the ruleset takes the lease along: `flushed.rs`.
 //!
 //! Limit: a process that holds the lock of nf_tables for longer than the lease (a large ruleset
 //! load) keeps renewals from the kernel, and the role is lost. A daemon stopped between asking and
 //! sending says one word too many; what it says then is that of its last moment.
+
+mod flushed;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +35,7 @@ use steadfast_core::config::Timing;
 
 use super::clock::Monotonic;
 use super::dataplane::PlaneCounters;
-use super::fence::{Fence, FenceError, FenceSpec, FenceSupport, Health, LeaseError};
+use super::fence::{Fence, FenceError, FenceSpec, FenceSupport, LeaseError};
 use super::priority::take_share;
 
 /// A renewal that had to wait in the kernel is made again, shorter, so often at most; then the
@@ -177,7 +176,7 @@ impl Lease {
     pub fn arm(&self) -> Result<(), FenceError> {
         self.with(|held| {
             let begun = match self.begin(held) {
-                Err(why) if why.is_absence() && held.mend(None) => self.begin(held),
+                Err(why) if why.is_absence() && self.set_up(held) => self.begin(held),
                 begun => begun,
             }?;
             held.ends = begun.after(held.standing()?.length());
@@ -236,39 +235,6 @@ impl Lease {
         })
     }
 
-    /// As [`Self::close`]; a fence that is not there is set up again, closed. That takes longer, so
-    /// whatever else must go goes first.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn close_anew(&self) -> Result<(), FenceError> {
-        match self.close() {
-            Err(why) if why.is_absence() && self.with(|held| held.mend(None)) => self.close(),
-            closed => closed,
-        }
-    }
-
-    /// Looks after the fence ([`Fence::check`]). What was set up again has no lease, but for what
-    /// was mended between two looks.
-    pub fn check(&self) -> Health {
-        self.with(|held| {
-            let left = self.left(held.ends).filter(|_| held.is_renewable);
-            let fence = match held.standing() {
-                Ok(fence) => fence,
-                Err(why) => return Health::Missing(why),
-            };
-            let health = fence.check_keeping(left);
-            if !matches!(health, Health::Whole) && !matches!(fence.lease_left(), Ok(Some(_))) {
-                held.is_renewable = false;
-                self.cut(Instant::ORIGIN);
-            }
-            match (health, held.mended.take()) {
-                (Health::Whole, Some(what)) => Health::Repaired(what),
-                (health, _) => health,
-            }
-        })
-    }
-
     /// What came to a port to be passed on while there was no lease ([`Fence::transits`]).
     pub fn transits(&self, port: &str) -> u64 {
         self.with(|held| held.fence.as_ref().map_or(0, |fence| fence.transits(port)))
@@ -300,32 +266,14 @@ impl Lease {
             return Ok(());
         }
         let before = held.ends;
-        let fence = held.standing()?;
-        let ends = said_at.after(fence.length());
+        let ends = said_at.after(held.standing()?.length());
         if ends <= before {
             // It was said before the lease was set.
             return Ok(());
         }
-        let mut renewed = Err(LeaseError::Lapsed);
-        for _ in 0..RENEWALS_MAX {
-            let begun = self.time.now();
-            let left = ends.since(begun);
-            if left <= self.early() {
-                // Too late: what stands ends before long.
-                renewed = Err(LeaseError::Lapsed);
-                break;
-            }
-            renewed = fence.renew(left);
-            // The kernel counts from when it came to it, which may have been late by as much.
-            let waited = self.time.now().since(begun);
-            if renewed.is_err() || waited <= self.early() {
-                break;
-            }
-        }
-        // One that had not ended was taken along with its table.
+        let mut renewed = self.renew_until(held, ends);
         if matches!(renewed, Err(LeaseError::Lapsed)) && self.found_again(held) {
-            let left = self.surely(ends).since(self.time.now());
-            renewed = held.standing()?.renew(left);
+            renewed = self.renew_until(held, ends);
         }
         match renewed {
             Ok(()) => {
@@ -342,11 +290,25 @@ impl Lease {
         renewed
     }
 
-    /// Where the daemon renews the lease itself, one that is not there before its end was taken
-    /// along with its table: both are set up again, as far as its own clock gives it.
-    fn found_again(&self, held: &mut Held) -> bool {
-        let left = self.left(held.ends);
-        left.is_some() && held.mend(left)
+    /// The lease that is there ends then, or early, however late the kernel comes to it.
+    fn renew_until(&self, held: &mut Held, ends: Instant) -> Result<(), LeaseError> {
+        let fence = held.standing()?;
+        let mut renewed = Err(LeaseError::Lapsed);
+        for _ in 0..RENEWALS_MAX {
+            let begun = self.time.now();
+            let left = ends.since(begun);
+            if left <= self.early() {
+                // Too late: what stands ends before long.
+                return Err(LeaseError::Lapsed);
+            }
+            renewed = fence.renew(left);
+            // The kernel counts from when it came to it, which may have been late by as much.
+            let waited = self.time.now().since(begun);
+            if renewed.is_err() || waited <= self.early() {
+                break;
+            }
+        }
+        renewed
     }
 
     /// Begins a lease; when that was asked for.
@@ -354,12 +316,6 @@ impl Lease {
         let begun = self.time.now();
         held.standing()?.arm()?;
         Ok(begun)
-    }
-
-    /// For how long a lease that ends then, and that only the daemon lengthens, is surely there.
-    fn left(&self, ends: Instant) -> Option<Duration> {
-        let left = self.surely(ends).since(self.time.now());
-        (self.word.is_some() && !left.is_zero()).then_some(left)
     }
 
     /// Until when the kernel's lease that ends then is surely there.
@@ -393,16 +349,6 @@ impl Lease {
 }
 
 impl Held {
-    /// Sets up again what is damaged, with so much of a lease; whether anything was, and stands.
-    fn mend(&mut self, left: Option<Duration>) -> bool {
-        let health = self.standing().map(|fence| fence.check_keeping(left));
-        let Ok(Health::Repaired(what)) = health else {
-            return false;
-        };
-        self.mended = Some(what);
-        true
-    }
-
     fn standing(&mut self) -> Result<&mut Fence, FenceError> {
         self.fence.as_mut().ok_or_else(FenceError::removed)
     }

@@ -40,6 +40,8 @@ pub(super) const STORIES: &[Story] = &[
 
 const ACTIVE: u8 = 2;
 const OFFERING: u8 = 3;
+/// Until something surely has happened.
+const PATIENCE: Duration = Duration::from_secs(5);
 const BODY: &[u8] = b"a word of its own";
 /// Nobody has it: the kernel must ask.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 77);
@@ -362,7 +364,8 @@ fn flush() {
 }
 
 /// An active whose fence is flushed puts it back at its next word with what is left of its lease,
-/// and the next look tells of it, once. An offer is put back as short as it was promised.
+/// and the next look tells of it, once. So does a look, an offer, as short as it was promised, and
+/// a release.
 fn flushed() {
     with_runtime(async || {
         let world = World::new();
@@ -373,8 +376,11 @@ fn flushed() {
         lease.arm().unwrap();
         flush();
         guard.said_active(time.now());
-        while !table_is_there("steadfast-arp") {}
         let begun = Instant::now();
+        while !table_is_there("steadfast-arp") {
+            assert!(begun.elapsed() < PATIENCE, "the word puts the fence back");
+        }
+        assert!(world.answers(LAN_VIRTUAL), "and its lease with it");
         let told = matches!(lease.check(), Health::Repaired("table gone"));
         assert!(told && matches!(lease.check(), Health::Whole));
         while world.answers(LAN_VIRTUAL) {
@@ -382,11 +388,25 @@ fn flushed() {
         }
         lease.arm().unwrap();
         flush();
+        assert!(matches!(lease.check(), Health::Repaired("table gone")));
+        assert!(world.answers(LAN_VIRTUAL), "a look puts it back as well");
+        flush();
         let begun = Instant::now();
-        lease.offer(L / 4).unwrap();
-        while world.answers(LAN_VIRTUAL) {
-            assert!(begun.elapsed() < L / 2, "the offer holds");
-        }
+        lease.offer(L / 2).unwrap();
+        assert!(
+            world.answers(LAN_VIRTUAL),
+            "an offer is served until it is taken"
+        );
+        flush();
+        lease.release_to_tail().unwrap();
+        assert!(
+            !world.answers(LAN_VIRTUAL),
+            "a lease that was given away is closed"
+        );
+        assert!(
+            begun.elapsed() < L / 2,
+            "by the release, and not by its end"
+        );
         lease.unfence().unwrap();
     });
 }
@@ -403,7 +423,10 @@ fn mended() {
         assert!(lease.close().is_err(), "nothing is left to be closed");
         lease.close_anew().unwrap();
         assert!(!world.answers(LAN_VIRTUAL));
-        assert!(matches!(lease.check(), Health::Repaired(_)));
+        assert!(
+            matches!(lease.check(), Health::Whole),
+            "nobody served by it"
+        );
         lease.unfence().unwrap();
     });
 }

@@ -136,7 +136,7 @@ pub(super) const DAEMON: [(&str, &str, &str); 9] = [
     (
         "fence",
         "\"auto\"",
-        "where it judges what leaves: egress (Linux 5.16), output, or what the kernel can do",
+        "egress (Linux 5.16), output or flushable (as on older ones: a trial); auto: by the kernel",
     ),
     ("journal_bytes_max", "8388608", "flight recorder on disk"),
 ];

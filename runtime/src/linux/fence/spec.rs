@@ -107,7 +107,7 @@ impl fmt::Display for FenceSupport {
             ),
             (
                 self.owner,
-                "a foreign flush removes it for up to a second (no owned tables)",
+                "a foreign flush removes it, a dead daemon's for good (no owned tables)",
             ),
             (
                 self.persist,

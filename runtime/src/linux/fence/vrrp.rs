@@ -35,8 +35,8 @@ use super::nftables::{
 };
 use super::picture::{self, Picture};
 use super::rules::{
-    ADVERTISE, ARP, Chain, ICMPV6, IPV4, IPV6, LIVE, Rule, SOLICIT, TIMED_SIZE, millis,
-    of_protocol, of_type, pass, refuse, rule, vlans,
+    ADVERTISE, ARP, Chain, ICMPV6, IPV4, IPV6, LIVE, Rule, SOLICIT, millis, of_protocol, of_type,
+    pass, refuse, rule, vlans,
 };
 use super::{FenceError, FenceSupport, Health, NETFILTER};
 
@@ -48,12 +48,15 @@ const TRIES_MAX: usize = 4;
 /// Least milliseconds for a first word: a thread is to wake and to speak.
 const FIRST_MIN: u64 = 30;
 
+/// Older kernels may count what the guard removed as if it were there: room for many hand-overs.
+const LEASES_SIZE: u32 = 65_535;
+
 const LEASES: Set = Set {
     name: LIVE,
     flags: SET_TIMEOUT | SET_DYNAMIC,
     key_type: 4,
     key_len: 4,
-    size: TIMED_SIZE,
+    size: LEASES_SIZE,
 };
 
 /// A virtual router, as far as the fence knows it.

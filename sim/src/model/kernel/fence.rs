@@ -121,6 +121,8 @@ pub(super) struct Fence {
     addresses: Option<Instant>,
     /// It was put back since the last look.
     mended: bool,
+    /// The lease is a claim's, and was not offered since.
+    renewable: bool,
 }
 
 impl Fence {
@@ -138,6 +140,7 @@ impl Fence {
             waiting: None,
             addresses: None,
             mended: false,
+            renewable: false,
         }
     }
 
@@ -171,10 +174,12 @@ impl Fence {
             return Err(TableGone);
         }
         self.refresh(now);
+        self.renewable = true;
         Ok(())
     }
 
     pub(super) fn offer(&mut self, now: Instant, remaining: Duration) -> Result<(), Lapsed> {
+        self.renewable = false;
         self.find_again(now);
         let end = self.live_end(now).ok_or(Lapsed)?;
         self.live = Some(end.min(self.expiry(now, remaining)));
@@ -204,6 +209,7 @@ impl Fence {
     }
 
     pub(super) fn close(&mut self) {
+        self.renewable = false;
         self.waiting = None;
         self.live = None;
         self.word = None;
@@ -217,9 +223,9 @@ impl Fence {
         };
         if !survives {
             // The daemon learns of it as it would renew the lease: it has it by its own clock.
-            let word = self.word;
+            let (word, renewable) = (self.word, self.renewable);
             self.close();
-            self.word = word;
+            (self.word, self.renewable) = (word, renewable);
             self.is_whole = false;
         }
     }
@@ -242,21 +248,29 @@ impl Fence {
         over
     }
 
-    /// Puts a missing table back, without elements: fenced.
+    /// Puts a missing table back at a look: fenced, unless a lease is renewed by its owner.
     pub(super) fn rebuild(&mut self) {
-        if !self.is_whole {
-            // A daemon that renews the lease itself knows what is left of it.
-            let left = self.word.filter(|_| !self.config.egress);
-            self.close();
-            (self.live, self.tail, self.word) = (left, left, left);
-            self.is_whole = true;
-        }
+        // A daemon that renews the lease itself knows what is left of it.
+        self.set_up(self.renewable && !self.config.egress);
     }
 
-    /// Puts a missing table back between two looks.
-    pub(super) fn mend(&mut self) {
+    /// Puts a missing table back, with what is left of a lease by its owner's clock, or closed.
+    pub(super) fn set_up(&mut self, keeps: bool) {
+        if self.is_whole {
+            return;
+        }
+        let (left, renewable) = (self.word.filter(|_| keeps), self.renewable);
+        self.close();
+        (self.live, self.word) = (left, left);
+        self.tail = left.map(|end| end.after(self.config.tail));
+        self.renewable = renewable && left.is_some();
+        self.is_whole = true;
+    }
+
+    /// Puts a missing table back for a word or an offer; the next look tells of it.
+    fn mend(&mut self) {
         self.mended |= !self.is_whole;
-        self.rebuild();
+        self.set_up(!self.config.egress);
     }
 
     /// A daemon that renews the lease itself puts back one that was taken along before its end.

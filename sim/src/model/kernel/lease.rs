@@ -96,9 +96,9 @@ impl Kernel {
         self.change_fence(Fence::rebuild);
     }
 
-    /// Whoever finds no table puts it back, and the next look tells of it.
+    /// A claim, or the end of a role, that finds no table puts it back, closed.
     pub fn mend_fence(&mut self) {
-        self.change_fence(Fence::mend);
+        self.change_fence(|fence| fence.set_up(false));
     }
 
     /// Another program takes the lock of nf_tables, or lets it go: without netdev egress renewals
