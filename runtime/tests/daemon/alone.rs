@@ -112,7 +112,9 @@ fn alone_address_that_somebody_removed_is_there_again() {
         ("\"10.0.1.1\"".to_owned(), "10.0.1.1"),
         (many.join(", "), "10.0.1.179"),
     ];
-    for (gateway, (virtuals, removed)) in pair().into_iter().zip(lists) {
+    // The first one's end of the cable must outlive the second one's daemon.
+    let gateways = pair();
+    for (gateway, (virtuals, removed)) in gateways.iter().zip(lists) {
         gateway.configure(|text| text.replace("\"10.0.1.1\"", &virtuals));
         let mut daemon = gateway.start();
         daemon.says("active:");
