@@ -215,6 +215,12 @@ fn install_fence(loaded: &Loaded, machine: &Machine) -> Result<Fence, StartError
     let spec = fence_spec(&loaded.config, machine, (keeper, hooks));
     let fence = Fence::install(&spec)?;
     info!("the fence is installed: {:?}", fence.support());
+    if hooks == Hooks::Flushable {
+        warn!(
+            "`fence = \"flushable\"` tries what kernels before 5.13 can do: whoever flushes the packet \
+             filter takes the fence along; leave it out where clients depend on it"
+        );
+    }
     Ok(fence)
 }
 
