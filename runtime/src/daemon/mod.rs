@@ -217,8 +217,8 @@ fn install_fence(loaded: &Loaded, machine: &Machine) -> Result<Fence, StartError
     info!("the fence is installed: {:?}", fence.support());
     if hooks == Hooks::Flushable {
         warn!(
-            "`fence = \"flushable\"` tries what kernels before 5.13 can do: whoever flushes the packet \
-             filter takes the fence along; leave it out where clients depend on it"
+            "`fence = \"flushable\"` tries what kernels before 5.13 can do: whoever flushes the \
+             packet filter takes the fence along; leave it out where clients depend on it"
         );
     }
     Ok(fence)

@@ -192,7 +192,7 @@ fn duo_killed_active_is_replaced_and_unfenced() {
         (code, said.as_str()),
         (Some(0), "nothing was there to remove\n")
     );
-    second.says("alert: gw1 is dead");
+    second.has_said("alert: gw1 is dead");
     let alerts = b.status()["daemon"]["alerts"].to_string();
     assert!(alerts.contains("ago: gw1 is dead"), "{alerts}");
     second.stop();
