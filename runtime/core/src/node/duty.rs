@@ -141,15 +141,18 @@ impl Node {
         // A port that was never up has not failed: links are slow to come after boot.
         if hard(now) && now > before {
             self.was_degraded = true;
+            self.failed_serving |= self.role == EffectiveRole::Active;
         }
         let recovered = hard(before) && !hard(now) && self.was_degraded;
         if !recovered {
             return;
         }
         self.was_degraded = false;
+        // Links may come and go after boot; one that fails under the role has failed.
+        let served = core::mem::take(&mut self.failed_serving);
+        let counts = served || self.now.since(self.started) > SILENT_AFTER;
         let out = self.config.policy.on_failure == OnFailure::Off;
-        if out && self.role == EffectiveRole::Standby && self.now.since(self.started) > SILENT_AFTER
-        {
+        if out && counts && self.role == EffectiveRole::Standby {
             self.retire_after_failure();
         }
     }

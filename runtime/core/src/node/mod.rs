@@ -121,7 +121,10 @@ pub struct Node {
     moves: Moves,
     /// When this node's own health last became worse.
     worsened_at: Option<Instant>,
+    /// A fault began that is not mended yet (R3.3).
     was_degraded: bool,
+    /// And this node served when it began.
+    failed_serving: bool,
     asked: Option<(RequestId, Command, Instant)>,
     claims_left: u32,
     told: Told,
@@ -287,6 +290,7 @@ impl Node {
             moves: Moves::default(),
             worsened_at: None,
             was_degraded: false,
+            failed_serving: false,
             asked: None,
             claims_left: 0,
             told: Told::default(),

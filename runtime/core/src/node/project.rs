@@ -213,6 +213,7 @@ impl Node {
         woke.map(|at| (view.ago(at), asked)).hash(out);
         self.worsened_at.map(|at| view.ago(at)).hash(out);
         (moved, vacant, self.asked.is_some(), self.was_degraded).hash(out);
+        self.failed_serving.hash(out);
     }
 
     fn project_kernel(&self, view: View, out: &mut impl Hasher) {
