@@ -25,6 +25,7 @@ mod random;
 pub mod removal;
 mod schedule;
 pub mod sight;
+pub mod stranger;
 pub mod trace;
 
 pub use format::{Plan, Scenario, ScenarioError, schema};

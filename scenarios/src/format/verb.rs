@@ -115,6 +115,9 @@ pub enum Verb {
         /// How long.
         #[serde(rename = "for")]
         lasting: Span,
+        /// Whether they bear the daemons' own EtherType, so that their sockets take them in.
+        #[serde(default)]
+        heard: bool,
     },
     /// The rules of the packet filter are all deleted by somebody else (target: gateway).
     FlushRuleset,

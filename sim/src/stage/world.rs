@@ -3,7 +3,6 @@
 //! The production code decides, the models carry, the observer tells. A run is a function of its
 //! plan: nothing here reads a clock or an ordering that is not written down.
 
-use core::net::IpAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -21,7 +20,7 @@ use super::observe::Observer;
 use super::players::Players;
 use super::queue::Queue;
 use super::setup;
-use super::strangers::Stranger;
+use super::strangers::Strangers;
 use super::tap::Tap;
 use super::traffic::Traffic;
 use crate::model::Frame;
@@ -102,7 +101,7 @@ pub struct World<'a> {
     pub(crate) configs: Vec<Config>,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) hosts: Vec<HostBox>,
-    pub(crate) strangers: Vec<Stranger>,
+    pub(crate) strangers: Strangers,
     pub(crate) routers: Vec<RouterBox>,
     pub(crate) steps: Steps,
     pub(crate) observer: Observer,
@@ -150,7 +149,7 @@ impl<'a> World<'a> {
             configs: configs.collect::<Result<_, _>>()?,
             gateways: Vec::new(),
             hosts: Vec::new(),
-            strangers: Vec::new(),
+            strangers: Strangers::default(),
             routers: beyond::routers(&plan.layout, &net),
             steps: Steps::new(plan),
             observer: Observer::new(plan),
@@ -444,10 +443,5 @@ impl<'a> World<'a> {
     pub(crate) fn drawn(&mut self, up_to: Duration) -> Duration {
         let nanos = u64::try_from(up_to.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.random.between(0, nanos))
-    }
-
-    /// The first virtual address of a segment.
-    pub(crate) fn first_virtual(&self, segment: usize) -> Option<IpAddr> {
-        self.plan.layout.segments[segment].virtuals.first().copied()
     }
 }
