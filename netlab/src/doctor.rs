@@ -100,7 +100,15 @@ pub fn offers(findings: &[Finding]) -> BTreeSet<Capability> {
     if !works("namespaces") || !works("link bridge") || !works("link veth") {
         return offers;
     }
-    offers.extend([C::Carrier, C::Power, C::Process, C::Ruleset, C::Stalls]);
+    offers.extend([
+        C::Carrier,
+        C::Foreigners,
+        C::Injection,
+        C::Power,
+        C::Process,
+        C::Ruleset,
+        C::Stalls,
+    ]);
     let filters = [
         "filter on the way in",
         "filter on the way out",

@@ -15,9 +15,10 @@ use core::time::Duration;
 use std::net::IpAddr;
 
 use steadfast_core::{Instant, NodeId};
-use steadfast_scenarios::Subject;
-use steadfast_scenarios::format::{Layout, Verb};
+use steadfast_scenarios::format::{Layout, Plan, Verb};
+use steadfast_scenarios::stranger::Stranger;
 use steadfast_scenarios::trace::FrameKind;
+use steadfast_scenarios::{SegmentId, Subject};
 
 mod calls;
 mod turns;
@@ -26,6 +27,7 @@ use crate::error::{Doing as _, LabError};
 use crate::ground::{Ground, Wiring, settings};
 use crate::machine::{DaemonEvent, DaemonOrder, Machine, Setup};
 use crate::nft::Nft;
+use crate::strangers::Strangers;
 use crate::wires::{CarrierChange, Wires, is_wires};
 use turns::{LAID_AFTER, Turn};
 
@@ -47,6 +49,7 @@ pub struct Lab {
     hosts: Vec<IpAddr>,
     turns: Vec<(Instant, Turn)>,
     told: Vec<Told>,
+    strangers: Option<Strangers>,
 }
 
 /// What a lab did, for the trace.
@@ -127,7 +130,17 @@ impl Lab {
             ground,
             turns: Vec::new(),
             told: Vec::new(),
+            strangers: None,
         })
+    }
+
+    /// Plugs in the strangers whose deeds this plan has among its steps.
+    ///
+    /// # Errors
+    /// No right to open packet sockets.
+    pub fn invite(&mut self, plan: &Plan) -> Result<(), LabError> {
+        self.strangers = Strangers::of(plan, &self.ground)?;
+        Ok(())
     }
 
     /// Where everything is.
@@ -155,10 +168,14 @@ impl Lab {
             self.await_wires()?;
         }
         self.wires.carry_out(&mut self.ground, subject, verb, now)?;
-        if let Subject::Gateway(id) = subject
-            && let Some(place) = self.place(id)
-        {
-            self.on_gateway(place, verb, now)?;
+        match subject {
+            Subject::Gateway(id) => {
+                if let Some(place) = self.place(id) {
+                    self.on_gateway(place, verb, now)?;
+                }
+            }
+            Subject::Segment(segment) if Stranger::does(verb) => self.strange(segment, verb)?,
+            Subject::Port(..) | Subject::Segment(_) => {}
         }
         self.settle(now)
     }
@@ -316,6 +333,14 @@ impl Lab {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A segment's stranger does something.
+    fn strange(&self, segment: SegmentId, verb: &Verb) -> Result<(), LabError> {
+        let uninvited = || LabError::Needs("strangers".to_owned());
+        let strangers = self.strangers.as_ref().ok_or_else(uninvited)?;
+        let begun = strangers.begin(segment, verb);
+        begun.doing(|| format!("have a stranger {}", verb.word()))
     }
 
     /// The gateway's own program calls every host, each time from the same ports.

@@ -20,6 +20,7 @@ mod nft;
 pub mod play;
 pub mod race;
 pub mod soak;
+pub mod strangers;
 mod sys;
 pub mod virtual_routers;
 mod visit;

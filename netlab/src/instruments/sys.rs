@@ -20,6 +20,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use core::time::Duration;
 
+use steadfast_core::MacAddr;
+
 use super::filter::{self, Instruction};
 use crate::sys::{has_carrier, is_set_up};
 
@@ -110,6 +112,12 @@ impl PacketSocket {
         Ok(socket)
     }
 
+    /// Opens one for somebody who sits beside this observer: it sees everything that comes in but
+    /// what the observer is answered.
+    pub(crate) fn beside(observer: MacAddr, interface: &str) -> io::Result<Self> {
+        Self::open(interface, &filter::all_but(observer), false)
+    }
+
     /// What waits, at most one batch; none for a frame that was not kept as a whole. With each, how
     /// long it has waited.
     pub(crate) fn take(&self, frames: &mut Frames) -> io::Result<Vec<(Option<Vec<u8>>, Duration)>> {
@@ -132,7 +140,7 @@ impl PacketSocket {
 
     /// Sends these frames in order and says how many the kernel took; it stops at the first that
     /// it refuses.
-    pub(super) fn send(&self, frames: &[impl AsRef<[u8]>]) -> usize {
+    pub(crate) fn send(&self, frames: &[impl AsRef<[u8]>]) -> usize {
         let mut done = 0;
         for chunk in frames.chunks(SEND_MAX) {
             // SAFETY: all zeros are a valid value of these plain structures.

@@ -20,10 +20,6 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         Verb::Freeze { clock_stands } => clock_stands.then_some("a kernel clock that stands still"),
         Verb::Apply { .. } => Some("apply faults"),
         Verb::Disk { .. } => Some("disk faults"),
-        Verb::Flood { .. } | Verb::Forge { .. } | Verb::Garbage { .. } | Verb::Replay { .. } => {
-            Some("injection")
-        }
-        Verb::ForeignSpeaker { .. } | Verb::Thief { .. } => Some("foreigners"),
         Verb::Lie { .. } => Some("lies"),
         Verb::MacMoveIgnored { .. } => Some("a switch that ignores moves"),
         Verb::CablePlug
@@ -37,7 +33,11 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::ClockStep { .. }
         | Verb::DropFrames { .. }
         | Verb::Flap { .. }
+        | Verb::Flood { .. }
         | Verb::FlushRuleset
+        | Verb::ForeignSpeaker { .. }
+        | Verb::Forge { .. }
+        | Verb::Garbage { .. }
         | Verb::Hook { .. }
         | Verb::Impair { .. }
         | Verb::Kill
@@ -51,6 +51,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::Reboot { .. }
         | Verb::RebootLoop { .. }
         | Verb::Reload(_)
+        | Verb::Replay { .. }
         | Verb::SegmentHeal
         | Verb::SegmentSplit { .. }
         | Verb::Silence { .. }
@@ -63,6 +64,7 @@ pub fn refuses(verb: &Verb) -> Option<&'static str> {
         | Verb::SwitchOff
         | Verb::SwitchOn
         | Verb::Thaw
+        | Verb::Thief { .. }
         | Verb::Unsilence => None,
     }
 }

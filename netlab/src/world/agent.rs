@@ -204,10 +204,12 @@ pub fn virtual_macs(plan: &Plan, agent: &(impl Agent + ?Sized)) -> VirtualMacs {
 /// refuses.
 pub fn build(plan: &Plan, agent: &(impl Agent + ?Sized), wiring: Wiring) -> Result<Lab, LabError> {
     let setups = setups(plan, agent).map_err(LabError::Needs)?;
-    Lab::build(&plan.layout, wiring, |name| {
+    let mut lab = Lab::build(&plan.layout, wiring, |name| {
         let found = setups.iter().find(|(known, _)| known == name);
         found.map(|(_, setup)| setup.clone()).unwrap_or_default()
-    })
+    })?;
+    lab.invite(plan)?;
+    Ok(lab)
 }
 
 /// What the agent's daemons run, by gateway.
