@@ -395,6 +395,7 @@ impl Picture {
             | EventKind::Apply { .. }
             | EventKind::Blind { .. }
             | EventKind::End
+            | EventKind::Holds { .. }
             | EventKind::Hook { .. }
             | EventKind::Names(_)
             | EventKind::PeerStatus { .. }

@@ -20,9 +20,10 @@ const IMPOSSIBLE_WITHIN: u64 = 200;
 const WORKERS_MAX: usize = 8;
 
 /// Every oracle there is, by the name a file calls it.
-const ORACLES: [&str; 14] = [
+const ORACLES: [&str; 15] = [
     "alerts",
     "at_most_one_active",
+    "bounded",
     "calls",
     "converges",
     "exactly_one_active",

@@ -8,7 +8,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::fstat;
@@ -30,20 +30,32 @@ pub struct Usage {
 /// # Errors
 /// When the namespace cannot be asked for its number.
 pub(super) fn usage(net: impl AsFd) -> io::Result<Usage> {
-    let wanted = format!("net:[{}]", fstat(net)?.st_ino);
     let (mut usage, mut shared) = (Usage::default(), 0);
+    for process in processes(net)? {
+        let (own, common) = resident(&process).unwrap_or_default();
+        usage.resident += own;
+        shared = shared.max(common);
+        usage.processor += processor(&process);
+    }
+    usage.resident += shared;
+    Ok(usage)
+}
+
+/// The daemon's processes in this network namespace, by their places in `/proc`.
+///
+/// # Errors
+/// When the namespace cannot be asked for its number.
+pub(crate) fn processes(net: impl AsFd) -> io::Result<Vec<PathBuf>> {
+    let wanted = format!("net:[{}]", fstat(net)?.st_ino);
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let process = entry.path();
         let inside = fs::read_link(process.join("ns/net"));
         if inside.is_ok_and(|it| it.as_os_str() == wanted.as_str()) && !is_ours(&process) {
-            let (own, common) = resident(&process).unwrap_or_default();
-            usage.resident += own;
-            shared = shared.max(common);
-            usage.processor += processor(&process);
+            found.push(process);
         }
     }
-    usage.resident += shared;
-    Ok(usage)
+    Ok(found)
 }
 
 /// Whether it is the gateway's first process, which is the lab's.

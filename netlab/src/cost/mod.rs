@@ -23,6 +23,7 @@ use steadfast_scenarios::{Judge, Picture, Scenario};
 
 use self::flood::Flood;
 pub use self::meter::Usage;
+pub(crate) use self::meter::processes;
 use crate::agent::Steadfast;
 use crate::bench::Ours;
 use crate::daemons::Daemon;

@@ -13,6 +13,7 @@
 
 mod agent;
 mod frames;
+mod holds;
 mod hooks;
 mod operator;
 mod reckon;
@@ -180,6 +181,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
             return Err(io::Error::other(what)).doing(|| "command a daemon".to_owned());
         }
         self.is_nobody_cut()?;
+        self.tell_held(self.plan.end());
         self.eyes.tell(self.plan.end(), EventKind::End);
         for event in self.eyes.finish() {
             self.see(&event);
@@ -203,6 +205,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
             let Some(due) = self.schedule.poll(now, self.judge.picture()) else {
                 return Ok(());
             };
+            self.tell_held(now);
             let step = &self.plan.steps[due.index];
             if let Some(subject) = due.subject {
                 self.lab.carry_out(subject, &step.verb, now)?;
@@ -306,6 +309,15 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 }
             };
             self.eyes.tell(at, kind);
+        }
+    }
+
+    /// Tells what daemons hold, if somebody wants to know.
+    fn tell_held(&mut self, at: Instant) {
+        if holds::asked_for(self.plan) {
+            for held in holds::look(self.plan, self.lab) {
+                self.eyes.tell(at, held);
+            }
         }
     }
 

@@ -299,6 +299,7 @@ fn named(event: &Event, names: &Names, roles: &mut BTreeMap<NodeId, String>) -> 
         | EventKind::Apply { .. }
         | EventKind::Blind { .. }
         | EventKind::End
+        | EventKind::Holds { .. }
         | EventKind::Names(_)
         | EventKind::PeerStatus { .. }
         | EventKind::PortStatus { .. }

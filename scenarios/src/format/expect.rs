@@ -111,6 +111,13 @@ pub enum Check {
         #[serde(default)]
         drain: Option<Span>,
     },
+    /// What a daemon holds stays bounded: unread in its sockets, and in memory (F48).
+    Bounded {
+        /// Most bytes that its sockets have not been read of, at a step or at the end.
+        unread_max: u64,
+        /// Most bytes that its memory grows by from the first step on.
+        grown_max: u64,
+    },
     /// What a gateway itself begins leaves on every served segment, over each version of IP, in
     /// this name and no other (R5.3).
     Calls {
@@ -209,6 +216,7 @@ impl Check {
         match self {
             Self::Alerts { .. } => "alerts",
             Self::AtMostOneActive { .. } => "at_most_one_active",
+            Self::Bounded { .. } => "bounded",
             Self::Calls { .. } => "calls",
             Self::Converges { .. } => "converges",
             Self::ExactlyOneActive { .. } => "exactly_one_active",
@@ -230,6 +238,7 @@ impl Check {
             Self::HooksFollow { .. } => Scope::Hook,
             Self::Outage { .. } => Scope::Stream,
             Self::Alerts { .. }
+            | Self::Bounded { .. }
             | Self::Calls { .. }
             | Self::KernelMatchesRole { .. }
             | Self::PacifiedStaysOut

@@ -10,6 +10,7 @@ use steadfast_core::{Instant, NodeId};
 
 use super::alerts::Alerts;
 use super::at_most_one_active::AtMostOneActive;
+use super::bounded::Bounded;
 use super::calls::Calls;
 use super::converges::Converges;
 use super::exactly_one_active::ExactlyOneActive;
@@ -263,6 +264,10 @@ impl Bench<'_> {
                 let drain = self.within(*own, drain);
                 Box::new(AtMostOneActive::new(segment, drain))
             }
+            Check::Bounded {
+                unread_max,
+                grown_max,
+            } => Box::new(Bounded::new(gateway, *unread_max, *grown_max)),
             Check::Calls { from } => {
                 let versions = self.plan.layout.family.versions();
                 Box::new(Calls::new(gateway, *from, versions))

@@ -19,6 +19,7 @@ use crate::trace::Event;
 
 pub mod alerts;
 pub mod at_most_one_active;
+pub mod bounded;
 pub mod calls;
 pub mod converges;
 pub mod exactly_one_active;

@@ -105,6 +105,15 @@ pub enum EventKind {
         /// The gateway whose port it left.
         from: NodeId,
     },
+    /// What a daemon holds, where a story asks for it: at each step, and at the end.
+    Holds {
+        /// Where it runs.
+        gateway: NodeId,
+        /// Bytes that its sockets have not been read of.
+        unread: u64,
+        /// Its memory, in bytes; none in a world without processes.
+        resident: Option<u64>,
+    },
     /// A hook's program began, or ended by itself. One that is ended says nothing more.
     Hook {
         /// Where it runs.

@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use steadfast_core::effect::{Effect, Input};
 use steadfast_core::{Instant, PortId, Rule};
+use steadfast_scenarios::format::Check;
+use steadfast_scenarios::trace::EventKind;
 use steadfast_scenarios::trace::capture::Direction;
 
 use super::gateway::{DRAIN_MAX, Order};
@@ -275,6 +277,27 @@ impl World<'_> {
             Some((port.id, at, frame))
         });
         waiting.next()
+    }
+
+    /// Tells what daemons hold, if a story asks for it.
+    pub(crate) fn tell_held(&mut self) {
+        let plan = std::rc::Rc::clone(&self.plan);
+        let mut checks = plan.expects.iter().map(|it| &it.check);
+        if !checks.any(|it| matches!(it, Check::Bounded { .. })) {
+            return;
+        }
+        for station in 0..self.gateways.len() {
+            let Some(daemon) = &self.gateways[station].daemon else {
+                continue;
+            };
+            let frames = daemon.sockets.iter().flatten();
+            let unread: usize = frames.map(|(_, frame)| frame.len()).sum();
+            self.emit(EventKind::Holds {
+                gateway: self.id(station),
+                unread: u64::try_from(unread).unwrap_or(u64::MAX),
+                resident: None,
+            });
+        }
     }
 
     /// The number of a gateway on the wire.

@@ -65,6 +65,7 @@ impl World<'_> {
             let step = &plan.steps[due.index];
             let (name, verb) = (step.name.clone(), step.verb.word());
             let done = due.subject.is_some();
+            self.tell_held();
             self.emit(EventKind::Step {
                 name,
                 verb,

@@ -240,6 +240,7 @@ impl<'a> World<'a> {
         let end = self.plan.end();
         self.now = end;
         self.observe();
+        self.tell_held();
         self.emit(EventKind::End);
         Cost {
             hops: self.hops,
