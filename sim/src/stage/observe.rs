@@ -5,6 +5,7 @@
 //! answers real frames ([`crate::model::kernel::Kernel::answers_for`]), at every instant at which
 //! an answer may have changed, so an overlap of a microsecond is seen.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::diagnosis::{Around, Trouble, TroubleKind, diagnose};
@@ -17,7 +18,7 @@ use steadfast_scenarios::{HostId, Picture, SegmentId};
 
 use super::gateway::Body;
 use super::power::Reckoning;
-use super::world::World;
+use super::world::{HostBox, World};
 use crate::model::kernel::NeighbourState;
 
 /// What the observer saw last.
@@ -29,8 +30,8 @@ pub(crate) struct Observer {
     seen_net: u64,
     /// By gateway and segment, in that order.
     cells: Vec<Vec<Cell>>,
-    /// By host: where each virtual address of its segment points.
-    holders: Vec<Vec<Holder>>,
+    /// By host.
+    pointing: Vec<Pointing>,
     /// By segment: behind whose port its switch knows the virtual MAC.
     behind: Vec<Holder>,
     /// By gateway: what its status said last.
@@ -42,6 +43,26 @@ pub(crate) struct Observer {
     troubles: Vec<BTreeSet<TroubleKind>>,
     pub(crate) reckonings: Vec<Reckoning>,
     told_barred: Vec<bool>,
+}
+
+/// Where each virtual address of a host's segment points.
+#[derive(Clone, Debug)]
+struct Pointing {
+    holders: Vec<Holder>,
+    /// How many point at somebody.
+    held: usize,
+    /// The addresses' places.
+    places: BTreeMap<IpAddr, usize>,
+}
+
+impl Pointing {
+    fn of(virtuals: &[IpAddr]) -> Self {
+        Self {
+            holders: vec![Holder::Nobody; virtuals.len()],
+            held: 0,
+            places: virtuals.iter().copied().zip(0..).collect(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -63,8 +84,8 @@ impl Observer {
             })
         };
         let gateways = layout.gateways.len();
-        let holders = |host: &steadfast_scenarios::format::Host| {
-            vec![Holder::Nobody; layout.segments[host.segment.index()].virtuals.len()]
+        let pointing = |host: &steadfast_scenarios::format::Host| {
+            Pointing::of(&layout.segments[host.segment.index()].virtuals)
         };
         Self {
             picture: Picture::new(&Names::of(plan)),
@@ -72,7 +93,7 @@ impl Observer {
             seen_net: 0,
             cells: (0..gateways).map(|_| cells().collect()).collect(),
             behind: vec![Holder::Nobody; layout.segments.len()],
-            holders: layout.hosts.iter().map(holders).collect(),
+            pointing: layout.hosts.iter().map(pointing).collect(),
             statuses: vec![None; gateways],
             lies: vec![None; gateways],
             ports: vec![BTreeMap::new(); gateways],
@@ -193,14 +214,20 @@ impl World<'_> {
 
     /// Where a host's entries for the virtual addresses point now.
     pub(crate) fn host_neighbours(&mut self, host: usize) {
+        if self.points_as_before(host) {
+            return;
+        }
         let segment = self.hosts[host].segment;
         let plan = std::rc::Rc::clone(&self.plan);
         for (address, ip) in (0_u16..).zip(&plan.layout.segments[segment].virtuals) {
             let kernel = &self.hosts[host].kernel;
             let state = kernel.neighbour(self.now, PortId(0), *ip);
             let holder = self.holder(segment, state.and_then(NeighbourState::mac));
-            let known = &mut self.observer.holders[host][usize::from(address)];
+            let pointing = &mut self.observer.pointing[host];
+            let known = &mut pointing.holders[usize::from(address)];
             if *known != holder {
+                pointing.held += usize::from(*known == Holder::Nobody);
+                pointing.held -= usize::from(holder == Holder::Nobody);
                 *known = holder;
                 let host = HostId(u8::try_from(host).unwrap_or(u8::MAX));
                 self.emit(EventKind::Neighbour {
@@ -210,6 +237,26 @@ impl World<'_> {
                 });
             }
         }
+    }
+
+    /// Whether none of a host's entries has changed. It has few, of however many addresses.
+    fn points_as_before(&self, host: usize) -> bool {
+        let HostBox {
+            kernel, segment, ..
+        } = &self.hosts[host];
+        let pointing = &self.observer.pointing[host];
+        let mut held = 0;
+        for (port, ip, state) in kernel.neighbours() {
+            let Some(place) = pointing.places.get(&ip).filter(|_| port == PortId(0)) else {
+                continue;
+            };
+            let holder = self.holder(*segment, state.mac());
+            if pointing.holders[*place] != holder {
+                return false;
+            }
+            held += usize::from(holder != Holder::Nobody);
+        }
+        held == pointing.held
     }
 
     /// Where a segment's switch sends frames for the virtual MAC now.
