@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use steadfast_core::NodeId;
 use steadfast_core::role::ConfiguredRole;
 use steadfast_scenarios::format::{
     Action, AllPacified, Asks, Capability, Cluster, Detection, FenceHooks, Gateway, GatewaySetup,
@@ -98,7 +99,7 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     if let Some(profile) = plan.cluster.profile {
         let _ = writeln!(text, "profile = \"{profile}\"");
     }
-    let _ = node(&mut text, gateway, &setup);
+    let _ = node(&mut text, plan.listed_id(gateway, gateway), gateway, &setup);
     let _ = peers(&mut text, plan, gateway);
     let _ = ports(&mut text, plan, gateway);
     let _ = witness(&mut text, plan);
@@ -127,7 +128,12 @@ fn configuration(plan: &Plan, gateway: &Gateway) -> String {
     text
 }
 
-fn node(text: &mut String, gateway: &Gateway, setup: &GatewaySetup) -> std::fmt::Result {
+fn node(
+    text: &mut String,
+    id: NodeId,
+    gateway: &Gateway,
+    setup: &GatewaySetup,
+) -> std::fmt::Result {
     let role = match setup.configured {
         _ if gateway.witness => "off",
         ConfiguredRole::Active => "active",
@@ -137,8 +143,8 @@ fn node(text: &mut String, gateway: &Gateway, setup: &GatewaySetup) -> std::fmt:
     };
     write!(
         text,
-        "\n[node]\nid = {}\nname = \"{}\"\nrole = \"{role}\"\npriority = {}\npreferred = {}\n",
-        gateway.id, gateway.name, setup.priority, setup.preferred
+        "\n[node]\nid = {id}\nname = \"{}\"\nrole = \"{role}\"\npriority = {}\npreferred = {}\n",
+        gateway.name, setup.priority, setup.preferred
     )?;
     if !setup.product.is_empty() {
         writeln!(text, "facts_file = \"{FOLDER}/facts\"")?;
@@ -153,7 +159,8 @@ fn peers(text: &mut String, plan: &Plan, gateway: &Gateway) -> std::fmt::Result 
         write!(
             text,
             "\n[[peer]]\nid = {}\nname = \"{}\"\n",
-            other.id, other.name
+            plan.listed_id(gateway, other),
+            other.name
         )?;
         writeln!(text, "[peer.addresses]")?;
         for port in &other.ports {

@@ -342,6 +342,9 @@ pub struct GatewaySetup {
     pub priority: u8,
     /// What the product says of itself, to be the same on all (R1.4); nothing when empty.
     pub product: String,
+    /// The gateway whose id its file gives to its own node, and its own id to that one (R1.3);
+    /// nobody's when empty.
+    pub same_id_as: String,
     /// Whether its store survived.
     pub store: StoreState,
     /// Gateways of the cluster that its file does not list (R14.1).
@@ -365,6 +368,7 @@ impl Default for GatewaySetup {
             preferred: false,
             priority: 100,
             product: String::new(),
+            same_id_as: String::new(),
             store: StoreState::Kept,
             unlisted: Vec::new(),
             unwatched: Vec::new(),

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use steadfast_core::Instant;
+use steadfast_core::{Instant, NodeId};
 
 use super::{
-    Action, Capability, Cluster, Expectation, Family, GatewaySetup, Layout, Rate, Span, Step,
-    Topology, Version, When,
+    Action, Capability, Cluster, Expectation, Family, Gateway, GatewaySetup, Layout, Rate, Span,
+    Step, Topology, Version, When,
 };
 use crate::ids::{HostId, SegmentId, StreamId};
 
@@ -57,6 +57,17 @@ impl Plan {
     /// How this gateway is set up.
     pub fn gateway(&self, name: &str) -> GatewaySetup {
         self.gateways.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Under which id a gateway's file lists a node, its own or another: with
+    /// [`GatewaySetup::same_id_as`] it has changed two of them, its own and that one's.
+    pub fn listed_id(&self, gateway: &Gateway, node: &Gateway) -> NodeId {
+        let other = self.gateway(&gateway.name).same_id_as;
+        match self.layout.gateway(&other) {
+            Some(other) if node.id == gateway.id => other.id,
+            Some(other) if node.id == other.id => gateway.id,
+            Some(_) | None => node.id,
+        }
     }
 
     /// Where a stream goes.

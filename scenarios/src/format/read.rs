@@ -441,6 +441,10 @@ fn wrong_file(name: &str, setup: &GatewaySetup, layout: &Layout) -> Option<Strin
     if let Some(other) = setup.unlisted.iter().find(others) {
         return Some(format!("`unlisted`: `{other}` is no other gateway"));
     }
+    let copied = &setup.same_id_as;
+    if !copied.is_empty() && others(&copied) {
+        return Some(format!("`same_id_as`: `{copied}` is no other gateway"));
+    }
     let ports = |port: &&String| !own.ports.iter().any(|it| it.name == **port);
     let port = setup.unwatched.iter().find(ports)?;
     Some(format!("`unwatched`: `{name}` has no port `{port}`"))

@@ -55,16 +55,18 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
     let setup = plan.gateway(&gateway.name);
     let listed = |other: &&format::Gateway| !setup.unlisted.contains(&other.name);
     let known: Vec<_> = plan.layout.gateways.iter().filter(listed).collect();
-    let nodes: Vec<NodeId> = known.iter().map(|other| other.id).collect();
+    let listed = |other: &&format::Gateway| plan.listed_id(gateway, other);
+    let nodes: Vec<NodeId> = known.iter().map(listed).collect();
     let secret = if setup.other_secret {
         OTHER_SECRET
     } else {
         SECRET
     };
-    let keys = keys(gateway.id, &nodes, secret).ok_or("the simulated keys are refused")?;
+    let own = plan.listed_id(gateway, gateway);
+    let keys = keys(own, &nodes, secret).ok_or("the simulated keys are refused")?;
     let peers = known.iter().filter(|other| other.id != gateway.id);
     let peer = |other: &&format::Gateway| PeerConfig {
-        node: other.id,
+        node: plan.listed_id(gateway, other),
         units: other
             .ports
             .iter()
@@ -74,7 +76,7 @@ pub(crate) fn config(plan: &Plan, gateway: &format::Gateway) -> Result<Config, S
     let mut parts = Parts {
         cluster: CLUSTER,
         virtual_router: VIRTUAL_ROUTER,
-        node: gateway.id,
+        node: own,
         peers: peers.map(peer).collect(),
         ports: gateway
             .ports

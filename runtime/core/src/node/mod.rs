@@ -29,6 +29,7 @@ mod send;
 mod suspect;
 mod third;
 mod trips;
+mod twin;
 mod unread;
 mod vacancy;
 
@@ -57,6 +58,7 @@ use grants::Grants;
 use handover::{Giving, Recheck, Taking};
 pub use reload::ConfigRefused;
 use trips::Sent;
+use twin::Twin;
 use unread::Unread;
 use vacancy::Relisten;
 
@@ -101,6 +103,8 @@ pub struct Node {
     relisten: Option<Relisten>,
     grants: Grants,
     dispute: Option<Dispute>,
+    /// Another node with this one's id (R1.3).
+    twin: Option<Twin>,
     /// When another was last heard to serve beside this node, or came back from a silence. For
     /// others to act on, not for it.
     rival_at: Option<Instant>,
@@ -276,6 +280,7 @@ impl Node {
             grants: Grants::new(),
             unread: Unread::default(),
             dispute: None,
+            twin: None,
             rival_at: None,
             deafness: Vec::new(),
             announcer: Announcer::default(),

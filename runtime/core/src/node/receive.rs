@@ -149,7 +149,7 @@ impl Node {
         let port = self.config.ports[index].id;
         let advert = match Advert::decode(bytes, port, &self.config.keys) {
             Ok(advert) => advert,
-            Err(error) => return self.not_decoded(error, (index, source), bytes),
+            Err(error) => return self.not_decoded(error, (index, source), (bytes, at)),
         };
         let Some(place) = self
             .peers
@@ -206,7 +206,12 @@ impl Node {
         peers.any(|peer| Some(peer.node) == sender && self.is_beyond(index, peer))
     }
 
-    fn not_decoded(&mut self, error: DecodeError, (index, source): (usize, MacAddr), bytes: &[u8]) {
+    fn not_decoded(
+        &mut self,
+        error: DecodeError,
+        (index, source): (usize, MacAddr),
+        (bytes, at): (&[u8], Instant),
+    ) {
         self.drops.undecodable += 1;
         let speaker = foreign_cluster(error, source);
         if let Some(speaker) = speaker.filter(|_| self.config.ports[index].served()) {
@@ -223,10 +228,8 @@ impl Node {
                 self.drops.unknown_senders += 1;
                 self.stranger_spoke();
             }
+            DecodeError::OwnId { .. } => self.own_id_spoke(index, bytes, at),
             _ => {}
-        }
-        if matches!(error, DecodeError::OwnId { boot } if boot != self.boot) {
-            self.raise(Alert::DuplicateNodeId);
         }
     }
 

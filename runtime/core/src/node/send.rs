@@ -188,7 +188,10 @@ impl Node {
                 .iter()
                 .map(|port| (port.id, port.mac))
                 .collect(),
-            echoes: self.peers.iter().enumerate().map(echo).collect(),
+            echoes: {
+                let echoes = self.peers.iter().enumerate().map(echo);
+                echoes.chain(self.twin_echo()).collect()
+            },
             grant: self.grant_said(),
             waits: self.waits(),
             certificate: self.certificate,

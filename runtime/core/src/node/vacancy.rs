@@ -126,6 +126,7 @@ impl Node {
             .any(|peer| self.promotes(peer) || claims_unproven(peer))
             || self.unread_may_hold()
             || self.heard_by_others(None)
+            || self.twin_holds()
     }
 
     /// A peer that is present has the role or is taking it.

@@ -271,6 +271,13 @@ pub struct Advert {
 }
 
 impl Advert {
+    /// The newest message of a node, in that life, that the sender has heard on any path.
+    pub fn newest_echoed(&self, node: NodeId, boot: BootId) -> Option<u64> {
+        let of_life = |echo: &&Echo| echo.node == node && echo.boot == boot;
+        let echo = self.echoes.iter().find(of_life)?;
+        echo.heard.iter().map(|heard| heard.counter).max()
+    }
+
     /// The newest message of a node, in that life, that the sender has heard on a path.
     pub fn heard_counter(&self, node: NodeId, boot: BootId, path: PortId) -> Option<u64> {
         let of_life = |echo: &&Echo| echo.node == node && echo.boot == boot;

@@ -197,6 +197,28 @@ impl Advert {
     /// # Errors
     /// The first check that failed, in the order of this module's doc.
     pub fn decode(frame: &[u8], port: PortId, keys: &KeyRing) -> Result<Self, DecodeError> {
+        Self::read(frame, port, keys, false)
+    }
+
+    /// Reads a frame that may be in this node's own name, for who wants to know what another one
+    /// with its id says (R1.3).
+    ///
+    /// # Errors
+    /// As [`Self::decode`], but never [`DecodeError::OwnId`].
+    pub(crate) fn decode_own(
+        frame: &[u8],
+        port: PortId,
+        keys: &KeyRing,
+    ) -> Result<Self, DecodeError> {
+        Self::read(frame, port, keys, true)
+    }
+
+    fn read(
+        frame: &[u8],
+        port: PortId,
+        keys: &KeyRing,
+        may_be_own: bool,
+    ) -> Result<Self, DecodeError> {
         let frame = Frame::parse(frame).ok_or(DecodeError::Truncated)?;
         if frame.ethertype != ethertype::STEADFAST {
             return Err(DecodeError::NotSteadfast);
@@ -207,7 +229,7 @@ impl Advert {
         let verifier = keys.verifier(head.key, head.sender)?;
         let (signed, rest) = frame.payload.split_at(head.total - TAG_LEN);
         verifier.verify(signed, rest.first_chunk().ok_or(DecodeError::Truncated)?)?;
-        if head.sender == keys.own() {
+        if head.sender == keys.own() && !may_be_own {
             let boot = BootId(reader.u64()?);
             return Err(DecodeError::OwnId { boot });
         }
