@@ -25,7 +25,7 @@ use super::mistake::{Findings, Note, Place, Report};
 use super::raw::{self, byte, format};
 use super::section::{Key, Section, Word};
 use super::values::plain_address;
-use facts::{check_addresses, check_track, is_of_a_link, look, own, primary};
+use facts::{check_addresses, check_owner, check_track, is_of_a_link, look, own, primary};
 
 /// Most virtual routers of one file.
 pub const ROUTERS_MAX: usize = 64;
@@ -231,6 +231,7 @@ fn whole(
     let ipv6 = written.addresses.first()?.get_ref().is_ipv6();
     let facts = look(interface, interfaces, findings);
     check_track(written, interface, interfaces, findings);
+    check_owner(written, findings);
     check_addresses(&written.addresses, findings);
     let version = spoken(written.version.as_ref());
     let priority = byte(written.priority.as_ref()).unwrap_or(PRIORITY_USUAL);

@@ -19,6 +19,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use steadfast_core::Instant;
+use steadfast_core::wire::vrrp::OWNER;
 use steadfast_shell::vrrp::{Order, Orders, RouterStatus};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -164,6 +165,16 @@ async fn resign(State(shared): State<Shared>, body: Body) -> Answer {
         let cure = "`steadfastctl vrrp` lists them";
         return Err(Fault::new(StatusCode::NOT_FOUND, error, cure));
     };
+    if shared
+        .statuses
+        .borrow()
+        .get(place)
+        .is_some_and(|it| it.priority == OWNER)
+    {
+        let error = "this router owns its addresses and would go on answering for them";
+        let cure = "take them from its link, or give it a priority below 255";
+        return Err(Fault::new(StatusCode::CONFLICT, error.to_owned(), cure));
+    }
     let (reply, answer) = oneshot::channel();
     match give(&shared.orders, Order::Resign(place, reply), answer).await? {
         true => Ok(done()),

@@ -222,6 +222,8 @@ impl Plane {
             error!("failed to arm a lease: {why}");
             return Err(Failure::Refused);
         }
+        // What an earlier end still owes is not to be paid from this claim.
+        self.owed[router] = false;
         self.serving[router] = Some(turn);
         if let Err(why) = self.hold(router) {
             error!("failed to add the virtual addresses: {why}");
@@ -367,14 +369,13 @@ impl Plane {
     }
 
     /// Gives everything back. The fence stays where an address does, which is silent behind it.
+    /// Also where a link that is another station by now has one: nobody serves there, and the fence
+    /// alone kept it silent.
     fn end(mut self) {
-        let mut stays = false;
-        for router in 0..self.routers.len() {
-            let places = self.places(router);
-            if let Err(why) = self.addresses.remove_all(&places) {
-                error!("failed to withdraw the virtual addresses: {why}");
-                stays = true;
-            }
+        let swept = self.addresses.sweep();
+        let stays = swept.is_err();
+        if let Err(why) = swept {
+            error!("failed to withdraw the virtual addresses: {why}");
         }
         for index in &self.made {
             if let Err(why) = macvlan::remove(*index) {

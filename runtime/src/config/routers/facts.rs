@@ -51,6 +51,27 @@ fn missing(name: &Spanned<String>, interfaces: &dyn Interfaces, findings: &mut F
     findings.wrong(&name.span(), message, cure);
 }
 
+/// What an owner cannot have: its address is its link's own and stays there, whatever it tracks and
+/// in whatever name it speaks.
+pub(super) fn check_owner(written: &Written, findings: &mut Findings) {
+    let priority = written.priority.as_ref().map(|it| *it.get_ref());
+    if priority != Some(u64::from(OWNER)) {
+        return;
+    }
+    let cure = "leave it out, or give the router a priority below 255 and an address of its own";
+    if let Some(name) = written.track.first() {
+        let message = "the owner of an address answers for it whatever it tracks, beside whoever \
+                       took over";
+        findings.wrong(&name.span(), message, cure);
+    }
+    if let Some(virtual_mac) = &written.virtual_mac
+        && *virtual_mac.get_ref()
+    {
+        let message = "the owner of an address answers for it with its link's own MAC";
+        findings.wrong(&virtual_mac.span(), message, cure);
+    }
+}
+
 /// Interfaces that are tracked: there, and others than the router's own.
 pub(super) fn check_track(
     written: &Written,

@@ -127,6 +127,26 @@ fn routers_own_addresses_are_for_owners() {
     );
 }
 
+/// The address of an owner stays on its link: what would have it answer elsewhere, or no more, it
+/// cannot have.
+#[test]
+fn routers_owners_neither_track_nor_have_a_station() {
+    let router = |more: &str| {
+        format!(
+            "format = 1\n[[vrrp]]\ninterface = \"lan0\"\nvirtual_router = 51\npriority = 255\n\
+             virtual = [\"10.0.1.2\"]\n{more}"
+        )
+    };
+    loaded(&router("virtual_mac = false\n")).expect("sound");
+    let refusals = [
+        ("track = [\"wan0\"]\n", "whatever it tracks"),
+        ("virtual_mac = true\n", "its link's own MAC"),
+    ];
+    for (more, why) in refusals {
+        refused(&router(more), &[(7, why, "below 255")]);
+    }
+}
+
 /// A station of its own, what it needs beside its link, and what it takes in are its own matter.
 #[test]
 fn routers_stations_and_tracked_links() {
