@@ -16,7 +16,7 @@
 //! ```
 //! `Retired` leads to `Off` from every role that owns nothing; an owner withdraws first.
 //! `Claimed` also leaves `Pacified`, when every node is pacified and the policy is to serve
-//! (R12.1).
+//! (R12.1). `Barred` leads back to it from `Standby` and `Off`, for as long as the bar lasts.
 
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +117,7 @@ impl EffectiveRole {
             (R::Promoting, E::Applied) => Some(R::Active),
             (R::Active, E::Yielded) => Some(R::Demoting),
             (R::Promoting | R::Active, E::ApplyFailed) => Some(R::Failed),
-            (R::Starting, E::Barred) => Some(R::Pacified),
+            (R::Off | R::Standby | R::Starting, E::Barred) => Some(R::Pacified),
             (R::Starting | R::Standby | R::Failed | R::Pacified, E::Retired) => Some(R::Off),
             (
                 R::Active,
@@ -161,7 +161,6 @@ impl EffectiveRole {
                 R::Off,
                 E::Applied
                 | E::ApplyFailed
-                | E::Barred
                 | E::Claimed
                 | E::Cleared
                 | E::Listened
@@ -199,7 +198,6 @@ impl EffectiveRole {
                 R::Standby,
                 E::Applied
                 | E::ApplyFailed
-                | E::Barred
                 | E::Cleared
                 | E::Enabled
                 | E::Listened

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use steadfast_core::boot::BOOTS_MAX;
 use steadfast_core::config::{
     AllPacified, Detection, FLAP_LIMIT_MAX, Isolation, OnFailure, Preempt,
 };
@@ -423,7 +424,11 @@ fn policy(mut section: Section<'_>, findings: &mut Findings) -> Policy {
             &ALL_PACIFIED,
             findings,
         ),
-        boot_limit: section.number(Key::new("boot_limit", "3"), (1, 1_000), findings),
+        boot_limit: section.number(
+            Key::new("boot_limit", "3"),
+            (1, BOOTS_MAX as u64 - 1),
+            findings,
+        ),
         flap_limit: section.number(
             Key::new("flap_limit", "6"),
             (0, FLAP_LIMIT_MAX.into()),

@@ -3,7 +3,7 @@
 use super::Node;
 use super::handover::Reason;
 use crate::RequestId;
-use crate::effect::{Alert, Command, Effect, Rejection};
+use crate::effect::{Command, Effect, Rejection};
 use crate::role::{ConfiguredRole, EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::wire::advert::Kind;
@@ -98,7 +98,7 @@ impl Node {
     fn come_back(&mut self, request: RequestId, why: Cause) {
         self.persist();
         if self.role == EffectiveRole::Off && self.out_of_service().is_none() {
-            self.turn(RoleEvent::Enabled, why);
+            self.back_in_service(why);
         }
         self.reply(request, Ok(()));
     }
@@ -115,28 +115,6 @@ impl Node {
             let off = self.config.policy.configured == ConfiguredRole::Off;
             off.then_some(Cause::Commanded)
         }
-    }
-
-    fn command_clear(&mut self, request: RequestId) {
-        if self.role != EffectiveRole::Pacified {
-            self.reply(request, Err(Rejection::NotNow));
-            return;
-        }
-        let current = self.record.boots.pop();
-        self.record.boots.clear();
-        self.record
-            .boots
-            .extend(current.map(|boot| crate::boot::BootRecord {
-                pacified: false,
-                ..boot
-            }));
-        self.clear(|alert| *alert == Alert::Pacified);
-        self.turn(RoleEvent::Cleared, Cause::Commanded);
-        if let Some(why) = self.out_of_service() {
-            self.turn(RoleEvent::Retired, why);
-        }
-        self.persist();
-        self.reply(request, Ok(()));
     }
 
     /// After a failure under `on_failure = off`: out of service until an operator acts (R3.3).
@@ -185,7 +163,7 @@ impl Node {
         }
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<(), Rejection>) {
+    pub(super) fn reply(&mut self, request: RequestId, result: Result<(), Rejection>) {
         self.emit(Effect::Reply { request, result });
     }
 

@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use super::Node;
-use crate::boot::UPTIME_MARKS;
 use crate::config::check::Cost;
 use crate::config::{OnFailure, PortConfig};
 use crate::effect::{Alert, Rejection};
@@ -241,27 +240,5 @@ impl Node {
             self.clear(|alert| *alert == Alert::FenceDamaged);
         }
         self.fence_whole = whole;
-    }
-
-    pub(super) fn arm_uptime(&mut self) {
-        let up = self.uptime().as_secs();
-        if let Some(mark) = UPTIME_MARKS.iter().find(|mark| **mark > up) {
-            let wait = Duration::from_secs(*mark).saturating_sub(self.uptime_at_start);
-            self.timers.arm(Timer::Uptime, self.started.after(wait));
-        }
-    }
-
-    /// The box has lived long enough to say so on disk (D16).
-    pub(super) fn uptime_due(&mut self) {
-        let up = self.uptime().as_secs();
-        if let Some(current) = self.record.boots.last_mut() {
-            current.uptime_s = current.uptime_s.max(up);
-        }
-        self.persist();
-        self.arm_uptime();
-    }
-
-    pub(super) fn uptime(&self) -> Duration {
-        self.uptime_at_start + self.now.since(self.started)
     }
 }

@@ -10,6 +10,7 @@
 //! configuration, `report` tells, `project` serves those who explore states.
 
 mod ask;
+mod bar;
 mod beyond;
 mod checks;
 mod claim;
@@ -37,9 +38,9 @@ use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use crate::announce::Announcer;
-use crate::boot::{Boot, Clearance, Record, clearance, enter};
+use crate::boot::{Boot, Record, enter};
 use crate::config::Config;
-use crate::effect::{Alert, Command, Effect, Forwarding, Input};
+use crate::effect::{Command, Effect, Forwarding, Input};
 use crate::peer::{Peer, derive};
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::rules::Rules;
@@ -315,15 +316,9 @@ impl Node {
     }
 
     fn start(&mut self) {
-        let policy = self.config.policy;
-        let clearance = clearance(&self.record.boots, policy.boot_limit, policy.boot_window);
-        if let Clearance::Pacified { boots, .. } = clearance {
-            if let Some(current) = self.record.boots.last_mut() {
-                current.pacified = true;
-            }
-            self.turn(RoleEvent::Barred, Cause::BootLoop { boots });
-            self.raise(Alert::Pacified);
-        } else if let Some(why) = self.out_of_service() {
+        if !self.bar_at_start()
+            && let Some(why) = self.out_of_service()
+        {
             self.turn(RoleEvent::Retired, why);
         }
         self.fence(self.config.timing.lease);
@@ -410,6 +405,7 @@ impl Node {
     /// After every input: what follows from what is now known.
     fn settle(&mut self) {
         self.consider_relisten();
+        self.consider_bar();
         self.consider_silence();
         self.consider_vacancy();
         self.consider_giving();

@@ -96,6 +96,7 @@ impl Node {
         self.consider_reapplying(fresh);
         self.health_changed(health);
         self.follow_configured_role();
+        self.arm_uptime();
         self.settle();
         Ok(())
     }
@@ -212,7 +213,7 @@ impl Node {
                 self.turn(RoleEvent::Retired, why);
             }
             (None, EffectiveRole::Off) if !self.stopping => {
-                self.turn(RoleEvent::Enabled, Cause::Commanded);
+                self.back_in_service(Cause::Commanded);
             }
             (None, _) => {}
         }

@@ -29,10 +29,10 @@ const TABLE: [(EffectiveRole, &str); 8] = [
     (EffectiveRole::Active, "- F - - - -  - S - - - D"),
     (EffectiveRole::Demoting, "- - - - - -  - S - - S -"),
     (EffectiveRole::Failed, "- - - - - -  - - S O - -"),
-    (EffectiveRole::Off, "- - - - - S  - - - - - -"),
+    (EffectiveRole::Off, "- - p - - S  - - - - - -"),
     (EffectiveRole::Pacified, "- - - P S -  - - - O - -"),
     (EffectiveRole::Promoting, "A F - - - -  - S - - - -"),
-    (EffectiveRole::Standby, "- - - P - -  - - - O - -"),
+    (EffectiveRole::Standby, "- - p P - -  - - - O - -"),
     (EffectiveRole::Starting, "- - p - - -  S - - O - -"),
 ];
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use steadfast_core::effect::{Alert, Command, Effect, Input};
 use steadfast_core::role::ConfiguredRole;
-use steadfast_core::role::EffectiveRole::{Active, Off, Pacified, Promoting};
+use steadfast_core::role::EffectiveRole::{Active, Off, Pacified, Promoting, Standby};
 use steadfast_core::status::Cause;
 
 use crate::look::kind;
@@ -214,6 +214,85 @@ fn release_clearing_the_boot_guard_does_not_end_maintenance() {
     world.run(1_000);
     assert_eq!(world.role(B), Off);
     assert_eq!(world.why(B), Cause::Maintenance);
+}
+
+/// Maintenance is no way around the bar: back from it the node is pacified, and can be cleared.
+#[test]
+fn release_pacified_node_comes_back_from_maintenance_pacified() {
+    let mut world = World::settled(|_, _| {});
+    world.power_off(B);
+    loop_boots(&mut world, B, 2);
+    world.command(B, Command::MaintenanceOn);
+    world.run(500);
+    assert_eq!(world.role(B), Off);
+    world.command(B, Command::MaintenanceOff);
+    world.run(500);
+    assert_eq!(world.role(B), Pacified);
+    world.power_off(A);
+    world.run(15_000);
+    assert!(!world.is_live(B), "it takes nothing over");
+    world.command(B, Command::MaintenanceOn);
+    world.run(500);
+    let clear = world.command(B, Command::ClearPacified);
+    world.run(500);
+    assert_eq!(world.reply(clear), Some(Ok(())), "also out of service");
+    world.command(B, Command::MaintenanceOff);
+    world.run(15_000);
+    assert_eq!(world.role(B), Active);
+}
+
+/// A life that lasted for the whole window is no part of a loop, however long the window is.
+#[test]
+fn release_lives_as_long_as_the_window_are_no_loop() {
+    let mut world = World::settled(|_, parts| {
+        parts.policy.boot_window = Duration::from_mins(20);
+        parts.policy.boot_limit = 2;
+    });
+    let reboot = |world: &mut World, millis| {
+        world.power_off(B);
+        world.power_on(B);
+        world.run(millis);
+    };
+    reboot(&mut world, 1_201_000);
+    reboot(&mut world, 1_201_000);
+    reboot(&mut world, 1_201_000);
+    reboot(&mut world, 2_000);
+    assert_eq!(world.roles(), (Active, Standby));
+    reboot(&mut world, 2_000);
+    reboot(&mut world, 2_000);
+    assert_eq!(world.role(B), Pacified, "and lives of seconds are");
+}
+
+/// Who served because all were barred is barred again when it stands by, unless it was cleared.
+#[test]
+fn release_pacified_active_is_pacified_again_behind_its_service() {
+    for cleared in [false, true] {
+        let mut world = World::settled(|_, _| {});
+        world.power_off(A);
+        world.power_off(B);
+        for place in [A, B] {
+            loop_boots(&mut world, place, 2);
+            world.power_off(place);
+        }
+        world.power_on(A);
+        world.power_on(B);
+        world.run(2_000);
+        world.command(B, Command::ClearPacified);
+        if cleared {
+            let clear = world.command(A, Command::ClearPacified);
+            world.run(100);
+            assert_eq!(world.reply(clear), Some(Ok(())), "while it serves");
+        }
+        world.run(2_000);
+        world.command(A, Command::Release);
+        world.run(2_000);
+        let then = if cleared { Standby } else { Pacified };
+        assert_eq!(world.roles(), (then, Active));
+        let open = world.status(A).open_alerts;
+        let told = |alert| open.contains(&alert);
+        assert!(!told(Alert::ServingPacified), "{open:?}");
+        assert_eq!(told(Alert::Pacified), !cleared);
+    }
 }
 
 /// Every node is pacified: the best ranked serves, loudly, and only that one (R12.1).

@@ -1,0 +1,111 @@
+//! The bar of a boot loop while the daemon runs (R12.1, D16): who is barred, until when, and what of
+//! this boot is written down for the next one's judgement.
+//!
+//! The bar is in the record and not in the role: a barred node may be taken out of service and put
+//! back, and where all are barred one of them may serve. Whatever it was meanwhile, it is `Pacified`
+//! again as soon as it stands by, until an operator clears the record or a clean reboot does.
+//!
+//! The hard case is the uptime of a boot that ends without a word: what counts is the last mark that
+//! it reached. The last mark of all is the window itself, so a life that lasted that long is never
+//! taken for a part of a loop.
+
+use core::time::Duration;
+
+use super::Node;
+use crate::RequestId;
+use crate::boot::{BootRecord, Clearance, UPTIME_MARKS, clearance};
+use crate::effect::{Alert, Rejection};
+use crate::role::{EffectiveRole, RoleEvent};
+use crate::status::Cause;
+use crate::timer::Timer;
+
+impl Node {
+    /// Judges this start by the boots before it. True if it is barred.
+    pub(super) fn bar_at_start(&mut self) -> bool {
+        let policy = self.config.policy;
+        let clearance = clearance(&self.record.boots, policy.boot_limit, policy.boot_window);
+        let Clearance::Pacified { boots, .. } = clearance else {
+            return false;
+        };
+        if let Some(current) = self.record.boots.last_mut() {
+            current.pacified = true;
+        }
+        self.turn(RoleEvent::Barred, Cause::BootLoop { boots });
+        self.raise(Alert::Pacified);
+        true
+    }
+
+    /// Whether the record bars this node.
+    pub(super) fn is_barred(&self) -> bool {
+        self.record.boots.last().is_some_and(|boot| boot.pacified)
+    }
+
+    /// A barred node stands by: after it served because all were barred, or was out of service.
+    pub(super) fn consider_bar(&mut self) {
+        if self.role == EffectiveRole::Standby && self.is_barred() && self.relisten.is_none() {
+            self.bar_again();
+        }
+    }
+
+    fn bar_again(&mut self) {
+        (self.taking, self.suspicion) = (None, None);
+        self.timers.disarm(Timer::Take);
+        self.timers.disarm(Timer::Round);
+        self.clear(|alert| *alert == Alert::ServingPacified);
+        self.turn(RoleEvent::Barred, Cause::BootLoop { boots: 1 });
+    }
+
+    /// Nothing keeps this node out of service any more, unless it is barred.
+    pub(super) fn back_in_service(&mut self, why: Cause) {
+        if self.is_barred() {
+            self.bar_again();
+        } else {
+            self.turn(RoleEvent::Enabled, why);
+        }
+    }
+
+    /// An operator overrides the bar, whatever the node is just now.
+    pub(super) fn command_clear(&mut self, request: RequestId) {
+        if !self.is_barred() {
+            self.reply(request, Err(Rejection::NotNow));
+            return;
+        }
+        let current = self.record.boots.pop();
+        self.record.boots.clear();
+        self.record.boots.extend(current.map(|boot| BootRecord {
+            pacified: false,
+            ..boot
+        }));
+        self.clear(|alert| matches!(alert, Alert::Pacified | Alert::ServingPacified));
+        self.turn(RoleEvent::Cleared, Cause::Commanded);
+        if let Some(why) = self.out_of_service() {
+            self.turn(RoleEvent::Retired, why);
+        }
+        self.persist();
+        self.reply(request, Ok(()));
+    }
+
+    pub(super) fn arm_uptime(&mut self) {
+        let up = self.uptime().as_secs();
+        let window = self.config.policy.boot_window.as_secs();
+        let marks = UPTIME_MARKS.into_iter().chain([window]);
+        if let Some(mark) = marks.filter(|mark| *mark > up).min() {
+            let wait = Duration::from_secs(mark).saturating_sub(self.uptime_at_start);
+            self.timers.arm(Timer::Uptime, self.started.after(wait));
+        }
+    }
+
+    /// The box has lived long enough to say so on disk (D16).
+    pub(super) fn uptime_due(&mut self) {
+        let up = self.uptime().as_secs();
+        if let Some(current) = self.record.boots.last_mut() {
+            current.uptime_s = current.uptime_s.max(up);
+        }
+        self.persist();
+        self.arm_uptime();
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.uptime_at_start + self.now.since(self.started)
+    }
+}
