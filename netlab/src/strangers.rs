@@ -1,8 +1,8 @@
 //! Strangers on the free outlets of switches: the simulators' own [`Stranger`], on real wires.
 //!
-//! What a stranger does is the same value in every world; here a thread gives it its turns, and what
-//! it hears comes from a packet socket at its outlet, which it shares with the observer. What passes
-//! between the observer and the gateways it does not hear.
+//! What a stranger does is the same value in every world; here a thread gives it its turns, and
+//! what it hears comes from a packet socket at its outlet, which it shares with the observer. What
+//! passes between the observer and the gateways it does not hear.
 //!
 //! A flood is as fast as its scenario says on average: a thread that wakes late makes up for it, so
 //! the frames come in lumps, as those of a machine do that sends as fast as it can. The thread has

@@ -13,13 +13,13 @@ use steadfast_core::config::witness::{Asks, Witness};
 use steadfast_core::config::{
     Config, Digests, Isolation, Parts, PeerConfig, Policy, PortAction, PortConfig, Timing,
 };
-use steadfast_core::effect::{Effect, Forwarding, Input};
+use steadfast_core::effect::{Command, Effect, Forwarding, Input};
 use steadfast_core::role::{ConfiguredRole, EffectiveRole};
 use steadfast_core::status::Cause;
 use steadfast_core::wire::auth::{Key, KeyRing, Phase, Secret};
 use steadfast_core::wire::carriage::Carriage;
 use steadfast_core::wire::ethernet;
-use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, PortId};
+use steadfast_core::{ClusterId, Instant, MacAddr, Node, NodeId, PortId, RequestId};
 
 const A: usize = 0;
 const B: usize = 1;
@@ -447,6 +447,30 @@ fn witness_deaf_standby_moves_nothing() {
         world.run(ms(1));
         assert_eq!(world.role(A), EffectiveRole::Active, "{:?}", world.now);
     }
+}
+
+/// Whoever cannot serve does not ask: out of service in the midst of a takeover, it would hold the
+/// grant for as long as it runs, and keep it from whoever could.
+#[test]
+fn witness_not_asked_by_who_is_out_of_service() {
+    let mut world = World::settled(Isolation::Yield);
+    world.isolate(A);
+    world.run(ms(550));
+    assert_eq!(
+        world.role(B),
+        EffectiveRole::Standby,
+        "it waits for a grant"
+    );
+    world.tell(
+        B,
+        Input::CommandReceived {
+            request: RequestId(1),
+            command: Command::MaintenanceOn,
+        },
+    );
+    world.run(ms(3_000));
+    assert_eq!(world.role(B), EffectiveRole::Off);
+    assert_eq!(world.granted(W), None, "by {:?}", world.roles());
 }
 
 /// Whoever is cut off from the others alternately, nobody ever serves beside another: each step of

@@ -1,13 +1,14 @@
-//! The bar of a boot loop while the daemon runs (R12.1, D16): who is barred, until when, and what of
-//! this boot is written down for the next one's judgement.
+//! The bar of a boot loop while the daemon runs (R12.1, D16): who is barred, until when, and what
+//! of this boot is written down for the next one's judgement.
 //!
 //! The bar is in the record and not in the role: a barred node may be taken out of service and put
-//! back, and where all are barred one of them may serve. Whatever it was meanwhile, it is `Pacified`
-//! again as soon as it stands by, until an operator clears the record or a clean reboot does.
+//! back, and where all are barred one of them may serve. Whatever it was meanwhile, it is
+//! `Pacified` again as soon as it stands by, until an operator clears the record or a clean reboot
+//! does.
 //!
-//! The hard case is the uptime of a boot that ends without a word: what counts is the last mark that
-//! it reached. The last mark of all is the window itself, so a life that lasted that long is never
-//! taken for a part of a loop.
+//! The hard case is the uptime of a boot that ends without a word: what counts is the last mark
+//! that it reached. The last mark of all is the window itself, so a life that lasted that long is
+//! never taken for a part of a loop.
 
 use core::time::Duration;
 

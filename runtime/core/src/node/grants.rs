@@ -126,11 +126,13 @@ impl Node {
     /// This node serves, or would if it were granted to.
     fn asks_grant(&self) -> bool {
         let holds = matches!(self.role, EffectiveRole::Active | EffectiveRole::Promoting);
-        let found = |open: &Suspicion| open.found_at.is_some();
-        let would = self.suspicion.as_ref().is_some_and(found)
-            || self.vacant_since.is_some()
-            || self.relisten.is_some();
-        // Who cannot hear the answer would only keep others from it.
+        let found = |open: &Suspicion| open.found_at.is_some() && self.could_replace(open);
+        let waits = matches!(self.role, EffectiveRole::Standby | EffectiveRole::Starting);
+        // Who cannot act on the answer, or cannot hear it, would only keep others from it.
+        let would = waits
+            && (self.suspicion.as_ref().is_some_and(found)
+                || self.vacant_since.is_some()
+                || (self.relisten.is_some() && self.some_served_port_up()));
         self.witness()
             .is_some_and(|witness| holds || (would && self.hears_witness(witness)))
     }
@@ -210,6 +212,10 @@ impl Node {
         let term = grant.term.min(witness.term).saturating_sub(owned);
         let until = self.grants.sent_at(grant.counter).map(|at| at.after(term));
         self.grants.serves_until = self.grants.serves_until.max(until);
+        if until.is_some() {
+            // The witness follows the claim: from now on its word alone counts.
+            self.grants.proven_until = None;
+        }
         let waits = self
             .suspicion
             .as_ref()
@@ -324,10 +330,14 @@ impl Node {
         self.witness().is_none() || !yields || self.now >= bound
     }
 
-    /// A claim on proof, but without consent: the witness needs a moment to follow it.
+    /// A claim on proof, but without consent: the witness needs a moment to follow it. No longer
+    /// than a grant would last: it may follow at once, not be heard, and grant again behind that.
     pub(super) fn serve_on_proof(&mut self, why: Cause) {
         let proven = matches!(why, Cause::PeerLapsed { .. } | Cause::PeerDead { .. });
-        let until = self.now.after(self.config.timing.dead_interval);
+        let timing = &self.config.timing;
+        let term = self.config.witness.map_or(Duration::ZERO, |it| it.term);
+        let granted = term.saturating_sub(timing.lease + timing.slack);
+        let until = self.now.after(timing.dead_interval.min(granted));
         self.grants.proven_until = proven.then_some(until);
     }
 

@@ -346,6 +346,18 @@ impl Node {
         proven || !self.rules.keep(Rule::D12) || (serves_alone && self.has_received())
     }
 
+    /// Whether this node could replace a suspect if it were let (D14).
+    pub(super) fn could_replace(&self, suspicion: &Suspicion) -> bool {
+        let hears = |(index, port): (usize, &super::Port)| {
+            let served = self.config.ports[index].served();
+            port.up && served && self.hears_others(index, suspicion)
+        };
+        let connected = self.ports.iter().enumerate().any(hears)
+            || self.config.policy.isolation == Isolation::Serve
+            || !self.rules.keep(Rule::D12);
+        connected && self.eligible() && !self.heard_by_others(Some(suspicion.peer))
+    }
+
     /// Whether a station other than the suspect was heard on a port since the suspicion began.
     pub(super) fn hears_others(&self, index: usize, suspicion: &Suspicion) -> bool {
         self.ports[index]

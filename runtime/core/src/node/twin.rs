@@ -1,12 +1,12 @@
 //! Two nodes with one id (R1.3): found, named, and never two actives because of it.
 //!
 //! Both were set up to share the addresses, and in each one's file the other has another number. So
-//! each waits for a node that is not there, and would find the role vacant. What tells them apart is
-//! their lives: a frame in this node's own name and of another life was made by a twin, who holds
-//! the key. Of the twin only this much is kept: whether it has the role, and what decides between
-//! the two when neither or both of them have. There is no hand-over between twins, and a twin that
-//! falls silent is nobody whose kernel could be asked: it is taken for gone after a dead interval,
-//! and the vacancy is then what a cold start is. An operator has been told by then.
+//! each waits for a node that is not there, and would find the role vacant. What tells them apart
+//! is their lives: a frame in this node's own name and of another life was made by a twin, who
+//! holds the key. Of the twin only this much is kept: whether it has the role, and what decides
+//! between the two when neither or both of them have. There is no hand-over between twins, and a
+//! twin that falls silent is nobody whose kernel could be asked: it is taken for gone after a dead
+//! interval, and the vacancy is then what a cold start is. An operator has been told by then.
 //!
 //! The hard case is a replay: this node's own frames of an earlier life look like a twin's. A twin
 //! counts only while it echoes this life's newest messages, which nothing that was recorded before

@@ -209,7 +209,7 @@ impl Node {
         self.now >= from.max(self.started).after(timing.initial_wait.max(least))
             && self.peers.iter().all(|peer| {
                 let gone = |at: Instant| self.now >= at.after(least);
-                peer.dead || self.present(peer) || peer.heard_at.is_none_or(gone)
+                self.present(peer) || peer.heard_at.is_none_or(gone)
             })
     }
 
