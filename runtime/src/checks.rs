@@ -20,7 +20,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -30,6 +30,10 @@ use crate::program::Stop;
 
 /// Stack of a check's thread: it reads small files and answers, and starts programs.
 const STACK_BYTES: usize = 256 * 1024;
+/// How long the daemon's end waits for what checks run to be gone.
+const END_WITHIN: Duration = Duration::from_millis(500);
+/// How often it looks.
+const END_LOOK: Duration = Duration::from_millis(10);
 
 /// A check, as it is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +130,14 @@ pub struct Checks {
 struct Running {
     spec: CheckSpec,
     stop: Stop,
-    thread: Thread,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn end(&self) {
+        self.stop.end();
+        self.thread.thread().unpark();
+    }
 }
 
 impl Checks {
@@ -151,18 +162,27 @@ impl Checks {
     pub fn replace(&self, specs: &[CheckSpec]) -> io::Result<()> {
         let mut running = lock(&self.running);
         let is_new = |spec: &&CheckSpec| !running.iter().any(|one| one.spec == **spec);
-        let begun: io::Result<Vec<Running>> = specs
-            .iter()
-            .filter(is_new)
-            .map(|spec| self.run(spec.clone()))
-            .collect();
+        let new: Vec<&CheckSpec> = specs.iter().filter(is_new).collect();
         for ended in running.extract_if(.., |one| !specs.contains(&one.spec)) {
-            ended.stop.end();
-            ended.thread.unpark();
+            ended.end();
             lock(&self.said).remove(&ended.spec.name);
         }
-        running.extend(begun?);
+        for spec in new {
+            running.push(self.run(spec.clone())?);
+        }
         Ok(())
+    }
+
+    /// Ends them all, and waits for a moment until what they run is gone.
+    pub fn end(&self) {
+        let ended: Vec<Running> = lock(&self.running).drain(..).collect();
+        ended.iter().for_each(Running::end);
+        let until = Instant::now() + END_WITHIN;
+        for one in &ended {
+            while !one.thread.is_finished() && Instant::now() < until {
+                thread::sleep(END_LOOK);
+            }
+        }
     }
 
     /// What each check said last.
@@ -183,7 +203,7 @@ impl Checks {
         Ok(Running {
             spec,
             stop,
-            thread: handle.thread().clone(),
+            thread: handle,
         })
     }
 }
@@ -263,10 +283,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        for one in lock(&self.running).iter() {
-            one.stop.end();
-            one.thread.unpark();
-        }
+        lock(&self.running).iter().for_each(Running::end);
     }
 }
 

@@ -14,6 +14,9 @@ use crate::program::Stop;
 /// Most processes that are looked at for a name.
 const PROCESSES_MAX: usize = 65_536;
 
+/// How long a program that was killed may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_millis(250);
+
 /// What a look found out: when the file changed last, where its age is asked for.
 type Found = Result<Option<SystemTime>, String>;
 
@@ -36,43 +39,52 @@ impl Probe {
         match self {
             Self::Connect { to, speaks } => connect::run(*to, *speaks, timeout, stop),
             Self::Echo { to } => echo::run(*to, timeout, stop),
-            Self::Script { command } => script::run(command, timeout, stop),
+            // Killed it has a moment to be gone; one that is not has failed all the same.
+            Self::Script { .. } => self
+                .look_within(timeout, timeout + GONE_WITHIN, (stop, memory))
+                .map(drop),
             Self::File { path, max_age } => {
-                let found = self.look_within(timeout, memory)?;
+                let found = self.look_within(timeout, timeout, (stop, &mut *memory))?;
                 match (found, max_age) {
                     (Some(changed), Some(most)) => young(path, changed, *most, &mut memory.seen),
                     _ => Ok(()),
                 }
             }
             Self::PidFile { .. } | Self::Process { .. } | Self::Route { .. } => {
-                self.look_within(timeout, memory).map(drop)
+                self.look_within(timeout, timeout, (stop, memory)).map(drop)
             }
         }
     }
 
-    /// A look that the kernel may not let go again, as into a file system whose server is gone: on
-    /// a thread of its own, of which there is one at most.
-    fn look_within(&self, timeout: Duration, memory: &mut Memory) -> Found {
+    /// A look that the kernel may not let go again, as into a file system whose server is gone, or
+    /// a program that waits for a dying disk: on a thread of its own, of which there is one at
+    /// most.
+    fn look_within(
+        &self,
+        timeout: Duration,
+        patience: Duration,
+        (stop, memory): (&Stop, &mut Memory),
+    ) -> Found {
         let answer = match memory.pending.take() {
             Some(answer) => answer,
-            None => self.begin_look()?,
+            None => self.begin_look(timeout, stop)?,
         };
-        match answer.recv_timeout(timeout) {
+        match answer.recv_timeout(patience) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout) => {
                 memory.pending = Some(answer);
-                Err(format!("no answer within {timeout:?}"))
+                Err(format!("no answer within {patience:?}"))
             }
             Err(RecvTimeoutError::Disconnected) => Err("ended without an answer".to_owned()),
         }
     }
 
-    fn begin_look(&self) -> Result<Receiver<Found>, String> {
+    fn begin_look(&self, timeout: Duration, stop: &Stop) -> Result<Receiver<Found>, String> {
         let (told, answer) = sync_channel(1);
-        let probe = self.clone();
+        let (probe, stop) = (self.clone(), stop.clone());
         let body = move || {
             // Nobody may want to know any more.
-            let _ = told.send(probe.look());
+            let _ = told.send(probe.look(timeout, &stop));
         };
         let named = thread::Builder::new().name("look".to_owned());
         let started = named.stack_size(STACK_BYTES).spawn(body);
@@ -80,13 +92,14 @@ impl Probe {
         Ok(answer)
     }
 
-    fn look(&self) -> Found {
+    fn look(&self, timeout: Duration, stop: &Stop) -> Found {
         match self {
             Self::File { path, max_age } => return file(path, max_age.is_some()),
             Self::Process { name } => process(name),
             Self::PidFile { path } => pid_file(path),
             Self::Route { to, interface } => route::run(*to, interface.as_deref()),
-            Self::Connect { .. } | Self::Echo { .. } | Self::Script { .. } => Ok(()),
+            Self::Script { command } => script::run(command, timeout, stop),
+            Self::Connect { .. } | Self::Echo { .. } => Ok(()),
         }?;
         Ok(None)
     }

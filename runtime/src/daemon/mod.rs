@@ -321,7 +321,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     if let Some(undo) = undo {
         undo.all().await;
     }
-    report.end_hooks();
+    report.end_programs();
     if let Err(why) = control.stop() {
         error!("control ended early: {why}");
     }

@@ -104,8 +104,12 @@ impl Report {
         Ok(())
     }
 
-    /// The node serves no more: the hooks are told, and waited for.
-    pub(super) fn end_hooks(&self) {
+    /// The node serves no more: what checks run is ended, the hooks are told, and both are waited
+    /// for.
+    pub(super) fn end_programs(&self) {
+        if let Some(checks) = lock(&self.checks).take() {
+            checks.end();
+        }
         let hooks = lock(&self.hooks).take();
         if let Some(hooks) = hooks {
             hooks.end();
