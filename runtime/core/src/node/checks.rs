@@ -10,6 +10,7 @@ use super::project::View;
 use crate::config::Config;
 use crate::config::check::CheckConfig;
 use crate::effect::Alert;
+use crate::role::EffectiveRole;
 use crate::status::CheckStatus;
 use crate::{CheckId, Instant};
 
@@ -67,6 +68,7 @@ impl Node {
             return;
         };
         let before = self.health();
+        let is_first = !self.checks[index].told;
         if !self.checks[index].take(&configured[index], passed, self.now) {
             return;
         }
@@ -76,7 +78,12 @@ impl Node {
         } else {
             self.raise(alert);
         }
-        self.health_changed(before);
+        // What never passed in this life has not failed: services are slow to come after boot.
+        if is_first && !passed && self.role != EffectiveRole::Active {
+            self.health_known(before);
+        } else {
+            self.health_changed(before);
+        }
     }
 
     /// The number of a check, by its name.

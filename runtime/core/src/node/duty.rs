@@ -126,11 +126,21 @@ impl Node {
 
     /// What this node is told of itself may have changed its health from what it was.
     pub(super) fn health_changed(&mut self, before: HealthClass) {
+        self.note_worse(before);
+        self.note_recovery(before);
+        self.broadcast(Kind::Advert);
+    }
+
+    /// The same where nothing failed that had worked.
+    pub(super) fn health_known(&mut self, before: HealthClass) {
+        self.note_worse(before);
+        self.broadcast(Kind::Advert);
+    }
+
+    fn note_worse(&mut self, before: HealthClass) {
         if self.health() > before {
             self.worsened_at = Some(self.now);
         }
-        self.note_recovery(before);
-        self.broadcast(Kind::Advert);
     }
 
     /// After a failure of this node, the failure policy speaks (R3.3).

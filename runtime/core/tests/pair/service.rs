@@ -2,8 +2,10 @@
 
 use core::time::Duration;
 
+use steadfast_core::CheckId;
+use steadfast_core::config::check::{CheckConfig, Cost};
 use steadfast_core::config::{Isolation, OnFailure, Preempt};
-use steadfast_core::effect::{Alert, Command, Forwarding};
+use steadfast_core::effect::{Alert, Command, Forwarding, Input};
 use steadfast_core::role::ConfiguredRole;
 use steadfast_core::role::EffectiveRole::{Active, Off, Standby};
 use steadfast_core::status::{Cause, Liveness};
@@ -113,6 +115,37 @@ fn service_failed_node_stays_off_until_enabled() {
     world.run(1_000);
     assert_eq!(world.reply(enable), Some(Ok(())));
     assert_eq!(world.roles(), (Standby, Active));
+}
+
+/// A service that is slow to come up after boot has not failed, as a port has not; one that passed
+/// before has.
+#[test]
+fn service_slow_check_at_boot_is_no_failure() {
+    for passed_before in [false, true] {
+        let mut world = World::settled(|_, parts| {
+            parts.policy.on_failure = OnFailure::Off;
+            parts.checks = vec![CheckConfig {
+                id: CheckId(0),
+                name: "proxy".to_owned(),
+                cost: Cost::Fault,
+                rise: 1,
+                fall: 1,
+            }];
+        });
+        world.run(6_000);
+        let mut told = |passed| {
+            let check = CheckId(0);
+            world.tell(B, Input::Checked { check, passed });
+            world.run(1_000);
+        };
+        if passed_before {
+            told(true);
+        }
+        told(false);
+        told(true);
+        let then = if passed_before { Off } else { Standby };
+        assert_eq!(world.roles(), (Active, then));
+    }
 }
 
 /// A port that is slow to come up after boot (autonegotiation takes seconds) has not failed: the
