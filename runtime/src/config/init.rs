@@ -209,6 +209,15 @@ pub fn init(options: &InitOptions) -> Result<InitFiles, InitError> {
     })
 }
 
+/// What a peer is called; without a name of its own as its file would call it.
+fn named(peer: &InitPeer) -> String {
+    if peer.name.is_empty() {
+        format!("gw{}", peer.id)
+    } else {
+        peer.name.clone()
+    }
+}
+
 fn next_steps(options: &InitOptions) -> Vec<String> {
     let (config, secret) = (options.config.display(), options.secret.display());
     let mut next = vec![format!("check it: steadfastctl check-config {config}")];
@@ -216,10 +225,13 @@ fn next_steps(options: &InitOptions) -> Vec<String> {
         next.push(format!(
             "copy {config} and {secret} to the next node, by a channel you trust"
         ));
-        next.push(
-            "there: steadfastctl init --join COPY --node 2 --node-name gw2; then delete the copies"
-                .to_owned(),
-        );
+        for peer in &options.peers {
+            let (id, name) = (peer.id, named(peer));
+            next.push(format!(
+                "there: steadfastctl init --join COPY --node {id} --node-name {name}; then delete \
+                 the copies"
+            ));
+        }
     } else {
         let (id, name) = (options.node_id, &options.node_name);
         next.push(format!(

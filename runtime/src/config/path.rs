@@ -1,4 +1,5 @@
-//! `heartbeat` of a port: whether nodes speak there, and how much is counted on it (R2.2).
+//! Words about a port: `heartbeat`, whether nodes speak there and how much is counted on it (R2.2),
+//! and `action`, what becomes of its virtual addresses (R5.3).
 //!
 //! Every path carries every heartbeat, whatever its rank: the more, the surer. The rank is for
 //! people: that only a secondary path is left is a trouble of its own, while all seems well.
@@ -54,6 +55,28 @@ impl Heartbeat {
             Self::Off => "\"off\"",
             Self::Primary => "\"primary\"",
             Self::Secondary => "\"secondary\"",
+        }
+    }
+}
+
+/// What becomes of a port's virtual addresses (R5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// They are put beside the port's own.
+    Add,
+    /// The same, and this gateway's own connections begin in their name.
+    Set,
+    /// Nothing: as if none were listed.
+    Ignore,
+}
+
+impl Action {
+    /// As a file writes it.
+    pub(super) const fn value(self) -> &'static str {
+        match self {
+            Self::Add => "\"add\"",
+            Self::Set => "\"set\"",
+            Self::Ignore => "\"ignore\"",
         }
     }
 }

@@ -20,6 +20,7 @@ use super::checks::{self, Check};
 use super::cluster::{self, Cluster};
 use super::hooks::{self, Hook};
 use super::mistake::{Findings, Place};
+pub(super) use super::path::Action;
 use super::path::Heartbeat;
 use super::section::{Key, Section, Word};
 use super::values::{address_with_prefix, each_of, plain_address};
@@ -63,17 +64,6 @@ pub(super) struct Peer {
     pub(super) name: Option<Spanned<String>>,
     /// By the name of this node's interface.
     pub(super) addresses: Vec<(Spanned<String>, Vec<Spanned<IpAddr>>)>,
-}
-
-/// What becomes of a port's virtual addresses (R5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// They are put beside the port's own.
-    Add,
-    /// The same, and this gateway's own connections begin in their name.
-    Set,
-    /// Nothing: as if none were listed.
-    Ignore,
 }
 
 pub(super) struct Port {
@@ -478,7 +468,7 @@ pub(super) fn daemon(mut section: Section<'_>, findings: &mut Findings) -> Daemo
         state_dir: section.text(Key::new("state_dir", "\"/var/lib/steadfast\""), findings),
         runtime_dir: section.text(Key::new("runtime_dir", "\"/run/steadfast\""), findings),
         control_socket: section.text(
-            Key::new("control_socket", "\"/run/steadfast/control\""),
+            Key::new("control_socket", "\"/run/steadfast/control.sock\""),
             findings,
         ),
         control_group: section.text(Key::new("control_group", "\"adm\""), findings),

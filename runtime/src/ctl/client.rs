@@ -55,8 +55,8 @@ impl ClientError {
             Self::Unreachable { why, .. } if why.kind() == io::ErrorKind::TimedOut => {
                 "the daemon runs but hangs: look at its log".to_owned()
             }
-            Self::Unreachable { .. } => "is it running? `systemctl status steadfastd`; another \
-                                         socket is named with --socket"
+            Self::Unreachable { .. } => "is it running? `systemctl status steadfastd` (or \
+                                         steadfastd-vrrp); another socket is named with --socket"
                 .to_owned(),
         }
     }

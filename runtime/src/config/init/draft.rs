@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::Path;
 
 use steadfast_core::ClusterId;
 use steadfast_core::config::profile::Profile;
@@ -61,6 +62,15 @@ enum Via {
     Unknown,
 }
 
+/// The configuration reads a relative path as beside itself, which is not where `init` was called.
+fn absolute(path: &Path) -> String {
+    let whole = std::path::absolute(path);
+    whole
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}
+
 impl Draft {
     /// The first node of a cluster.
     pub(super) fn fresh(options: &InitOptions, cluster: ClusterId) -> Self {
@@ -83,7 +93,7 @@ impl Draft {
             profile: options.profile,
             transports: options.transports.clone(),
             udp_port: None,
-            secret: options.secret.display().to_string(),
+            secret: absolute(&options.secret),
             node_id: options.node_id,
             node_name: options.node_name.clone(),
             peers: options.peers.clone(),
@@ -114,7 +124,10 @@ impl Draft {
             };
             let rank = port.heartbeat.as_ref();
             let rank = rank.map(|rank| ("heartbeat", rank.get_ref().value()));
-            all.into_iter().filter_map(written).chain(rank).collect()
+            let action = port.action.as_ref();
+            let action = action.map(|action| ("action", action.get_ref().value()));
+            let flags = all.into_iter().filter_map(written);
+            flags.chain(rank).chain(action).collect()
         };
         // Who serves the same addresses is on the same segment.
         let via = |port: &raw::Port| match &port.via {
@@ -146,7 +159,7 @@ impl Draft {
                 .map(|it| *it.get_ref())
                 .collect(),
             udp_port: raw.cluster.udp_port.as_ref().map(|it| *it.get_ref()),
-            secret: options.secret.display().to_string(),
+            secret: absolute(&options.secret),
             node_id: options.node_id,
             node_name: options.node_name.clone(),
             peers: others(options, raw),

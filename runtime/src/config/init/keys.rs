@@ -70,7 +70,7 @@ pub(super) const POLICY: [(&str, &str, &str); 11] = [
     (
         "detection",
         "\"fast\"",
-        "fast asks the peer's kernel; dead-interval waits",
+        "fast asks the peer's kernel at once; dead-interval waits first",
     ),
     (
         "all_pacified",

@@ -139,7 +139,11 @@ fn init_join_shares_cluster_and_secret() {
     let text = fs::read_to_string(&first.config).expect("a text");
     let text = text.replace("# interval = \"100ms\"", "interval = \"50ms\"   ");
     let text = text.replace("# isolation = \"serve\"", "isolation = \"yield\"  ");
-    let text = text.replacen("[[port]]", "[[port]]\nheartbeat = \"secondary\"", 1);
+    let text = text.replacen(
+        "[[port]]",
+        "[[port]]\nheartbeat = \"secondary\"\naction = \"set\"",
+        1,
+    );
     fs::write(&first.config, text).expect("a file");
     let mut second = options(&folder, "b");
     second.join = Some(first.config.clone());
