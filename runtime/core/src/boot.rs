@@ -1,10 +1,10 @@
 //! What a node learns once, at start, and the guard against boot loops (D16, R12).
 //!
-//! A loop is counted in *uptime*: wall clocks lie after a power cut. The record of the current
-//! boot is written at once and its uptime raised at 10, 30, 60, 120 and 300 s, so after a cut the
-//! record says how long the box lived at least. Reboots and daemon restarts are told apart by the
-//! kernel's boot id. The limit of this guard: a box whose store cannot be written forgets its
-//! boots.
+//! A loop is counted in *uptime*: wall clocks lie after a power cut. The record of the current boot
+//! is written at once and its uptime raised at 10, 30, 60, 120 and 300 s and when the window is
+//! over, so after a cut the record says how long the box lived at least. Reboots and daemon
+//! restarts are told apart by the kernel's boot id. The limit of this guard: a box whose store
+//! cannot be written forgets its boots.
 
 use core::time::Duration;
 

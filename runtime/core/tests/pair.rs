@@ -43,3 +43,5 @@ mod start;
 mod stations;
 #[path = "pair/takeover.rs"]
 mod takeover;
+#[path = "pair/twins.rs"]
+mod twins;

@@ -232,3 +232,26 @@ fn checks_results_come_until_the_check_is_left_out() {
     assert!(checks.said()["two"].contains("ended with 1"));
     assert_eq!(checks.said().len(), 1);
 }
+
+/// The daemon's orderly end ends what its checks run, however long that would have taken.
+#[test]
+fn check_ends_with_all_that_it_runs() {
+    let scratch = Scratch::new("check");
+    let file = scratch.0.join("pid");
+    let (orders, _received) = orders();
+    let text = format!(
+        "echo $$ > {0}.new; mv {0}.new {0}; sleep 1000",
+        file.display()
+    );
+    let mut hangs = spec("hangs", script(&text));
+    hangs.timeout = Duration::from_secs(1_000);
+    let checks = Checks::start(&[hangs], &orders).expect("threads");
+    let until = Instant::now() + TIMEOUT;
+    while !file.exists() {
+        assert!(Instant::now() < until, "it never began");
+        thread::yield_now();
+    }
+    checks.end();
+    ends(&file);
+    assert!(lock(&checks.running).is_empty());
+}

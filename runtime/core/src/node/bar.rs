@@ -10,18 +10,24 @@
 //! that it reached. The last mark of all is the window itself, so a life that lasted that long is
 //! never taken for a part of a loop.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use super::Node;
+use super::vacancy::peer_candidate;
 use crate::RequestId;
 use crate::boot::{BootRecord, Clearance, UPTIME_MARKS, clearance};
+use crate::config::AllPacified;
 use crate::effect::{Alert, Rejection};
+use crate::peer::Peer;
+use crate::rank::order;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
 
 impl Node {
-    /// Judges this start by the boots before it. True if it is barred.
+    /// Judges this start by the boots before it. True if it is barred: that counts also while it is
+    /// out of service, and when it is put back.
     pub(super) fn bar_at_start(&mut self) -> bool {
         let policy = self.config.policy;
         let clearance = clearance(&self.record.boots, policy.boot_limit, policy.boot_window);
@@ -31,9 +37,9 @@ impl Node {
         if let Some(current) = self.record.boots.last_mut() {
             current.pacified = true;
         }
-        self.turn(RoleEvent::Barred, Cause::BootLoop { boots });
         self.raise(Alert::Pacified);
-        true
+        let bars = self.out_of_service().is_none();
+        bars && self.turn(RoleEvent::Barred, Cause::BootLoop { boots })
     }
 
     /// Whether the record bars this node.
@@ -54,6 +60,31 @@ impl Node {
         self.timers.disarm(Timer::Round);
         self.clear(|alert| *alert == Alert::ServingPacified);
         self.turn(RoleEvent::Barred, Cause::BootLoop { boots: 1 });
+    }
+
+    /// Every node that is in service is barred: the best ranked serves, loudly, if the policy says
+    /// so (R12.1).
+    pub(super) fn consider_serving_pacified(&mut self) {
+        let says = |peer: &Peer, role: EffectiveRole| {
+            self.present(peer) && peer.latest.as_ref().is_some_and(|it| it.effective == role)
+        };
+        let own = self.candidate();
+        let preempt = self.config.policy.preempt;
+        let first = |peer: &Peer| {
+            peer_candidate(peer).is_some_and(|other| order(&own, &other, preempt) == Ordering::Less)
+        };
+        let behind = |peer: &Peer| {
+            says(peer, EffectiveRole::Off) || (says(peer, EffectiveRole::Pacified) && first(peer))
+        };
+        if self.config.policy.all_pacified == AllPacified::Serve
+            && self.gateways().next().is_some()
+            && self.gateways().all(behind)
+            && self.out_of_service().is_none()
+            && self.witness_lets_vacancy(true)
+        {
+            self.raise(Alert::ServingPacified);
+            self.claim_role(Cause::AllPacified, true, false);
+        }
     }
 
     /// Nothing keeps this node out of service any more, unless it is barred.

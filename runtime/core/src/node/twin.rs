@@ -15,13 +15,18 @@
 //! The limit: three nodes of one id, of which two are heard, keep no two actives apart for longer
 //! than it takes them to hear each other; and a twin that is heard and does not hear is none.
 
+use core::time::Duration;
+
 use super::Node;
 use crate::effect::Alert;
 use crate::peer::hears::BEHIND_MAX;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
-use crate::wire::advert::{Advert, Echo, HealthClass, Heard, Kind};
+use crate::wire::advert::{Advert, Echo, Flags, HealthClass, Heard, Kind};
 use crate::{BootId, Epoch, Instant, PortId};
+
+/// How long a twin is reckoned with that is not heard any more: until an operator has mended it.
+const REMEMBERED: Duration = Duration::from_mins(5);
 
 /// The other life with this node's id, as last heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +39,8 @@ pub(super) struct Twin {
     effective: EffectiveRole,
     epoch: Epoch,
     health: HealthClass,
+    lease: Duration,
+    eligible: bool,
 }
 
 impl Twin {
@@ -63,6 +70,13 @@ impl Node {
         }
         let newest = advert.newest_echoed(self.config.node, self.boot);
         let hears = newest.is_some_and(|it| it.saturating_add(BEHIND_MAX) >= self.counter);
+        if known.is_none() && !hears && self.twin_present().is_some() {
+            // Whatever life that is of, a replay must not take the place of one that is there.
+            return;
+        }
+        if hears {
+            self.known = self.known.max(advert.epoch);
+        }
         self.twin = Some(Twin {
             boot: advert.boot,
             counter: advert.counter,
@@ -75,6 +89,8 @@ impl Node {
             effective: advert.effective,
             epoch: advert.epoch,
             health: advert.health,
+            lease: advert.lease,
+            eligible: advert.flags.has(Flags::ELIGIBLE),
         });
         if hears {
             self.twin_has_role();
@@ -95,10 +111,33 @@ impl Node {
         })
     }
 
-    /// The twin, while it is there.
+    /// The twin, while it is there; one with the role also for as long as its kernel may serve on.
     fn twin_present(&self) -> Option<Twin> {
-        let recent = |at: Instant| self.now.since(at) < self.config.timing.dead_interval;
-        self.twin.filter(|twin| twin.proven_at.is_some_and(recent))
+        let twin = self.twin?;
+        let dead = self.config.timing.dead_interval;
+        let lasting = if twin.has_role() {
+            dead + twin.lease
+        } else {
+            dead
+        };
+        let recent = |at: Instant| self.now.since(at) < lasting;
+        twin.proven_at.is_some_and(recent).then_some(twin)
+    }
+
+    /// The twin has the role.
+    pub(super) fn twin_serves(&self) -> bool {
+        self.twin_present().as_ref().is_some_and(Twin::has_role)
+    }
+
+    /// Whether a twin that is still there had time to say so since then: nobody's kernel can be
+    /// asked for it, and it answers no question.
+    pub(super) fn twin_would_have_spoken(&self, since: Instant) -> bool {
+        let lately = |at: Instant| self.now.since(at) < REMEMBERED;
+        let known = self
+            .twin
+            .and_then(|twin| twin.proven_at)
+            .is_some_and(lately);
+        !known || self.now >= since.after(self.config.timing.dead_interval)
     }
 
     /// Two are active, or about to be: the same side yields on both.
@@ -108,7 +147,9 @@ impl Node {
         };
         let peer = self.config.node;
         match self.role {
-            EffectiveRole::Active if !self.outranks(&twin) => {
+            EffectiveRole::Active
+                if twin.effective == EffectiveRole::Active && !self.outranks(&twin) =>
+            {
                 self.lose_role(Cause::RivalWon { peer });
                 self.broadcast(Kind::Advert);
             }
@@ -128,20 +169,20 @@ impl Node {
         order.then(self.boot.cmp(&twin.boot)).is_lt()
     }
 
-    /// Whether a vacant role is the twin's: it has it already, or is first to take it.
+    /// Whether the role that no peer holds is the twin's.
     pub(super) fn twin_holds(&mut self) -> bool {
-        let Some(twin) = self.twin_present() else {
-            return false;
-        };
-        if twin.has_role() {
+        let serves = self.twin_serves();
+        if serves {
             let peer = self.config.node;
             self.turn(RoleEvent::Listened, Cause::PeerActive { peer });
-            return true;
         }
-        let waits = matches!(
-            twin.effective,
-            EffectiveRole::Standby | EffectiveRole::Starting
-        );
-        waits && (twin.health, twin.boot) < (self.health(), self.boot)
+        serves
+    }
+
+    /// Whether the twin is first in line for a vacant role: it has a slot before this node's.
+    pub(super) fn twin_ahead(&self) -> bool {
+        let first = |twin: Twin| (twin.health, twin.boot) < (self.health(), self.boot);
+        let twin = self.twin_present();
+        twin.is_some_and(|twin| twin.eligible && first(twin))
     }
 }

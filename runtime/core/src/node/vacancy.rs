@@ -89,6 +89,7 @@ impl Node {
             return;
         }
         let (ahead, since) = self.ahead_of_me(since);
+        let ahead = ahead + usize::from(self.twin_ahead());
         let slot = self.config.timing.dead_interval * u32::try_from(ahead).unwrap_or(u32::MAX);
         // Where one way is always slower than the way round, somebody else always heard more.
         let long = self.config.timing.dead_interval + self.config.timing.lease;
@@ -321,30 +322,6 @@ impl Node {
         }
     }
 
-    /// Every node is barred: the best ranked serves, loudly, if the policy says so (R12.1).
-    fn consider_serving_pacified(&mut self) {
-        use crate::config::AllPacified;
-        let barred = |peer: &Peer| {
-            self.present(peer)
-                && peer
-                    .latest
-                    .as_ref()
-                    .is_some_and(|it| it.effective == EffectiveRole::Pacified)
-        };
-        let own = self.candidate();
-        let preempt = self.config.policy.preempt;
-        let first = |peer: &Peer| {
-            peer_candidate(peer).is_some_and(|other| order(&own, &other, preempt) == Ordering::Less)
-        };
-        if self.config.policy.all_pacified == AllPacified::Serve
-            && self.gateways().next().is_some()
-            && self.gateways().all(|peer| barred(peer) && first(peer))
-        {
-            self.raise(crate::effect::Alert::ServingPacified);
-            self.claim_role(Cause::AllPacified, true, false);
-        }
-    }
-
     /// The lease is lost: tell everyone, and ask who serves (D15).
     pub(super) fn listen_again(&mut self) {
         let before = self.relisten.map(|relisten| relisten.restarts);
@@ -394,7 +371,8 @@ impl Node {
             peer.heard_within(self.now, self.config.timing.dead_interval) && since(peer)
         };
         let mut lately = self.peers.iter().filter(heard);
-        if lately.any(Peer::says_active) || self.role != EffectiveRole::Standby {
+        let served = lately.any(Peer::says_active) || self.twin_serves();
+        if served || self.role != EffectiveRole::Standby {
             self.relisten = None;
             self.timers.disarm(Timer::Relisten);
             return;
@@ -415,6 +393,7 @@ impl Node {
             && !taken
             && !missed
             && !self.heard_by_others(None)
+            && self.twin_would_have_spoken(relisten.since)
             && self.witness_lets_vacancy(all_answered)
             && (all_answered || self.none_serves_on_proof(relisten.since));
         if free && (all || waited) && self.some_served_port_up() && !self.stopping {

@@ -209,10 +209,11 @@ fn release_clearing_the_boot_guard_does_not_end_maintenance() {
     world.run(100);
     world.power_off(B);
     loop_boots(&mut world, B, 2);
-    assert_eq!(world.role(B), Pacified);
+    let told = |world: &World| world.status(B).open_alerts.contains(&Alert::Pacified);
+    assert_eq!((world.role(B), told(&world)), (Off, true));
     world.command(B, Command::ClearPacified);
     world.run(1_000);
-    assert_eq!(world.role(B), Off);
+    assert_eq!((world.role(B), told(&world)), (Off, false));
     assert_eq!(world.why(B), Cause::Maintenance);
 }
 

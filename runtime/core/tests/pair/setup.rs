@@ -98,7 +98,7 @@ fn port_config(place: usize, port: u8) -> PortConfig {
     }
 }
 
-fn keys(place: usize) -> KeyRing {
+pub(crate) fn keys(place: usize) -> KeyRing {
     keys_of(place, b"correct horse battery staple")
 }
 
