@@ -24,8 +24,9 @@ use crate::daemon::Machine;
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
     /// The configuration
+    #[arg(default_value = "/etc/steadfast/steadfast.toml")]
     file: PathBuf,
-    /// As JSON: {notes, outlook}, or the report of what is wrong
+    /// As JSON: {notes, outlook}, {notes} of virtual routers, or the report of what is wrong
     #[arg(long)]
     json: bool,
     /// Elsewhere than on the gateway: interfaces and secret need not be here
@@ -58,7 +59,8 @@ pub(super) struct Init {
     /// The cluster's name, for people
     #[arg(long, conflicts_with = "join")]
     name: Option<String>,
-    /// Nobody else on these segments may use it; drawn, so that two clusters rarely meet
+    /// 11 to 255 (1 to 10 and 51 are other products' usual ones); nobody else on these segments may
+    /// use it. Drawn when left out, so that two clusters rarely meet
     #[arg(long, conflicts_with = "join", value_parser = clap::value_parser!(u8).range(11..))]
     virtual_router: Option<u8>,
     /// Times and choices of another product: fortimail, kemp, kerio, safe-at-office or seqrite
@@ -260,6 +262,12 @@ fn ports(asked: &Init) -> Result<Vec<InitPort>, String> {
                 "--neighbour {interface}={address}: no --port {interface}"
             ));
         };
+        if port.virtuals.is_empty() {
+            return Err(format!(
+                "--neighbour {interface}={address}: {interface} has no virtual addresses, and \
+                 nobody is asked there; leave it out"
+            ));
+        }
         port.neighbour = Some(*address);
     }
     for (interface, address) in &asked.via {

@@ -27,7 +27,7 @@ use crate::peer::Peer;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
-use crate::wire::advert::{Flags, Kind};
+use crate::wire::advert::{Flags, HealthClass, Kind};
 use crate::{Instant, NodeId};
 
 pub(super) use number::begun;
@@ -427,19 +427,26 @@ impl Node {
         }
         let own = self.health();
         // With no more than weights against it this node can serve.
-        if own.0 == 0 || (own.0 < PORT_DOWN && self.holds_role()) {
+        let (held, timing) = (self.holds_role(), &self.config.timing);
+        if own.0 == 0 || (own.0 < PORT_DOWN && held) {
             return;
         }
-        let timing = &self.config.timing;
-        if self
-            .moved_at
-            .is_some_and(|at| self.now.since(at) < timing.dead_interval)
-        {
+        let lately = |at: Instant| self.now.since(at) < timing.dead_interval;
+        if self.moved_at.is_some_and(lately) {
             return;
         }
         let spares = self.serves_well();
+        // A fault that both have makes no difference between them, and weights move nothing then.
+        let faults = |class: HealthClass| class.0 / PORT_DOWN;
+        let fewer = |peer: &Peer| {
+            let latest = peer.latest.as_ref();
+            latest.is_some_and(|it| faults(it.health) < faults(own))
+        };
         let better = |place: &usize| {
-            self.is_healthier(*place, own) && !(spares && self.has_refused(&self.peers[*place]))
+            let peer = &self.peers[*place];
+            self.is_healthier(*place, own)
+                && !(spares && self.has_refused(peer))
+                && (!held || fewer(peer))
         };
         let Some(place) = self.takers().into_iter().find(better) else {
             return;
@@ -452,7 +459,7 @@ impl Node {
         };
         // The same when this node hears again after it was deaf: its own silent segments are proven
         // one by one. A lost port is a fact at once.
-        let fact = own.0 >= PORT_DOWN
+        let fact = fewer(peer)
             || peer
                 .alive_since
                 .is_some_and(|at| self.now.since(at) >= timing.dead_interval);

@@ -148,6 +148,41 @@ fn service_slow_check_at_boot_is_no_failure() {
     }
 }
 
+/// A fault that both have is none between them: what moves the role then is a weight, and weights
+/// have their limit (F33).
+#[test]
+fn service_shared_fault_leaves_weights_their_limit() {
+    let mut world = World::settled(|_, parts| {
+        let check = |id, cost| CheckConfig {
+            id: CheckId(id),
+            name: format!("check-{id}"),
+            cost,
+            rise: 1,
+            fall: 1,
+        };
+        parts.policy.flap_limit = 2;
+        parts.checks = vec![check(0, Cost::Fault), check(1, Cost::Weight(3))];
+    });
+    let mut told = |place, id, passed| {
+        let check = CheckId(id);
+        world.tell(place, Input::Checked { check, passed });
+        world.run(3_000);
+        world.roles()
+    };
+    for place in [A, B] {
+        told(place, 0, false);
+    }
+    let mut roles = Vec::new();
+    for turn in 0..6 {
+        let (sick, well) = if turn % 2 == 0 { (A, B) } else { (B, A) };
+        told(well, 1, true);
+        roles.push(told(sick, 1, false));
+    }
+    let moved = roles.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(moved <= 2, "{roles:?}");
+    assert_eq!(roles[0], (Standby, Active), "a weight moves it at first");
+}
+
 /// A port that is slow to come up after boot (autonegotiation takes seconds) has not failed: the
 /// failure policy does not retire a node that never served.
 #[test]

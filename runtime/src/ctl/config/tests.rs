@@ -104,6 +104,10 @@ fn ctl_init_wrong_words_are_told() {
             "--port lan0=10.0.1.1 --neighbour wan0=10.0.2.9",
             "no --port wan0",
         ),
+        (
+            "--direct ha0 --neighbour ha0=10.0.9.9",
+            "ha0 has no virtual addresses",
+        ),
         ("--virtual-router 3", "3 is not in 11..=255"),
     ];
     for (words, told) in cases {
