@@ -84,12 +84,15 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
         forward(&uses);
     }
     let (folder, forwards) = (loaded.daemon.runtime_dir.clone(), loaded.daemon.forward);
+    let virtuals: Vec<IpAddr> = virtuals(&loaded.config)
+        .map(|(_, address)| address)
+        .collect();
     let ended = sweep(&mut addresses).and_then(|()| drive(loaded, Some((addresses, fence))));
     if ended.is_err() {
         if forwards {
             told_advice(Settings::of_kernel().stop_forwarding(&uses));
         }
-        give_back(&folder);
+        give_back(&folder, virtuals);
     }
     drop(lock);
     ended
@@ -108,9 +111,16 @@ fn drive(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     tasks.block_on(&runtime, serve(loaded, held))
 }
 
-/// What a start that failed half-way, or a driver that lost its world, would leave behind. The
-/// addresses are withdrawn before this, or were never there; staged ones go with the next sweep.
-fn give_back(folder: &Path) {
+/// What a start that failed half-way, or a driver that lost its world, would leave behind: first
+/// the addresses, which many stand staged behind the fence and answer without it.
+fn give_back(folder: &Path, virtuals: Vec<IpAddr>) {
+    let addresses = Addresses::open(virtuals).map_err(|why| why.to_string());
+    let swept = addresses.and_then(|mut it| it.sweep().map_err(|why| why.to_string()));
+    if let Err(why) = swept {
+        error!("failed to remove the virtual addresses: {why}");
+        error!("the fence stays with them: see `steadfastctl unfence`");
+        return;
+    }
     if let Err(why) = remove_all() {
         error!("failed to remove the device of a virtual MAC: {why}");
     }
@@ -121,17 +131,19 @@ fn give_back(folder: &Path) {
     }
 }
 
+/// The virtual addresses, each with its port's interface.
+fn virtuals(config: &Config) -> impl Iterator<Item = (&str, IpAddr)> {
+    let ports = config.ports.iter();
+    ports.flat_map(|port| port.virtuals.iter().map(|ip| (port.name.as_str(), *ip)))
+}
+
 /// The addresses of this host, once nobody else holds a virtual one.
 fn claimable(config: &Config, machine: &Machine) -> Result<Addresses, StartError> {
     let refused = StartError::refused;
-    let virtuals = || {
-        let ports = config.ports.iter();
-        ports.flat_map(|port| port.virtuals.iter().map(|ip| (port.name.as_str(), *ip)))
-    };
-    let all = virtuals().map(|(_, address)| address);
+    let all = virtuals(config).map(|(_, address)| address);
     let mut addresses =
         Addresses::open(all).map_err(refused("reach the kernel about addresses"))?;
-    for (interface, address) in virtuals() {
+    for (interface, address) in virtuals(config) {
         let holder = addresses.foreign_holder(address);
         if let Some(index) = holder.map_err(refused("list the addresses of this host"))? {
             if routers::is_of_a_link(&address) && machine.index(interface) != Some(index) {

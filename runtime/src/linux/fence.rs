@@ -24,6 +24,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use log::warn;
+
 use super::netlink::{Ack, Batch, Netlink, Refused};
 
 mod build;
@@ -262,7 +264,11 @@ impl Fence {
                     damage
                 }
                 Ok(None) => Some("table gone"),
-                Err(_) => Some("fence not readable"),
+                // Building it anew would end the lease, on no evidence.
+                Err(why) => {
+                    warn!("failed to look at the fence: {why}");
+                    None
+                }
             }
         })
     }
