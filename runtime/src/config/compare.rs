@@ -52,6 +52,7 @@ fn restart(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
     let places = |daemon: &DaemonSettings| DaemonSettings {
         log: log::LevelFilter::Off,
         secret_file: Default::default(),
+        certificate: None,
         ..daemon.clone()
     };
     named(&[

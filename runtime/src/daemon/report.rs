@@ -36,7 +36,7 @@ const ALERTS_TOLD_MAX: usize = 16;
 pub(super) struct Report {
     path: PathBuf,
     time: Monotonic,
-    loaded: Mutex<Loaded>,
+    loaded: Arc<Mutex<Loaded>>,
     /// Held from reading the file until its order is given.
     reloading: Mutex<()>,
     plane: Arc<PlaneCounters>,
@@ -75,7 +75,7 @@ impl Report {
             checks: Arc::default(),
             hooks: Arc::default(),
             certificate: Arc::default(),
-            loaded: Mutex::new(loaded),
+            loaded: Arc::new(Mutex::new(loaded)),
             reloading: Mutex::new(()),
         }
     }
@@ -181,19 +181,26 @@ impl Daemon for Report {
 
     fn order_reload(&self, orders: &Orders) -> Result<ReloadAnswer, String> {
         let _one_by_one = lock(&self.reloading);
-        let (config, beside) = self.load_config()?;
+        let (config, beside, loaded) = self.load_config()?;
         let (reply, answer) = oneshot::channel();
         let sent = orders.blocking_send(Order::Reload { config, reply });
         sent.map_err(|_| "the daemon is ending".to_owned())?;
-        self.with_beside(answer, beside)
+        self.with_beside(answer, beside, loaded)
     }
 }
 
 impl Report {
-    /// The node's answer; once it has taken the configuration, its checks and hooks are run. Of a
-    /// refused one they are not: what a node believes of a check must not outlive who tells it.
-    fn with_beside(&self, answer: ReloadAnswer, beside: Beside) -> Result<ReloadAnswer, String> {
+    /// The node's answer; once it has taken the configuration, that is the one in force, and its
+    /// checks and hooks are run. Of a refused one they are not: what a node believes of a check
+    /// must not outlive who tells it.
+    fn with_beside(
+        &self,
+        answer: ReloadAnswer,
+        beside: Beside,
+        loaded: Loaded,
+    ) -> Result<ReloadAnswer, String> {
         let (told, changed) = oneshot::channel();
+        let known = Arc::clone(&self.loaded);
         let (checks, hooks) = (Arc::clone(&self.checks), Arc::clone(&self.hooks));
         let certificate = Arc::clone(&self.certificate);
         let body = move || {
@@ -201,6 +208,7 @@ impl Report {
                 return;
             };
             if outcome.is_ok() {
+                *lock(&known) = loaded;
                 beside.run(&checks, &hooks, &certificate);
             }
             // Whoever asked may have given up.
@@ -214,11 +222,11 @@ impl Report {
     }
 
     /// Reads the file again, and checks it by itself and against what is in force.
-    fn load_config(&self) -> Result<(Box<Config>, Beside), String> {
+    fn load_config(&self) -> Result<(Box<Config>, Beside, Loaded), String> {
         let machine = Machine::look().map_err(|why| format!("failed to see interfaces: {why}"))?;
         let loaded = config::load(&self.path, &machine).map_err(|report| report.render(false))?;
-        let mut known = lock(&self.loaded);
-        match config::compare(&known, &loaded) {
+        let change = config::compare(&lock(&self.loaded), &loaded);
+        match change {
             Change::Restart(what) => Err(format!(
                 "a restart is needed for {}; nothing was changed",
                 what.join(", ")
@@ -226,8 +234,7 @@ impl Report {
             Change::Live(_) | Change::Same => {
                 let config = Box::new(loaded.config.clone());
                 let beside = Beside::of(&loaded);
-                *known = loaded;
-                Ok((config, beside))
+                Ok((config, beside, loaded))
             }
         }
     }

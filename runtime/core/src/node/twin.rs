@@ -6,7 +6,8 @@
 //! holds the key. Of the twin only this much is kept: whether it has the role, and what decides
 //! between the two when neither or both of them have. There is no hand-over between twins, and a
 //! twin that falls silent is nobody whose kernel could be asked: it is taken for gone after a dead
-//! interval, and the vacancy is then what a cold start is. An operator has been told by then.
+//! interval, one that had the role after its lease as well, and the vacancy is then what a cold
+//! start is. An operator has been told by then.
 //!
 //! The hard case is a replay: this node's own frames of an earlier life look like a twin's. A twin
 //! counts only while it echoes this life's newest messages, which nothing that was recorded before

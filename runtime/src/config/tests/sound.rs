@@ -289,6 +289,11 @@ fn config_compare_tells_live_from_restart() {
     live("\"10.0.1.50\"", "\"10.0.1.51\"", "neighbours");
     live("\"10.0.1.3\"", "\"10.0.1.4\"", "the nodes' own addresses");
     live("log = \"info\"", "log = \"warn\"", "the log level");
+    live(
+        "log = ",
+        "certificate = \"/etc/ssl/vip.pem\"\nlog = ",
+        "the certificate",
+    );
     let restart = |from, to, what| assert_eq!(after(from, to), Change::Restart(vec![what]));
     let station = "virtual = [\"10.0.2.1\"]\nvirtual_mac = true";
     restart("virtual = [\"10.0.2.1\"]", station, "virtual MACs");
