@@ -6,8 +6,9 @@
 //! what a step asks for ([`Stranger::begin`]), gives it its turns ([`Stranger::due`]) and puts on
 //! the wire what it answers.
 //!
-//! Limit: a gateway's own MAC is never forged, which would be a theft at the switch and not one of
-//! an identity.
+//! Limit: forged frames never bear a gateway's own MAC, which would be a theft at the switch and
+//! not one of an identity. Replayed ones do, as they were recorded: while they come the switch
+//! sends frames astray.
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -29,8 +30,6 @@ use crate::trace::FrameKind;
 
 /// Frames of ours an attacker remembers; the oldest is forgotten.
 const MEMORY_MAX: usize = 4_096;
-/// Deeds at one time; a scenario's further ones are not begun.
-const DEEDS_MAX: usize = 64;
 /// Between two announcements of a thief.
 const THEFT_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two advertisements of a foreign speaker.
@@ -200,9 +199,8 @@ impl Stranger {
                 elsewhere: *what == ReplayWhat::WrongPath,
             },
             _ => {
-                if let Some((lasting, every, what)) = self.lasting(verb, layout)
-                    && self.deeds.len() < DEEDS_MAX
-                {
+                // No more at one time than the scenario has steps.
+                if let Some((lasting, every, what)) = self.lasting(verb, layout) {
                     self.deeds.push(Deed {
                         next: now,
                         until: now.after(lasting),
