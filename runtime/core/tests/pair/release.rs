@@ -165,6 +165,16 @@ fn loop_boots(world: &mut World, place: usize, count: usize) {
     world.run(2_000);
 }
 
+/// Both dark, and barred when they are started again.
+fn bar_both(world: &mut World) {
+    world.power_off(A);
+    world.power_off(B);
+    for place in [A, B] {
+        loop_boots(world, place, 2);
+        world.power_off(place);
+    }
+}
+
 /// The fourth boot after three lives of seconds is a loop: the node is pacified, alerts, and never
 /// takes over, until an operator clears it.
 #[test]
@@ -269,12 +279,7 @@ fn release_lives_as_long_as_the_window_are_no_loop() {
 fn release_pacified_active_is_pacified_again_behind_its_service() {
     for cleared in [false, true] {
         let mut world = World::settled(|_, _| {});
-        world.power_off(A);
-        world.power_off(B);
-        for place in [A, B] {
-            loop_boots(&mut world, place, 2);
-            world.power_off(place);
-        }
+        bar_both(&mut world);
         world.power_on(A);
         world.power_on(B);
         world.run(2_000);
@@ -300,12 +305,7 @@ fn release_pacified_active_is_pacified_again_behind_its_service() {
 #[test]
 fn release_when_all_are_pacified_the_best_ranked_serves_loudly() {
     let mut world = World::settled(|_, _| {});
-    world.power_off(A);
-    world.power_off(B);
-    for place in [A, B] {
-        loop_boots(&mut world, place, 2);
-        world.power_off(place);
-    }
+    bar_both(&mut world);
     world.forget();
     world.power_on(A);
     world.power_on(B);
