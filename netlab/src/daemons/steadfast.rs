@@ -192,7 +192,9 @@ fn ports(text: &mut String, plan: &Plan, gateway: &Gateway) -> std::fmt::Result 
         if unwatched.contains(&port.name) {
             writeln!(text, "watched = false")?;
         }
-        if segment.secondary {
+        if !segment.heartbeats {
+            writeln!(text, "heartbeat = \"off\"")?;
+        } else if segment.secondary {
             writeln!(text, "heartbeat = \"secondary\"")?;
         }
         if let Some(router) = port.router {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use steadfast_core::{MacAddr, NodeId, PortId};
 
 mod preset;
+mod ranks;
 
 pub use preset::{GATEWAY_NAMES, Preset};
 
@@ -85,6 +86,9 @@ pub struct Topology {
     /// Segments whose heartbeats nobody counts on: `heartbeat = "secondary"` (R2.2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secondary: Vec<String>,
+    /// Switched segments that no heartbeat passes: `heartbeat = "off"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub no_heartbeats: Vec<String>,
 }
 
 impl Default for Topology {
@@ -100,6 +104,7 @@ impl Default for Topology {
             hosts: Vec::new(),
             stp_delay: BTreeMap::new(),
             secondary: Vec::new(),
+            no_heartbeats: Vec::new(),
         }
     }
 }
@@ -183,6 +188,8 @@ pub struct Segment {
     pub routed: bool,
     /// Nobody counts on its heartbeats.
     pub secondary: bool,
+    /// Heartbeats pass.
+    pub heartbeats: bool,
 }
 
 /// Whether a witness is beyond the router.
@@ -314,21 +321,6 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Paths that nobody counts on exist, and are not all.
-    fn check_ranks(&self, topology: &Topology) -> Result<(), String> {
-        if let Some(name) = topology
-            .secondary
-            .iter()
-            .find(|it| self.segment(it).is_none())
-        {
-            return Err(format!("`secondary` names `{name}`, which is no segment"));
-        }
-        if self.segments.iter().all(|segment| segment.secondary) {
-            return Err("`secondary` names every segment: one must be left".to_owned());
-        }
-        Ok(())
-    }
-
     /// By what the frames of a gateway on a segment are known at another machine's wire there, if
     /// it has a port there: a gateway's, or `None` for a host's or an observer's.
     pub fn source_of(
@@ -400,6 +392,7 @@ impl Layout {
                 SegmentKind::Switch => topology.family.addresses(id, OBSERVER, 1),
             },
             secondary: topology.secondary.iter().any(|it| it == name),
+            heartbeats: topology.no_heartbeats.iter().all(|it| it != name),
             routed: kind == SegmentKind::Router
                 || topology.preset == Preset::PairFarWitness && id == SegmentId(0),
         });

@@ -134,7 +134,7 @@ fn core_port(plan: &Plan, gateway: &format::Gateway, port: &format::Port) -> Por
         name: port.name.clone(),
         mac: port.mac,
         direct: segment.kind == SegmentKind::Cable,
-        heartbeat: true,
+        heartbeat: segment.heartbeats,
         secondary: segment.secondary,
         watched: segment.served() && !plan.gateway(&gateway.name).unwatched.contains(&port.name),
         units: with_prefix(&port.units),
@@ -224,7 +224,7 @@ pub(crate) fn gateway_kernel(
         names: core_port(plan, gateway, port).names(),
         addresses: addresses(port.mac, &port.units),
         served: plan.layout.segments[port.segment.index()].served() && !gateway.witness,
-        heartbeat: true,
+        heartbeat: plan.layout.segments[port.segment.index()].heartbeats,
         routed: port.router.is_some(),
     });
     let virtuals = plan

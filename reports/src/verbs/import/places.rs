@@ -71,9 +71,13 @@ impl Places {
         };
         let most = facts.ports.iter().map(|port| port.virtuals.len()).max();
         let most = most.and_then(|most| u16::try_from(most).ok()).unwrap_or(1);
-        let is_secondary = |id: PortId| facts.ports.iter().any(|it| it.id == id && it.secondary);
-        let ranked = ports.iter().filter(|(id, _)| is_secondary(*id));
-        let secondary = ranked.map(|(_, name)| (*name).to_owned()).collect();
+        let among = |is: fn(&PortFacts) -> bool| {
+            let found = |id: PortId| facts.ports.iter().any(|it| it.id == id && is(it));
+            let ranked = ports.iter().filter(|(id, _)| found(*id));
+            ranked.map(|(_, name)| (*name).to_owned()).collect()
+        };
+        let secondary = among(|it| it.secondary);
+        let no_heartbeats = among(|it| it.is_switched() && !it.heartbeat);
         Ok(Self {
             own: facts.node,
             nodes: ids
@@ -87,6 +91,7 @@ impl Places {
                 nodes: u8::try_from(count).ok().filter(|_| preset == Preset::Group),
                 virtual_addresses: most.max(1),
                 secondary,
+                no_heartbeats,
                 ..Topology::default()
             },
             unsaid,

@@ -128,6 +128,23 @@ fn layout_mistakes_are_named() {
             .unwrap_err()
             .contains("one must be left")
     );
+    let without = |names: &[&str], ranked: &[&str], preset| {
+        let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Layout::new(&Topology {
+            preset,
+            secondary: named(ranked),
+            no_heartbeats: named(names),
+            ..Topology::default()
+        })
+    };
+    let why = |names, ranked, preset| without(names, ranked, preset).unwrap_err();
+    assert!(why(&["ha"], &[], Preset::Pair).contains("`ha`, which is not a switched segment"));
+    assert!(why(&["lan", "wan"], &[], Preset::Trio).contains("`a` without a heartbeat path"));
+    assert!(why(&["lan"], &[], Preset::PairWitness).contains("`w` without a heartbeat path"));
+    assert!(why(&["lan", "wan"], &["ha"], Preset::Pair).contains("one must be left"));
+    let layout = without(&["lan", "wan"], &[], Preset::Pair).expect("the cable is left");
+    let carry: Vec<bool> = layout.segments.iter().map(|it| it.heartbeats).collect();
+    assert_eq!(carry, [false, false, true]);
     let layout = ranked(&["wan", "ha"]).expect("one is left");
     let secondary: Vec<bool> = layout.segments.iter().map(|it| it.secondary).collect();
     assert_eq!(secondary, [false, true, true]);
