@@ -30,6 +30,8 @@ mod packets;
 mod sources;
 #[path = "fence/sys.rs"]
 mod sys;
+#[path = "fence/unheard.rs"]
+mod unheard;
 #[path = "fence/user.rs"]
 mod user;
 #[path = "fence/world.rs"]
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
             life::STORIES,
             output::STORIES,
             sources::STORIES,
+            unheard::STORIES,
         ]
         .concat()
     };

@@ -340,7 +340,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     ended.map_err(StartError::Driver)
 }
 
-/// The ports, which ask the guard where the kernel does not guard the lease.
+/// The ports; a witness, which never says "active", has no guard.
 fn frames(
     config: &Config,
     (time, board): (Monotonic, &CarrierBoard),
@@ -348,7 +348,10 @@ fn frames(
 ) -> Result<PacketPorts, StartError> {
     let ports = PacketPorts::open(&port_specs(config), time, board);
     let ports = ports.map_err(StartError::refused("open the ports"))?;
-    Ok(ports.guarded_by(guard))
+    Ok(match guard {
+        Some(guard) => ports.guarded_by(guard),
+        None => ports,
+    })
 }
 
 /// The kernel's side, on a thread of its own; of a witness nothing.

@@ -164,8 +164,8 @@ impl KernelPlane {
         self.lease.support()
     }
 
-    /// What the ports ask before they say "active", where the kernel does not guard the lease.
-    pub fn guard(&self) -> Option<LeaseGuard> {
+    /// What the ports ask before they say "active" where the kernel cannot judge that, and tell.
+    pub fn guard(&self) -> LeaseGuard {
         self.lease.guard()
     }
 

@@ -1,8 +1,10 @@
 //! The fence as threads share it: one changes it, one renews its lease, and the heartbeat thread
 //! asks whether it may say "active" (D9).
 //!
-//! Where packets can be judged as they leave, the kernel renews and refuses, and nothing here is
-//! needed but the lock. On kernels before 5.16 it cannot, so the daemon does both. Its word is one
+//! Where packets can be judged as they leave, the kernel renews and refuses. Nothing here is needed
+//! then but the lock, and a renewal for words that no port can take: where a cable alone carries
+//! heartbeats and is dark, or its interface is gone, a living daemon keeps its lease all the same.
+//! On kernels before 5.16 the kernel can do neither, so the daemon does both. Its word is one
 //! number, when the lease ends: set after each renewal, counted from the word that it was renewed
 //! for, less two of the kernel's ticks, so it ends before the kernel's lease does. A frame that
 //! says "active" later, or that an address is here, is refused as the kernel would; one that said
@@ -44,6 +46,9 @@ const RENEWALS_MAX: usize = 4;
 /// A renewal and its thread get so long at least, between a word and the end of the word's lease.
 const RENEWED_WITHIN: Duration = Duration::from_millis(5);
 
+/// The kernel renews the lease with each frame, so nobody else knows when it ends.
+const KERNEL_KNOWS: Instant = Instant::from_nanos(u64::MAX);
+
 /// The fence, its lock, and the word of its lease.
 #[derive(Debug)]
 pub struct Lease {
@@ -51,7 +56,7 @@ pub struct Lease {
     support: FenceSupport,
     time: Monotonic,
     tick: Duration,
-    word: Option<LeaseGuard>,
+    word: LeaseGuard,
     counters: Arc<PlaneCounters>,
 }
 
@@ -73,7 +78,10 @@ pub struct LeaseGuard(Arc<Word>);
 
 #[derive(Debug)]
 struct Word {
-    /// When the lease ends, nanoseconds of [`Monotonic`]; 0 for none.
+    /// The kernel does not judge what leaves, so the daemon does.
+    judges: bool,
+    /// When the lease ends, nanoseconds of [`Monotonic`]; 0 for none, [`KERNEL_KNOWS`] where the
+    /// kernel alone knows.
     ends: AtomicU64,
     /// When "active" was said last, the same way: a lease lasts L from then, however late it is
     /// renewed.
@@ -88,7 +96,13 @@ impl LeaseGuard {
         now.as_nanos() < self.0.ends.load(Ordering::Acquire)
     }
 
-    /// A frame that says "active" left at this time: the lease is to be renewed. Never waits.
+    /// Whether every frame is to be judged by it. Where the kernel does that, it is asked of those
+    /// alone that no port can take.
+    pub fn judges(&self) -> bool {
+        self.0.judges
+    }
+
+    /// "Active" was said at this time: the lease is to be renewed. Never waits.
     pub fn said_active(&self, now: Instant) {
         self.0.said_at.store(now.as_nanos(), Ordering::Release);
         // Full: one is on its way, and will find this time. Without a thread the lease ends.
@@ -109,7 +123,7 @@ impl LeaseGuard {
 }
 
 impl Lease {
-    /// Takes the fence, and where the kernel does not renew, starts the thread that does.
+    /// Takes the fence, and starts the thread that renews what the kernel does not.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -121,6 +135,7 @@ impl Lease {
         let support = fence.support();
         let (asks, asked) = sync_channel(1);
         let word = Word {
+            judges: !support.egress,
             ends: AtomicU64::new(0),
             said_at: AtomicU64::new(0),
             asks,
@@ -135,15 +150,13 @@ impl Lease {
             support,
             time,
             tick: tick(),
-            word: (!support.egress).then(|| LeaseGuard(Arc::new(word))),
+            word: LeaseGuard(Arc::new(word)),
             counters,
         });
-        if let Some(word) = lease.guard() {
-            let renewed = Arc::downgrade(&lease);
-            thread::Builder::new()
-                .name("lease".to_owned())
-                .spawn(move || renew_when_asked(&renewed, &word, &asked))?;
-        }
+        let (renewed, word) = (Arc::downgrade(&lease), lease.guard());
+        thread::Builder::new()
+            .name("lease".to_owned())
+            .spawn(move || renew_when_asked(&renewed, &word, &asked))?;
         Ok(lease)
     }
 
@@ -153,7 +166,7 @@ impl Lease {
     /// How long.
     pub fn suffices(&self, timing: &Timing) -> Result<(), Duration> {
         let least = timing.interval + timing.slack + self.early() + RENEWED_WITHIN;
-        if self.word.is_none() || timing.lease >= least {
+        if !self.word.judges() || timing.lease >= least {
             return Ok(());
         }
         Err(least)
@@ -164,8 +177,8 @@ impl Lease {
         self.support
     }
 
-    /// What the heartbeat thread needs where the kernel does not guard the lease.
-    pub fn guard(&self) -> Option<LeaseGuard> {
+    /// What the heartbeat thread asks and tells.
+    pub fn guard(&self) -> LeaseGuard {
         self.word.clone()
     }
 
@@ -325,9 +338,11 @@ impl Lease {
 
     /// A lease stands that ends then, or early.
     fn promise(&self, ends: Instant) {
-        if let Some(word) = &self.word {
-            word.set(self.surely(ends));
-        }
+        self.word.set(if self.word.judges() {
+            self.surely(ends)
+        } else {
+            KERNEL_KNOWS
+        });
     }
 
     /// The kernel's leases end early by less than this, never late.
@@ -336,9 +351,7 @@ impl Lease {
     }
 
     fn cut(&self, ends: Instant) {
-        if let Some(word) = &self.word {
-            word.end_by(ends);
-        }
+        self.word.end_by(ends);
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Held) -> T) -> T {

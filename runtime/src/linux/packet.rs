@@ -88,7 +88,7 @@ pub struct PacketPorts {
     /// An epoll descriptor that watches every socket.
     watch: AsyncFd<OwnedFd>,
     board: CarrierBoard,
-    /// There where the kernel does not guard the lease.
+    /// None: nothing is said under a lease.
     guard: Option<LeaseGuard>,
     published: Arc<CounterBoard>,
     publish_at: Instant,
@@ -140,8 +140,8 @@ impl PacketPorts {
 
     /// From now on a frame that says "active" needs this word, and asks for its renewal.
     #[must_use]
-    pub fn guarded_by(mut self, guard: Option<LeaseGuard>) -> Self {
-        self.guard = guard;
+    pub fn guarded_by(mut self, guard: LeaseGuard) -> Self {
+        self.guard = Some(guard);
         self
     }
 

@@ -37,10 +37,10 @@ impl Plane {
         }
     }
 
-    /// What the ports ask before they say "active", where the kernel does not guard the lease.
+    /// What the ports ask before they say "active" where the kernel cannot judge that, and tell.
     pub fn guard(&self) -> Option<LeaseGuard> {
         match self {
-            Self::Gateway(plane) => plane.guard(),
+            Self::Gateway(plane) => Some(plane.guard()),
             Self::Witness => None,
         }
     }

@@ -111,7 +111,7 @@ impl Lease {
     /// For how long a lease that ends then, and that only the daemon lengthens, is surely there.
     fn left(&self, ends: Instant) -> Option<Duration> {
         let left = self.surely(ends).since(self.time.now());
-        (self.word.is_some() && !left.is_zero()).then_some(left)
+        (self.word.judges() && !left.is_zero()).then_some(left)
     }
 }
 

@@ -177,7 +177,8 @@ impl Port {
         self.empty_at = at;
     }
 
-    /// As [`Self::send`], where the daemon guards the lease and not the kernel.
+    /// As [`Self::send`] under a lease: judged where the kernel does not do that, and a word that
+    /// nothing can take to the wire keeps the lease as if it had left.
     pub(super) fn send_guarded(
         &mut self,
         frame: &[u8],
@@ -185,7 +186,7 @@ impl Port {
         (guard, now): (&LeaseGuard, Instant),
     ) -> Sent {
         let mark = self.mark(kind(frame), frame);
-        if !guard.permits(now) {
+        if guard.judges() && !guard.permits(now) {
             // As the kernel does: without a lease nothing says active or offering, nor that an
             // address is here; only the former tells its sender of the role.
             let claims = |frame| claims_to_own(&frame, self.spec.mac);
@@ -199,8 +200,17 @@ impl Port {
             }
         }
         let sent = self.send(frame, seen);
-        if sent == Sent::Sent && mark == Some(MARK_ACTIVE) {
-            guard.said_active(now);
+        if mark != Some(MARK_ACTIVE) {
+            return sent;
+        }
+        match sent {
+            Sent::Sent if guard.judges() => guard.said_active(now),
+            Sent::NoCarrier if !guard.permits(now) => {
+                self.counters.refused += 1;
+                return Sent::Refused;
+            }
+            Sent::NoCarrier => guard.said_active(now),
+            Sent::Dropped | Sent::Refused | Sent::Sent => {}
         }
         sent
     }
