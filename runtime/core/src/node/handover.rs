@@ -305,10 +305,9 @@ impl Node {
 
     /// During an offer every word of the taker tells whether it claims (it is not active yet).
     pub(super) fn giver_meets_word(&mut self, place: usize) {
-        let timing = self.config.timing;
         let (peer, own, boot) = (&self.peers[place], self.config.node, self.boot);
         let Some(Giving::Offering {
-            to, at, declined, ..
+            to, declined, over, ..
         }) = &mut self.giving
         else {
             return;
@@ -316,10 +315,10 @@ impl Node {
         let Some(latest) = &peer.latest else {
             return;
         };
-        let over = self.now >= at.after(timing.offer);
         let idle = latest.effective != EffectiveRole::Promoting && latest.handover == 0;
-        let current = peer.has_heard(own, boot, self.counter.saturating_sub(1).max(1));
-        if *to == peer.node && over && idle && current {
+        let asked = over.question();
+        let current = asked.is_some_and(|counter| peer.has_heard(own, boot, counter));
+        if *to == peer.node && idle && current {
             *declined = true;
         }
     }

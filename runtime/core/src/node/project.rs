@@ -190,7 +190,7 @@ impl Node {
                     reason,
                     view.ago(at),
                     declined,
-                    over.project(view),
+                    over.project(view, self.counter),
                     over.is_claimed(self.known),
                 )
                     .hash(out);

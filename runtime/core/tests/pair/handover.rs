@@ -219,6 +219,42 @@ fn handover_survives_the_loss_of_any_kind_of_message() {
     }
 }
 
+/// The same where frames take their time: more questions are on the way than answers have come. Who
+/// offered serves on once the taker says that it does not, or takes no part, however late it hears
+/// of that.
+#[test]
+fn handover_survives_a_lost_message_on_slow_wires() {
+    let losses: [(&str, Loss); 4] = [
+        ("READY", |_, _, frame| kind(frame) == READY),
+        ("OFFER", |_, _, frame| kind(frame) == OFFER),
+        ("CLAIM", |_, _, frame| kind(frame) == CLAIM),
+        ("DECLINE", |_, _, frame| kind(frame) == DECLINE),
+    ];
+    for (name, loss) in losses {
+        for flight in [1, 2, 3, 5] {
+            let mut world = World::settled(|_, _| {});
+            world.flight = ms(flight);
+            world.run(2_000);
+            world.loss = loss;
+            world.forget();
+            let request = world.command(A, Command::Release);
+            world.run(4_000);
+            let case = format!("every {name} lost, {flight} ms a way");
+            assert!(
+                world.is_live(A) != world.is_live(B),
+                "{case}: {:?}",
+                world.roles()
+            );
+            let gap = world.watch.longest_without();
+            assert!(gap <= V + ms(75) + 4 * ms(flight), "{case}: {gap:?}");
+            assert!(
+                world.reply(request).is_some(),
+                "{case}: the operator is told"
+            );
+        }
+    }
+}
+
 /// A taker whose kernel is slow claims late. The giver must not arm its lease again meanwhile: the
 /// taker lives, and says that it is claiming.
 #[test]

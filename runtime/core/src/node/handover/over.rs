@@ -15,7 +15,7 @@
 use super::Giving;
 use crate::effect::{Forwarding, Rejection};
 use crate::node::Node;
-use crate::node::project::View;
+use crate::node::project::{View, behind};
 use crate::node::vacancy::RESTARTS_MAX;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
@@ -34,9 +34,14 @@ pub(in crate::node) struct Over {
     known: Epoch,
     rounds: u32,
     asked_at: Option<Instant>,
+    /// The first question since then, or since the giver last stood still: a word of the taker
+    /// that knows it was said behind it. On slow wires answers lag behind the newest ones for ever.
+    question: Option<u64>,
     /// How often it began anew because the giver had stood still.
     restarts: u8,
 }
+
+type Projected = (u32, Option<u16>, Option<u64>, u8);
 
 impl Over {
     /// Of an offer that begins while this is the newest epoch known.
@@ -52,10 +57,16 @@ impl Over {
         known > self.known
     }
 
+    /// The counter of a question that was asked when the offer was over.
+    pub(super) const fn question(self) -> Option<u64> {
+        self.question
+    }
+
     /// For comparing states.
-    pub(in crate::node) fn project(self, view: View) -> (u32, Option<u16>, u8) {
+    pub(in crate::node) fn project(self, view: View, counter: u64) -> Projected {
         let asked = self.asked_at.map(|at| view.ago(at));
-        (self.rounds.min(ROUNDS), asked, self.restarts)
+        let question = self.question.map(|at| behind(counter, at));
+        (self.rounds.min(ROUNDS), asked, question, self.restarts)
     }
 }
 
@@ -79,6 +90,7 @@ impl Node {
         if now > due.after(timing.slack) && over.restarts < RESTARTS_MAX {
             over.rounds = 0;
             over.restarts += 1;
+            over.question = None;
             *declined = false;
         }
         let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
@@ -104,6 +116,10 @@ impl Node {
             return;
         }
         self.broadcast(Kind::Probe);
+        let counter = self.counter;
+        if let Some(Giving::Offering { over, .. }) = &mut self.giving {
+            over.question.get_or_insert(counter);
+        }
         if let Some(place) = place {
             self.ask_everywhere(place);
         }
