@@ -81,7 +81,9 @@ impl Node {
         }
         // Slots are counted from when this node might claim: what lets it, lets others too.
         let since = *self.vacant_since.get_or_insert(self.now);
-        if !self.facts_are_known()
+        // Whose receiver is dead never hears of facts, nor claims: another would have by then.
+        let long = self.config.timing.dead_interval + self.config.timing.lease;
+        if !self.facts_are_known() && self.now < since.after(long)
             || self.hears_of_then()
             || self.leaves_to_resume()
             || !self.witness_lets_vacancy(all_heard)
@@ -92,7 +94,6 @@ impl Node {
         let ahead = ahead + usize::from(self.twin_ahead());
         let slot = self.config.timing.dead_interval * u32::try_from(ahead).unwrap_or(u32::MAX);
         // Where one way is always slower than the way round, somebody else always heard more.
-        let long = self.config.timing.dead_interval + self.config.timing.lease;
         let misses = self.misses_a_word() && self.now < since.after(long);
         if ahead > 0 && self.now < since.after(slot) || misses {
             return;

@@ -10,6 +10,7 @@ use crate::setup::{A, B, CABLE, LAN, PORTS, WAN, node};
 use crate::world::World;
 
 const INITIAL_WAIT_MS: u64 = 10_000;
+const OURS: [u8; 2] = [0x88, 0xb5];
 
 /// Both boxes get power together: the lower id serves within milliseconds of the first word, the
 /// other stands by, and at no time do both lease the addresses (D5).
@@ -156,4 +157,49 @@ fn start_restarted_standby_changes_nothing() {
     assert_eq!(world.roles(), (Active, Standby));
     assert_eq!(world.watch.both, []);
     assert_eq!(world.watch.none, []);
+}
+
+/// One gateway hears nothing of the other's words, and is heard. Its kernel is asked where it can
+/// be: somebody serves at last, and one alone.
+#[test]
+fn start_beside_a_gateway_deaf_to_our_words_one_serves() {
+    for hosts in [true, false] {
+        for deaf in [A, B] {
+            let mut world = World::dark(|_, _| {});
+            world.hosts = hosts;
+            world.loss = match deaf {
+                A => |from, _, frame| from == B && frame[12..14] == OURS,
+                _ => |from, _, frame| from == A && frame[12..14] == OURS,
+            };
+            world.power_on(A);
+            world.run(300);
+            world.power_on(B);
+            world.run(20_000);
+            let case = format!("hosts: {hosts}, deaf: {deaf}");
+            let serving = [A, B].into_iter().filter(|place| world.is_live(*place));
+            assert_eq!(serving.count(), 1, "{case}: {:?}", world.roles());
+            assert_eq!(world.watch.both, [], "{case}");
+        }
+    }
+}
+
+/// One gateway's receiver is dead: it hears nobody, is heard, and never serves (D12). It must not
+/// keep the other from serving, which it will never have heard.
+#[test]
+fn start_beside_a_gateway_whose_receiver_is_dead_the_other_serves() {
+    for deaf in [A, B] {
+        let mut world = World::dark(|_, _| {});
+        world.hosts = false;
+        world.loss = match deaf {
+            A => |from, _, _| from == B,
+            _ => |from, _, _| from == A,
+        };
+        world.power_on(A);
+        world.run(300);
+        world.power_on(B);
+        world.run(20_000);
+        let able = A + B - deaf;
+        assert!(world.is_live(able), "deaf: {deaf}: {:?}", world.roles());
+        assert!(!world.is_live(deaf), "deaf: {deaf}: {:?}", world.roles());
+    }
 }
