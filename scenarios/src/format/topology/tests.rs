@@ -96,6 +96,34 @@ fn layout_beyond_a_router_everybody_is_alone() {
     }
 }
 
+/// Which segments carry heartbeats, and which of these are counted on: one is left, for everybody.
+#[test]
+fn layout_leaves_everybody_a_path() {
+    let ranked = |without: &[&str], ranked: &[&str], preset| {
+        let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Layout::new(&Topology {
+            preset,
+            secondary: named(ranked),
+            no_heartbeats: named(without),
+            ..Topology::default()
+        })
+    };
+    let why = |without, second, preset| ranked(without, second, preset).unwrap_err();
+    assert!(why(&[], &["dmz"], Preset::Pair).contains("`dmz`, which is no segment"));
+    let left = "one must be left";
+    assert!(why(&[], &["lan", "wan", "ha"], Preset::Pair).contains(left));
+    assert!(why(&["lan", "wan"], &["ha"], Preset::Pair).contains(left));
+    assert!(why(&["ha"], &[], Preset::Pair).contains("`ha`, which is not a switched segment"));
+    assert!(why(&["lan", "wan"], &[], Preset::Trio).contains("`a` without a heartbeat path"));
+    assert!(why(&["lan"], &[], Preset::PairWitness).contains("`w` without a heartbeat path"));
+    let layout = ranked(&["lan", "wan"], &[], Preset::Pair).expect("the cable is left");
+    let carry: Vec<bool> = layout.segments.iter().map(|it| it.heartbeats).collect();
+    assert_eq!(carry, [false, false, true]);
+    let layout = ranked(&[], &["wan", "ha"], Preset::Pair).expect("one is left");
+    let secondary: Vec<bool> = layout.segments.iter().map(|it| it.secondary).collect();
+    assert_eq!(secondary, [false, true, true]);
+}
+
 /// A mistake in the topology is named, not worked around.
 #[test]
 fn layout_mistakes_are_named() {
@@ -111,43 +139,6 @@ fn layout_mistakes_are_named() {
     assert!(refusal(&["x@dmz"]).contains("`dmz` is not a switched segment"));
     assert!(refusal(&["x@ha"]).contains("`ha` is not a switched segment"));
     assert!(refusal(&["client@wan"]).contains("taken twice"));
-    let ranked = |names: &[&str]| {
-        let secondary = names.iter().map(|&name| name.to_owned()).collect();
-        Layout::new(&Topology {
-            secondary,
-            ..Topology::default()
-        })
-    };
-    assert!(
-        ranked(&["dmz"])
-            .unwrap_err()
-            .contains("`dmz`, which is no segment")
-    );
-    assert!(
-        ranked(&["lan", "wan", "ha"])
-            .unwrap_err()
-            .contains("one must be left")
-    );
-    let without = |names: &[&str], ranked: &[&str], preset| {
-        let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        Layout::new(&Topology {
-            preset,
-            secondary: named(ranked),
-            no_heartbeats: named(names),
-            ..Topology::default()
-        })
-    };
-    let why = |names, ranked, preset| without(names, ranked, preset).unwrap_err();
-    assert!(why(&["ha"], &[], Preset::Pair).contains("`ha`, which is not a switched segment"));
-    assert!(why(&["lan", "wan"], &[], Preset::Trio).contains("`a` without a heartbeat path"));
-    assert!(why(&["lan"], &[], Preset::PairWitness).contains("`w` without a heartbeat path"));
-    assert!(why(&["lan", "wan"], &["ha"], Preset::Pair).contains("one must be left"));
-    let layout = without(&["lan", "wan"], &[], Preset::Pair).expect("the cable is left");
-    let carry: Vec<bool> = layout.segments.iter().map(|it| it.heartbeats).collect();
-    assert_eq!(carry, [false, false, true]);
-    let layout = ranked(&["wan", "ha"]).expect("one is left");
-    let secondary: Vec<bool> = layout.segments.iter().map(|it| it.secondary).collect();
-    assert_eq!(secondary, [false, true, true]);
     let none = Topology {
         virtual_addresses: 0,
         ..Topology::default()
