@@ -298,6 +298,7 @@ impl Layout {
         match topology.preset {
             Preset::PairFarWitness => layout.add_gateway("w", NodeId(3), Some(Beyond(true))),
             Preset::PairWitness => layout.add_gateway("w", NodeId(3), Some(Beyond(false))),
+            Preset::TrioWitness => layout.add_gateway("w", NodeId(4), Some(Beyond(false))),
             Preset::Group
             | Preset::Pair
             | Preset::PairNoCable

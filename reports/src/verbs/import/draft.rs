@@ -254,7 +254,11 @@ fn expectations(known: &Known<'_>, story: &Story, places: &Places) -> Vec<Expect
 fn bound(deed: &Deed, known: &Known<'_>, places: &Places) -> Option<(Span, Option<u32>)> {
     let cabled = match places.topology.preset {
         Preset::Pair | Preset::PairFarWitness | Preset::PairTwoCables | Preset::PairWitness => true,
-        Preset::Group | Preset::PairNoCable | Preset::PairRouted | Preset::Trio => false,
+        Preset::Group
+        | Preset::PairNoCable
+        | Preset::PairRouted
+        | Preset::Trio
+        | Preset::TrioWitness => false,
     };
     let timing = &known.facts.config.timing;
     let silent = timing.interval + timing.slack + timing.w_silence + Duration::from_millis(5);

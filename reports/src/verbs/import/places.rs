@@ -43,8 +43,8 @@ impl Places {
         if count > most || count < 2 {
             return Err(format!("{count} nodes: scenarios know of 2 to {most}"));
         }
-        if gateways > 2 && witness.is_some() {
-            let why = "scenarios know of a witness beside two";
+        if gateways > 3 && witness.is_some() {
+            let why = "scenarios know of a witness beside two or three";
             return Err(format!("{gateways} gateways and a witness: {why}"));
         }
         let mut unsaid = Vec::new();
@@ -64,6 +64,7 @@ impl Places {
         let preset = match (ids.len(), ports.len() - served) {
             (3, _) if gateways == 2 => Preset::PairWitness,
             (3, _) => Preset::Trio,
+            (4, _) if gateways == 3 => Preset::TrioWitness,
             (4.., _) => Preset::Group,
             (_, 0) => Preset::PairNoCable,
             (_, 1) => Preset::Pair,

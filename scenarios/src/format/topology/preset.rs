@@ -26,6 +26,8 @@ pub enum Preset {
     PairRouted,
     /// Gateways `a`, `b` and `c` on `lan` and `wan`, no cable.
     Trio,
+    /// As `trio`, with the witness `w` on `lan` alone (D14).
+    TrioWitness,
 }
 
 /// What gateways are called, in order of node id; no group has more.
@@ -40,7 +42,7 @@ impl Preset {
             (Self::Group, Some(nodes)) => usize::from(nodes),
             (Self::Group, None) => return Err("a `group` needs `nodes`".to_owned()),
             (_, Some(_)) => return Err("`nodes` needs `preset = \"group\"`".to_owned()),
-            (Self::Trio, None) => 3,
+            (Self::Trio | Self::TrioWitness, None) => 3,
             (_, None) => 2,
         };
         let named = GATEWAY_NAMES.get(..count).filter(|named| named.len() >= 2);
@@ -52,7 +54,9 @@ impl Preset {
         match self {
             Self::Pair | Self::PairFarWitness | Self::PairWitness => &["ha"],
             Self::PairTwoCables => &["ha", "ha2"],
-            Self::Group | Self::PairNoCable | Self::PairRouted | Self::Trio => &[],
+            Self::Group | Self::PairNoCable | Self::PairRouted | Self::Trio | Self::TrioWitness => {
+                &[]
+            }
         }
     }
 }

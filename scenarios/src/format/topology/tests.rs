@@ -15,6 +15,7 @@ fn layout_addresses_are_unique() {
         Preset::PairFarWitness,
         Preset::PairRouted,
         Preset::Trio,
+        Preset::TrioWitness,
         Preset::Group,
     ] {
         let topology = Topology {
