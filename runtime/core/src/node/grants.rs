@@ -53,6 +53,8 @@ pub(super) struct Grants {
     asks_since: Option<u64>,
     /// Until when what was seen of the old active lets this node serve without a grant.
     proven_until: Option<Instant>,
+    /// Who asked this node to take the role, and when it last said so by its own grant.
+    vouched: Option<(NodeId, Instant)>,
     /// When messages were sent.
     sent: VecDeque<(u64, Instant)>,
     given: Option<Given>,
@@ -92,6 +94,7 @@ impl Grants {
             until(self.serves_until),
             until(self.proven_until),
             self.bare_since.map(|since| behind(counter, since)),
+            self.vouched.map(|(node, at)| (node, view.ago(at))),
             given,
         )
     }
@@ -121,6 +124,25 @@ impl Node {
     fn granted(&self) -> bool {
         let least = self.now.after(self.config.timing.slack);
         self.grants.serves_until.is_some_and(|until| until > least)
+    }
+
+    /// The active asks this node to take the role, and says whether its grant outlasts its next
+    /// word.
+    pub(super) fn note_vouching(&mut self, place: usize) {
+        let peer = &self.peers[place];
+        let firm = self.witness().is_some() && peer.says(Flags::GRANTED);
+        self.grants.vouched = firm.then_some((peer.node, self.now));
+    }
+
+    /// Until when what the giver last said of its grant lets its taker say "active": it was to
+    /// outlast a word, and the lease of that. A third node that hears neither of the two waits
+    /// longer for what the witness has heard and it has not.
+    fn vouched_until(&self, giver: NodeId) -> Option<Instant> {
+        let (_, at) = self.grants.vouched.filter(|(node, _)| *node == giver)?;
+        let timing = &self.config.timing;
+        let peer = self.peers.iter().find(|peer| peer.node == giver)?;
+        let way = self.answered_after(peer).unwrap_or(timing.rtt_bound);
+        Some(at.after((timing.interval + timing.slack).saturating_sub(way)))
     }
 
     /// This node serves, or would if it were granted to.
@@ -332,13 +354,17 @@ impl Node {
 
     /// A claim on proof, but without consent: the witness needs a moment to follow it. No longer
     /// than a grant would last: it may follow at once, not be heard, and grant again behind that.
+    /// One that was given the role has the giver's grant for that moment.
     pub(super) fn serve_on_proof(&mut self, why: Cause) {
         let proven = matches!(why, Cause::PeerLapsed { .. } | Cause::PeerDead { .. });
         let timing = &self.config.timing;
         let term = self.config.witness.map_or(Duration::ZERO, |it| it.term);
         let granted = term.saturating_sub(timing.lease + timing.slack);
         let until = self.now.after(timing.dead_interval.min(granted));
-        self.grants.proven_until = proven.then_some(until);
+        self.grants.proven_until = match why {
+            Cause::HandedOver { peer } => self.vouched_until(peer),
+            _ => proven.then_some(until),
+        };
     }
 
     /// As the witness: a gateway spoke. True if it asked, and wants to know.

@@ -79,6 +79,7 @@ impl Node {
             self.broadcast(Kind::Decline);
             return;
         }
+        self.note_vouching(place);
         if !self.rules.keep(Rule::D10) {
             self.claim_role(Cause::HandedOver { peer: from }, true, true);
             return;
