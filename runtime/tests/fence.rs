@@ -16,6 +16,8 @@
     reason = "a test program without harness: a panic is a verdict"
 )]
 
+#[path = "fence/changed.rs"]
+mod changed;
 #[path = "fence/frames.rs"]
 mod frames;
 #[path = "fence/lease.rs"]
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
             output::STORIES,
             sources::STORIES,
             unheard::STORIES,
+            changed::STORIES,
         ]
         .concat()
     };

@@ -71,6 +71,7 @@ impl Node {
         let (ports, peers) = self.compare(&config)?;
         let (virtuals, lease) = (owned(&self.config), self.config.timing.lease);
         let fresh = self.lease_is_fresh();
+        let health = self.health();
         self.ports = ports.iter().map(|place| self.ports[*place]).collect();
         self.peers = peers
             .iter()
@@ -82,7 +83,6 @@ impl Node {
                 peer
             })
             .collect();
-        let health = self.health();
         self.checks = self.checks_under(&config);
         self.virtuals = super::send::in_turn(&config);
         self.config = config;

@@ -1,22 +1,43 @@
 //! A changed configuration, and the daemon's orderly end, as the kernel's thread carries them out.
 //!
-//! The fence changes first and goes last: at no instant does an address stand without it.
+//! The fence changes first and goes last: at no instant does an address stand without it. Addresses
+//! that a standby holds ready and shall not hold any more go before the fence lets them speak.
+//!
+//! A configuration is taken whole. Where the kernel refuses a part of it the one before is put back,
+//! for the node goes on by that.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use log::error;
 use steadfast_core::config::Config;
 use steadfast_core::effect::Failure;
 
+use super::super::addresses::VirtualAddress;
 use super::super::stations::{Stations, remove_all};
 use super::Plane;
 
 impl Plane {
     pub(super) fn reconfigure(&mut self, config: &Config) -> Result<(), Failure> {
+        let before = self.config.clone();
+        let changed = self.change_to(config);
+        if changed.is_err() && self.change_to(&before).is_err() {
+            error!(
+                "failed to put the configuration before back; `steadfastctl reload` tries again"
+            );
+        }
+        changed
+    }
+
+    fn change_to(&mut self, config: &Config) -> Result<(), Failure> {
         if let Err(least) = self.lease.suffices(&config.timing) {
             error!("{}", too_short(least));
             return Err(Failure::Refused);
         }
+        let virtuals = config.ports.iter().flat_map(|port| &port.virtuals);
+        let virtuals: BTreeSet<IpAddr> = virtuals.copied().collect();
+        self.remove_ready(&virtuals)?;
         let spec = (self.spec)(config);
         if let Err(why) = self.lease.update(&spec) {
             error!("failed to change the fence: {why}");
@@ -45,8 +66,7 @@ impl Plane {
             .filter(|place| !held.contains(place))
             .collect();
         let removed = self.addresses.remove_all(&gone);
-        let virtuals = config.ports.iter().flat_map(|port| &port.virtuals);
-        self.addresses.configure(virtuals.copied());
+        self.addresses.configure(virtuals.into_iter());
         let outcome = removed.and_then(|()| self.addresses.add_all(&held));
         if self.serving && !self.is_staged() {
             self.await_usable();
@@ -54,6 +74,21 @@ impl Plane {
         self.name_sources();
         outcome.map_err(|why| {
             error!("failed to change the virtual addresses: {why}");
+            Failure::Refused
+        })
+    }
+
+    /// Addresses that are held ready and are none of these go while the fence still silences them.
+    fn remove_ready(&mut self, virtuals: &BTreeSet<IpAddr>) -> Result<(), Failure> {
+        if self.serving || !self.is_staged() {
+            return Ok(());
+        }
+        let (held, gone): (Vec<VirtualAddress>, Vec<_>) = core::mem::take(&mut self.places)
+            .into_iter()
+            .partition(|place| virtuals.contains(&place.address));
+        self.places = held;
+        self.addresses.remove_all(&gone).map_err(|why| {
+            error!("failed to remove virtual addresses: {why}");
             Failure::Refused
         })
     }
