@@ -189,6 +189,21 @@ fn forward(uses: &[PortUse]) {
     told_advice(Settings::of_kernel().forward(uses));
 }
 
+/// A reload brought addresses of another version, or to another port: the kernel's settings for
+/// them, as at the start. What would have refused that is told, for the addresses stand already.
+fn settings_after_reload(loaded: &Loaded) {
+    let uses = uses(&loaded.config);
+    if loaded.config.is_witness() {
+        return;
+    }
+    if let Err(why) = settings(&uses, loaded.daemon.forward) {
+        error!("{why}");
+    }
+    if loaded.daemon.forward {
+        forward(&uses);
+    }
+}
+
 /// Turns it off again, before the fence goes: then nothing else would keep this host from carrying
 /// what clients still send to it (R1.6). What could not be set is returned.
 pub(crate) fn stop_forwarding(config: &Config) -> Vec<Advice> {
@@ -328,7 +343,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     if forwards {
         // What is in flight after a hand-over has its tail first (D10).
         tokio::time::sleep(config.timing.tail).await;
-        told_advice(stop_forwarding(&config));
+        told_advice(stop_forwarding(&report.config_in_force()));
     }
     if let Some(undo) = undo {
         undo.all().await;

@@ -208,6 +208,7 @@ impl Report {
                 return;
             };
             if outcome.is_ok() {
+                super::settings_after_reload(&loaded);
                 *lock(&known) = loaded;
                 beside.run(&checks, &hooks, &certificate);
             }
@@ -241,6 +242,11 @@ impl Report {
 }
 
 impl Report {
+    /// The configuration in force.
+    pub(super) fn config_in_force(&self) -> Config {
+        lock(&self.loaded).config.clone()
+    }
+
     /// Remembers an alert, and says it in words.
     pub(super) fn alert(&self, at: Instant, alert: &Alert) -> String {
         let names = node_names(&lock(&self.loaded));

@@ -98,6 +98,38 @@ fn alone_forwards_only_while_it_is_fenced() {
     assert!(!forwards(), "without the fence");
 }
 
+/// The first address of another version comes by a reload: its packets are forwarded too from then
+/// on, and no longer once the daemon has ended.
+#[test]
+fn alone_forwards_what_a_reload_brings() {
+    if !inside_own_namespace!("alone_forwards_what_a_reload_brings") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    let home = &gateway.home;
+    home.ip("addr add fd00:1::2/64 dev lan0 nodad");
+    gateway.configure(|text| text + "forward = true\n");
+    let forwards = || {
+        let mut command = home.command("cat");
+        let output = command
+            .arg("/proc/sys/net/ipv6/conf/all/forwarding")
+            .output();
+        String::from_utf8_lossy(&output.expect("a setting").stdout).trim() == "1"
+    };
+    let mut daemon = gateway.start();
+    daemon.says("active:");
+    assert!(!forwards(), "no address of IPv6 is served");
+    gateway.configure(|text| {
+        let text = text.replace("[\"10.0.1.1\"]", "[\"10.0.1.1\", \"fd00:1::1\"]");
+        text + "forward = true\n"
+    });
+    let (code, said) = gateway.ctl("reload");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(forwards());
+    daemon.stop();
+    assert!(!forwards(), "after an end in order");
+}
+
 /// Somebody takes a virtual address away: within a second or so it is there again, the first and
 /// one of many that are installed ahead of a claim (D17).
 #[test]
