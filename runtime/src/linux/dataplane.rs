@@ -10,12 +10,13 @@
 //! keeps them silent, and a claim is one set element however many there are.
 
 mod change;
+mod look;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use tokio::sync::oneshot;
 use super::addresses::{AddressError, Addresses, VirtualAddress};
 use super::carrier::CarrierBoard;
 use super::clock::Monotonic;
-use super::fence::{Fence, FenceSpec, FenceSupport, Health, LeaseError};
+use super::fence::{Fence, FenceSpec, FenceSupport, LeaseError};
 use super::lease::{Lease, LeaseGuard};
 use super::neighbours::Neighbours;
 use super::priority::{Share, take_share};
@@ -413,73 +414,11 @@ impl Plane {
         })
     }
 
-    /// Devices and places as they are now, and as they should be; whether they are.
-    fn look(&mut self) -> bool {
-        match self.stations.prepare() {
-            Ok((there, failed)) => {
-                self.places = self.stations.places(&there);
-                self.links = self.stations.links(&there);
-                for why in &failed {
-                    error!("failed to make the device of a virtual MAC: {why}");
-                }
-                failed.is_empty()
-            }
-            Err(why) => {
-                error!("failed to look at the interfaces: {why}");
-                false
-            }
-        }
-    }
-
-    /// Puts back whatever addresses are missing.
-    fn restore(&mut self) {
-        if let Err(why) = self.hold() {
-            error!("failed to restore the virtual addresses: {why}");
-        }
-    }
-
     fn withdraw(&mut self) -> Result<(), String> {
         if self.is_staged() {
             return Ok(());
         }
         let gone = self.addresses.remove_all(&self.places);
         gone.map_err(|why| why.to_string())
-    }
-
-    fn check(&mut self) -> bool {
-        // A port that was made anew is fenced before anything is put on it.
-        let whole = match self.lease.check() {
-            Health::Whole => true,
-            Health::Repaired(what) => {
-                self.counters.repaired.fetch_add(1, Ordering::Relaxed);
-                error!("the fence was damaged and is set up again: {what}");
-                false
-            }
-            Health::Missing(why) => {
-                error!("the fence is gone: {why}");
-                // What expires is held on to all the same: the role is still ours.
-                if self.serving {
-                    self.restore();
-                }
-                return false;
-            }
-        };
-        self.note_misled();
-        let made = self.look();
-        if self.serving || self.is_staged() {
-            self.restore();
-        }
-        whole && made
-    }
-
-    /// Who sends through a gateway that does not serve is counted by the fence.
-    fn note_misled(&self) {
-        let now = self.time.now();
-        let misled = self.counters.misled.lock();
-        let mut misled = misled.unwrap_or_else(PoisonError::into_inner);
-        for port in &self.config.ports {
-            let counter = self.lease.transits(&port.name);
-            misled.entry(port.id).or_default().note(now, counter);
-        }
     }
 }
