@@ -27,6 +27,7 @@ use super::world::{CLIENT, LAN_UNIT, LAN_UNIT6, World, hooks};
 pub(super) const STORIES: &[Story] = &[
     ("changed_in_part_is_put_back", put_back),
     ("changed_standby_forgets_before_it_is_unfenced", forgets),
+    ("changed_name_of_an_interface_takes_its_address", renamed),
 ];
 
 /// The LAN with these virtual addresses, and a peer.
@@ -159,6 +160,30 @@ fn forgets() {
             "gone before the fence changed"
         );
         assert!(!has(90) && has(100));
+        plane.undo().all().await;
+    });
+}
+
+/// Somebody gives the interface another name. Its address is no port's any more, so it goes at the
+/// next look, and does not stay behind when the role moves on.
+fn renamed() {
+    with_runtime(async || {
+        let world = World::new();
+        let config = config(&world, vec![virtual_address(7).into()]);
+        let mut plane = plane(&world, &config, || {});
+        let epoch = Epoch(1);
+        plane.apply(Forwarding::Active { epoch }).await.unwrap();
+        let rename = |from: &str, to: &str| {
+            for words in [vec!["set", from, "down"], vec!["set", from, "name", to]] {
+                let done = Command::new("ip").arg("link").args(words).status();
+                assert!(done.is_ok_and(|it| it.success()));
+            }
+        };
+        rename("lan0", "spare0");
+        plane.check_fence().await;
+        let shown = Command::new("ip").args(["-o", "-4", "addr"]).output();
+        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+        assert!(!shown.contains("10.0.1.7"), "{shown}");
         plane.undo().all().await;
     });
 }

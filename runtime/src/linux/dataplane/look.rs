@@ -3,8 +3,9 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use log::error;
+use log::{error, warn};
 
+use super::super::addresses::{AddressError, Tags, VirtualAddress};
 use super::super::fence::Health;
 use super::Plane;
 
@@ -54,10 +55,30 @@ impl Plane {
         };
         self.note_misled();
         let made = self.look();
+        self.remove_strays();
         if self.serving || self.is_staged() {
             self.restore();
         }
         whole && made
+    }
+
+    /// Addresses of ours where none should be: on an interface that has another name now, which
+    /// nothing fences, or left by an end of the role that could not remove them.
+    fn remove_strays(&mut self) {
+        if self.is_staged() || self.addresses.tags() != Tags::ByProtocol {
+            return;
+        }
+        let removed = self.addresses.observe().map_err(AddressError::from);
+        let removed = removed.and_then(|mut strays| {
+            strays.retain(|place| !(self.serving && self.places.contains(place)));
+            self.addresses.remove_all(&strays).map(|()| strays)
+        });
+        match removed {
+            Ok(strays) => strays.iter().for_each(|VirtualAddress { index, address }| {
+                warn!("removed {address} from interface {index}, where it should not be");
+            }),
+            Err(why) => error!("failed to look for stray virtual addresses: {why}"),
+        }
     }
 
     /// Who sends through a gateway that does not serve is counted by the fence.
