@@ -64,6 +64,7 @@ impl Node {
         self.try_forms();
         self.note_dead_peers();
         self.forget_strangers();
+        self.forget_splits();
         self.retry_fence();
         if self
             .asked

@@ -1,14 +1,16 @@
 //! Alerts: each is raised once per episode (R10.1), and an episode ends.
 //!
-//! What the node finds out about itself and its peers it ends itself, by [`Node::clear`]. Strangers
-//! just stop, so their episodes end when they have not been seen for [`UNSEEN_MAX`], and the next
-//! time is news again. The limit: [`RAISED_MAX`] strangers at once.
+//! What the node finds out about itself and its peers it ends itself, by [`Node::clear`]. Strangers,
+//! and those who use this node's station, just stop, so their episodes end when they have not been
+//! seen for [`UNSEEN_MAX`], and the next time is news again. The limit: [`RAISED_MAX`] strangers at
+//! once.
 
 use core::time::Duration;
 
 use super::{Node, RAISED_MAX};
 use crate::Instant;
 use crate::effect::{Alert, Effect};
+use crate::role::EffectiveRole;
 use crate::status::{RECENT_ALERTS_MAX, RecentAlert};
 
 /// A stranger not seen for so long is gone: longer than the slowest VRRP speaker advertises (255 s,
@@ -76,12 +78,24 @@ impl Node {
         self.raised.retain(|open| !over(&open.alert));
     }
 
-    /// Ends the episodes of strangers that are gone.
+    /// Ends the episodes of those that are gone.
     pub(super) fn forget_strangers(&mut self) {
         let now = self.now;
         self.raised
-            .retain(|open| !strange(&open.alert) || now.since(open.seen_at) < UNSEEN_MAX);
+            .retain(|open| !stops(&open.alert) || now.since(open.seen_at) < UNSEEN_MAX);
     }
+
+    /// For a node that does not serve there are no two actives: the next time is news.
+    pub(super) fn forget_splits(&mut self) {
+        if self.role == EffectiveRole::Standby {
+            self.clear(|alert| matches!(alert, Alert::SplitBrain { .. }));
+        }
+    }
+}
+
+/// Nobody says that its cause is over.
+fn stops(alert: &Alert) -> bool {
+    strange(alert) || matches!(alert, Alert::StationUsed { .. })
 }
 
 /// The cause is a station that is no node of the cluster, or pretends to be one.

@@ -235,6 +235,26 @@ fn service_two_actives_after_a_healed_split_become_one() {
     }
 }
 
+/// A split is an episode that ends on both sides: the next one is told again by the one that lost
+/// the first as well.
+#[test]
+fn service_second_split_is_told_by_both() {
+    let mut world = World::settled(|_, _| {});
+    for _ in 0..2 {
+        world.split();
+        world.run(2_000);
+        world.heal();
+        world.run(5_000);
+    }
+    for place in [A, B] {
+        let told = Alert::SplitBrain {
+            peer: node(1 - place),
+        };
+        let count = world.alerts(place).iter().filter(|it| **it == told).count();
+        assert_eq!(count, 2, "node {}", node(place));
+    }
+}
+
 /// The winner of a dispute tells the segments again where the addresses are: hosts may have learned
 /// the loser last.
 #[test]

@@ -3,8 +3,8 @@
 //! The fence changes first and goes last: at no instant does an address stand without it. Addresses
 //! that a standby holds ready and shall not hold any more go before the fence lets them speak.
 //!
-//! A configuration is taken whole. Where the kernel refuses a part of it the one before is put back,
-//! for the node goes on by that.
+//! A configuration is taken whole. Where the kernel refuses a part of it, the one before is put
+//! back, for the node goes on by that.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
