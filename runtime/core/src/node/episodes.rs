@@ -1,9 +1,9 @@
 //! Alerts: each is raised once per episode (R10.1), and an episode ends.
 //!
-//! What the node finds out about itself and its peers it ends itself, by [`Node::clear`]. Strangers,
-//! and those who use this node's station, just stop, so their episodes end when they have not been
-//! seen for [`UNSEEN_MAX`], and the next time is news again. The limit: [`RAISED_MAX`] strangers at
-//! once.
+//! What the node finds out about itself and its peers it ends itself, by [`Node::clear`].
+//! Strangers, and those who use this node's station, just stop, so their episodes end when they
+//! have not been seen for [`UNSEEN_MAX`], and the next time is news again. The limit:
+//! [`RAISED_MAX`] strangers at once.
 
 use core::time::Duration;
 
