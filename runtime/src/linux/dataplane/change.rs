@@ -66,7 +66,7 @@ impl Plane {
             .filter(|place| !held.contains(place))
             .collect();
         let removed = self.addresses.remove_all(&gone);
-        self.addresses.configure(virtuals.into_iter());
+        self.addresses.configure(virtuals);
         let outcome = removed.and_then(|()| self.addresses.add_all(&held));
         if self.serving && !self.is_staged() {
             self.await_usable();
