@@ -97,7 +97,6 @@ impl Node {
         let claimed = over.is_claimed(self.known) && self.rules.keep(Rule::D13);
         over.rounds = over.rounds.saturating_add(1);
         over.asked_at = Some(now);
-        let claimed = claimed && self.has_third_party(to);
         let place = self.peers.iter().position(|peer| peer.node == to);
         if let Some(place) = place.filter(|place| self.owns_since(*place, at)) {
             self.yield_to(place);
@@ -124,13 +123,6 @@ impl Node {
         if let Some(place) = place {
             self.ask_everywhere(place);
         }
-    }
-
-    /// Somebody else is there who may have heard the taker claim. Where nobody is, a newer epoch is
-    /// from the taker's own word that it begins to, and its silence since says more.
-    fn has_third_party(&self, to: NodeId) -> bool {
-        let mut others = self.peers.iter().filter(|peer| peer.node != to);
-        others.any(|peer| self.present(peer))
     }
 
     /// The peer's kernel has answered for a virtual address since then, so it has the lease.
