@@ -220,6 +220,14 @@ impl Suspicion {
         }
     }
 
+    /// The same where the peer's words cannot reach this node: its kernel's answer is all there is
+    /// to hear of it, so counting goes on from now.
+    pub(crate) fn owns_unheard(&mut self, now: Instant) {
+        let terms = &mut self.terms;
+        terms.lapse_at = terms.lapse_at.max(now.after(terms.lease));
+        terms.overdue_at = terms.overdue_at.max(now.after(terms.patience));
+    }
+
     /// Whether a segment begins to look as if the lease had lapsed.
     pub(crate) fn closes(&self, port: PortId) -> bool {
         let mut segments = self.segments.iter();

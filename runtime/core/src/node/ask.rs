@@ -154,9 +154,13 @@ impl Node {
                 }
             }
         }
+        let dark = self.is_in_the_dark();
         if let Some(suspicion) = self.suspicion.as_mut().filter(|open| open.peer == node) {
             if is_virtual {
                 suspicion.virtual_answered(id);
+                if dark {
+                    suspicion.owns_unheard(now);
+                }
             } else if is_unit {
                 suspicion.unit_answered(id);
             }

@@ -65,6 +65,9 @@ impl Node {
         self.note_dead_peers();
         self.forget_strangers();
         self.forget_splits();
+        if self.is_in_the_dark() {
+            self.look_for_unread();
+        }
         self.retry_fence();
         if self
             .asked

@@ -55,6 +55,8 @@ pub(super) struct Grants {
     proven_until: Option<Instant>,
     /// Who asked this node to take the role, and when it last said so by its own grant.
     vouched: Option<(NodeId, Instant)>,
+    /// Who took this node's role, and until when it may live on this node's grant.
+    lent: Option<(NodeId, Instant)>,
     /// When messages were sent.
     sent: VecDeque<(u64, Instant)>,
     given: Option<Given>,
@@ -95,6 +97,7 @@ impl Grants {
             until(self.proven_until),
             self.bare_since.map(|since| behind(counter, since)),
             self.vouched.map(|(node, at)| (node, view.ago(at))),
+            self.lent.map(|(node, until)| (node, view.until(until))),
             given,
         )
     }
@@ -135,8 +138,7 @@ impl Node {
     }
 
     /// Until when what the giver last said of its grant lets its taker say "active": it was to
-    /// outlast a word, and the lease of that. A third node that hears neither of the two waits
-    /// longer for what the witness has heard and it has not.
+    /// outlast a word, and the lease of that.
     fn vouched_until(&self, giver: NodeId) -> Option<Instant> {
         let (_, at) = self.grants.vouched.filter(|(node, _)| *node == giver)?;
         let timing = &self.config.timing;
@@ -145,8 +147,31 @@ impl Node {
         Some(at.after((timing.interval + timing.slack).saturating_sub(way)))
     }
 
-    /// This node serves, or would if it were granted to.
+    /// This node asks, for itself or for the one that it gave the role to.
     fn asks_grant(&self) -> bool {
+        self.asks_for_itself() || self.lends_grant()
+    }
+
+    /// Whoever took the role lives on this node's grant until it has its own: given back sooner, a
+    /// third node that hears neither of the two could have it.
+    fn lends_grant(&self) -> bool {
+        let taker = |node| self.peers.iter().find(|peer| peer.node == node);
+        self.grants.lent.is_some_and(|(node, until)| {
+            self.now < until && taker(node).is_some_and(|peer| !peer.says(Flags::GRANTED))
+        })
+    }
+
+    /// The taker has claimed: what it says by this node's grant may own for so long.
+    pub(super) fn lend_grant(&mut self, to: NodeId) {
+        let timing = &self.config.timing;
+        let until = self
+            .now
+            .after(timing.interval + timing.slack + timing.lease);
+        self.grants.lent = self.witness().map(|_| (to, until));
+    }
+
+    /// This node serves, or would if it were granted to.
+    fn asks_for_itself(&self) -> bool {
         let holds = matches!(self.role, EffectiveRole::Active | EffectiveRole::Promoting);
         let found = |open: &Suspicion| open.found_at.is_some() && self.could_replace(open);
         let waits = matches!(self.role, EffectiveRole::Standby | EffectiveRole::Starting);
@@ -164,7 +189,7 @@ impl Node {
         let Some(witness) = self.witness() else {
             return;
         };
-        if self.asks_grant() {
+        if self.asks_for_itself() {
             self.grants.asks_since.get_or_insert(self.counter);
         } else {
             // The witness takes it back when it hears this; this node does so now.
@@ -383,12 +408,15 @@ impl Node {
             self.grants.given = None;
         }
         let term = self.config.witness.map(|witness| witness.term);
+        // Who does not claim may ask for another, whose claim must count as newer.
+        let before = self.given().filter(holds);
+        let before = before.filter(|_| !claims(&latest)).map(|it| it.epoch);
         if let Some(term) = term.filter(|_| asks && self.may_grant(&latest)) {
             self.grants.given = Some(Given {
                 node: latest.sender,
                 boot: latest.boot,
                 counter: latest.counter,
-                epoch: latest.epoch,
+                epoch: before.unwrap_or(latest.epoch),
                 term,
                 until: self.now.after(term),
             });
@@ -403,7 +431,7 @@ impl Node {
 
     /// Whether the one that asks may have the grant, or have it renewed.
     fn may_grant(&self, asked: &Advert) -> bool {
-        let claims = asked.mark != RoleMark::Standby || asked.effective == EffectiveRole::Promoting;
+        let claims = claims(asked);
         let proven = claims && asked.flags.has(Flags::WITNESSED);
         if let Some(given) = self.given() {
             return given.node == asked.sender || (proven && asked.epoch > given.epoch);
@@ -458,4 +486,9 @@ impl Node {
             },
         })
     }
+}
+
+/// It serves, or begins to.
+fn claims(asked: &Advert) -> bool {
+    asked.mark != RoleMark::Standby || asked.effective == EffectiveRole::Promoting
 }

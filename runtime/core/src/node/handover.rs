@@ -330,6 +330,7 @@ impl Node {
         self.timers.disarm(Timer::Give);
         self.announcer.stop();
         if self.turn(RoleEvent::Yielded, Cause::ClaimHeard { peer }) {
+            self.lend_grant(peer);
             self.apply(Forwarding::Tail);
             self.timers
                 .arm(Timer::TailEnd, self.now.after(self.config.timing.tail));

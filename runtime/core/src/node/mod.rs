@@ -15,6 +15,7 @@ mod beyond;
 mod checks;
 mod claim;
 mod command;
+mod dark;
 mod dispute;
 mod duty;
 mod episodes;

@@ -394,9 +394,11 @@ impl Node {
         }
         let (id, shared) = (port.id, port.virtual_mac == Some(station));
         self.owner_answered();
+        self.meets_owner_in_the_dark(index, station);
         // A node that has just started knows no peer's addresses yet; a peer that lives is heard
         // within the dead interval, and only then is a stranger a stranger.
         let knows_peers = self.now.since(self.started) >= self.config.timing.dead_interval;
+        let knows_peers = knows_peers && !self.is_in_the_dark();
         if knows_peers && !shared && !self.peers.iter().any(|peer| peer.mac(id) == Some(station)) {
             self.raise(Alert::AddressConflict {
                 address,

@@ -44,11 +44,14 @@ impl Node {
         }
         self.say_grants();
         let mut advert = self.advert(kind, None);
-        self.guarded(advert.mark);
-        if advert.mark == RoleMark::Active && peer.is_none() && self.speaks_to_nobody() {
-            self.keep_lease(&mut advert);
+        if advert.mark == RoleMark::Active && peer.is_none() && self.is_in_the_dark() {
+            if self.serves_unheard() {
+                self.guarded(advert.mark);
+                self.keep_lease(&mut advert);
+            }
             return;
         }
+        self.guarded(advert.mark);
         for index in 0..self.ports.len() {
             let port = &self.config.ports[index];
             if port.heartbeat
@@ -66,28 +69,6 @@ impl Node {
                 self.seal(&mut advert, index, way);
             }
         }
-    }
-
-    /// No heartbeat port has carrier, and a served one has: where served ports carry no
-    /// heartbeats, the cable that does is dark.
-    fn speaks_to_nobody(&self) -> bool {
-        let mut ports = self.config.ports.iter().zip(&self.ports);
-        self.some_served_port_up() && ports.all(|(config, port)| !(config.heartbeat && port.up))
-    }
-
-    /// A word that nobody will hear: the lease proves that this daemon runs, not that it is heard,
-    /// so it is said into a port without carrier (D9).
-    fn keep_lease(&mut self, advert: &mut Advert) {
-        let Some(index) = self.config.ports.iter().position(|port| port.heartbeat) else {
-            return;
-        };
-        let way = Way {
-            to: GROUP_MAC,
-            peer: None,
-            back: false,
-            forms: Forms::only(Form::Ethernet),
-        };
-        self.seal(advert, index, way);
     }
 
     /// The periodic message, for one port alone.

@@ -114,7 +114,10 @@ impl Node {
 
     /// One of those that cannot be read seems to hold the role, or nobody had time to answer yet.
     pub(super) fn unread_may_hold(&self) -> bool {
-        let lately = |at: Instant| self.now.since(at) < self.config.timing.dead_interval;
+        // In the dark who owns is asked once an interval, and answers may be lost.
+        let timing = &self.config.timing;
+        let dark = timing.lease * u32::from(self.is_in_the_dark());
+        let lately = |at: Instant| self.now.since(at) < timing.dead_interval + dark;
         let Unread {
             since, answered_at, ..
         } = self.unread;
@@ -145,7 +148,9 @@ impl Node {
 
     fn somebody_is_unread(&self) -> bool {
         let stranger = self.unread.stranger_at;
-        stranger.is_some_and(|at| self.is_lately(at)) || self.gateways().any(|it| self.unread(it))
+        stranger.is_some_and(|at| self.is_lately(at))
+            || self.is_in_the_dark()
+            || self.gateways().any(|it| self.unread(it))
     }
 
     fn unread(&self, peer: &Peer) -> bool {
@@ -166,7 +171,7 @@ impl Node {
     }
 
     /// Asks everybody on the served segments, for one virtual address each.
-    fn ask_for_owners(&mut self) {
+    pub(super) fn ask_for_owners(&mut self) {
         let first = |port: &PortConfig| {
             let virtuals = || port.virtuals.iter().copied();
             virtuals()

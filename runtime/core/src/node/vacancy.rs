@@ -384,7 +384,8 @@ impl Node {
         let may_serve =
             |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
         let all = all_answered && ahead == 0 && !self.peers.iter().any(may_serve);
-        let waited = self.now >= self.listens_until(relisten, ahead);
+        let waited = self.now >= self.listens_until(relisten, ahead)
+            && (!self.is_sick_in_the_dark() || self.listens_long());
         // Who is taking the role says so, or is silent for so long that its kernel alone counts.
         let mut lately = self.peers.iter().filter(heard);
         let taken = lately.any(|peer| peer.effective(EffectiveRole::Promoting));
