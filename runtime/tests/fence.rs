@@ -20,6 +20,8 @@
 mod changed;
 #[path = "fence/frames.rs"]
 mod frames;
+#[path = "fence/guarded.rs"]
+mod guarded;
 #[path = "fence/lease.rs"]
 mod lease;
 #[path = "fence/life.rs"]

@@ -22,6 +22,7 @@ use steadfast_core::{ClusterId, Epoch, MacAddr, NodeId, PortId};
 use steadfast_shell::env::Dataplane as _;
 
 use super::Story;
+use super::guarded::with_runtime;
 use super::world::{CLIENT, LAN_UNIT, LAN_UNIT6, World, hooks};
 
 pub(super) const STORIES: &[Story] = &[
@@ -104,11 +105,6 @@ fn has(last: u8) -> bool {
         .output();
     let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
     shown.contains(&format!(" {}/32 ", virtual_address(last)))
-}
-
-fn with_runtime(story: impl AsyncFnOnce()) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(story());
 }
 
 /// The kernel takes one address and refuses the next. The node goes on by the configuration before,

@@ -3,23 +3,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use steadfast::linux::carrier::CarrierBoard;
-use steadfast::linux::clock::Monotonic;
-use steadfast::linux::dataplane::PlaneCounters;
 use steadfast::linux::fence::{Fence, Health, Hooks, LeaseError};
-use steadfast::linux::lease::Lease;
-use steadfast::linux::packet::{PacketPorts, PortSpec};
+use steadfast_core::MacAddr;
 use steadfast_core::wire::announce;
-use steadfast_core::{MacAddr, PortId};
 use steadfast_shell::env::{Frames, Sent};
 
 use super::Story;
 use super::frames::{self, advert};
+use super::guarded::{ACTIVE, Guarded, HA, OFFERING, with_runtime};
 use super::world::{
     CLIENT, CLIENT6, L, LAN_UNIT, LAN_UNIT6, LAN_VIRTUAL, LAN_VIRTUAL6, LINK_VIRTUAL6, World,
     table_is_there,
@@ -38,24 +33,15 @@ pub(super) const STORIES: &[Story] = &[
     ("flushable_lease_that_ended_is_not_set_up_again", ended),
 ];
 
-const ACTIVE: u8 = 2;
-const OFFERING: u8 = 3;
 /// Until something surely has happened.
 const PATIENCE: Duration = Duration::from_secs(5);
 const BODY: &[u8] = b"a word of its own";
 /// Nobody has it: the kernel must ask.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 77);
-const HA: PortId = PortId(3);
 
 impl World {
     fn without_egress(&self) -> Fence {
-        self.fence_of(Hooks::Output)
-    }
-
-    fn fence_of(&self, hooks: Hooks) -> Fence {
-        let mut spec = self.spec();
-        spec.hooks = hooks;
-        let fence = Fence::install(&spec).unwrap();
+        let fence = self.fence_of(Hooks::Output);
         assert!(!fence.support().egress);
         fence
     }
@@ -208,57 +194,17 @@ fn replaced() {
     assert_eq!(tables(), [false; 2]);
 }
 
-struct Shared {
-    time: Monotonic,
-    counters: Arc<PlaneCounters>,
-    lease: Arc<Lease>,
-    ports: PacketPorts,
-}
-
-/// A lease that is shared, and the port of the cable guarded by it.
-fn shared(world: &World) -> Shared {
-    shared_as(world, Hooks::Output)
-}
-
-fn shared_as(world: &World, hooks: Hooks) -> Shared {
-    let time = Monotonic::start();
-    let counters = Arc::new(PlaneCounters::default());
-    let lease = Lease::start(world.fence_of(hooks), time, Arc::clone(&counters)).unwrap();
-    let spec = PortSpec {
-        id: HA,
-        name: "ha0".to_owned(),
-        mac: MacAddr(world.ha.mac),
-        heartbeat: true,
-        served: false,
-        datagrams: Some(6973),
-        routed: false,
-    };
-    let ports = PacketPorts::open(&[spec], time, &CarrierBoard::new()).unwrap();
-    let guard = lease.guard();
-    Shared {
-        time,
-        counters,
-        lease,
-        ports: ports.guarded_by(guard),
-    }
-}
-
-fn with_runtime(story: impl AsyncFnOnce()) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(story());
-}
-
 /// "Active" and "offering" leave while the lease lives, and "active" renews it; without one both
 /// are refused, at once and for good, and a standby may always speak.
 fn guarded() {
     with_runtime(async || {
         let world = World::new();
-        let Shared {
+        let Guarded {
             time,
             counters,
             lease,
             mut ports,
-        } = shared(&world);
+        } = world.guarded(Hooks::Output);
         let told = [
             announce::gratuitous_request(MacAddr(world.ha.mac), LAN_VIRTUAL),
             announce::unsolicited_na(MacAddr(world.ha.mac), LAN_VIRTUAL6),
@@ -311,7 +257,7 @@ fn guarded() {
 fn late() {
     with_runtime(async || {
         let world = World::new();
-        let Shared { time, lease, .. } = shared(&world);
+        let Guarded { time, lease, .. } = world.guarded(Hooks::Output);
         let guard = lease.guard();
         lease.arm().unwrap();
         let begun = Instant::now();
@@ -334,12 +280,12 @@ fn offered() {
     with_runtime(async || {
         const V: Duration = Duration::from_millis(100);
         let world = World::new();
-        let Shared {
+        let Guarded {
             time,
             lease,
             mut ports,
             ..
-        } = shared(&world);
+        } = world.guarded(Hooks::Output);
         for _ in 0..20 {
             lease.arm().unwrap();
             assert_eq!(ports.send(HA, &advert(ACTIVE)).await, Sent::Sent);
@@ -368,7 +314,7 @@ fn flush() {
 fn flushed() {
     with_runtime(async || {
         let world = World::new();
-        let Shared { time, lease, .. } = shared_as(&world, Hooks::Flushable);
+        let Guarded { time, lease, .. } = world.guarded(Hooks::Flushable);
         let support = lease.support();
         assert!(!support.owner && !support.persist && !support.egress);
         let guard = lease.guard();
@@ -414,7 +360,7 @@ fn flushed() {
 fn mended() {
     with_runtime(async || {
         let world = World::new();
-        let Shared { lease, .. } = shared_as(&world, Hooks::Flushable);
+        let Guarded { lease, .. } = world.guarded(Hooks::Flushable);
         flush();
         lease.arm().unwrap();
         assert!(world.answers(LAN_VIRTUAL));
@@ -434,7 +380,7 @@ fn mended() {
 fn ended() {
     with_runtime(async || {
         let world = World::new();
-        let Shared { time, lease, .. } = shared_as(&world, Hooks::Flushable);
+        let Guarded { time, lease, .. } = world.guarded(Hooks::Flushable);
         lease.arm().unwrap();
         lease.release_to_tail().unwrap();
         flush();

@@ -2,20 +2,12 @@
 //! interface is gone. They keep a living lease, and no other.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use steadfast::linux::carrier::CarrierBoard;
-use steadfast::linux::clock::Monotonic;
-use steadfast::linux::dataplane::PlaneCounters;
-use steadfast::linux::fence::Fence;
-use steadfast::linux::lease::Lease;
-use steadfast::linux::packet::{PacketPorts, PortSpec};
-use steadfast_core::{MacAddr, PortId};
-use steadfast_shell::env::{Frames, Sent};
+use steadfast_shell::env::Sent;
 
 use super::Story;
-use super::frames::advert;
+use super::guarded::{ACTIVE, Guarded, OFFERING, STANDBY, with_runtime};
 use super::world::{L, LAN_VIRTUAL, World, hooks};
 
 pub(super) const STORIES: &[Story] = &[
@@ -24,98 +16,63 @@ pub(super) const STORIES: &[Story] = &[
     ("unheard_words_do_not_undo_an_offer", offered),
 ];
 
-const ACTIVE: u8 = 2;
-const OFFERING: u8 = 3;
-const STANDBY: u8 = 1;
-const HA: PortId = PortId(3);
 /// Until something surely has happened.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Gateway {
     world: World,
-    lease: Arc<Lease>,
-    ports: PacketPorts,
+    guarded: Guarded,
 }
 
 /// A gateway whose only heartbeat port, the cable's, has just become so.
 fn gateway(change: &str) -> Gateway {
     let world = World::new();
-    let mut spec = world.spec();
-    spec.hooks = hooks();
-    let fence = Fence::install(&spec).unwrap();
-    let time = Monotonic::start();
-    let lease = Lease::start(fence, time, Arc::new(PlaneCounters::default())).unwrap();
-    let spec = PortSpec {
-        id: HA,
-        name: "ha0".to_owned(),
-        mac: MacAddr(world.ha.mac),
-        heartbeat: true,
-        served: false,
-        datagrams: None,
-        routed: false,
-    };
-    let ports = PacketPorts::open(&[spec], time, &CarrierBoard::new()).unwrap();
-    let ports = ports.guarded_by(lease.guard());
+    let guarded = world.guarded(hooks());
     let mut ip = Command::new("ip");
     let changed = ip.arg("link").args(change.split(' ')).status();
     assert!(changed.is_ok_and(|it| it.success()));
-    Gateway {
-        world,
-        lease,
-        ports,
-    }
-}
-
-impl Gateway {
-    async fn say(&mut self, mark: u8) -> Sent {
-        self.ports.send(HA, &advert(mark)).await
-    }
-}
-
-fn with_runtime(story: impl AsyncFnOnce()) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(story());
+    Gateway { world, guarded }
 }
 
 /// Without a lease they begin none; with one they renew it, and "active" alone does; once it has
 /// ended their sender is told, and they begin none again.
 fn kept(change: &str) {
     with_runtime(async || {
-        let mut gateway = gateway(change);
-        assert_eq!(gateway.say(ACTIVE).await, Sent::Refused, "no lease");
-        gateway.lease.arm().unwrap();
+        let Gateway { world, mut guarded } = gateway(change);
+        assert_eq!(guarded.say(ACTIVE).await, Sent::Refused, "no lease");
+        guarded.lease.arm().unwrap();
         let begun = Instant::now();
         while begun.elapsed() < 3 * L {
-            assert_eq!(gateway.say(ACTIVE).await, Sent::NoCarrier);
-            assert!(gateway.world.answers(LAN_VIRTUAL));
+            assert_eq!(guarded.say(ACTIVE).await, Sent::NoCarrier);
+            assert!(world.answers(LAN_VIRTUAL));
         }
         let begun = Instant::now();
-        while gateway.world.answers(LAN_VIRTUAL) {
+        while world.answers(LAN_VIRTUAL) {
             for mark in [OFFERING, STANDBY] {
-                gateway.say(mark).await;
+                guarded.say(mark).await;
             }
             assert!(begun.elapsed() < PATIENCE, "these renew nothing");
         }
-        while gateway.say(ACTIVE).await != Sent::Refused {
-            assert!(!gateway.world.answers(LAN_VIRTUAL), "nothing begins anew");
+        while guarded.say(ACTIVE).await != Sent::Refused {
+            assert!(!world.answers(LAN_VIRTUAL), "nothing begins anew");
             assert!(begun.elapsed() < PATIENCE, "its sender must be told");
         }
-        gateway.lease.unfence().unwrap();
+        guarded.lease.unfence().unwrap();
     });
 }
 
 /// A lease that was promised to end does.
 fn offered() {
     with_runtime(async || {
-        let mut gateway = gateway("set ha0 down");
-        gateway.lease.arm().unwrap();
-        assert_eq!(gateway.say(ACTIVE).await, Sent::NoCarrier);
+        let Gateway { world, mut guarded } = gateway("set ha0 down");
+        guarded.lease.arm().unwrap();
+        assert_eq!(guarded.say(ACTIVE).await, Sent::NoCarrier);
         let begun = Instant::now();
-        gateway.lease.offer(L / 4).unwrap();
-        while gateway.world.answers(LAN_VIRTUAL) {
-            gateway.say(ACTIVE).await;
+        guarded.lease.offer(L / 4).unwrap();
+        while world.answers(LAN_VIRTUAL) {
+            guarded.say(ACTIVE).await;
             assert!(begun.elapsed() < PATIENCE, "the offer holds");
         }
-        gateway.lease.unfence().unwrap();
+        guarded.lease.unfence().unwrap();
     });
 }
