@@ -18,7 +18,7 @@
 //! Where nobody can own a table, whoever flushes the ruleset takes the lease along: `flushed.rs`.
 //!
 //! Limit: a process that holds the lock of nf_tables for longer than the lease (a large ruleset
-//! load) keeps renewals from the kernel, and the role is lost. A daemon stopped between asking and
+//! load) keeps the daemon's renewals from the kernel, and the role is lost. A daemon stopped between asking and
 //! sending says one word too many; what it says then is that of its last moment.
 
 mod flushed;
@@ -102,9 +102,15 @@ impl LeaseGuard {
         self.0.judges
     }
 
+    /// "Active" left at this time, and the kernel renewed the lease as it did: a renewal for an
+    /// earlier word that comes late does not shorten it.
+    pub fn was_renewed(&self, now: Instant) {
+        self.0.said_at.fetch_max(now.as_nanos(), Ordering::AcqRel);
+    }
+
     /// "Active" was said at this time: the lease is to be renewed. Never waits.
     pub fn said_active(&self, now: Instant) {
-        self.0.said_at.store(now.as_nanos(), Ordering::Release);
+        self.was_renewed(now);
         // Full: one is on its way, and will find this time. Without a thread the lease ends.
         let _ = self.0.asks.try_send(());
     }
@@ -153,10 +159,10 @@ impl Lease {
             word: LeaseGuard(Arc::new(word)),
             counters,
         });
-        let (renewed, word) = (Arc::downgrade(&lease), lease.guard());
+        let renewed = Arc::downgrade(&lease);
         thread::Builder::new()
             .name("lease".to_owned())
-            .spawn(move || renew_when_asked(&renewed, &word, &asked))?;
+            .spawn(move || renew_when_asked(&renewed, &asked))?;
         Ok(lease)
     }
 
@@ -273,55 +279,66 @@ impl Lease {
         })
     }
 
-    /// Whatever held this thread up, the lease ends L after the word that it is renewed for.
-    fn renew(&self, held: &mut Held, said_at: Instant) -> Result<(), LeaseError> {
-        if !held.is_renewable {
+    /// Whatever held this thread up, the lease ends L after the last word.
+    fn renew(&self, held: &mut Held) -> Result<(), LeaseError> {
+        if !held.is_renewable || self.said_until(held)? <= held.ends {
+            // Nothing was said since the lease was set.
             return Ok(());
         }
-        let before = held.ends;
-        let ends = said_at.after(held.standing()?.length());
-        if ends <= before {
-            // It was said before the lease was set.
-            return Ok(());
-        }
-        let mut renewed = self.renew_until(held, ends);
+        let mut renewed = self.renew_as_said(held);
         if matches!(renewed, Err(LeaseError::Lapsed)) && self.found_again(held) {
-            renewed = self.renew_until(held, ends);
+            renewed = self.renew_as_said(held);
         }
         match renewed {
-            Ok(()) => {
+            Ok(ends) => {
                 held.ends = ends;
                 self.promise(ends);
+                Ok(())
             }
             Err(LeaseError::Lapsed) => {
                 held.is_renewable = false;
                 self.cut(Instant::ORIGIN);
+                Err(LeaseError::Lapsed)
             }
             // What is left may still be: the word ends before it.
-            Err(LeaseError::Fence(_)) => {}
+            Err(LeaseError::Fence(why)) => Err(LeaseError::Fence(why)),
         }
-        renewed
     }
 
-    /// The lease that is there ends then, or early, however late the kernel comes to it.
-    fn renew_until(&self, held: &mut Held, ends: Instant) -> Result<(), LeaseError> {
-        let fence = held.standing()?;
-        let mut renewed = Err(LeaseError::Lapsed);
+    /// When a lease ends that was renewed at the last word.
+    fn said_until(&self, held: &mut Held) -> Result<Instant, FenceError> {
+        Ok(self.word.said_at().after(held.standing()?.length()))
+    }
+
+    /// The lease that is there ends L after the last word, or early, however late the kernel comes
+    /// to it; tells when. Words that leave meanwhile count, for a kernel that judges them has
+    /// renewed the lease with each.
+    fn renew_as_said(&self, held: &mut Held) -> Result<Instant, LeaseError> {
+        let mut ends = self.said_until(held)?;
         for _ in 0..RENEWALS_MAX {
             let begun = self.time.now();
             let left = ends.since(begun);
-            if left <= self.early() {
-                // Too late: what stands ends before long.
-                return Err(LeaseError::Lapsed);
+            // The daemon's own word would be in the past.
+            let is_late = self.word.judges() && left <= self.early();
+            if is_late || left.is_zero() {
+                return self.came_late(held, ends);
             }
-            renewed = fence.renew(left);
+            held.standing()?.renew(left)?;
             // The kernel counts from when it came to it, which may have been late by as much.
             let waited = self.time.now().since(begun);
-            if renewed.is_err() || waited <= self.early() {
+            if waited <= self.early() {
                 break;
             }
+            ends = self.said_until(held)?;
         }
-        renewed
+        Ok(ends)
+    }
+
+    /// Too late to renew it: what stands ends before long. Where the kernel judges what leaves, the
+    /// next word finds out whether it did.
+    fn came_late(&self, held: &mut Held, ends: Instant) -> Result<Instant, LeaseError> {
+        let stands = !self.word.judges() && held.standing()?.lease_left()?.is_some();
+        stands.then_some(ends).ok_or(LeaseError::Lapsed)
     }
 
     /// Begins a lease; when that was asked for.
@@ -367,12 +384,12 @@ impl Held {
     }
 }
 
-fn renew_when_asked(renewed: &Weak<Lease>, word: &LeaseGuard, asked: &Receiver<()>) {
+fn renew_when_asked(renewed: &Weak<Lease>, asked: &Receiver<()>) {
     let _share = take_share();
     while asked.recv().is_ok()
         && let Some(lease) = renewed.upgrade()
     {
-        if let Err(why) = lease.with(|held| lease.renew(held, word.said_at())) {
+        if let Err(why) = lease.with(|held| lease.renew(held)) {
             lease.counters.lost_renewals.fetch_add(1, Ordering::Relaxed);
             warn!("failed to renew the lease: {why}");
         }

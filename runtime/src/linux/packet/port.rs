@@ -205,12 +205,13 @@ impl Port {
         }
         match sent {
             Sent::Sent if guard.judges() => guard.said_active(now),
+            Sent::Sent => guard.was_renewed(now),
             Sent::NoCarrier if !guard.permits(now) => {
                 self.counters.refused += 1;
                 return Sent::Refused;
             }
             Sent::NoCarrier => guard.said_active(now),
-            Sent::Dropped | Sent::Refused | Sent::Sent => {}
+            Sent::Dropped | Sent::Refused => {}
         }
         sent
     }

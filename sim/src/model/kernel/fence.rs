@@ -371,9 +371,11 @@ impl Fence {
         }
     }
 
-    /// The daemon asks for a renewal, which waits for the lock if another program has it.
-    pub(super) fn renew(&mut self, now: Instant) {
-        self.waiting = (self.held && !self.config.egress).then_some(now);
+    /// A word that leaves under the eyes of the kernel renews the lease. For any other the daemon
+    /// asks for a renewal, which waits for the lock if another program has it.
+    pub(super) fn renew(&mut self, now: Instant, left: bool) {
+        let is_seen = left && self.config.egress;
+        self.waiting = (self.held && !is_seen).then_some(now);
         if self.waiting.is_none() {
             self.mend();
             self.refresh(now);

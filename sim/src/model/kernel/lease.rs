@@ -101,8 +101,8 @@ impl Kernel {
         self.change_fence(|fence| fence.set_up(false));
     }
 
-    /// Another program takes the lock of nf_tables, or lets it go: without netdev egress renewals
-    /// of the lease wait for it.
+    /// Another program takes the lock of nf_tables, or lets it go: renewals of the lease wait for
+    /// it, but those that netdev egress makes.
     pub fn hold_filter(&mut self, now: Instant, held: bool) {
         self.change_fence(|fence| fence.hold(now, held));
     }

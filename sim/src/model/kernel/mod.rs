@@ -243,6 +243,7 @@ impl Kernel {
     }
 
     fn let_out(&mut self, now: Instant, port: PortId, judged: Egress) -> Transmitted {
+        let is_carried = self.has_carrier(port);
         match judged {
             Egress::Drop => {
                 self.counters.0.fenced_out_count += 1;
@@ -253,11 +254,11 @@ impl Kernel {
                 return Transmitted::Refused;
             }
             Egress::EndRouter(place) => self.close_router(place),
-            Egress::Refresh => self.change_fence(|fence| fence.renew(now)),
+            Egress::Refresh => self.change_fence(|fence| fence.renew(now, is_carried)),
             Egress::RefreshRouter(place) => self.refresh_router(now, place),
             Egress::Pass => {}
         }
-        if self.has_carrier(port) {
+        if is_carried {
             Transmitted::Sent
         } else {
             self.counters.0.no_carrier_count += 1;
