@@ -274,7 +274,7 @@ impl Suspicion {
         let window = terms.window;
         let counted = self.unanswered >= ROUNDS_MIN
             && now >= self.unanswered_since.after(window)
-            && now >= self.last_round_at.after(self.terms.round);
+            && now >= self.judged_at();
         // Without the rule, time alone: a judge that slept finds everybody silent.
         let silent = if terms.counted {
             counted
@@ -354,10 +354,15 @@ impl Suspicion {
         }
     }
 
+    /// From when what was asked last may be judged.
+    pub(crate) fn judged_at(&self) -> Instant {
+        self.last_round_at.after(self.terms.round)
+    }
+
     /// When to send the next round, or judge again.
     pub(crate) fn next_round(&self) -> Instant {
         let terms = &self.terms;
-        let soon = self.last_round_at.after(terms.round);
+        let soon = self.judged_at();
         let answered = self.unanswered <= 1 && self.round > FAST_ROUNDS;
         let closing = self.segments.iter().any(|tally| tally.closed_in_row > 0);
         let lead = terms.round * (SLOW_FACTOR + 2);

@@ -263,13 +263,13 @@ impl Node {
             // The witness follows the claim: from now on its word alone counts.
             self.grants.proven_until = None;
         }
-        let waits = self
-            .suspicion
-            .as_ref()
-            .is_some_and(|open| open.found_at.is_some());
-        if waits && self.granted() {
-            // The verdict stands: it is for the next round to act, once all is drained (D6).
-            self.timers.arm(Timer::Round, self.now);
+        let found = |open: &&Suspicion| open.found_at.is_some();
+        if let Some(open) = self.suspicion.as_ref().filter(found)
+            && self.granted()
+        {
+            // The verdict stands: it is for the next round to act, once all is drained (D6). Sooner
+            // than a round after the last questions it would be none, and the grant given back.
+            self.timers.arm(Timer::Round, open.judged_at().max(self.now));
         }
     }
 
