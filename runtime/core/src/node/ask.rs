@@ -109,13 +109,17 @@ impl Node {
 
     /// Asks the neighbours of every served segment on which nobody else was heard so far.
     pub(super) fn ask_for_reception(&mut self) {
-        let Some(suspicion) = &self.suspicion else {
-            return;
-        };
+        if let Some(suspicion) = &self.suspicion {
+            self.ask_for_others(suspicion.since);
+        }
+    }
+
+    /// Asks the neighbours of every served segment on which nobody else was heard since then.
+    pub(super) fn ask_for_others(&mut self, since: Instant) {
         let silent = |index: &usize| {
             self.config.ports[*index].served()
                 && self.ports[*index].up
-                && !self.hears_others(*index, suspicion)
+                && self.ports[*index].other_at < Some(since)
         };
         let silent: Vec<usize> = (0..self.ports.len()).filter(silent).collect();
         for index in silent {

@@ -269,7 +269,8 @@ impl Node {
         {
             // The verdict stands: it is for the next round to act, once all is drained (D6). Sooner
             // than a round after the last questions it would be none, and the grant given back.
-            self.timers.arm(Timer::Round, open.judged_at().max(self.now));
+            self.timers
+                .arm(Timer::Round, open.judged_at().max(self.now));
         }
     }
 

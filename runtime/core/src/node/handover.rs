@@ -141,6 +141,8 @@ impl Node {
             chain: chain.with(place),
         });
         self.broadcast(Kind::Prepare);
+        // Should it go dark over this, its kernel will have answered a moment before.
+        self.ask_everywhere(place);
         self.timers
             .arm(Timer::Give, self.now.after(self.config.timing.round));
     }

@@ -19,6 +19,7 @@ mod dark;
 mod dispute;
 mod duty;
 mod episodes;
+mod fallen;
 mod flaps;
 pub(crate) mod forms;
 mod grants;

@@ -17,7 +17,7 @@ use crate::wire::advert::{Flags, Kind};
 use crate::{Instant, NodeId};
 
 /// How long before the peer was last heard an answer of its kernel still arms its segment (D8).
-const ARMED_WITHIN: Duration = Duration::from_millis(1_000);
+pub(super) const ARMED_WITHIN: Duration = Duration::from_millis(1_000);
 /// Rounds at full pace of a verdict that waits for proof of reception; then each tenth.
 const FAST_ROUNDS_MAX: u32 = 64;
 
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// Whether a cable has lost its carrier, and a peer's word did not outlive it.
-    fn cable_lost_about(&self, peer: &Peer, word: Instant) -> bool {
+    pub(super) fn cable_lost_about(&self, peer: &Peer, word: Instant) -> bool {
         let mut ports = self.config.ports.iter().zip(&self.ports);
         ports.any(|(config, port)| {
             config.direct && !port.up && word < self.outlived_at(peer, port.since)

@@ -54,10 +54,12 @@ impl Sent {
 }
 
 impl Node {
-    /// The next message's counter. Nothing is remembered where nobody is beyond a router.
+    /// The next message's counter. Nothing is remembered where nobody is beyond a router, but what
+    /// asks one to take the role.
     pub(super) fn count_message(&mut self) {
         self.counter += 1;
-        if (0..self.ports.len()).any(|index| self.has_beyond(index)) {
+        let is_timed = (0..self.ports.len()).any(|index| self.has_beyond(index));
+        if is_timed || self.giving.is_some() {
             self.sent.note(self.counter, self.now);
         }
     }

@@ -354,7 +354,19 @@ impl Node {
         for place in 0..self.peers.len() {
             self.ask_everywhere(place);
         }
+        let mut peers = self.peers.iter();
+        if peers.any(|peer| peer.effective(EffectiveRole::Promoting)) {
+            self.ask_for_others(relisten.since);
+        }
         self.timers.arm(Timer::Relisten, now.after(round));
+    }
+
+    /// What was asked each round since then, before this node came to listen, counts.
+    pub(super) fn has_listened_since(&mut self, asked: Option<(u64, Instant)>) {
+        if let (Some(relisten), Some((counter, since))) = (&mut self.relisten, asked) {
+            (relisten.counter, relisten.since) = (counter, since);
+            self.consider_relisten();
+        }
     }
 
     /// Who serves now? A peer that claims ends it. A kernel that answers for a virtual address
@@ -384,11 +396,13 @@ impl Node {
         let may_serve =
             |peer: &Peer| peer.says(Flags::ELIGIBLE) || peer.effective(EffectiveRole::Demoting);
         let all = all_answered && ahead == 0 && !self.peers.iter().any(may_serve);
-        let waited = self.now >= self.listens_until(relisten, ahead)
+        let fallen = |peer: &Peer| self.has_fallen(peer, relisten.since);
+        let waited = (self.now >= self.listens_until(relisten, ahead)
+            || self.gateways().all(fallen))
             && (!self.is_sick_in_the_dark() || self.listens_long());
         // Who is taking the role says so, or is silent for so long that its kernel alone counts.
         let mut lately = self.peers.iter().filter(heard);
-        let taken = lately.any(|peer| peer.effective(EffectiveRole::Promoting));
+        let taken = lately.any(|peer| peer.effective(EffectiveRole::Promoting) && !fallen(peer));
         // Where one way is always slower than the way round, somebody else always heard more.
         let missed = self.misses_a_word() && !self.listens_long();
         let free = self.kept_asking(relisten)

@@ -36,7 +36,7 @@ pub(in crate::node) struct Over {
     asked_at: Option<Instant>,
     /// The first question since then, or since the giver last stood still: a word of the taker
     /// that knows it was said behind it. On slow wires answers lag behind the newest ones for ever.
-    question: Option<u64>,
+    question: Option<(u64, Instant)>,
     /// How often it began anew because the giver had stood still.
     restarts: u8,
 }
@@ -58,14 +58,15 @@ impl Over {
     }
 
     /// The counter of a question that was asked when the offer was over.
-    pub(super) const fn question(self) -> Option<u64> {
-        self.question
+    pub(super) fn question(self) -> Option<u64> {
+        self.question.map(|(counter, _)| counter)
     }
 
     /// For comparing states.
     pub(in crate::node) fn project(self, view: View, counter: u64) -> Projected {
         let asked = self.asked_at.map(|at| view.ago(at));
-        let question = self.question.map(|at| behind(counter, at));
+        let question = self.question();
+        let question = question.map(|at| behind(counter, at));
         (self.rounds.min(ROUNDS), asked, question, self.restarts)
     }
 }
@@ -94,6 +95,7 @@ impl Node {
             *declined = false;
         }
         let (to, at, declined, asked) = (*to, *at, *declined, over.rounds);
+        let asked_since = over.question;
         let claimed = over.is_claimed(self.known) && self.rules.keep(Rule::D13);
         over.rounds = over.rounds.saturating_add(1);
         over.asked_at = Some(now);
@@ -109,6 +111,7 @@ impl Node {
             if !declined && claimed {
                 self.end_giving(Rejection::TimedOut);
                 self.lose_lease();
+                self.has_listened_since(asked_since);
             } else {
                 self.note_refusal(declined);
                 self.take_back();
@@ -116,12 +119,16 @@ impl Node {
             return;
         }
         self.broadcast(Kind::Probe);
-        let counter = self.counter;
+        let question = (self.counter, now);
+        let mut since = now;
         if let Some(Giving::Offering { over, .. }) = &mut self.giving {
-            over.question.get_or_insert(counter);
+            (_, since) = *over.question.get_or_insert(question);
         }
         if let Some(place) = place {
             self.ask_everywhere(place);
+        }
+        if claimed {
+            self.ask_for_others(since);
         }
     }
 
