@@ -132,6 +132,12 @@ impl RoundTrip {
         let [_, second] = self.two_longest();
         second
     }
+
+    /// The same, or the only one there is.
+    pub(crate) fn usual_or_only(self) -> Duration {
+        let [longest, second] = self.two_longest();
+        if second.is_zero() { longest } else { second }
+    }
 }
 
 /// The least a word may be late, where so much is allowed: a part in [`PUNCTUAL`] of it, but never

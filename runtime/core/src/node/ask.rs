@@ -225,12 +225,26 @@ impl Node {
         }
     }
 
-    /// A standby asks the active for both addresses, the virtual one first; the active asks who
-    /// would take over from it for its own. False if nobody could be asked.
+    /// Whom the active asks: who would take over from it, and each second time another in turn. How
+    /// long their answers take is how long it waits before it takes one for deaf.
+    fn asked_in_turn(&mut self) -> Option<usize> {
+        self.asks = self.asks.wrapping_add(1);
+        let turn = usize::from(self.asks / 2);
+        let others: Vec<usize> = self.takers();
+        let first = others.first().copied();
+        let next = || others.get(1 + turn.checked_rem(others.len() - 1)?).copied();
+        first.map(|first| match self.asks % 2 {
+            0 => first,
+            _ => next().unwrap_or(first),
+        })
+    }
+
+    /// A standby asks the active for both addresses, the virtual one first; the active asks others
+    /// for their own. False if nobody could be asked.
     fn ask_quietly(&mut self) -> bool {
         let active = self.role == EffectiveRole::Active;
         let other = if active {
-            self.best_taker()
+            self.asked_in_turn()
         } else {
             self.active_peer()
         };

@@ -140,6 +140,8 @@ pub struct Node {
     reapply: bool,
     /// When kernels were asked in quiet times, while an answer is owed.
     asked_at: Option<Instant>,
+    /// How often it asked as the active.
+    asks: u16,
     raised: Vec<Episode>,
     alerts_told: VecDeque<RecentAlert>,
     /// Ids of virtual routers that were heard since the start, for who needs a free one.
@@ -305,6 +307,7 @@ impl Node {
             stopping: false,
             reapply: false,
             asked_at: None,
+            asks: 0,
             raised: Vec::new(),
             alerts_told: VecDeque::new(),
             ids_heard: VirtualIds::default(),

@@ -26,7 +26,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::Instant;
-use crate::peer::Peer;
+use crate::peer::{Peer, RoundTrip};
 use crate::wire::advert::{Advert, Wait};
 
 /// How many of the newest messages are remembered with their time.
@@ -110,18 +110,26 @@ impl Node {
     /// A time of the configuration for which a peer's answers are waited, widened to what answers
     /// lately took, to the dead interval at most (D7).
     pub(super) fn widened(&self, peer: &Peer, configured: Duration) -> Duration {
-        self.widened_by(configured, self.far_trip(peer))
+        self.widened_by(peer, configured, self.far_trip(peer))
     }
 
     /// The same before a claim.
     pub(super) fn window(&self, peer: &Peer, configured: Duration) -> Duration {
         let trip = self.far_trip(peer);
-        self.widened_by(configured, trip + trip / 2)
+        self.widened_by(peer, configured, trip + trip / 2)
     }
 
-    fn widened_by(&self, configured: Duration, trip: Duration) -> Duration {
-        let kernels = self.peers.iter().map(|peer| self.kernels_trip(peer)).max();
-        let kernels = kernels.unwrap_or_default().saturating_mul(WIDENED_BY);
+    /// A kernel that never answered is thought to take as long as those that did.
+    fn widened_by(&self, peer: &Peer, configured: Duration, trip: Duration) -> Duration {
+        let usual = RoundTrip::usual_longest;
+        let own = Some(self.kernels_trip(peer, RoundTrip::usual_or_only));
+        let own = own.filter(|trip| !trip.is_zero());
+        let all = || {
+            let peers = self.peers.iter();
+            peers.map(|peer| self.kernels_trip(peer, usual)).max()
+        };
+        let kernels = own.or_else(all).unwrap_or_default();
+        let kernels = kernels.saturating_mul(WIDENED_BY);
         let far = configured.saturating_add(trip);
         kernels
             .max(far)
@@ -137,10 +145,10 @@ impl Node {
     }
 
     /// The longest round trip of a kernel on a segment of this node.
-    fn kernels_trip(&self, peer: &Peer) -> Duration {
+    fn kernels_trip(&self, peer: &Peer, of: impl Fn(RoundTrip) -> Duration) -> Duration {
         let near = |(index, _): &(usize, _)| !self.is_beyond(*index, peer);
         let paths = peer.paths.iter().enumerate().filter(near);
-        let trips = paths.map(|(_, path)| path.round_trip.usual_longest());
+        let trips = paths.map(|(_, path)| of(path.round_trip));
         trips.max().unwrap_or_default()
     }
 

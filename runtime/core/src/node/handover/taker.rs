@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// Every peer that could take the role, the best first.
-    pub(super) fn takers(&self) -> Vec<usize> {
+    pub(in crate::node) fn takers(&self) -> Vec<usize> {
         let timing = &self.config.timing;
         let able = |place: &usize| {
             let peer = &self.peers[*place];
