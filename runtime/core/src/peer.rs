@@ -18,13 +18,8 @@ use crate::node::forms::Hearing;
 use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
 use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
+pub(crate) use round_trip::RoundTrip;
 
-/// See [`RoundTrip::note`].
-const NARROWED_BY: u32 = 32;
-/// See [`RoundTrip::note`].
-const NARROWED_EVERY: Duration = Duration::from_millis(500);
-/// Answers that come within this are one event.
-const TOGETHER: Duration = Duration::from_millis(20);
 /// See [`Peer::lateness`].
 const PUNCTUAL: u32 = 5;
 /// See [`Peer::lateness`].
@@ -84,60 +79,6 @@ pub(crate) struct Path {
     pub(crate) round_trip: RoundTrip,
     /// In which form it hears this node there, by its own word (D4).
     pub(crate) hearing: Hearing,
-}
-
-/// The two longest round trips lately. The second counts: a single answer may come late because a
-/// box stood still, and many that come at once because a router asked for their receiver first; a
-/// path that is slow shows it twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct RoundTrip {
-    longest: Duration,
-    second: Duration,
-    /// The longest of those that came together last.
-    newest: Duration,
-    begun_at: Option<Instant>,
-    narrowed_at: Option<Instant>,
-}
-
-impl RoundTrip {
-    /// One more sample. What was measured before shrinks by a part in [`NARROWED_BY`] each
-    /// [`NARROWED_EVERY`] at most, so windows widen at once and narrow to half in 11 to 22 s,
-    /// however often is asked.
-    pub(crate) fn note(&mut self, sample: Duration, now: Instant) {
-        let over = |at: Option<Instant>, time| at.is_none_or(|at| now.since(at) >= time);
-        if over(self.narrowed_at, NARROWED_EVERY) {
-            self.narrowed_at = Some(now);
-            self.longest -= self.longest / NARROWED_BY;
-            self.second -= self.second / NARROWED_BY;
-        }
-        if over(self.begun_at, TOGETHER) {
-            [self.longest, self.second] = self.two_longest();
-            self.newest = sample;
-            self.begun_at = Some(now);
-        } else {
-            self.newest = self.newest.max(sample);
-        }
-    }
-
-    fn two_longest(self) -> [Duration; 2] {
-        if self.newest > self.longest {
-            [self.newest, self.longest]
-        } else {
-            [self.longest, self.second.max(self.newest)]
-        }
-    }
-
-    /// The longest that was no single event.
-    pub(crate) fn usual_longest(self) -> Duration {
-        let [_, second] = self.two_longest();
-        second
-    }
-
-    /// The same, or the only one there is.
-    pub(crate) fn usual_or_only(self) -> Duration {
-        let [longest, second] = self.two_longest();
-        if second.is_zero() { longest } else { second }
-    }
 }
 
 /// The least a word may be late, where so much is allowed: a part in [`PUNCTUAL`] of it, but never
@@ -502,5 +443,6 @@ pub(crate) fn derive(secret: &[u8; 32], label: &[u8], number: u64) -> u64 {
 }
 
 pub(crate) mod hears;
+mod round_trip;
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,8 @@
 //! Where nobody can own a table, whoever flushes the ruleset takes the lease along: `flushed.rs`.
 //!
 //! Limit: a process that holds the lock of nf_tables for longer than the lease (a large ruleset
-//! load) keeps the daemon's renewals from the kernel, and the role is lost. A daemon stopped between asking and
-//! sending says one word too many; what it says then is that of its last moment.
+//! load) keeps the daemon's renewals from the kernel, and the role is lost. A daemon stopped
+//! between asking and sending says one word too many; what it says then is of its last moment.
 
 mod flushed;
 

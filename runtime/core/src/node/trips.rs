@@ -119,16 +119,15 @@ impl Node {
         self.widened_by(peer, configured, trip + trip / 2)
     }
 
-    /// A kernel that never answered is thought to take as long as those that did.
+    /// A kernel that did not answer twice yet is thought to take as long as the slowest that did,
+    /// or as its one answer, if that is less.
     fn widened_by(&self, peer: &Peer, configured: Duration, trip: Duration) -> Duration {
-        let usual = RoundTrip::usual_longest;
-        let own = Some(self.kernels_trip(peer, RoundTrip::usual_or_only));
-        let own = own.filter(|trip| !trip.is_zero());
-        let all = || {
-            let peers = self.peers.iter();
-            peers.map(|peer| self.kernels_trip(peer, usual)).max()
-        };
-        let kernels = own.or_else(all).unwrap_or_default();
+        let usual = |peer: &Peer| self.kernels_trip(peer, RoundTrip::usual_longest);
+        let once = self.kernels_trip(peer, RoundTrip::longest);
+        let least = if once.is_zero() { Duration::MAX } else { once };
+        let kernels = Some(usual(peer)).filter(|trip| !trip.is_zero());
+        let others = || self.peers.iter().map(usual).max().unwrap_or_default();
+        let kernels = kernels.unwrap_or_else(|| others().min(least));
         let kernels = kernels.saturating_mul(WIDENED_BY);
         let far = configured.saturating_add(trip);
         kernels
