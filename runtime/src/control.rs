@@ -176,7 +176,7 @@ pub struct Change {
 #[derive(Clone)]
 struct Shared {
     orders: Orders,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<Arc<Status>>,
     daemon: Arc<dyn Daemon>,
     history: Arc<Mutex<VecDeque<Change>>>,
     answer_wait: Duration,
@@ -223,7 +223,7 @@ impl Control {
     pub fn start(
         bound: Bound,
         orders: Orders,
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<Arc<Status>>,
         daemon: Arc<dyn Daemon>,
     ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
@@ -278,7 +278,8 @@ fn serve(bound: &Bound, shared: Shared, stopped: oneshot::Receiver<()>) -> io::R
 async fn watch_roles(shared: Shared) {
     let mut status = shared.status.clone();
     loop {
-        shared.remember(&status.borrow_and_update());
+        let newest = Arc::clone(&status.borrow_and_update());
+        shared.remember(&newest);
         if status.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

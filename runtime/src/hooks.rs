@@ -99,7 +99,7 @@ impl RoleHooks {
     pub fn start(
         specs: Vec<HookSpec>,
         whose: Whose,
-        statuses: watch::Receiver<Status>,
+        statuses: watch::Receiver<Arc<Status>>,
         time: Monotonic,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -171,7 +171,7 @@ struct Body {
     /// What is to be said of each one's last end.
     said: Vec<String>,
     whose: Whose,
-    statuses: watch::Receiver<Status>,
+    statuses: watch::Receiver<Arc<Status>>,
     time: Monotonic,
     lists: mpsc::Receiver<List>,
     sender: mpsc::Sender<Ended>,
@@ -224,7 +224,8 @@ impl Body {
         if self.old.is_some() {
             return;
         }
-        let word = Word::from(&*self.statuses.borrow_and_update());
+        let newest = Arc::clone(&self.statuses.borrow_and_update());
+        let word = Word::from(&*newest);
         self.hooks.heard(self.time.now(), word);
     }
 

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::boot::Record;
@@ -45,8 +46,9 @@ const FRAME_MAX: usize = 2_048;
 
 /// What a driver tells the rest of the daemon.
 pub struct Outlets {
-    /// The newest status.
-    pub status: watch::Sender<Status>,
+    /// The newest status. Shared, so that nobody who reads one holds the lock for longer than it
+    /// takes to count a reader: the driver would wait.
+    pub status: watch::Sender<Arc<Status>>,
     /// Alerts as they are raised; what does not fit is dropped, and counted by the node's status.
     pub alerts: mpsc::Sender<(Instant, Alert)>,
 }
@@ -308,7 +310,7 @@ impl<E: Env> Driver<E> {
             self.journal.note(now, Entry::Status(&status));
         }
         self.told = (self.node.reason(), now);
-        self.outlets.status.send_replace(status);
+        self.outlets.status.send_replace(Arc::new(status));
     }
 
     /// The node has given everything back; its last record may still be on the way to the disk.

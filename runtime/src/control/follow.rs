@@ -11,6 +11,7 @@
 //! [`FOLLOWERS_MAX`] the rest are answered at once, for connections are few: a client that gets
 //! the mark it knows pauses before it asks again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Uri;
@@ -63,15 +64,23 @@ pub(super) fn mark(status: &Status) -> String {
 /// Returns when the status has another mark than the client knows, or the client has waited long
 /// enough; at once without a place to wait, or when the driver has ended.
 pub(super) async fn wait_for_change(
-    mut statuses: watch::Receiver<Status>,
+    mut statuses: watch::Receiver<Arc<Status>>,
     places: &Semaphore,
     asked: &Asked,
 ) {
     let Ok(_place) = places.try_acquire() else {
         return;
     };
-    // An ended driver changes nothing any more: what it said last is answered at once.
-    let changed = statuses.wait_for(|status| mark(status) != asked.after);
+    let changed = async {
+        loop {
+            // Looked at when the lock is let go: the driver publishes through it.
+            let newest = Arc::clone(&statuses.borrow_and_update());
+            // An ended driver changes nothing any more: what it said last is answered at once.
+            if mark(&newest) != asked.after || statuses.changed().await.is_err() {
+                return;
+            }
+        }
+    };
     let _ = timeout(asked.wait, changed).await;
 }
 
@@ -102,19 +111,19 @@ mod tests {
             let node = Node::new(pair::config(0), pair::origin_boot(1));
             let status = node.status(Instant::ORIGIN);
             let (after, wait) = (mark(&status), FOLLOW_WAIT_MAX);
-            let (sender, statuses) = watch::channel(status.clone());
+            let (sender, statuses) = watch::channel(Arc::new(status.clone()));
             let (asked, places) = (Asked { after, wait }, Semaphore::new(1));
             let mut waiting = pin!(wait_for_change(statuses.clone(), &places, &asked));
             assert!(!is_over(waiting.as_mut()).await);
-            sender.send_replace(status.clone());
+            sender.send_replace(Arc::new(status.clone()));
             assert!(!is_over(waiting.as_mut()).await, "it says the same");
             let crowded = pin!(wait_for_change(statuses.clone(), &places, &asked));
             assert!(is_over(crowded).await, "no place is left");
             let mut other = status.clone();
             other.why_text.push('!');
-            sender.send_replace(other);
+            sender.send_replace(Arc::new(other));
             assert!(is_over(waiting).await);
-            sender.send_replace(status);
+            sender.send_replace(Arc::new(status));
             drop(sender);
             let ended = pin!(wait_for_change(statuses, &places, &asked));
             assert!(is_over(ended).await, "the driver has ended");

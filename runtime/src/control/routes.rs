@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::sync::Arc;
 use steadfast_core::effect::{Command, Rejection};
 use steadfast_shell::orders::Order;
 use tokio::sync::oneshot;
@@ -100,11 +101,11 @@ async fn status(State(shared): State<Shared>, uri: Uri) -> Answer {
     if let Some(asked) = asked {
         wait_for_change(shared.status.clone(), &shared.followers, &asked).await;
     }
-    let status = shared.status.borrow().clone();
+    let status = Arc::clone(&shared.status.borrow());
     let facts = shared.daemon.facts();
     let troubles = diagnose(&status, &facts);
     Ok(Json(json!({
-        "status": status,
+        "status": &*status,
         "mark": mark(&status),
         "daemon": facts,
         "troubles": troubles,
@@ -112,7 +113,7 @@ async fn status(State(shared): State<Shared>, uri: Uri) -> Answer {
 }
 
 async fn explanation(State(shared): State<Shared>) -> Answer {
-    let status = shared.status.borrow().clone();
+    let status = Arc::clone(&shared.status.borrow());
     let explanation = explain(&status, &shared.daemon.facts(), &shared.history());
     Ok(Json(json!(explanation)))
 }

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use steadfast_core::effect::{Command, Effect, Input, Rejection};
@@ -52,7 +53,7 @@ struct Rig {
     control: Control,
     waiting: mpsc::Receiver<Order>,
     node: Node,
-    status: watch::Sender<Status>,
+    status: watch::Sender<Arc<Status>>,
 }
 
 impl Rig {
@@ -61,7 +62,7 @@ impl Rig {
         let mut settings = Settings::new(scratch.0.join("control.sock"));
         change(&mut settings);
         let node = Node::new(pair::config(0), pair::origin_boot(1));
-        let (status, watched) = watch::channel(node.status(Instant::ORIGIN));
+        let (status, watched) = watch::channel(Arc::new(node.status(Instant::ORIGIN)));
         let (sender, waiting) = orders();
         let bound = Bound::new(settings).expect("a free path");
         let control = Control::start(bound, sender, watched, Arc::new(House)).expect("a thread");
@@ -203,7 +204,7 @@ fn control_status_is_told_when_it_changes() {
     };
     rig.node.handle(Instant::from_millis(60_000), input);
     rig.status
-        .send_replace(rig.node.status(Instant::from_millis(60_000)));
+        .send_replace(Arc::new(rig.node.status(Instant::from_millis(60_000))));
     let told = waiting
         .join()
         .expect("it ends")
@@ -239,7 +240,7 @@ fn control_explain_tells_the_chain_of_causes() {
     rig.node.handle(Instant::from_millis(60_000), input);
     let status = rig.node.status(Instant::from_millis(60_000));
     assert_eq!(status.role, EffectiveRole::Off, "in maintenance");
-    rig.status.send_replace(status);
+    rig.status.send_replace(Arc::new(status));
     // The change is remembered by a task of control's, so the first look may come too early.
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
     let mut told = explain();

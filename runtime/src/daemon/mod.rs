@@ -299,7 +299,7 @@ async fn serve(loaded: Loaded, held: Option<Held>) -> Result<(), StartError> {
     let recorder = record(&loaded, &boot)?;
     let node = Node::new(config.clone(), boot);
     let (orders, received) = orders();
-    let (status, statuses) = watch::channel(node.status(time.now()));
+    let (status, statuses) = watch::channel(Arc::new(node.status(time.now())));
     let (alerts, raised) = mpsc::channel(ALERTS_MAX);
     let board = CarrierBoard::new();
     let dataplane = plane(&loaded, held, (time, &board))?;
@@ -388,7 +388,7 @@ fn plane(
 fn control(
     report: &Arc<Report>,
     orders: &steadfast_shell::orders::Orders,
-    statuses: &watch::Receiver<steadfast_core::status::Status>,
+    statuses: &watch::Receiver<Arc<steadfast_core::status::Status>>,
 ) -> Result<Control, StartError> {
     let bound = Bound::new(report.control_settings()?)?;
     let daemon = Arc::clone(report);

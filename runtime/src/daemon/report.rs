@@ -89,7 +89,7 @@ impl Report {
     pub(super) fn run_programs(
         &self,
         orders: &Orders,
-        statuses: watch::Receiver<Status>,
+        statuses: watch::Receiver<Arc<Status>>,
     ) -> std::io::Result<()> {
         let beside = Beside::of(&lock(&self.loaded));
         let Beside {

@@ -80,7 +80,7 @@ fn reload(orders: &Orders, report: &Report) {
 /// # Errors
 /// The thread cannot be started.
 pub(super) fn tell(
-    statuses: watch::Receiver<Status>,
+    statuses: watch::Receiver<Arc<Status>>,
     alerts: mpsc::Receiver<(Instant, Alert)>,
     report: Arc<Report>,
 ) -> io::Result<()> {
@@ -95,7 +95,7 @@ pub(super) fn tell(
 }
 
 async fn tell_all(
-    mut statuses: watch::Receiver<Status>,
+    mut statuses: watch::Receiver<Arc<Status>>,
     mut alerts: mpsc::Receiver<(Instant, Alert)>,
     report: &Report,
 ) {
@@ -103,10 +103,8 @@ async fn tell_all(
     let mut told = None;
     let mut fed = tokio::time::Instant::now();
     loop {
-        let (role, since, why) = {
-            let status = statuses.borrow_and_update();
-            (status.role, status.since, status.why_text.clone())
-        };
+        let status = Arc::clone(&statuses.borrow_and_update());
+        let (role, since, why) = (status.role, status.since, &status.why_text);
         if told != Some((role, since)) {
             let first = told.is_none();
             told = Some((role, since));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use steadfast_core::boot::Boot;
 use steadfast_core::status::Status;
@@ -162,7 +163,7 @@ impl<G: Ground> House<G> {
                 restored,
             };
             let node = Node::with_rules(start.config, boot, rules);
-            let (status, said) = watch::channel(node.status(seated.ground.now()));
+            let (status, said) = watch::channel(Arc::new(node.status(seated.ground.now())));
             Executor::spawn(&seated, "status", listen(seated.clone(), said));
             if let Some(guest) = guest {
                 Executor::spawn(&seated, "guest", guest(seated.clone()));
@@ -193,9 +194,9 @@ async fn talk<S: Socket>(lane: &Lane, socket: &S, to: impl Fn(&Packet) -> Host) 
 }
 
 /// Keeps what a daemon last said of itself.
-async fn listen<G: Ground>(seated: Seated<G>, mut said: watch::Receiver<Status>) {
+async fn listen<G: Ground>(seated: Seated<G>, mut said: watch::Receiver<Arc<Status>>) {
     while said.changed().await.is_ok() {
-        let status = said.borrow_and_update().clone();
+        let status = Status::clone(&said.borrow_and_update());
         seated.hooks_hear(&status);
         *seated.desk.status.borrow_mut() = Some((seated.ground.now(), status));
     }

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::boot::{Boot, Record};
@@ -43,7 +44,7 @@ const WAITING_MAX: usize = 4_096;
 pub(crate) struct Gateway {
     pub(crate) hands: Rc<Hands>,
     pub(crate) orders: Orders,
-    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) status: watch::Receiver<Arc<Status>>,
 }
 
 /// A frame that was tried: when, where, its bytes, what became of it.
@@ -334,7 +335,7 @@ pub(crate) fn gateway(own: u8) -> (Gateway, JoinHandle<io::Result<()>>) {
         journal: desk(),
         habits: Habits::complete(),
     };
-    let (status_sender, status) = watch::channel(node.status(Instant::ORIGIN));
+    let (status_sender, status) = watch::channel(Arc::new(node.status(Instant::ORIGIN)));
     let (alerts, _unread) = mpsc::channel::<(Instant, Alert)>(64);
     let outlets = Outlets {
         status: status_sender,
