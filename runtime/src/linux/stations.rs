@@ -52,9 +52,9 @@ impl Stations {
     /// # Errors
     /// The kernel does not answer.
     pub fn prepare(&self) -> io::Result<(Vec<Interface>, Vec<io::Error>)> {
-        let there = interfaces()?;
+        let mut there = interfaces()?;
         let mut failed = Vec::new();
-        let mut changed = false;
+        let mut removed = false;
         for device in left_behind(&there) {
             let wanted = |station: &Station| {
                 let link = index(&station.port, &there);
@@ -65,12 +65,16 @@ impl Stations {
             if self.0.iter().any(wanted) {
                 continue;
             }
-            changed = true;
+            removed = true;
             match macvlan::remove(device.index) {
                 Ok(()) => info!("removed {}, left behind by an earlier life", device.name),
                 Err(why) => failed.push(why),
             }
         }
+        if removed {
+            there = interfaces()?;
+        }
+        let mut changed = false;
         for station in &self.0 {
             let link = there.iter().find(|it| it.name == station.port);
             let (Some(mac), Some(link)) = (station.virtual_mac, link) else {
