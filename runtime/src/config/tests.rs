@@ -13,6 +13,7 @@ mod checks;
 mod hooks;
 mod mistakes;
 mod profiles;
+mod reference;
 mod sound;
 
 /// A folder of its own for a test, gone with it.
