@@ -29,6 +29,8 @@ mod step;
 
 /// The version of the format that this reader reads.
 pub(super) const FORMAT: u32 = 1;
+/// What helps where a file is no TOML at all.
+const SYNTAX: &str = "TOML is `key = value` under `[header]` lines; a text is in quotes";
 /// Longest file in bytes; a longer one is refused.
 const TEXT_MAX: usize = 1 << 20;
 /// Most steps; a file with more is refused.
@@ -226,7 +228,10 @@ impl<'i> Reader<'i> {
         }
         DeTable::parse(self.text)
             .map(Spanned::into_inner)
-            .map_err(|error| self.fail(error.span().unwrap_or(0..0), error.message()))
+            .map_err(|error| {
+                self.fail(error.span().unwrap_or(0..0), error.message())
+                    .with_help(Some(SYNTAX.to_owned()))
+            })
     }
 
     /// Makes a typed value; `more` are keys that would be known here beside the type's own.
