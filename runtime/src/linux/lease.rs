@@ -318,20 +318,29 @@ impl Lease {
         for _ in 0..RENEWALS_MAX {
             let begun = self.time.now();
             let left = ends.since(begun);
-            // The daemon's own word would be in the past.
-            let is_late = self.word.judges() && left <= self.early();
-            if is_late || left.is_zero() {
+            if left <= self.least_left(held)? {
                 return self.came_late(held, ends);
             }
             held.standing()?.renew(left)?;
             // The kernel counts from when it came to it, which may have been late by as much.
             let waited = self.time.now().since(begun);
-            if waited <= self.early() {
+            let said = self.said_until(held)?;
+            if waited <= self.early() && said == ends {
                 break;
             }
-            ends = self.said_until(held)?;
+            ends = said;
         }
         Ok(ends)
+    }
+
+    /// With less left nothing is written. The daemon's own word would be in the past; and where the
+    /// kernel renews, a word may have left of which nothing is known yet: its lease is cut to what
+    /// is written, which must last until the next one.
+    fn least_left(&self, held: &mut Held) -> Result<Duration, FenceError> {
+        if self.word.judges() {
+            return Ok(self.early());
+        }
+        Ok(held.standing()?.length() / 2)
     }
 
     /// Too late to renew it: what stands ends before long. Where the kernel judges what leaves, the

@@ -2,10 +2,12 @@
 //!
 //! One word of it was heard, "promoting", and none after it. Its daemon may stand still while its
 //! kernel is about to own, so whoever gave it the role, or listens, waits for the dead interval.
-//! Not if the kernel is silent, too: that is what proves an active dead, by the same windows and on
-//! the same terms. It answered a moment ago, it was asked each round since and nothing came, and on
-//! that segment somebody else was heard meanwhile (D12). The limits are those of that proof: a box
-//! that thaws later has a lease left.
+//! Not if a cable to it lost its carrier after that word and the kernel is silent, too: that is what
+//! proves an active dead, by the same window and on the same terms. The kernel answered a moment
+//! ago, it was asked each round since and nothing came, and on that segment somebody else was heard
+//! meanwhile (D12). Silence alone is not enough here, as it is for an active: a box that freezes for
+//! some 20 ms, or is cut off for as long, obeys what it was asked before as soon as it thaws.
+//! The limit: without a cable a taker that dies after that word costs the dead interval.
 
 use super::Node;
 use super::suspect::ARMED_WITHIN;
@@ -29,15 +31,11 @@ impl Node {
         }
         let timing = &self.config.timing;
         let word = peer.heard_at.unwrap_or(Instant::ORIGIN);
-        let window = if self.cable_lost_about(peer, word) {
-            timing.w_carrier
-        } else {
-            timing.w_silence
-        };
         let answered = |path: &Path| path.unit_at.max(path.virtual_at) >= Some(since);
         let silent = word < since && !peer.paths.iter().any(answered);
         silent
-            && self.now >= since.after(self.window(peer, window))
+            && self.cable_lost_about(peer, word)
+            && self.now >= since.after(self.window(peer, timing.w_carrier))
             && peer.says(Flags::FENCE_WHOLE)
             && self.could_have_answered(peer, since)
     }

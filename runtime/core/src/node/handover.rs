@@ -167,7 +167,7 @@ impl Node {
                 chain,
             }) => {
                 if left == 0 && !ready {
-                    self.pass_on(Rejection::TimedOut);
+                    self.pass_on(self.why_unready(to, reason));
                     return;
                 }
                 let left = left.saturating_sub(1);
@@ -238,10 +238,7 @@ impl Node {
             self.pass_on(Rejection::NoPeer);
             return;
         }
-        // Its claim must be back within V of the offer, or the lease would have ended for nothing.
-        let trip = self.answered_after(&self.peers[place]);
-        if trip.is_some_and(|trip| trip > self.config.timing.offer / 2) {
-            self.pass_on(Rejection::TooFar);
+        if self.is_too_far(place, reason) {
             return;
         }
         self.giving = Some(Giving::Preparing {

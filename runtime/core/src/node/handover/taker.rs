@@ -8,12 +8,12 @@
 
 use super::number::begun;
 use super::{Giving, Reason};
-use crate::Instant;
 use crate::effect::Rejection;
 use crate::node::{Node, vacancy};
 use crate::peer::Peer;
 use crate::peer::hears::BEHIND_MAX;
 use crate::wire::advert::{Flags, HealthClass, NODES_MAX};
+use crate::{Instant, NodeId};
 
 /// Those that were asked in turn to take the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +109,31 @@ impl Node {
         let (to, now) = (self.giving.as_ref().map(Giving::to), self.now);
         if let Some(peer) = self.peers.iter_mut().find(|peer| Some(peer.node) == to) {
             peer.unready_at = Some(now);
+        }
+    }
+
+    /// Its claim must be back within V of the offer, or the lease ends for nothing. By what it has
+    /// heard, which counts a pause of either as way: the next READY may tell better. Whoever must
+    /// leave is dark for as long rather than to stay, but not for an offer that would be void.
+    pub(super) fn is_too_far(&self, place: usize, reason: Reason) -> bool {
+        let must = matches!(reason, Reason::Health | Reason::Shutdown);
+        let offer = self.config.timing.offer;
+        let most = if must || self.out_of_service().is_some() {
+            offer
+        } else {
+            offer / 2
+        };
+        let trip = self.answered_after(&self.peers[place]);
+        trip.is_some_and(|trip| trip > most)
+    }
+
+    /// Why nothing was offered to one that was asked for long enough.
+    pub(super) fn why_unready(&self, to: NodeId, reason: Reason) -> Rejection {
+        let place = self.peers.iter().position(|peer| peer.node == to);
+        if place.is_some_and(|place| self.is_too_far(place, reason)) {
+            Rejection::TooFar
+        } else {
+            Rejection::TimedOut
         }
     }
 
