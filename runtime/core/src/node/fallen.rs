@@ -2,11 +2,12 @@
 //!
 //! One word of it was heard, "promoting", and none after it. Its daemon may stand still while its
 //! kernel is about to own, so whoever gave it the role, or listens, waits for the dead interval.
-//! Not if a cable to it lost its carrier after that word and the kernel is silent, too: that is what
-//! proves an active dead, by the same window and on the same terms. The kernel answered a moment
-//! ago, it was asked each round since and nothing came, and on that segment somebody else was heard
-//! meanwhile (D12). Silence alone is not enough here, as it is for an active: a box that freezes for
-//! some 20 ms, or is cut off for as long, obeys what it was asked before as soon as it thaws.
+//! Not if a cable to it lost its carrier after that word and the kernel is silent, too: that is
+//! what proves an active dead, by the same window and on the same terms. The kernel answered a
+//! moment ago, it was asked each round since and nothing came, and on that segment somebody else
+//! was heard meanwhile (D12). Silence alone is not enough here, as it is for an active: a box that
+//! freezes for some 20 ms, or is cut off for as long, obeys what it was asked before as soon as it
+//! thaws.
 //! The limit: without a cable a taker that dies after that word costs the dead interval.
 
 use super::Node;
@@ -22,11 +23,8 @@ impl Node {
     /// box is proven dead.
     pub(super) fn has_fallen(&self, peer: &Peer, since: Instant) -> bool {
         let fast = self.config.policy.detection == Detection::Fast;
-        if !fast
-            || ![Rule::D8, Rule::D12]
-                .iter()
-                .all(|rule| self.rules.keep(*rule))
-        {
+        let kept = self.rules.keep(Rule::D8) && self.rules.keep(Rule::D12);
+        if !fast || !kept {
             return false;
         }
         let timing = &self.config.timing;
