@@ -47,6 +47,40 @@ fn known() -> Keys {
     keys
 }
 
+/// Values that a key usually has are words that the reader takes, where the page quotes one.
+#[test]
+fn config_reference_quotes_values_that_are_taken() {
+    let mut header = String::new();
+    let mut tried = 0;
+    for line in PAGE.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            title.trim_matches('`').clone_into(&mut header);
+            continue;
+        }
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [key, usual, ..] = cells.as_slice() else {
+            continue;
+        };
+        let quoted = |text: &str| text.strip_prefix('`')?.strip_suffix('`').map(str::to_owned);
+        let (Some(key), Some(usual)) = (key.strip_prefix("| ").and_then(quoted), quoted(usual))
+        else {
+            continue;
+        };
+        if !header.starts_with('[') || usual.contains('`') {
+            continue;
+        }
+        let text = format!("format = 1\n{header}\n{key} = {usual}\n");
+        let (_folder, loaded) = load_text(&text);
+        let report = loaded.expect_err("much is missing");
+        // Whether there is such a file is another question.
+        let about = |one: &&Mistake| one.line == 3 && !one.message.starts_with("secret file");
+        let told = report.mistakes.iter().find(about);
+        assert!(told.is_none(), "{header} {key} = {usual}: {told:?}");
+        tried += 1;
+    }
+    assert!(tried > 30, "only {tried}");
+}
+
 /// Whoever reads the page misses no key and finds none that is refused.
 #[test]
 fn config_reference_names_every_key_and_no_other() {
