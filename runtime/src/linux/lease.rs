@@ -315,6 +315,7 @@ impl Lease {
     /// renewed the lease with each.
     fn renew_as_said(&self, held: &mut Held) -> Result<Instant, LeaseError> {
         let mut ends = self.said_until(held)?;
+        let mut renewed = ends;
         for _ in 0..RENEWALS_MAX {
             let begun = self.time.now();
             let left = ends.since(begun);
@@ -322,6 +323,7 @@ impl Lease {
                 return self.came_late(held, ends);
             }
             held.standing()?.renew(left)?;
+            renewed = ends;
             // The kernel counts from when it came to it, which may have been late by as much.
             let waited = self.time.now().since(begun);
             let said = self.said_until(held)?;
@@ -330,7 +332,7 @@ impl Lease {
             }
             ends = said;
         }
-        Ok(ends)
+        Ok(renewed)
     }
 
     /// With less left nothing is written. The daemon's own word would be in the past; and where the
