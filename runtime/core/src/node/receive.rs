@@ -289,6 +289,7 @@ impl Node {
         self.end_suspicion(place, at);
         self.hear_of_active(place);
         self.watch(place, was_active);
+        self.consider_giver_gone(place);
         self.grant_heard(place);
         self.meet_claims(place, at);
         let wants_grant = self.consider_granting(place);

@@ -177,7 +177,7 @@ impl Node {
             boot: self.boot,
             counter: self.counter,
             configured: config.policy.configured,
-            effective: self.role,
+            effective: self.role_said(),
             health: self.health(),
             priority: config.policy.priority,
             flags: self.flags(),
@@ -202,6 +202,15 @@ impl Node {
             grant: self.grant_said(),
             waits: self.waits(),
             certificate: self.certificate,
+        }
+    }
+
+    /// A daemon that ends is out of service as soon as it owns nothing: a standby that stays would
+    /// be waited for.
+    fn role_said(&self) -> EffectiveRole {
+        match self.role {
+            EffectiveRole::Standby | EffectiveRole::Starting if self.stopping => EffectiveRole::Off,
+            role => role,
         }
     }
 

@@ -145,6 +145,17 @@ impl Node {
         self.broadcast(Kind::Decline);
     }
 
+    /// The giver has left the role before it offered it: nothing will be offered, and the role is
+    /// as vacant as after any LET-GO.
+    pub(in crate::node) fn consider_giver_gone(&mut self, place: usize) {
+        let giver = &self.peers[place];
+        let asked = self.taking.is_some_and(|taking| taking.from == giver.node);
+        if asked && self.role == EffectiveRole::Standby && !giver.says_active() {
+            self.taking = None;
+            self.timers.disarm(Timer::Take);
+        }
+    }
+
     /// A port that the giver lost after it had asked is lost here as well: nothing is gained.
     fn lost_it_too(&self) -> bool {
         let grown = self.recheck.map_or(0, |recheck| recheck.grown);
