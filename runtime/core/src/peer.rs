@@ -75,6 +75,8 @@ pub(crate) struct Path {
     pub(crate) virtual_asked_at: Option<Instant>,
     /// The same for the peer's own address.
     pub(crate) unit_asked_at: Option<Instant>,
+    /// That question was a second one: the first was still open.
+    pub(crate) asked_again: bool,
     /// How long its kernel's answers took lately, or its daemon's beyond a router (D7).
     pub(crate) round_trip: RoundTrip,
     /// In which form it hears this node there, by its own word (D4).

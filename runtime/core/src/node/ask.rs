@@ -17,6 +17,7 @@ use crate::peer::Peer;
 use crate::role::EffectiveRole;
 use crate::rules::Rule;
 use crate::timer::Timer;
+use crate::wire::advert::Flags;
 use crate::{Instant, MacAddr};
 
 /// Between two asks in quiet times, if all was answered (D8).
@@ -140,6 +141,7 @@ impl Node {
         let is_virtual = port.virtuals.contains(&address);
         let now = self.now;
         let answered = self.answerer(index, station, is_virtual);
+        let is_rival = self.role != EffectiveRole::Active && answered != self.active_peer();
         let Some(peer) = answered.and_then(|place| self.peers.get_mut(place)) else {
             return;
         };
@@ -153,7 +155,9 @@ impl Node {
                 path.virtual_asked_at = None;
             } else if is_unit {
                 path.unit_at = Some(now);
-                if let Some(asked_at) = path.unit_asked_at.take() {
+                // To the second question, or to the first: that measures no rival.
+                let is_clear = !(is_rival && path.asked_again);
+                if let Some(asked_at) = path.unit_asked_at.take().filter(|_| is_clear) {
                     path.round_trip.note(at.since(asked_at), at);
                 }
             }
@@ -192,16 +196,26 @@ impl Node {
         self.peers.iter().position(from)
     }
 
-    /// Nothing is open any more: the next question is not urgent.
+    /// Nothing is open any more: the next question is not urgent, unless somebody has answered once
+    /// and it is not known yet whether that is how long its answers take.
     fn all_answered(&mut self) {
         let open = |peer: &Peer| {
             let open =
                 |path: &crate::peer::Path| path.unit_asked_at.or(path.virtual_asked_at).is_some();
             peer.paths.iter().any(open)
         };
+        let asked_at = self.asked_at;
+        let learns =
+            |path: &crate::peer::Path| path.unit_at >= asked_at && path.round_trip.is_learnt_soon();
+        let learns = |peer: &Peer| peer.paths.iter().any(learns);
+        let wait = if self.peers.iter().any(learns) {
+            ASK_AGAIN
+        } else {
+            ASK_INTERVAL
+        };
         if let Some(asked_at) = self.asked_at.take_if(|_| !self.peers.iter().any(open)) {
             self.timers
-                .arm(Timer::Ask, self.now.max(asked_at.after(ASK_INTERVAL)));
+                .arm(Timer::Ask, self.now.max(asked_at.after(wait)));
         }
     }
 
@@ -209,7 +223,7 @@ impl Node {
     /// that reception stays proven (D8, D12).
     pub(super) fn ask_due(&mut self) {
         for path in self.peers.iter_mut().flat_map(|peer| &mut peer.paths) {
-            path.unit_asked_at = None;
+            path.asked_again = path.unit_asked_at.take().is_some();
             path.virtual_asked_at = None;
         }
         let asked = self.suspicion.is_none() && self.rules.keep(Rule::D8) && self.ask_quietly();
@@ -239,24 +253,45 @@ impl Node {
         })
     }
 
-    /// A standby asks the active for both addresses, the virtual one first; the active asks others
-    /// for their own. False if nobody could be asked.
-    fn ask_quietly(&mut self) -> bool {
-        let active = self.role == EffectiveRole::Active;
-        let other = if active {
-            self.asked_in_turn()
-        } else {
-            self.active_peer()
+    /// Whom a standby asks beside the active: one of those that would take over in its place, each
+    /// in turn. How long their answers take is how long their claims are on the way (D13).
+    fn rival_in_turn(&mut self, active: usize) -> Option<usize> {
+        self.asks = self.asks.wrapping_add(1);
+        let rival = |place: &usize| {
+            let peer = &self.peers[*place];
+            *place != active && self.present(peer) && peer.says(Flags::ELIGIBLE)
         };
-        let Some(place) = other else {
+        let rivals: Vec<usize> = (0..self.peers.len()).filter(rival).collect();
+        let turn = usize::from(self.asks).checked_rem(rivals.len())?;
+        rivals.get(turn).copied()
+    }
+
+    /// A standby asks the active for both addresses, the virtual one first; everybody asks another
+    /// for its own. False if nobody could be asked.
+    fn ask_quietly(&mut self) -> bool {
+        if self.role == EffectiveRole::Active {
+            let other = self.asked_in_turn();
+            return other.is_some_and(|place| self.ask_quietly_of(place, false));
+        }
+        let Some(active) = self.active_peer() else {
             return false;
         };
+        let asked = self.ask_quietly_of(active, true);
+        if let Some(rival) = self.rival_in_turn(active) {
+            self.ask_quietly_of(rival, false);
+        }
+        asked
+    }
+
+    /// Asks one peer on every segment for its own address, and for a virtual one before it where it
+    /// is the owner.
+    fn ask_quietly_of(&mut self, place: usize, owns: bool) -> bool {
         let mut asked = false;
         for index in 0..self.ports.len() {
             let Some([(owners, owned), (station, own)]) = self.questions(place, index) else {
                 continue;
             };
-            if !active {
+            if owns {
                 self.ask(index, owners, owned);
                 let path = &self.peers[place].paths[index];
                 if owners != station && path.unanswered >= ASKS_ALONE {
@@ -266,11 +301,11 @@ impl Node {
             }
             self.ask(index, station, own);
             let path = &mut self.peers[place].paths[index];
-            path.virtual_asked_at = (!active).then_some(self.now);
-            path.unanswered = if active {
-                0
-            } else {
+            path.virtual_asked_at = owns.then_some(self.now);
+            path.unanswered = if owns {
                 path.unanswered.saturating_add(1)
+            } else {
+                0
             };
             path.unit_asked_at = Some(self.now);
             asked = true;

@@ -24,6 +24,7 @@ use crate::rank::order;
 use crate::role::{EffectiveRole, RoleEvent};
 use crate::status::Cause;
 use crate::timer::Timer;
+use crate::wire::advert::Kind;
 
 impl Node {
     /// Judges this start by the boots before it. True if it is barred: that counts also while it is
@@ -73,8 +74,14 @@ impl Node {
         let first = |peer: &Peer| {
             peer_candidate(peer).is_some_and(|other| order(&own, &other, preempt) == Ordering::Less)
         };
+        // Whose daemon ends says so as well, with its last word: it may be back in a moment.
+        let last_word = |peer: &Peer| {
+            let latest = peer.latest.as_ref();
+            latest.is_some_and(|latest| latest.kind == Kind::LetGo)
+        };
         let behind = |peer: &Peer| {
-            says(peer, EffectiveRole::Off) || (says(peer, EffectiveRole::Pacified) && first(peer))
+            says(peer, EffectiveRole::Off) && !last_word(peer)
+                || (says(peer, EffectiveRole::Pacified) && first(peer))
         };
         if self.config.policy.all_pacified == AllPacified::Serve
             && self.gateways().next().is_some()

@@ -77,15 +77,18 @@ impl Node {
         }
     }
 
-    /// Peers silent for the dead interval are down: alerted once, forgotten when heard again.
+    /// Peers silent for the dead interval are down: alerted once, forgotten when heard again. One
+    /// that was active may still be, unless another has the role since.
     fn note_dead_peers(&mut self) {
         let (now, wait) = (self.now, self.config.timing.dead_interval);
         let own_active = self.role == EffectiveRole::Active;
+        let serves = self.active_peer();
+        let another_serves = serves.is_some_and(|place| self.present(&self.peers[place]));
         let mut down = Vec::new();
         for peer in &mut self.peers {
             if peer.heard_at.is_some_and(|at| now.since(at) >= wait) {
                 peer.alive_since = None;
-                peer.dead |= own_active || !peer.says_active();
+                peer.dead |= own_active || !peer.says_active() || another_serves;
                 down.push(peer.node);
             }
         }

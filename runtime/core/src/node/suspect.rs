@@ -267,7 +267,8 @@ impl Node {
             self.timers.disarm(Timer::Silence);
             return;
         }
-        let turn = found_at.after(self.slot(peer));
+        let slot = self.suspicion.as_ref().map(|open| self.slot(open, verdict));
+        let turn = found_at.after(slot.unwrap_or_default());
         // A kernel that never confirms must not keep the others waiting for ever.
         let bound = turn.after(self.config.timing.dead_interval);
         if self.now < turn || (self.now < bound && self.another_promotes(peer)) {
@@ -363,22 +364,6 @@ impl Node {
         self.ports[index]
             .other_at
             .is_some_and(|at| at >= suspicion.since)
-    }
-
-    /// Standbys that are present and rank before this one claim first: each has its slot, twice as
-    /// wide as a round trip, once the verdict stands (D13, F12).
-    fn slot(&self, suspect: NodeId) -> Duration {
-        let ahead = u32::try_from(self.ahead_among_standbys(suspect)).unwrap_or(u32::MAX);
-        let other = |peer: &Peer| peer.node != suspect;
-        self.widened_for(self.config.timing.rtt_bound, other)
-            .saturating_mul(2)
-            .saturating_mul(ahead)
-    }
-
-    /// Another standby has said that it is taking the role.
-    fn another_promotes(&self, suspect: NodeId) -> bool {
-        let mut others = self.peers.iter().filter(|peer| peer.node != suspect);
-        others.any(|peer| self.promotes(peer))
     }
 
     /// The peer's daemon spoke: it lives. After a cable lost its carrier it must have outlived that

@@ -53,6 +53,36 @@ impl Sent {
     }
 }
 
+/// How long answers take: of a kernel on a segment, and of a daemon beyond a router.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trips {
+    kernels: Duration,
+    far: Duration,
+}
+
+impl Trips {
+    /// One way and then the other.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            kernels: self.kernels.saturating_add(other.kernels),
+            far: self.far.saturating_add(other.far),
+        }
+    }
+
+    /// There and back, whatever was asked there.
+    pub(super) fn whole(self) -> Duration {
+        self.kernels.max(self.far)
+    }
+
+    /// What one way is longer than the other.
+    pub(super) fn less(self, other: Self) -> Self {
+        Self {
+            kernels: self.kernels.saturating_sub(other.kernels),
+            far: self.far.saturating_sub(other.far),
+        }
+    }
+}
+
 impl Node {
     /// The next message's counter. Nothing is remembered where nobody is beyond a router, but what
     /// asks one to take the role.
@@ -110,30 +140,40 @@ impl Node {
     /// A time of the configuration for which a peer's answers are waited, widened to what answers
     /// lately took, to the dead interval at most (D7).
     pub(super) fn widened(&self, peer: &Peer, configured: Duration) -> Duration {
-        self.widened_by(peer, configured, self.far_trip(peer))
+        let trips = self.trips(peer);
+        self.widened_by(trips, configured, trips.far)
     }
 
     /// The same before a claim.
     pub(super) fn window(&self, peer: &Peer, configured: Duration) -> Duration {
-        let trip = self.far_trip(peer);
-        self.widened_by(peer, configured, trip + trip / 2)
+        self.window_of(self.trips(peer), configured)
     }
 
-    /// A kernel that did not answer twice yet is thought to take as long as the slowest that did,
-    /// or as its one answer, if that is less.
-    fn widened_by(&self, peer: &Peer, configured: Duration, trip: Duration) -> Duration {
+    /// The same for somebody to whom answers take so long.
+    pub(super) fn window_of(&self, trips: Trips, configured: Duration) -> Duration {
+        self.widened_by(trips, configured, trips.far + trips.far / 2)
+    }
+
+    fn widened_by(&self, trips: Trips, configured: Duration, far: Duration) -> Duration {
+        let kernels = trips.kernels.saturating_mul(WIDENED_BY);
+        kernels
+            .max(configured.saturating_add(far))
+            .min(self.config.timing.dead_interval)
+            .max(configured)
+    }
+
+    /// How long answers of a peer take. A kernel that did not answer twice yet is thought to take
+    /// as long as the slowest that did, or as its one answer, if that is less.
+    pub(super) fn trips(&self, peer: &Peer) -> Trips {
         let usual = |peer: &Peer| self.kernels_trip(peer, RoundTrip::usual_longest);
         let once = self.kernels_trip(peer, RoundTrip::longest);
         let least = if once.is_zero() { Duration::MAX } else { once };
         let kernels = Some(usual(peer)).filter(|trip| !trip.is_zero());
         let others = || self.peers.iter().map(usual).max().unwrap_or_default();
-        let kernels = kernels.unwrap_or_else(|| others().min(least));
-        let kernels = kernels.saturating_mul(WIDENED_BY);
-        let far = configured.saturating_add(trip);
-        kernels
-            .max(far)
-            .min(self.config.timing.dead_interval)
-            .max(configured)
+        Trips {
+            kernels: kernels.unwrap_or_else(|| others().min(least)),
+            far: self.far_trip(peer),
+        }
     }
 
     /// The same for the answers of several gateways.

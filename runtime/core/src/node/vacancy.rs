@@ -10,6 +10,7 @@ use core::cmp::Ordering;
 
 use super::Node;
 use super::project::{View, behind};
+use crate::Instant;
 use crate::config::{Isolation, PortConfig};
 use crate::peer::Peer;
 use crate::rank::{Candidate, order};
@@ -18,7 +19,6 @@ use crate::rules::Rule;
 use crate::status::Cause;
 use crate::timer::Timer;
 use crate::wire::advert::{Flags, Kind};
-use crate::{Instant, NodeId};
 
 /// How often a node that listens begins anew because it stood still (D6).
 pub(super) const RESTARTS_MAX: u8 = 8;
@@ -193,9 +193,10 @@ impl Node {
         peer.heard_within(self.now, self.config.timing.dead_interval)
     }
 
-    /// The initial wait runs from boot and from link-up, and is void when every peer is heard. Who
-    /// is missing must have been so for a dead interval and a lease; who is there has said that it
-    /// does not hold the role.
+    /// The initial wait runs from boot and from link-up, and is void when every peer is heard, or
+    /// was since: then nobody is left of whom this node could not know yet, unless it is itself
+    /// that is cut off. Who is missing must have been so for a dead interval and a lease; who is
+    /// there has said that it does not hold the role.
     fn waited(&self, all_heard: bool) -> bool {
         if all_heard {
             return true;
@@ -208,11 +209,26 @@ impl Node {
             .max()
             .unwrap_or(self.started);
         let least = timing.dead_interval + timing.lease;
-        self.now >= from.max(self.started).after(timing.initial_wait.max(least))
+        let from = from.max(self.started);
+        let met = self.peers.iter().all(|peer| peer.heard_at >= Some(from)) && self.hears_since();
+        (met || self.now >= from.after(timing.initial_wait.max(least)))
             && self.peers.iter().all(|peer| {
                 let gone = |at: Instant| self.now >= at.after(least);
                 self.present(peer) || peer.heard_at.is_none_or(gone)
             })
+    }
+
+    /// A station was heard for as long as a peer that lives is silent at most, since the last word
+    /// of each that is missing.
+    fn hears_since(&self) -> bool {
+        let missing = self.peers.iter().filter(|peer| !self.present(peer));
+        let last = missing.filter_map(|peer| peer.heard_at).max();
+        let since = last.map(|at| at.after(self.config.timing.dead_interval));
+        let served = self.config.ports.iter().zip(&self.ports);
+        let hears = |(config, port): (&PortConfig, &super::Port)| {
+            config.served() && port.up && port.other_at >= since
+        };
+        served.into_iter().any(hears)
     }
 
     /// No claim before this node has shown that it can receive (D12). Hearing every peer shows it.
@@ -265,14 +281,7 @@ impl Node {
         if !self.rules.keep(Rule::D5) {
             return (0, since);
         }
-        let own = self.candidate();
-        let preempt = self.config.policy.preempt;
-        let better = |peer: &&Peer| {
-            self.present(peer)
-                && peer.says(Flags::ELIGIBLE)
-                && peer_candidate(peer)
-                    .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
-        };
+        let better = |peer: &&Peer| self.present(peer) && self.should_rather(peer);
         let ahead = || self.peers.iter().filter(better);
         let newest = ahead().filter_map(|peer| peer.alive_since).max();
         let unread = self.unread_ahead();
@@ -281,20 +290,6 @@ impl Node {
         let waits = self.unread_wait_ends().filter(|_| unread > 0);
         let newest = newest.max(waits);
         (ahead, newest.map_or(since, |at| at.max(since)))
-    }
-
-    /// How many present standbys beside the suspect should rather take over from it (D13).
-    pub(super) fn ahead_among_standbys(&self, suspect: NodeId) -> usize {
-        let own = self.candidate();
-        let preempt = self.config.policy.preempt;
-        let better = |peer: &&Peer| {
-            peer.node != suspect
-                && self.present(peer)
-                && peer.says(Flags::ELIGIBLE)
-                && peer_candidate(peer)
-                    .is_some_and(|other| order(&other, &own, preempt) == Ordering::Less)
-        };
-        self.peers.iter().filter(better).count()
     }
 
     /// This node in the order of D5.

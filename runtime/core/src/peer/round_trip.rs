@@ -56,6 +56,12 @@ impl RoundTrip {
         }
     }
 
+    /// One answer came, and the next will tell more.
+    pub(crate) fn is_learnt_soon(self) -> bool {
+        let [longest, second] = self.two_longest();
+        second.is_zero() && !longest.is_zero()
+    }
+
     /// The longest that was no single event.
     pub(crate) fn usual_longest(self) -> Duration {
         let [_, second] = self.two_longest();
