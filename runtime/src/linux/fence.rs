@@ -28,6 +28,7 @@ use log::warn;
 
 use super::netlink::{Ack, Batch, Netlink, Refused};
 
+mod absent;
 mod build;
 mod connections;
 mod error;
@@ -50,6 +51,7 @@ pub use sources::{SourcePort, SourceSpec, Sources};
 pub use spec::{FenceSpec, FenceSupport, Hooks, ServedPort};
 pub use vrrp::{FencedRouter, ROUTERS_TABLE, RouterFence};
 
+use absent::Absent;
 use keeper::{Former, Keeper};
 use picture::Picture;
 use rules::{LIVE, TAIL, key, millis};
@@ -79,6 +81,7 @@ pub struct Fence {
     netlink: Netlink,
     spec: FenceSpec,
     support: FenceSupport,
+    absent: Absent,
     built: Vec<Picture>,
     /// What rules had dropped at the last check.
     counted: Vec<Counter>,
@@ -100,7 +103,9 @@ impl Fence {
             None => Netlink::open(NETFILTER),
         }
         .map_err(FenceError::socket)?;
-        let (mut support, built) = build::build(&mut netlink, spec, None)?;
+        let waits = absent::can_wait(&mut netlink)?;
+        let built = build::build(&mut netlink, spec, (waits, None))?;
+        let mut support = built.support;
         support.refresh = build::can_refresh(&mut netlink)?;
         let socket = netlink.as_fd();
         let keeper = Keeper::start(&spec.keeper_program, &spec.keeper_dir, socket);
@@ -117,7 +122,8 @@ impl Fence {
                 ..spec.clone()
             },
             support,
-            built,
+            absent: built.absent,
+            built: built.pictures,
             counted: Vec::new(),
             keeper,
         })
@@ -233,6 +239,9 @@ impl Fence {
     /// As [`Self::check`]; what is set up again begins with so much of a lease, and the tail behind
     /// it. No packet meets the fence without it: both are one transaction.
     pub fn check_keeping(&mut self, left: Option<Duration>) -> Health {
+        if let Err(why) = self.follow_devices() {
+            warn!("failed to fence a port that came or went: {why}");
+        }
         if let Some(damage) = self.damage() {
             return match self.rebuild(left) {
                 Ok(()) => Health::Repaired(damage),
@@ -252,8 +261,28 @@ impl Fence {
         }
     }
 
+    /// Ports that came are fenced, and those that went are forgotten, beside a lease that lasts.
+    fn follow_devices(&mut self) -> Result<(), FenceError> {
+        let chains = parts::chains(&self.spec, self.support);
+        let now = Absent::among(&chains, self.support.waits)?;
+        if now == self.absent {
+            return Ok(());
+        }
+        // The kernel has removed the chains of what went.
+        let then = now.or(&self.absent);
+        let batch = build::change((&self.spec, &then), (&self.spec, &now), self.support);
+        build::commit(&mut self.netlink, batch)?;
+        self.absent = now;
+        if !self.absent.is_empty() {
+            warn!("not fenced while missing: {}", self.absent.names());
+        }
+        let shape = (self.support, &self.absent);
+        self.built = build::confirm(&mut self.netlink, &self.spec, shape)?;
+        Ok(())
+    }
+
     fn damage(&mut self) -> Option<&'static str> {
-        let parts = parts::parts(&self.spec, self.support);
+        let parts = parts::parts(&self.spec, self.support, &self.absent);
         self.counted.clear();
         let mut pairs = parts.iter().zip(&self.built);
         pairs.find_map(|(part, built)| {
@@ -290,10 +319,14 @@ impl Fence {
     }
 
     fn rebuild(&mut self, left: Option<Duration>) -> Result<(), FenceError> {
-        let (support, built) = build::build(&mut self.netlink, &self.spec, left)?;
-        let refresh = self.support.refresh;
-        self.support = FenceSupport { refresh, ..support };
-        self.built = built;
+        let FenceSupport { refresh, waits, .. } = self.support;
+        let built = build::build(&mut self.netlink, &self.spec, (waits, left))?;
+        self.support = FenceSupport {
+            refresh,
+            ..built.support
+        };
+        self.absent = built.absent;
+        self.built = built.pictures;
         Ok(())
     }
 
@@ -303,9 +336,14 @@ impl Fence {
     /// # Errors
     /// As [`Self::install`]; the fence is then as before.
     pub fn update(&mut self, spec: &FenceSpec) -> Result<(), FenceError> {
-        let batch = build::change(&self.spec, spec, self.support);
+        let (support, waits) = (self.support, self.support.waits);
+        let now = Absent::among(&parts::chains(spec, support), waits)?;
+        let gone = Absent::among(&parts::chains(&self.spec, support), waits)?;
+        let then = gone.or(&self.absent);
+        let batch = build::change((&self.spec, &then), (spec, &now), support);
         build::commit(&mut self.netlink, batch)?;
-        self.built = build::confirm(&mut self.netlink, spec, self.support)?;
+        self.built = build::confirm(&mut self.netlink, spec, (support, &now))?;
+        self.absent = now;
         let spec = spec.clone();
         self.spec = FenceSpec {
             keeper_dir: std::mem::take(&mut self.spec.keeper_dir),

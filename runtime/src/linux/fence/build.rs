@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::netlink::{Ack, Batch, Netlink, Refused};
+use super::absent::Absent;
 use super::nftables::{self, TABLE_OWNER, TABLE_PERSIST, kind};
 use super::parts::{self, Part};
 use super::picture::{self, Picture};
@@ -24,12 +25,19 @@ const TRIAL_TABLE: &str = "steadfast_trial";
 /// Milliseconds; what is tried out must not end meanwhile.
 const TRIAL_TIME: u64 = 100_000;
 
+/// What was built.
+pub(super) struct Built {
+    pub(super) support: FenceSupport,
+    pub(super) absent: Absent,
+    pub(super) pictures: Vec<Picture>,
+}
+
 /// Replaces whatever stands by the fence of this configuration, with so much of a lease in it.
 pub(super) fn build(
     netlink: &mut Netlink,
     spec: &FenceSpec,
-    left: Option<Duration>,
-) -> Result<(FenceSupport, Vec<Picture>), FenceError> {
+    (waits, left): (bool, Option<Duration>),
+) -> Result<Built, FenceError> {
     let owner = spec.hooks != Hooks::Flushable;
     let mut support = FenceSupport {
         egress: owner && spec.hooks != Hooks::Output,
@@ -37,10 +45,13 @@ pub(super) fn build(
         owner,
         persist: owner,
         refresh: false,
+        waits,
     };
+    let mut absent = Absent::default();
     for _ in 0..TRIES_MAX {
         let mut batch = removal(netlink)?;
-        write(&mut batch, spec, support);
+        absent = Absent::among(&parts::chains(spec, support), waits)?;
+        write(&mut batch, spec, (support, &absent));
         if let Some(left) = left {
             lease(&mut batch, spec, support, left);
         }
@@ -55,8 +66,12 @@ pub(super) fn build(
         }
         support = without(support, refused)?;
     }
-    let pictures = confirm(netlink, spec, support)?;
-    Ok((support, pictures))
+    let pictures = confirm(netlink, spec, (support, &absent))?;
+    Ok(Built {
+        support,
+        absent,
+        pictures,
+    })
 }
 
 /// What is left of a lease, and the tail behind it, into sets that are new.
@@ -99,9 +114,9 @@ pub(super) fn is_there(netlink: &mut Netlink) -> Result<bool, FenceError> {
 pub(super) fn confirm(
     netlink: &mut Netlink,
     spec: &FenceSpec,
-    support: FenceSupport,
+    (support, absent): (FenceSupport, &Absent),
 ) -> Result<Vec<Picture>, FenceError> {
-    let parts = parts::parts(spec, support);
+    let parts = parts::parts(spec, support, absent);
     parts
         .iter()
         .map(|part| confirm_part(netlink, part))
@@ -123,10 +138,16 @@ fn confirm_part(netlink: &mut Netlink, part: &Part) -> Result<Picture, FenceErro
     }
 }
 
-/// The transaction that makes one fence another. Lease and tail stand in sets that stay.
-pub(super) fn change(old: &FenceSpec, new: &FenceSpec, support: FenceSupport) -> Batch {
+/// The transaction that makes one fence another, each without what is missing there. Lease and tail
+/// stand in sets that stay.
+pub(super) fn change(
+    (old, then): (&FenceSpec, &Absent),
+    (new, now): (&FenceSpec, &Absent),
+    support: FenceSupport,
+) -> Batch {
     let mut batch = nftables::begin();
-    let (before, after) = (parts::parts(old, support), parts::parts(new, support));
+    let before = parts::parts(old, support, then);
+    let after = parts::parts(new, support, now);
     for (before, after) in before.iter().zip(&after) {
         change_part(&mut batch, before, after);
     }
@@ -180,13 +201,17 @@ pub(super) fn can_refresh(netlink: &mut Netlink) -> Result<bool, FenceError> {
     Ok(left.is_some_and(|left| left > TRIAL_TIME / 2))
 }
 
-pub(super) fn write(batch: &mut Batch, spec: &FenceSpec, support: FenceSupport) {
+pub(super) fn write(
+    batch: &mut Batch,
+    spec: &FenceSpec,
+    (support, absent): (FenceSupport, &Absent),
+) {
     let flags = match (support.owner, support.persist) {
         (true, true) => TABLE_OWNER | TABLE_PERSIST,
         (true, false) => TABLE_OWNER,
         (false, _) => 0,
     };
-    for part in parts::parts(spec, support) {
+    for part in parts::parts(spec, support, absent) {
         let table = part.table;
         nftables::add_table(batch, table, flags);
         for (id, set) in (1..).zip(part.sets) {
@@ -202,7 +227,7 @@ pub(super) fn write(batch: &mut Batch, spec: &FenceSpec, support: FenceSupport) 
     }
 }
 
-fn write_chain(batch: &mut Batch, table: &str, chain: &rules::Chain) {
+pub(super) fn write_chain(batch: &mut Batch, table: &str, chain: &rules::Chain) {
     let at = (chain.hook, chain.priority, chain.device.as_str());
     nftables::add_chain(batch, (table, &chain.name), at);
     for rule in &chain.rules {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use super::absent::Absent;
 use super::nftables::{ARP_TABLE, IP_TABLE, Set};
 use super::rules::{self, Chain, LIVE, TAIL, TransitBy};
 use super::{FenceSpec, FenceSupport, TABLE, output};
@@ -53,8 +54,22 @@ impl Part {
     }
 }
 
-/// Everything the fence needs.
-pub(super) fn parts(spec: &FenceSpec, support: FenceSupport) -> Vec<Part> {
+/// Everything the fence needs, but for the chains of devices that are missing.
+pub(super) fn parts(spec: &FenceSpec, support: FenceSupport, absent: &Absent) -> Vec<Part> {
+    let mut parts = whole(spec, support);
+    for part in &mut parts {
+        part.chains = absent.without(std::mem::take(&mut part.chains));
+    }
+    parts
+}
+
+/// The chains of every port, there or not.
+pub(super) fn chains(spec: &FenceSpec, support: FenceSupport) -> Vec<Chain> {
+    let parts = whole(spec, support).into_iter();
+    parts.flat_map(|part| part.chains).collect()
+}
+
+fn whole(spec: &FenceSpec, support: FenceSupport) -> Vec<Part> {
     let transit = transit_by(support);
     if support.egress {
         let chains = rules::chains(spec, transit);

@@ -85,6 +85,9 @@ pub struct FenceSupport {
     pub persist: bool,
     /// An element's time can be set anew in one step (Linux 6.12).
     pub refresh: bool,
+    /// A chain can wait for its device (Linux 6.16); else a port that is made anew is fenced at the
+    /// next look.
+    pub waits: bool,
 }
 
 impl FenceSupport {
@@ -116,6 +119,10 @@ impl fmt::Display for FenceSupport {
             (
                 self.refresh,
                 "the lease is set anew in three steps (no refresh of elements)",
+            ),
+            (
+                self.waits,
+                "a port that was made anew is fenced within a second (no chain waits for it)",
             ),
         ];
         f.write_str(if self.egress {

@@ -58,9 +58,10 @@ const PLAIN: [&str; 5] = ["vip4", "vip6", "vmac", "own4", "own6"];
 
 fn build_without(netlink: &mut Netlink, spec: &FenceSpec, support: FenceSupport) -> Picture {
     let mut batch = build::removal(netlink).unwrap();
-    build::write(&mut batch, spec, support);
+    let absent = Absent::default();
+    build::write(&mut batch, spec, (support, &absent));
     build::commit(netlink, batch).unwrap();
-    let mut pictures = build::confirm(netlink, spec, support).unwrap();
+    let mut pictures = build::confirm(netlink, spec, (support, &absent)).unwrap();
     pictures.remove(0)
 }
 
@@ -101,6 +102,7 @@ fn fence_without_owner_and_fib_is_checked_part_by_part() {
             owner: false,
             persist: false,
             refresh: true,
+            waits: true,
         };
         let damages: [(&str, Change); 4] = [
             ("chains changed", |batch| {
@@ -152,6 +154,7 @@ fn fence_refused_abilities_are_left_out_one_by_one() {
         owner: true,
         persist: true,
         refresh: true,
+        waits: true,
     };
     let table = "create table steadfast";
     let second = build::without(all, refused(table, unknown)).unwrap();
@@ -182,4 +185,41 @@ fn fence_refused_abilities_are_left_out_one_by_one() {
         why.contains("create table") && why.contains("CAP_NET_ADMIN"),
         "{why}"
     );
+}
+
+/// fence: where chains cannot wait for a device, a port that is missing costs its own chains alone;
+/// they come with it, beside a lease that lasts.
+#[test]
+fn fence_port_that_comes_later_is_fenced_beside_the_lease() {
+    alone(|| {
+        let mut spec = spec("later");
+        let port = "later0";
+        let served = spec.served[0].clone();
+        spec.served.push(ServedPort {
+            name: port.to_owned(),
+            ..served
+        });
+        let mut fence = Fence::install(&spec).unwrap();
+        fence.support.waits = false;
+        fence.reinstall().unwrap();
+        let is_fenced = |fence: &mut Fence, port: &str| {
+            let counters = fence.counters().unwrap();
+            counters.iter().any(|it| it.rule.starts_with(port))
+        };
+        assert!(is_fenced(&mut fence, "lo ") && !is_fenced(&mut fence, "later0 "));
+        fence.arm().unwrap();
+        fence.follow_devices().unwrap();
+        assert_eq!(fence.damage(), None);
+        let made = std::process::Command::new("ip")
+            .args(["link", "add", port, "type", "bridge"])
+            .status();
+        assert!(made.unwrap().success());
+        fence.follow_devices().unwrap();
+        assert_eq!(fence.damage(), None);
+        assert!(is_fenced(&mut fence, "lo ") && is_fenced(&mut fence, "later0 "));
+        assert!(fence.lease_left().unwrap().is_some(), "the lease lasts");
+        let folder = fence.spec.keeper_dir.clone();
+        fence.unfence().unwrap();
+        std::fs::remove_dir(folder).unwrap();
+    });
 }

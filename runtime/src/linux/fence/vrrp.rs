@@ -26,7 +26,8 @@ use std::time::Duration;
 use log::warn;
 
 use super::super::netlink::{Ack, Batch, Netlink};
-use super::build::{can_refresh, commit, lacks_egress, without};
+use super::absent::{self, Absent};
+use super::build::{can_refresh, commit, lacks_egress, without, write_chain};
 use super::nftables::{self, SET_DYNAMIC, SET_TIMEOUT, Set, TABLE_OWNER, TABLE_PERSIST};
 use super::picture::{self, Picture};
 use super::rules::{Chain, LIVE, millis};
@@ -80,6 +81,7 @@ pub struct RouterFence {
     netlink: Netlink,
     routers: Vec<FencedRouter>,
     support: FenceSupport,
+    absent: Absent,
     built: Picture,
 }
 
@@ -92,12 +94,14 @@ impl RouterFence {
     pub fn install(routers: Vec<FencedRouter>) -> Result<Self, FenceError> {
         let mut netlink = Netlink::open(NETFILTER).map_err(FenceError::socket)?;
         let refresh = can_refresh(&mut netlink)?;
-        let (support, built) = build(&mut netlink, &routers)?;
+        let waits = absent::can_wait(&mut netlink)?;
+        let (support, absent, built) = build(&mut netlink, &routers, waits)?;
         let support = FenceSupport { refresh, ..support };
         Ok(Self {
             netlink,
             routers,
             support,
+            absent,
             built,
         })
     }
@@ -158,6 +162,9 @@ impl RouterFence {
     /// Compares what stands with what was built, and builds it again if it differs; then no router
     /// has a lease.
     pub fn check(&mut self) -> Health {
+        if let Err(why) = self.follow_devices() {
+            warn!("failed to fence an interface that came or went: {why}");
+        }
         let damage = match Picture::take(&mut self.netlink, ROUTERS_TABLE, &[]) {
             Ok(Some(found)) => found.damage(&self.built),
             Ok(None) => Some("table gone"),
@@ -170,15 +177,39 @@ impl RouterFence {
         let Some(damage) = damage else {
             return Health::Whole;
         };
-        match build(&mut self.netlink, &self.routers) {
-            Ok((support, built)) => {
-                let refresh = self.support.refresh;
+        let FenceSupport { refresh, waits, .. } = self.support;
+        match build(&mut self.netlink, &self.routers, waits) {
+            Ok((support, absent, built)) => {
                 self.support = FenceSupport { refresh, ..support };
+                self.absent = absent;
                 self.built = built;
                 Health::Repaired(damage)
             }
             Err(why) => Health::Missing(why),
         }
+    }
+
+    /// Interfaces that came are fenced, and those that went are forgotten, beside every lease.
+    fn follow_devices(&mut self) -> Result<(), FenceError> {
+        let chains = chains(&self.routers);
+        let now = Absent::among(&chains, self.support.waits)?;
+        if now == self.absent {
+            return Ok(());
+        }
+        // The kernel has removed the chains of what went.
+        let stand = now.or(&self.absent).without(chains.clone());
+        let mut batch = nftables::begin();
+        let wanted = now.without(chains);
+        for chain in wanted.iter().filter(|it| !stand.contains(it)) {
+            write_chain(&mut batch, ROUTERS_TABLE, chain);
+        }
+        commit(&mut self.netlink, batch)?;
+        self.absent = now;
+        if !self.absent.is_empty() {
+            warn!("not fenced while missing: {}", self.absent.names());
+        }
+        self.built = confirm(&mut self.netlink, &wanted)?;
+        Ok(())
     }
 
     /// Removes a table that no daemon holds any more. Whether there was one.
@@ -206,15 +237,17 @@ impl RouterFence {
 fn build(
     netlink: &mut Netlink,
     routers: &[FencedRouter],
-) -> Result<(FenceSupport, Picture), FenceError> {
+    waits: bool,
+) -> Result<(FenceSupport, Absent, Picture), FenceError> {
     let mut support = FenceSupport {
         egress: true,
         fib: false,
         owner: true,
         persist: true,
         refresh: false,
+        waits,
     };
-    let chains = chains(routers);
+    let (mut absent, mut chains) = (Absent::default(), Vec::new());
     for _ in 0..TRIES_MAX {
         let mut batch = removal(netlink)?;
         // One that does not outlive its owner would let a killed daemon's addresses go.
@@ -223,15 +256,13 @@ fn build(
         } else {
             0
         };
+        let whole = self::chains(routers);
+        absent = Absent::among(&whole, waits)?;
+        chains = absent.without(whole);
         nftables::add_table(&mut batch, ROUTERS_TABLE, flags);
         nftables::add_set(&mut batch, ROUTERS_TABLE, &LEASES, 1);
         for chain in &chains {
-            let at = (chain.hook, chain.priority, chain.device.as_str());
-            nftables::add_chain(&mut batch, (ROUTERS_TABLE, &chain.name), at);
-            for rule in &chain.rules {
-                let place = (ROUTERS_TABLE, chain.name.as_str());
-                nftables::add_rule(&mut batch, place, &rule.name, &rule.words);
-            }
+            write_chain(&mut batch, ROUTERS_TABLE, chain);
         }
         nftables::end(&mut batch);
         let refused = netlink
@@ -245,12 +276,16 @@ fn build(
         }
         support = without(support, refused)?;
     }
+    let picture = confirm(netlink, &chains)?;
+    Ok((support, absent, picture))
+}
+
+/// Reads back what was built.
+fn confirm(netlink: &mut Netlink, chains: &[Chain]) -> Result<Picture, FenceError> {
     let sent = chains.iter().map(|chain| chain.rules.len()).sum();
     let found = Picture::take(netlink, ROUTERS_TABLE, &[]).map_err(FenceError::socket)?;
     match found {
-        Some(found) if found.rule_count == sent && found.chain_count == chains.len() => {
-            Ok((support, found))
-        }
+        Some(found) if found.rule_count == sent && found.chain_count == chains.len() => Ok(found),
         found => {
             let found = found.map_or(0, |it| it.rule_count);
             Err(FenceError::Differs { found, sent })
