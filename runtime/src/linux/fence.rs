@@ -51,7 +51,7 @@ pub use sources::{SourcePort, SourceSpec, Sources};
 pub use spec::{FenceSpec, FenceSupport, Hooks, ServedPort};
 pub use vrrp::{FencedRouter, ROUTERS_TABLE, RouterFence};
 
-use absent::Absent;
+use absent::There;
 use keeper::{Former, Keeper};
 use picture::Picture;
 use rules::{LIVE, TAIL, key, millis};
@@ -81,7 +81,7 @@ pub struct Fence {
     netlink: Netlink,
     spec: FenceSpec,
     support: FenceSupport,
-    absent: Absent,
+    there: There,
     built: Vec<Picture>,
     /// What rules had dropped at the last check.
     counted: Vec<Counter>,
@@ -93,7 +93,7 @@ impl Fence {
     /// earlier life ends: the node is fenced until [`Self::arm`].
     ///
     /// # Errors
-    /// Not allowed, not supported, a port is missing, or another daemon owns the fence.
+    /// Not allowed, not supported, or another daemon owns the fence.
     pub fn install(spec: &FenceSpec) -> Result<Self, FenceError> {
         let keeper_failed = |error| FenceError::Keeper { error };
         let former = Former::find(&spec.keeper_dir).map_err(keeper_failed)?;
@@ -122,7 +122,7 @@ impl Fence {
                 ..spec.clone()
             },
             support,
-            absent: built.absent,
+            there: built.there,
             built: built.pictures,
             counted: Vec::new(),
             keeper,
@@ -239,10 +239,16 @@ impl Fence {
     /// As [`Self::check`]; what is set up again begins with so much of a lease, and the tail behind
     /// it. No packet meets the fence without it: both are one transaction.
     pub fn check_keeping(&mut self, left: Option<Duration>) -> Health {
-        if let Err(why) = self.follow_devices() {
-            warn!("failed to fence a port that came or went: {why}");
-        }
-        if let Some(damage) = self.damage() {
+        let damage = match self.follow_devices() {
+            Ok(()) => self.damage(),
+            Err(why) => {
+                warn!("failed to follow the ports: {why}");
+                // Building it anew would end the lease, on no evidence.
+                let is_known = !matches!(why, FenceError::Socket { .. });
+                is_known.then(|| self.damage()).flatten()
+            }
+        };
+        if let Some(damage) = damage {
             return match self.rebuild(left) {
                 Ok(()) => Health::Repaired(damage),
                 Err(why) => Health::Missing(why),
@@ -262,27 +268,29 @@ impl Fence {
     }
 
     /// Ports that came are fenced, and those that went are forgotten, beside a lease that lasts.
+    /// What is not as it was built but for that is left to the check.
     fn follow_devices(&mut self) -> Result<(), FenceError> {
-        let chains = parts::chains(&self.spec, self.support);
-        let now = Absent::among(&chains, self.support.waits)?;
-        if now == self.absent {
+        let (spec, support) = (&self.spec, self.support);
+        let now = There::look(support.waits, || parts::chains(spec, support))?;
+        if now == self.there {
             return Ok(());
         }
-        // The kernel has removed the chains of what went.
-        let then = now.or(&self.absent);
-        let batch = build::change((&self.spec, &then), (&self.spec, &now), self.support);
-        build::commit(&mut self.netlink, batch)?;
-        self.absent = now;
-        if !self.absent.is_empty() {
-            warn!("not fenced while missing: {}", self.absent.names());
+        let chains = parts::chains(spec, support);
+        let netlink = &mut self.netlink;
+        let batch = now.follow(&self.there, (&mut *netlink, TABLE), &chains)?;
+        build::commit(netlink, batch)?;
+        let built = build::confirm(netlink, spec, (support, &now))?;
+        let mut pairs = built.iter().zip(&self.built);
+        if pairs.all(|(now, then)| now.differs_in_chains_alone(then)) {
+            self.built = built;
         }
-        let shape = (self.support, &self.absent);
-        self.built = build::confirm(&mut self.netlink, &self.spec, shape)?;
+        now.warn_of_missing(&chains);
+        self.there = now;
         Ok(())
     }
 
     fn damage(&mut self) -> Option<&'static str> {
-        let parts = parts::parts(&self.spec, self.support, &self.absent);
+        let parts = parts::parts(&self.spec, self.support, &self.there);
         self.counted.clear();
         let mut pairs = parts.iter().zip(&self.built);
         pairs.find_map(|(part, built)| {
@@ -325,7 +333,7 @@ impl Fence {
             refresh,
             ..built.support
         };
-        self.absent = built.absent;
+        self.there = built.there;
         self.built = built.pictures;
         Ok(())
     }
@@ -336,14 +344,16 @@ impl Fence {
     /// # Errors
     /// As [`Self::install`]; the fence is then as before.
     pub fn update(&mut self, spec: &FenceSpec) -> Result<(), FenceError> {
-        let (support, waits) = (self.support, self.support.waits);
-        let now = Absent::among(&parts::chains(spec, support), waits)?;
-        let gone = Absent::among(&parts::chains(&self.spec, support), waits)?;
-        let then = gone.or(&self.absent);
-        let batch = build::change((&self.spec, &then), (spec, &now), support);
+        self.follow_devices()?;
+        let support = self.support;
+        let there = There::look(support.waits, || {
+            let of = |spec| parts::chains(spec, support);
+            [of(&self.spec), of(spec)].concat()
+        })?;
+        let batch = build::change((&self.spec, &there), (spec, &there), support);
         build::commit(&mut self.netlink, batch)?;
-        self.built = build::confirm(&mut self.netlink, spec, (support, &now))?;
-        self.absent = now;
+        self.built = build::confirm(&mut self.netlink, spec, (support, &there))?;
+        self.there = There::look(support.waits, || parts::chains(spec, support))?;
         let spec = spec.clone();
         self.spec = FenceSpec {
             keeper_dir: std::mem::take(&mut self.spec.keeper_dir),

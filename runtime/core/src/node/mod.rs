@@ -4,10 +4,11 @@
 //! The rooms behind the door: `receive` reads frames, `send` builds them, `forms` finds out in
 //! which form they pass, `ask` asks kernels and neighbours, `checks` hears of its own health,
 //! `suspect` finds out whether the active is dead, `third` what others know of it, `turns` whose
-//! turn it is to claim then, `claim` moves the role, `vacancy` decides who takes a role that nobody has, `handover` moves it by consent,
-//! `dispute` ends two actives, `grants` asks the witness and is it, `duty` does what is done
-//! without being asked, `episodes` raises alerts, `command` serves operators, `reload` takes a new
-//! configuration, `report` tells, `project` serves those who explore states.
+//! turn it is to claim then, `claim` moves the role, `vacancy` decides who takes a role that nobody
+//! has, `handover` moves it by consent, `dispute` ends two actives, `grants` asks the witness and
+//! is it, `duty` does what is done without being asked, `episodes` raises alerts, `command` serves
+//! operators, `reload` takes a new configuration, `report` tells, `project` serves those who
+//! explore states.
 
 mod ask;
 mod bar;

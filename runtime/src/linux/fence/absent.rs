@@ -6,92 +6,125 @@
 //! look finds it, in one transaction that touches no lease: one port that is gone must not open
 //! the others, nor end the role.
 //!
-//! Limit: until that look, for up to a second, a port that was made anew is not fenced. Its
-//! addresses are put back after that.
+//! The hard cases leave the name as it was: a device made anew between two looks has lost its
+//! chains, and one that got another name keeps them. So devices are known by number, and what
+//! stands is asked of the kernel. Names are looked up by netlink: an ioctl would have the kernel
+//! start a helper to load a module of that name.
+//!
+//! Limit: until that look, for up to a second, a port that was made anew is not fenced, though its
+//! addresses may be back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use log::warn;
 
-use super::super::netlink::Netlink;
+use super::super::netlink::{Batch, Netlink};
+use super::super::rtnetlink::{self, NETLINK_ROUTE};
 use super::FenceError;
-use super::build::commit;
+use super::build::write_chain;
 use super::nftables::{self, Hook};
+use super::picture;
 use super::rules::Chain;
 
-/// Where it is tried out whether chains can wait: a table of its own, for a moment.
+/// Where it is tried out whether chains can wait: a table that one transaction makes and removes.
 const TRIAL_TABLE: &str = "steadfast_waits";
-/// No device has a space in its name.
-const NO_DEVICE: &str = "steadfast none";
+const NO_DEVICE: &str = "sf-no-device";
 
-/// Names of devices that are not there, and whose chains are left out.
+/// Which devices are there, each by its number; nothing is known where chains can wait for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Absent(BTreeSet<String>);
+pub(super) struct There(Option<BTreeMap<String, u32>>);
 
-impl Absent {
-    /// Which of the devices of these chains are missing now; none where chains can wait.
-    pub(super) fn among(chains: &[Chain], can_wait: bool) -> Result<Self, FenceError> {
-        if can_wait {
-            return Ok(Self::default());
+impl There {
+    /// Looks for the devices of these chains, which are not made where chains can wait.
+    pub(super) fn look(
+        waits: bool,
+        chains: impl FnOnce() -> Vec<Chain>,
+    ) -> Result<Self, FenceError> {
+        if waits {
+            return Ok(Self(None));
         }
-        let flags = SocketFlags::CLOEXEC;
-        let asked = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None);
-        let asked = asked.map_err(|error| FenceError::socket(error.into()))?;
-        let mut absent = BTreeSet::new();
-        for chain in chains.iter().filter(|it| !it.device.is_empty()) {
-            match name_to_index(&asked, &chain.device) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::NODEV) => {
-                    absent.insert(chain.device.clone());
+        let names: BTreeSet<String> = chains().into_iter().map(|chain| chain.device).collect();
+        let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(FenceError::socket)?;
+        let mut there = BTreeMap::new();
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            match netlink.ask(rtnetlink::link_of(&name)) {
+                Ok(answers) => {
+                    let found = answers.first().and_then(rtnetlink::link);
+                    there.extend(found.map(|link| (name, link.index)));
                 }
-                Err(error) => return Err(FenceError::socket(error.into())),
+                Err(why) if why.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(why) => return Err(FenceError::socket(why)),
             }
         }
-        Ok(Self(absent))
+        Ok(Self(Some(there)))
     }
 
-    /// These chains without those of missing devices.
-    pub(super) fn without(&self, mut chains: Vec<Chain>) -> Vec<Chain> {
-        chains.retain(|chain| !self.0.contains(&chain.device));
+    /// The number of the device, if it is there; any where chains can wait, or name none.
+    fn number(&self, device: &str) -> Option<u32> {
+        let Some(there) = self.0.as_ref().filter(|_| !device.is_empty()) else {
+            return Some(0);
+        };
+        there.get(device).copied()
+    }
+
+    /// These chains without those of devices that are missing.
+    pub(super) fn of(&self, mut chains: Vec<Chain>) -> Vec<Chain> {
+        chains.retain(|chain| self.number(&chain.device).is_some());
         chains
     }
 
-    /// What is missing now or was then: the chains of all others stand as they did.
-    pub(super) fn or(&self, then: &Self) -> Self {
-        Self(self.0.union(&then.0).cloned().collect())
+    /// Says which of the devices of these chains are missing.
+    pub(super) fn warn_of_missing(&self, chains: &[Chain]) {
+        let missing = chains.iter().map(|chain| chain.device.as_str());
+        let missing: BTreeSet<&str> = missing.filter(|it| self.number(it).is_none()).collect();
+        if !missing.is_empty() {
+            let names = missing.into_iter().collect::<Vec<_>>().join(", ");
+            warn!("not fenced while there is no such interface: {names}");
+        }
     }
 
-    /// In words, which ports are not fenced.
-    pub(super) fn names(&self) -> String {
-        let names: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        names.join(", ")
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The transaction that follows devices which came, went or were made anew since `then`. What
+    /// stands of them is deleted: the kernel has not removed the chains of one that was renamed.
+    pub(super) fn follow(
+        &self,
+        then: &Self,
+        (netlink, table): (&mut Netlink, &str),
+        chains: &[Chain],
+    ) -> Result<Batch, FenceError> {
+        let stand = picture::chain_names(netlink, table).map_err(FenceError::socket)?;
+        let moved = |chain: &&Chain| then.number(&chain.device) != self.number(&chain.device);
+        let mut batch = nftables::begin();
+        for chain in chains
+            .iter()
+            .filter(moved)
+            .filter(|it| stand.contains(&it.name))
+        {
+            nftables::delete_chain(&mut batch, table, &chain.name);
+        }
+        for chain in self.of(chains.iter().filter(moved).cloned().collect()) {
+            write_chain(&mut batch, table, &chain);
+        }
+        Ok(batch)
     }
 }
 
-/// Whether this kernel takes a chain on a device that is not there.
+/// Whether this kernel takes a chain on a device that is not there. Whatever else it refuses is not
+/// told here: building will.
 pub(super) fn can_wait(netlink: &mut Netlink) -> Result<bool, FenceError> {
     // Two daemons may start together.
     let trial = format!("{TRIAL_TABLE}_{}", std::process::id());
     let mut batch = nftables::begin();
     nftables::add_table(&mut batch, &trial, 0);
     nftables::add_chain(&mut batch, (&trial, "waits"), (Hook::Ingress, 0, NO_DEVICE));
-    match commit(netlink, batch) {
-        Ok(()) => {}
+    nftables::delete_table(&mut batch, &trial);
+    match super::build::commit(netlink, batch) {
+        Ok(()) => Ok(true),
         Err(FenceError::Refused { error, .. })
             if error.kind() != io::ErrorKind::PermissionDenied =>
         {
-            return Ok(false);
+            Ok(false)
         }
-        Err(why) => return Err(why),
+        Err(why) => Err(why),
     }
-    let mut batch = nftables::begin();
-    nftables::delete_table(&mut batch, &trial);
-    commit(netlink, batch)?;
-    Ok(true)
 }

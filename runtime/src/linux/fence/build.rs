@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::netlink::{Ack, Batch, Netlink, Refused};
-use super::absent::Absent;
+use super::absent::There;
 use super::nftables::{self, TABLE_OWNER, TABLE_PERSIST, kind};
 use super::parts::{self, Part};
 use super::picture::{self, Picture};
@@ -28,7 +28,7 @@ const TRIAL_TIME: u64 = 100_000;
 /// What was built.
 pub(super) struct Built {
     pub(super) support: FenceSupport,
-    pub(super) absent: Absent,
+    pub(super) there: There,
     pub(super) pictures: Vec<Picture>,
 }
 
@@ -47,11 +47,11 @@ pub(super) fn build(
         refresh: false,
         waits,
     };
-    let mut absent = Absent::default();
+    let mut there = There::default();
     for _ in 0..TRIES_MAX {
         let mut batch = removal(netlink)?;
-        absent = Absent::among(&parts::chains(spec, support), waits)?;
-        write(&mut batch, spec, (support, &absent));
+        there = There::look(waits, || parts::chains(spec, support))?;
+        write(&mut batch, spec, (support, &there));
         if let Some(left) = left {
             lease(&mut batch, spec, support, left);
         }
@@ -64,12 +64,17 @@ pub(super) fn build(
         if spec.hooks == Hooks::Egress && lacks_egress(&refused) {
             return Err(FenceError::no_egress(refused.what));
         }
+        // Its device has gone since: it is looked for again.
+        if lacks_device(&refused) && !waits {
+            continue;
+        }
         support = without(support, refused)?;
     }
-    let pictures = confirm(netlink, spec, (support, &absent))?;
+    let pictures = confirm(netlink, spec, (support, &there))?;
+    there.warn_of_missing(&parts::chains(spec, support));
     Ok(Built {
         support,
-        absent,
+        there,
         pictures,
     })
 }
@@ -114,9 +119,9 @@ pub(super) fn is_there(netlink: &mut Netlink) -> Result<bool, FenceError> {
 pub(super) fn confirm(
     netlink: &mut Netlink,
     spec: &FenceSpec,
-    (support, absent): (FenceSupport, &Absent),
+    (support, there): (FenceSupport, &There),
 ) -> Result<Vec<Picture>, FenceError> {
-    let parts = parts::parts(spec, support, absent);
+    let parts = parts::parts(spec, support, there);
     parts
         .iter()
         .map(|part| confirm_part(netlink, part))
@@ -138,11 +143,11 @@ fn confirm_part(netlink: &mut Netlink, part: &Part) -> Result<Picture, FenceErro
     }
 }
 
-/// The transaction that makes one fence another, each without what is missing there. Lease and tail
+/// The transaction that makes one fence another, each with the ports that are there. Lease and tail
 /// stand in sets that stay.
 pub(super) fn change(
-    (old, then): (&FenceSpec, &Absent),
-    (new, now): (&FenceSpec, &Absent),
+    (old, then): (&FenceSpec, &There),
+    (new, now): (&FenceSpec, &There),
     support: FenceSupport,
 ) -> Batch {
     let mut batch = nftables::begin();
@@ -201,17 +206,13 @@ pub(super) fn can_refresh(netlink: &mut Netlink) -> Result<bool, FenceError> {
     Ok(left.is_some_and(|left| left > TRIAL_TIME / 2))
 }
 
-pub(super) fn write(
-    batch: &mut Batch,
-    spec: &FenceSpec,
-    (support, absent): (FenceSupport, &Absent),
-) {
+pub(super) fn write(batch: &mut Batch, spec: &FenceSpec, (support, there): (FenceSupport, &There)) {
     let flags = match (support.owner, support.persist) {
         (true, true) => TABLE_OWNER | TABLE_PERSIST,
         (true, false) => TABLE_OWNER,
         (false, _) => 0,
     };
-    for part in parts::parts(spec, support, absent) {
+    for part in parts::parts(spec, support, there) {
         let table = part.table;
         nftables::add_table(batch, table, flags);
         for (id, set) in (1..).zip(part.sets) {
@@ -239,6 +240,12 @@ pub(super) fn write_chain(batch: &mut Batch, table: &str, chain: &rules::Chain) 
 pub(super) fn lacks_egress(refused: &Refused) -> bool {
     let errno = rustix::io::Errno::from_io_error(&refused.error);
     refused.what.contains("egress") && errno == Some(rustix::io::Errno::OPNOTSUPP)
+}
+
+/// Whether what was refused is a chain whose device is not there.
+pub(super) fn lacks_device(refused: &Refused) -> bool {
+    let errno = rustix::io::Errno::from_io_error(&refused.error);
+    refused.what.starts_with("hook into") && errno == Some(rustix::io::Errno::NOENT)
 }
 
 /// What is left to try after this refusal.

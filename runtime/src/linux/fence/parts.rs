@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::absent::Absent;
+use super::absent::There;
 use super::nftables::{ARP_TABLE, IP_TABLE, Set};
 use super::rules::{self, Chain, LIVE, TAIL, TransitBy};
 use super::{FenceSpec, FenceSupport, TABLE, output};
@@ -55,10 +55,10 @@ impl Part {
 }
 
 /// Everything the fence needs, but for the chains of devices that are missing.
-pub(super) fn parts(spec: &FenceSpec, support: FenceSupport, absent: &Absent) -> Vec<Part> {
+pub(super) fn parts(spec: &FenceSpec, support: FenceSupport, there: &There) -> Vec<Part> {
     let mut parts = whole(spec, support);
     for part in &mut parts {
-        part.chains = absent.without(std::mem::take(&mut part.chains));
+        part.chains = there.of(std::mem::take(&mut part.chains));
     }
     parts
 }

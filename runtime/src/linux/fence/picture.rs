@@ -7,6 +7,7 @@
 //! Limit: it shows that nothing was changed since it was first taken, so the builder compares the
 //! first one's rule count with what it sent.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::super::netlink::{Answer, Batch, Netlink, attributes, find, u64_of};
@@ -96,6 +97,18 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// Whether it differs from what was built in chains and rules alone, if at all.
+    pub(super) fn differs_in_chains_alone(&self, built: &Self) -> bool {
+        let with_its_chains = Self {
+            chains: built.chains,
+            rules: built.rules,
+            ..self.clone()
+        };
+        with_its_chains.damage(built).is_none()
+    }
+}
+
 /// The table of this name, if there is one.
 pub(super) fn table(netlink: &mut Netlink, name: &str) -> io::Result<Option<Table>> {
     let mut question = Batch::new();
@@ -113,6 +126,19 @@ pub(super) fn table(netlink: &mut Netlink, name: &str) -> io::Result<Option<Tabl
         flags: number(answer, FLAGS),
         owner: number(answer, OWNER),
     }))
+}
+
+/// The names of the chains that stand in a table.
+pub(super) fn chain_names(netlink: &mut Netlink, name: &str) -> io::Result<BTreeSet<String>> {
+    let chains = list(netlink, kind::GET_CHAIN, name, None)?;
+    let text = |value: &[u8]| {
+        let text = value.strip_suffix(&[0]).unwrap_or(value);
+        String::from_utf8_lossy(text).into_owned()
+    };
+    let names = chains
+        .iter()
+        .filter_map(|chain| find(attributes_of(chain), 3));
+    Ok(names.map(text).collect())
 }
 
 /// What each dropping rule has counted.

@@ -58,10 +58,10 @@ const PLAIN: [&str; 5] = ["vip4", "vip6", "vmac", "own4", "own6"];
 
 fn build_without(netlink: &mut Netlink, spec: &FenceSpec, support: FenceSupport) -> Picture {
     let mut batch = build::removal(netlink).unwrap();
-    let absent = Absent::default();
-    build::write(&mut batch, spec, (support, &absent));
+    let there = There::default();
+    build::write(&mut batch, spec, (support, &there));
     build::commit(netlink, batch).unwrap();
-    let mut pictures = build::confirm(netlink, spec, (support, &absent)).unwrap();
+    let mut pictures = build::confirm(netlink, spec, (support, &there)).unwrap();
     pictures.remove(0)
 }
 
@@ -210,12 +210,26 @@ fn fence_port_that_comes_later_is_fenced_beside_the_lease() {
         fence.arm().unwrap();
         fence.follow_devices().unwrap();
         assert_eq!(fence.damage(), None);
-        let made = std::process::Command::new("ip")
-            .args(["link", "add", port, "type", "bridge"])
-            .status();
-        assert!(made.unwrap().success());
+        let ip = |words: &str| {
+            let mut ip = std::process::Command::new("ip");
+            assert!(ip.args(words.split(' ')).status().unwrap().success());
+        };
+        ip("link add later0 type bridge");
         fence.follow_devices().unwrap();
         assert_eq!(fence.damage(), None);
+        assert!(is_fenced(&mut fence, "lo ") && is_fenced(&mut fence, "later0 "));
+        // Made anew between two looks, then renamed: one loses its chains, the other keeps them.
+        ip("link del later0");
+        ip("link add later0 type bridge");
+        fence.follow_devices().unwrap();
+        assert_eq!(fence.damage(), None);
+        assert!(is_fenced(&mut fence, "lo ") && is_fenced(&mut fence, "later0 "));
+        ip("link set later0 name other0");
+        fence.follow_devices().unwrap();
+        assert_eq!(fence.damage(), None);
+        assert!(is_fenced(&mut fence, "lo ") && !is_fenced(&mut fence, "later0 "));
+        ip("link set other0 name later0");
+        fence.update(&spec).unwrap();
         assert!(is_fenced(&mut fence, "lo ") && is_fenced(&mut fence, "later0 "));
         assert!(fence.lease_left().unwrap().is_some(), "the lease lasts");
         let folder = fence.spec.keeper_dir.clone();

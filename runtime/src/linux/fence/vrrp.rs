@@ -26,8 +26,8 @@ use std::time::Duration;
 use log::warn;
 
 use super::super::netlink::{Ack, Batch, Netlink};
-use super::absent::{self, Absent};
-use super::build::{can_refresh, commit, lacks_egress, without, write_chain};
+use super::absent::{self, There};
+use super::build::{can_refresh, commit, lacks_device, lacks_egress, without, write_chain};
 use super::nftables::{self, SET_DYNAMIC, SET_TIMEOUT, Set, TABLE_OWNER, TABLE_PERSIST};
 use super::picture::{self, Picture};
 use super::rules::{Chain, LIVE, millis};
@@ -81,7 +81,7 @@ pub struct RouterFence {
     netlink: Netlink,
     routers: Vec<FencedRouter>,
     support: FenceSupport,
-    absent: Absent,
+    there: There,
     built: Picture,
 }
 
@@ -95,13 +95,13 @@ impl RouterFence {
         let mut netlink = Netlink::open(NETFILTER).map_err(FenceError::socket)?;
         let refresh = can_refresh(&mut netlink)?;
         let waits = absent::can_wait(&mut netlink)?;
-        let (support, absent, built) = build(&mut netlink, &routers, waits)?;
+        let (support, there, built) = build(&mut netlink, &routers, waits)?;
         let support = FenceSupport { refresh, ..support };
         Ok(Self {
             netlink,
             routers,
             support,
-            absent,
+            there,
             built,
         })
     }
@@ -162,26 +162,23 @@ impl RouterFence {
     /// Compares what stands with what was built, and builds it again if it differs; then no router
     /// has a lease.
     pub fn check(&mut self) -> Health {
-        if let Err(why) = self.follow_devices() {
-            warn!("failed to fence an interface that came or went: {why}");
+        // Building it anew would end every lease, on no evidence.
+        let followed = self.follow_devices();
+        if let Err(why) = &followed {
+            warn!("failed to follow the interfaces: {why}");
         }
-        let damage = match Picture::take(&mut self.netlink, ROUTERS_TABLE, &[]) {
-            Ok(Some(found)) => found.damage(&self.built),
-            Ok(None) => Some("table gone"),
-            // Building it anew would end every lease, on no evidence.
-            Err(why) => {
-                warn!("failed to look at the fence: {why}");
-                None
-            }
+        let damage = match followed {
+            Err(FenceError::Socket { .. }) => None,
+            _ => self.damage(),
         };
         let Some(damage) = damage else {
             return Health::Whole;
         };
         let FenceSupport { refresh, waits, .. } = self.support;
         match build(&mut self.netlink, &self.routers, waits) {
-            Ok((support, absent, built)) => {
+            Ok((support, there, built)) => {
                 self.support = FenceSupport { refresh, ..support };
-                self.absent = absent;
+                self.there = there;
                 self.built = built;
                 Health::Repaired(damage)
             }
@@ -189,26 +186,33 @@ impl RouterFence {
         }
     }
 
+    fn damage(&mut self) -> Option<&'static str> {
+        match Picture::take(&mut self.netlink, ROUTERS_TABLE, &[]) {
+            Ok(Some(found)) => found.damage(&self.built),
+            Ok(None) => Some("table gone"),
+            Err(why) => {
+                warn!("failed to look at the fence: {why}");
+                None
+            }
+        }
+    }
+
     /// Interfaces that came are fenced, and those that went are forgotten, beside every lease.
     fn follow_devices(&mut self) -> Result<(), FenceError> {
-        let chains = chains(&self.routers);
-        let now = Absent::among(&chains, self.support.waits)?;
-        if now == self.absent {
+        let now = There::look(self.support.waits, || chains(&self.routers))?;
+        if now == self.there {
             return Ok(());
         }
-        // The kernel has removed the chains of what went.
-        let stand = now.or(&self.absent).without(chains.clone());
-        let mut batch = nftables::begin();
-        let wanted = now.without(chains);
-        for chain in wanted.iter().filter(|it| !stand.contains(it)) {
-            write_chain(&mut batch, ROUTERS_TABLE, chain);
+        let chains = chains(&self.routers);
+        let netlink = &mut self.netlink;
+        let batch = now.follow(&self.there, (&mut *netlink, ROUTERS_TABLE), &chains)?;
+        commit(netlink, batch)?;
+        now.warn_of_missing(&chains);
+        let built = confirm(netlink, &now.of(chains))?;
+        if built.differs_in_chains_alone(&self.built) {
+            self.built = built;
         }
-        commit(&mut self.netlink, batch)?;
-        self.absent = now;
-        if !self.absent.is_empty() {
-            warn!("not fenced while missing: {}", self.absent.names());
-        }
-        self.built = confirm(&mut self.netlink, &wanted)?;
+        self.there = now;
         Ok(())
     }
 
@@ -238,7 +242,7 @@ fn build(
     netlink: &mut Netlink,
     routers: &[FencedRouter],
     waits: bool,
-) -> Result<(FenceSupport, Absent, Picture), FenceError> {
+) -> Result<(FenceSupport, There, Picture), FenceError> {
     let mut support = FenceSupport {
         egress: true,
         fib: false,
@@ -247,7 +251,7 @@ fn build(
         refresh: false,
         waits,
     };
-    let (mut absent, mut chains) = (Absent::default(), Vec::new());
+    let (mut there, mut chains) = (There::default(), Vec::new());
     for _ in 0..TRIES_MAX {
         let mut batch = removal(netlink)?;
         // One that does not outlive its owner would let a killed daemon's addresses go.
@@ -256,9 +260,8 @@ fn build(
         } else {
             0
         };
-        let whole = self::chains(routers);
-        absent = Absent::among(&whole, waits)?;
-        chains = absent.without(whole);
+        there = There::look(waits, || self::chains(routers))?;
+        chains = there.of(self::chains(routers));
         nftables::add_table(&mut batch, ROUTERS_TABLE, flags);
         nftables::add_set(&mut batch, ROUTERS_TABLE, &LEASES, 1);
         for chain in &chains {
@@ -274,10 +277,15 @@ fn build(
         if lacks_egress(&refused) {
             return Err(FenceError::no_egress(refused.what));
         }
+        // Its device has gone since: it is looked for again.
+        if lacks_device(&refused) && !waits {
+            continue;
+        }
         support = without(support, refused)?;
     }
     let picture = confirm(netlink, &chains)?;
-    Ok((support, absent, picture))
+    there.warn_of_missing(&self::chains(routers));
+    Ok((support, there, picture))
 }
 
 /// Reads back what was built.
