@@ -218,8 +218,8 @@ impl Node {
             })
     }
 
-    /// A station was heard for as long as a peer that lives is silent at most, since the last word
-    /// of each that is missing.
+    /// A station was heard on a served port after each peer that is missing had been silent for a
+    /// dead interval: it is they that are gone, and not this node.
     fn hears_since(&self) -> bool {
         let missing = self.peers.iter().filter(|peer| !self.present(peer));
         let last = missing.filter_map(|peer| peer.heard_at).max();
