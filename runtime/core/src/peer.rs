@@ -18,6 +18,7 @@ use crate::node::forms::Hearing;
 use crate::node::project::{View, behind};
 use crate::wire::advert::{Advert, Echo, Flags, Heard, RoleMark};
 use crate::{BootId, Epoch, Instant, MacAddr, NodeId, PortId};
+pub(crate) use asked::Asked;
 pub(crate) use round_trip::RoundTrip;
 
 /// See [`Peer::lateness`].
@@ -74,9 +75,7 @@ pub(crate) struct Path {
     /// When it was asked for a virtual address in quiet times, if it has not answered since.
     pub(crate) virtual_asked_at: Option<Instant>,
     /// The same for the peer's own address.
-    pub(crate) unit_asked_at: Option<Instant>,
-    /// That question was a second one: the first was still open.
-    pub(crate) asked_again: bool,
+    pub(crate) unit_asked: Asked,
     /// How long its kernel's answers took lately, or its daemon's beyond a router (D7).
     pub(crate) round_trip: RoundTrip,
     /// In which form it hears this node there, by its own word (D4).
@@ -444,6 +443,7 @@ pub(crate) fn derive(secret: &[u8; 32], label: &[u8], number: u64) -> u64 {
     u64::from_be_bytes(bytes).max(1)
 }
 
+mod asked;
 pub(crate) mod hears;
 mod round_trip;
 #[cfg(test)]

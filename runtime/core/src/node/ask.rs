@@ -141,7 +141,6 @@ impl Node {
         let is_virtual = port.virtuals.contains(&address);
         let now = self.now;
         let answered = self.answerer(index, station, is_virtual);
-        let is_rival = self.role != EffectiveRole::Active && answered != self.active_peer();
         let Some(peer) = answered.and_then(|place| self.peers.get_mut(place)) else {
             return;
         };
@@ -155,10 +154,8 @@ impl Node {
                 path.virtual_asked_at = None;
             } else if is_unit {
                 path.unit_at = Some(now);
-                // To the second question, or to the first: that measures no rival.
-                let is_clear = !(is_rival && path.asked_again);
-                if let Some(asked_at) = path.unit_asked_at.take().filter(|_| is_clear) {
-                    path.round_trip.note(at.since(asked_at), at);
+                if let Some(trip) = path.unit_asked.answered(at) {
+                    path.round_trip.note(trip, at);
                 }
             }
         }
@@ -197,34 +194,43 @@ impl Node {
     }
 
     /// Nothing is open any more: the next question is not urgent, unless somebody has answered once
-    /// and it is not known yet whether that is how long its answers take.
+    /// and it is not known yet whether that is how long its answers take. A standby waits for the
+    /// active alone: another standby may be far away, or never answer, and is asked again in its
+    /// turn.
     fn all_answered(&mut self) {
-        let open = |peer: &Peer| {
-            let open =
-                |path: &crate::peer::Path| path.unit_asked_at.or(path.virtual_asked_at).is_some();
-            peer.paths.iter().any(open)
+        let Some(asked_at) = self.asked_at else {
+            return;
         };
-        let asked_at = self.asked_at;
-        let learns =
-            |path: &crate::peer::Path| path.unit_at >= asked_at && path.round_trip.is_learnt_soon();
+        let active = self.active_peer();
+        let counts = |place: usize| self.role == EffectiveRole::Active || Some(place) == active;
+        let is_open =
+            |path: &crate::peer::Path| path.unit_asked.is_open() || path.virtual_asked_at.is_some();
+        let mut peers = self.peers.iter().enumerate();
+        if peers.any(|(place, peer)| counts(place) && peer.paths.iter().any(is_open)) {
+            return;
+        }
+        let learns = |path: &crate::peer::Path| {
+            path.unit_at >= Some(asked_at) && path.round_trip.is_learnt_soon()
+        };
         let learns = |peer: &Peer| peer.paths.iter().any(learns);
         let wait = if self.peers.iter().any(learns) {
             ASK_AGAIN
         } else {
             ASK_INTERVAL
         };
-        if let Some(asked_at) = self.asked_at.take_if(|_| !self.peers.iter().any(open)) {
-            self.timers
-                .arm(Timer::Ask, self.now.max(asked_at.after(wait)));
-        }
+        self.timers
+            .arm(Timer::Ask, self.now.max(asked_at.after(wait)));
     }
 
     /// Quiet times: ask the other's kernel, and a neighbour on every segment that is silent, so
     /// that reception stays proven (D8, D12).
     pub(super) fn ask_due(&mut self) {
         for path in self.peers.iter_mut().flat_map(|peer| &mut peer.paths) {
-            path.asked_again = path.unit_asked_at.take().is_some();
+            path.unit_asked.close();
             path.virtual_asked_at = None;
+            if self.suspicion.is_some() {
+                path.unit_asked.forget();
+            }
         }
         let asked = self.suspicion.is_none() && self.rules.keep(Rule::D8) && self.ask_quietly();
         self.asked_at = asked.then_some(self.now);
@@ -307,7 +313,9 @@ impl Node {
             } else {
                 0
             };
-            path.unit_asked_at = Some(self.now);
+            if let Some(trip) = path.unit_asked.ask(self.now) {
+                path.round_trip.note(trip, self.now);
+            }
             asked = true;
         }
         asked
