@@ -175,9 +175,13 @@ impl Suspicion {
         self.last_round_at = now;
     }
 
-    /// Nothing could be heard until now: what went unanswered proves nothing.
-    pub(crate) fn heard(&mut self) {
+    /// Nothing could be heard until now: what went unanswered proves nothing. A window that long
+    /// ways have widened is `left` then, or one of those ways: whoever delays frames delays this
+    /// one, too, and buys a dead interval in all (D7).
+    pub(crate) fn heard(&mut self, left: Duration) {
         self.answered();
+        let window = self.terms.window;
+        self.terms.window = window.min(left.max(window / 2));
     }
 
     /// The daemon spoke, though too soon to prove that it outlived its cable. What its kernel

@@ -129,7 +129,9 @@ impl Node {
             && self.ports.iter().all(first)
             && let Some(open) = &mut self.suspicion
         {
-            open.heard();
+            let timing = &self.config.timing;
+            let left = timing.dead_interval.saturating_sub(at.since(open.since));
+            open.heard(left.max(timing.w_silence));
         }
         let facts = &mut self.ports[index];
         facts.other_at = facts.other_at.max(Some(at));
