@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::{env, fs, process};
 
 /// Scenario files of these tests.
@@ -316,6 +316,25 @@ fn command_sweep_does_not_depend_on_threads() {
     assert_eq!(one["runs"], 12);
     assert!(one["armed"]["at_most_one_active"].is_number(), "{one}");
     assert_eq!(one, sweep("3"));
+}
+
+/// A sweep may take hours, and a build replaces its program meanwhile: the runs that are played
+/// again are played by the program that played them first.
+#[test]
+fn command_sweep_outlives_its_program_file() {
+    let folder = Folder::new("replaced");
+    let program = folder.path("steadfast");
+    fs::copy(env!("CARGO_BIN_EXE_steadfast"), &program).unwrap();
+    let mut sweep = Command::new(&program);
+    sweep.args(["sweep", "--seeds", "0..60", "--json"]);
+    let sweep = sweep.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let sweep = sweep.spawn().unwrap();
+    fs::remove_file(&program).unwrap();
+    let output = sweep.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let json: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(json["runs"], 60);
+    assert!(json["audited_runs"].as_u64() > Some(0), "{json}");
 }
 
 /// The built-in files are found from anywhere, by the names that the list gives.

@@ -4,10 +4,11 @@
 //! told to play the chosen ones and print their hashes, a line each.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
+use std::path::Path;
 use std::process::Stdio;
-use std::{env, io};
 
 use super::Surroundings;
 use crate::cli::World;
@@ -19,6 +20,9 @@ pub(crate) const EVERY: u64 = 20;
 
 /// The hidden option that makes a sweep print hashes of the sampled seeds and nothing else.
 pub(crate) const HASHES: &str = "--hashes";
+
+/// This very program, also where its file has been replaced or removed since it began.
+const ITSELF: &str = "/proc/self/exe";
 
 /// Whether the run of this number, counted from the campaign's first, is played again.
 pub(crate) const fn is_sampled(number: u64) -> bool {
@@ -53,8 +57,7 @@ impl Sample {
         seeds: &Range<u64>,
         mut each: impl FnMut(),
     ) -> Result<Vec<(String, u64)>, Problem> {
-        let own = env::current_exe().map_err(Problem::Player)?;
-        let mut command = Surroundings::Bare.command(&own);
+        let mut command = Surroundings::Bare.command(Path::new(ITSELF));
         let range = format!("{}..{}", seeds.start, seeds.end);
         command.args(["sweep", "--world", world.name(), "--seeds", &range, HASHES]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());

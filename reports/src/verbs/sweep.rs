@@ -90,7 +90,8 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     };
     pool::in_order(count, cli::threads(args.jobs), play, take)?;
     progress.finish();
-    audit(args, sample, &mut tally, streams)?;
+    // What was found is told also where the other process fails: it may be hours of work.
+    let audited = audit(args, sample, &mut tally, streams);
     let cpu = processor::time().saturating_sub(started);
     if args.json {
         streams.print(&tally.to_json(cpu))?;
@@ -98,6 +99,7 @@ pub(crate) fn run(args: &Args, streams: &mut Streams<'_>) -> Result<Ending, Prob
     } else {
         streams.print(&tally.to_text(cpu))?;
     }
+    audited?;
     if field.not_run_count > 0 {
         let why = "their files say that this world cannot";
         streams.note(&format!(
