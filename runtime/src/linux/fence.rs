@@ -32,6 +32,7 @@ mod absent;
 mod build;
 mod connections;
 mod error;
+mod guard;
 mod keeper;
 mod nftables;
 mod output;

@@ -1,0 +1,103 @@
+//! Which advertisements may leave a port: those that say "active" or "offering" need the lease (D9).
+//!
+//! An active one refreshes lease and tail as it leaves, only while the lease is there; so the right
+//! of a daemon that says nothing ends by itself, and who says it too late is told at that very send.
+//! In a datagram the same mark stands behind the headers of IPv4 and UDP.
+//!
+//! Limit: frames are judged as written on the way out of an Ethernet port (`netdev` egress).
+
+use super::FenceSpec;
+use super::nftables::{Base, Hook, Meta, Word};
+use super::rules::{Chain, IPV4, LIVE, Rule, TAIL, millis, pass, refuse, rule, tail_after_refresh};
+
+const STEADFAST: [u8; 2] = [0x88, 0xb5];
+/// Five words, network control (`steadfast_core::wire::carriage`).
+const DATAGRAM_BEGINS: [u8; 2] = [0x45, 0xc0];
+const DATAGRAM_LEN: u32 = 28;
+const HOPS: u8 = 255;
+const UDP: u8 = 17;
+const MARK_AT: u32 = 15;
+const MARK_ACTIVE: u8 = 2;
+const MARK_OFFERING: u8 = 3;
+
+pub(super) fn guard(spec: &FenceSpec, device: &str) -> Chain {
+    let mut rules = Vec::new();
+    if let Some(port) = spec.datagrams {
+        rules.extend(guarded(
+            spec,
+            device,
+            &datagrams(port),
+            MARK_AT + DATAGRAM_LEN,
+        ));
+    }
+    let other = vec![
+        Word::Payload(Base::Link, 12, 2),
+        Word::IsNot(STEADFAST.to_vec()),
+    ];
+    rules.push(rule(device, "other frame", &[other, pass()]));
+    rules.extend(guarded(spec, device, &[], MARK_AT));
+    Chain {
+        name: format!("{device}_guard"),
+        device: device.to_owned(),
+        hook: Hook::Egress,
+        priority: -510,
+        rules,
+    }
+}
+
+/// What an advertisement in a datagram looks like. Its hop limit is 255, which what is passed on
+/// here has not; and it was sent by this user from this network namespace, which whatever was
+/// bridged, redirected or made by another user was not.
+fn datagrams(port: u16) -> Vec<Word> {
+    let port = port.to_be_bytes();
+    let user = rustix::process::geteuid().as_raw();
+    vec![
+        Word::Meta(Meta::SocketUser),
+        Word::Is(user.to_ne_bytes().to_vec()),
+        Word::Payload(Base::Link, 12, 4),
+        Word::Is([IPV4, DATAGRAM_BEGINS].concat()),
+        Word::Payload(Base::Link, 22, 2),
+        Word::Is(vec![HOPS, UDP]),
+        Word::Payload(Base::Link, 34, 4),
+        Word::Is([port, port].concat()),
+    ]
+}
+
+/// Which advertisements pass, of those that look so and have their mark there.
+fn guarded(spec: &FenceSpec, device: &str, looks: &[Word], mark_at: u32) -> [Rule; 4] {
+    let mark = |mark: u8| {
+        let load = Word::Payload(Base::Link, mark_at, 1);
+        [looks, &[load, Word::Is(vec![mark])]].concat()
+    };
+    let live = || vec![Word::Meta(Meta::OutType), Word::IsIn(LIVE)];
+    let refresh = vec![
+        Word::Update(LIVE, millis(spec.lease)),
+        Word::Update(TAIL, tail_after_refresh(spec)),
+    ];
+    let named = |name: &str| match looks {
+        [] => name.to_owned(),
+        _ => format!("datagram, {name}"),
+    };
+    [
+        rule(
+            device,
+            &named("active, refresh"),
+            &[mark(MARK_ACTIVE), live(), refresh, pass()],
+        ),
+        rule(
+            device,
+            &named("active without lease"),
+            &[mark(MARK_ACTIVE), refuse()],
+        ),
+        rule(
+            device,
+            &named("offering"),
+            &[mark(MARK_OFFERING), live(), pass()],
+        ),
+        rule(
+            device,
+            &named("offering without lease"),
+            &[mark(MARK_OFFERING), refuse()],
+        ),
+    ]
+}
