@@ -8,7 +8,9 @@
 
 use super::FenceSpec;
 use super::nftables::{Base, Hook, Meta, Word};
-use super::rules::{Chain, IPV4, LIVE, Rule, TAIL, millis, pass, refuse, rule, tail_after_refresh};
+use super::rules::{
+    Chain, IPV4, LIVE, Rule, TAIL, millis, of_type, pass, refuse, rule, tail_after_refresh,
+};
 
 const STEADFAST: [u8; 2] = [0x88, 0xb5];
 /// Five words, network control (`steadfast_core::wire::carriage`).
@@ -20,22 +22,11 @@ const MARK_AT: u32 = 15;
 const MARK_ACTIVE: u8 = 2;
 const MARK_OFFERING: u8 = 3;
 
+/// The chain of a port that is not served.
 pub(super) fn guard(spec: &FenceSpec, device: &str) -> Chain {
-    let mut rules = Vec::new();
-    if let Some(port) = spec.datagrams {
-        rules.extend(guarded(
-            spec,
-            device,
-            &datagrams(port),
-            MARK_AT + DATAGRAM_LEN,
-        ));
-    }
-    let other = vec![
-        Word::Payload(Base::Link, 12, 2),
-        Word::IsNot(STEADFAST.to_vec()),
-    ];
-    rules.push(rule(device, "other frame", &[other, pass()]));
-    rules.extend(guarded(spec, device, &[], MARK_AT));
+    let mut rules = datagrams_guarded(spec, device);
+    rules.push(rule(device, "other frame", &[others(), pass()]));
+    rules.extend(guarded(spec, device, ("", &[]), MARK_AT));
     Chain {
         name: format!("{device}_guard"),
         device: device.to_owned(),
@@ -43,6 +34,33 @@ pub(super) fn guard(spec: &FenceSpec, device: &str) -> Chain {
         priority: -510,
         rules,
     }
+}
+
+/// The same rules as part of a served port's fence, `live` being what asks for the lease there.
+/// Other frames under the lease come first: those are what a gateway forwards.
+pub(super) fn within_fence(spec: &FenceSpec, device: &str, live: &[Word]) -> Vec<Rule> {
+    let mut rules = datagrams_guarded(spec, device);
+    rules.push(rule(device, "lease", &[others(), live.to_vec(), pass()]));
+    rules.extend(guarded(spec, device, ("", &of_type(STEADFAST)), MARK_AT));
+    rules.push(rule(device, "lease, own frame", &[live.to_vec(), pass()]));
+    rules
+}
+
+/// What is no frame of ours.
+fn others() -> Vec<Word> {
+    vec![
+        Word::Payload(Base::Link, 12, 2),
+        Word::IsNot(STEADFAST.to_vec()),
+    ]
+}
+
+fn datagrams_guarded(spec: &FenceSpec, device: &str) -> Vec<Rule> {
+    let Some(port) = spec.datagrams else {
+        return Vec::new();
+    };
+    let looks = datagrams(port);
+    let mark_at = MARK_AT + DATAGRAM_LEN;
+    guarded(spec, device, ("datagram, ", &looks), mark_at).to_vec()
 }
 
 /// What an advertisement in a datagram looks like. Its hop limit is 255, which what is passed on
@@ -64,7 +82,12 @@ fn datagrams(port: u16) -> Vec<Word> {
 }
 
 /// Which advertisements pass, of those that look so and have their mark there.
-fn guarded(spec: &FenceSpec, device: &str, looks: &[Word], mark_at: u32) -> [Rule; 4] {
+fn guarded(
+    spec: &FenceSpec,
+    device: &str,
+    (kind, looks): (&str, &[Word]),
+    mark_at: u32,
+) -> [Rule; 4] {
     let mark = |mark: u8| {
         let load = Word::Payload(Base::Link, mark_at, 1);
         [looks, &[load, Word::Is(vec![mark])]].concat()
@@ -74,10 +97,7 @@ fn guarded(spec: &FenceSpec, device: &str, looks: &[Word], mark_at: u32) -> [Rul
         Word::Update(LIVE, millis(spec.lease)),
         Word::Update(TAIL, tail_after_refresh(spec)),
     ];
-    let named = |name: &str| match looks {
-        [] => name.to_owned(),
-        _ => format!("datagram, {name}"),
-    };
+    let named = |name: &str| format!("{kind}{name}");
     [
         rule(
             device,

@@ -4,6 +4,7 @@
 //! guard, heartbeat port, egress -510   active frame: in @live? refresh, pass; else drop, also in
 //!                                      a datagram
 //!                                      offering frame: in @live? pass; else drop
+//!                                      (a served port: within its fence)
 //! fence, served port, ingress -500     @live? pass  ARP/NS for virtual: drop  @tail? pass
 //!                                      to virtual address or MAC, transit: drop
 //! fence, served port, egress -500      RA, own or ending: drop  @live? pass  RA: drop
@@ -11,8 +12,9 @@
 //!                                      @tail? pass  from virtual address: drop
 //! ```
 //!
-//! The lease comes first, or right behind two rules about routers: that is what every packet of an
-//! active node meets. Router advertisements are what hosts choose their gateway by: without a lease
+//! The lease comes first, or right behind rules about routers and datagrams: that is what every
+//! packet of an active node meets. A port that is served and carries heartbeats has one chain on
+//! its way out: a second one would cost each packet some 30 ns. Router advertisements are what hosts choose their gateway by: without a lease
 //! none leaves a port with virtual IPv6 addresses, and where one of them is link-local, none in the
 //! name of an address that stays with the machine: hosts would follow the machine, not the role
 //! (F44). One that takes such an address back may leave, one that takes the role's back may not.
@@ -32,7 +34,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::guard::guard;
+use super::guard::{guard, within_fence};
 use super::nftables::{Base, Hook, Meta, SET_DYNAMIC, SET_TIMEOUT, Set, Word};
 use super::{FenceSpec, ServedPort, output};
 
@@ -109,11 +111,13 @@ pub(super) struct Rule {
 
 /// Every chain the fence needs.
 pub(super) fn chains(spec: &FenceSpec, transit: TransitBy) -> Vec<Chain> {
-    let guards = spec.heartbeat_ports.iter().map(|port| guard(spec, port));
+    let is_served = |name: &String| spec.served.iter().any(|port| port.name == *name);
+    let unserved = spec.heartbeat_ports.iter().filter(|name| !is_served(name));
+    let guards = unserved.map(|port| guard(spec, port));
     let fences = spec
         .served
         .iter()
-        .flat_map(|port| [fence_in(port, transit), fence_out(port)]);
+        .flat_map(|port| [fence_in(port, transit), fence_out(spec, port)]);
     guards.chain(fences).collect()
 }
 
@@ -239,7 +243,16 @@ fn transits(name: &str, by: TransitBy) -> [Rule; 2] {
     ]
 }
 
-fn fence_out(port: &ServedPort) -> Chain {
+/// The lease of what leaves a served port, and before it what is asked of advertisements.
+fn leased_out(spec: &FenceSpec, name: &str) -> Vec<Rule> {
+    let live = vec![Word::Meta(Meta::OutType), Word::IsIn(LIVE)];
+    if spec.heartbeat_ports.iter().any(|port| port == name) {
+        return within_fence(spec, name, &live);
+    }
+    vec![rule(name, "lease", &[live, pass()])]
+}
+
+fn fence_out(spec: &FenceSpec, port: &ServedPort) -> Chain {
     let name = &port.name;
     let within = |set| vec![Word::Meta(Meta::OutType), Word::IsIn(set)];
     let written = |protocol: [u8; 2], offset, len, set| {
@@ -258,7 +271,7 @@ fn fence_out(port: &ServedPort) -> Chain {
     let mut rules = Vec::new();
     let [own, end, any] = routers_kept_back(port);
     rules.extend(own.into_iter().chain(end));
-    rules.push(rule(name, "lease", &[within(LIVE), pass()]));
+    rules.extend(leased_out(spec, name));
     rules.extend(vlans(name));
     rules.extend(any);
     rules.extend([
