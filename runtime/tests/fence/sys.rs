@@ -33,9 +33,10 @@ pub(crate) fn enter_namespace() -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a packet socket on an interface. It takes in what arrives there, for `wait` at most.
-pub(crate) fn packet_socket(index: i32, wait: Duration) -> io::Result<OwnedFd> {
-    let protocol = ALL_PROTOCOLS.to_be();
+/// Opens a packet socket on an interface. It takes in what arrives there, and is waited for so long;
+/// without a wait it only sends.
+pub(crate) fn packet_socket(index: i32, wait: Option<Duration>) -> io::Result<OwnedFd> {
+    let protocol = wait.map_or(0, |_| ALL_PROTOCOLS.to_be());
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: socket() takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -63,6 +64,6 @@ pub(crate) fn packet_socket(index: i32, wait: Duration) -> io::Result<OwnedFd> {
     if set < 0 || bound < 0 {
         return Err(io::Error::last_os_error());
     }
-    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(wait))?;
+    sockopt::set_socket_timeout(&socket, Timeout::Recv, wait)?;
     Ok(socket)
 }

@@ -15,7 +15,7 @@ pub(crate) fn packet_socket_of(user: u32, index: i32) -> io::Result<Option<Owned
     set(user);
     // It says what was before, also when nothing was changed.
     let changed = set(user) == i64::from(user);
-    let socket = packet_socket(index, Duration::from_secs(1));
+    let socket = packet_socket(index, Some(Duration::from_secs(1)));
     set(own);
     socket.map(|socket| changed.then_some(socket))
 }

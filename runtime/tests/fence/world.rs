@@ -284,8 +284,8 @@ fn port(route: &mut Netlink, name: &str, number: u8) -> Port {
     must(route, batch);
     Port {
         mac,
-        near: super::sys::packet_socket(index_of(name), FRAME_WAIT).unwrap(),
-        far: super::sys::packet_socket(index_of(&far), FRAME_WAIT).unwrap(),
+        near: super::sys::packet_socket(index_of(name), Some(FRAME_WAIT)).unwrap(),
+        far: super::sys::packet_socket(index_of(&far), Some(FRAME_WAIT)).unwrap(),
     }
 }
 
@@ -312,7 +312,7 @@ pub(crate) fn must(netlink: &mut Netlink, batch: Batch) {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-fn index_of(name: &str) -> i32 {
+pub(crate) fn index_of(name: &str) -> i32 {
     // The folder of every interface is named in the namespace of this thread alone by netlink.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
     i32::try_from(rustix::net::netdevice::name_to_index(&socket, name).unwrap()).unwrap()
