@@ -13,6 +13,8 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -204,6 +206,13 @@ pub(crate) fn new_time_namespace() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The program is started by a copy of this process, not by one that shares its memory until then:
+/// kernels such as 6.1 refuse the latter a time namespace of its own (`EINVAL`).
+pub(crate) fn by_a_copy(command: &mut Command) -> &mut Command {
+    // SAFETY: nothing is done between fork and exec; that anything might be is what makes a copy.
+    unsafe { command.pre_exec(|| Ok(())) }
 }
 
 /// Sends a signal to every process of our process namespace but ourselves; as the first process of

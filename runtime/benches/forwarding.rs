@@ -107,7 +107,6 @@ fn main() -> ExitCode {
         port.near = sys::packet_socket(world::index_of(name), None).unwrap();
         port.far = sys::packet_socket(world::index_of(&far), None).unwrap();
     }
-    assert!(forwards(&world), "the gateway forwards");
     let mut rounds: [Vec<f64>; FORMS.len()] = Default::default();
     for _ in 0..ROUNDS {
         for (form, found) in FORMS.iter().zip(&mut rounds) {
@@ -162,6 +161,7 @@ fn measured(world: &World, form: &Form) -> f64 {
         fence
     });
     let ports = form.ports.then(|| open(world));
+    assert!(forwards(world), "{}: the gateway forwards", form.name);
     let found = timed(world);
     drop(ports);
     if let Some(mut fence) = fence {

@@ -258,6 +258,9 @@ impl Node {
             return;
         }
         let started = self.spawn();
+        if let Err(error) = &started {
+            self.log.refused(&self.spec.argv, error);
+        }
         self.tell(match &started {
             Ok((child, _)) => Event::Started(child.id().cast_signed()),
             Err(error) => Event::Refused(error.raw_os_error().unwrap_or(libc::EINVAL)),
@@ -269,8 +272,7 @@ impl Node {
     fn start_others(&mut self) {
         for argv in &self.spec.others {
             if let Err(error) = self.launch(argv) {
-                let program = argv.first().map_or("", String::as_str);
-                let _ = writeln!(self.log.file, "cannot start {program}: {error}");
+                self.log.refused(argv, &error);
             }
         }
     }
@@ -288,7 +290,7 @@ impl Node {
         let [program, args @ ..] = argv else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        Command::new(program)
+        sys::by_a_copy(&mut Command::new(program))
             .args(args)
             .envs(&self.spec.env)
             .current_dir("/run/state")
@@ -434,6 +436,12 @@ impl Log {
             read,
             write,
         })
+    }
+
+    /// Notes that a program cannot be started.
+    fn refused(&mut self, argv: &[String], error: &io::Error) {
+        let program = argv.first().map_or("", String::as_str);
+        let _ = writeln!(self.file, "cannot start {program}: {error}");
     }
 
     /// Takes what there is, up to some chunks at a time.

@@ -166,7 +166,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
             if self.lab.next_deadline().is_some_and(|at| at <= now) {
                 self.lab.settle(now)?;
             }
-            self.tell_lab(now);
+            self.tell_lab(now)?;
             self.tell_hooks();
             self.lay_snares(now)?;
             self.await_frames()?;
@@ -232,7 +232,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 took,
             };
             self.eyes.tell(at, kind);
-            self.tell_lab(at.max(now));
+            self.tell_lab(at.max(now))?;
             self.tell_due(Some(at));
             self.eyes.await_frames(self.schedule.wants_frames());
         }
@@ -244,7 +244,10 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
     }
 
     /// Tells what the lab did, in the trace's words.
-    fn tell_lab(&mut self, now: Instant) {
+    ///
+    /// # Errors
+    /// A daemon could not be started: nothing that follows would be about it.
+    fn tell_lab(&mut self, now: Instant) -> Result<(), LabError> {
         for told in self.lab.poll_told() {
             let at = match told {
                 Told::Daemon(_, _, at) => self.run_time(at),
@@ -269,6 +272,9 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                         continue;
                     }
                     kind
+                }
+                Told::Daemon(gateway, DaemonEvent::Refused(errno), _) => {
+                    return Err(self.not_started(gateway, errno));
                 }
                 Told::Daemon(gateway, event, _) => self.process(gateway, event),
                 Told::Stopped(gateway, stopped) => process(
@@ -309,6 +315,16 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 }
             };
             self.eyes.tell(at, kind);
+        }
+        Ok(())
+    }
+
+    fn not_started(&self, gateway: NodeId, errno: i32) -> LabError {
+        let named = self.plan.layout.gateways.iter().find(|it| it.id == gateway);
+        let name = named.map_or("a gateway", |it| &it.name);
+        LabError::System {
+            doing: format!("start the daemon of {name}"),
+            source: io::Error::from_raw_os_error(errno),
         }
     }
 
