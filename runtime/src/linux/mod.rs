@@ -20,6 +20,7 @@ pub mod priority;
 mod raw;
 pub mod routers;
 mod rtnetlink;
+pub mod softirqs;
 mod speaker;
 pub mod stations;
 pub mod streams;

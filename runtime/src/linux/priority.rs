@@ -23,7 +23,7 @@ use std::time::Duration;
 use rustix::mm::{MlockAllFlags, mlockall, munlockall};
 use rustix::process::{Resource, getrlimit, setpriority_process};
 
-use super::raw;
+use super::{raw, softirqs};
 
 /// Longest run of the heartbeat thread without a wait, before it loses its precedence.
 pub const RUN_MAX: Duration = Duration::from_millis(500);
@@ -75,6 +75,7 @@ pub fn take_precedence() -> Granted {
     let mut notes = Vec::new();
     let scheduling = schedule(&mut notes);
     let memory_locked = lock_memory(&mut notes);
+    notes.extend(softirqs::note());
     Granted {
         scheduling,
         memory_locked,
