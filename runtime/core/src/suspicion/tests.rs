@@ -4,6 +4,8 @@ use super::{Doubt, ROUNDS_MIN, Suspicion, Tally, Terms, Verdict};
 use crate::{Instant, NodeId, PortId};
 use core::time::Duration;
 
+mod window;
+
 const LAN: PortId = PortId(1);
 const WAN: PortId = PortId(2);
 const ROUND: Duration = Duration::from_millis(1);
@@ -84,20 +86,6 @@ fn suspicion_never_dead_by_time_alone() {
         "its third question is only just out"
     );
     assert_eq!(open.judge(at(403)), Verdict::Dead);
-}
-
-/// Three rounds within less than W prove nothing either: the window is for the slow answer.
-#[test]
-fn suspicion_never_dead_before_the_window_is_over() {
-    let slow = Terms {
-        window: Duration::from_millis(20),
-        ..terms()
-    };
-    let mut open = suspicion(slow, &[(LAN, true)]);
-    let judged = send_rounds(&mut open, 0, 19);
-    assert_eq!(open.judge(judged), Verdict::Open);
-    open.sent(at(19));
-    assert_eq!(open.judge(at(20)), Verdict::Dead);
 }
 
 /// A judge that woke late starts over: what was outstanding may have been answered while it slept,
@@ -367,28 +355,6 @@ fn suspicion_closed_answers_before_the_daemons_word_prove_no_lapse() {
     open.spoke();
     assert_eq!([closed(&mut open), closed(&mut open)], [Verdict::Open; 2]);
     assert_eq!(closed(&mut open), Verdict::Lapsed);
-}
-
-/// The window is time in which the judge was awake: what it slept beyond a round, and what came
-/// meanwhile and was lost, proves nothing. A little late is no sleep, and a judge that is always
-/// late judges all the same.
-#[test]
-fn suspicion_window_does_not_count_what_the_judge_slept() {
-    let opened = |late: u64, woken: u64| {
-        let mut open = both_armed();
-        for round in 0..3 {
-            open.sent(at(round));
-        }
-        open.woke(at(woken), Duration::from_millis(late), SLACK, PATIENCE);
-        [open.judge(at(7)), open.judge(at(8))]
-    };
-    assert_eq!(opened(4, 6), [Verdict::Open, Verdict::Dead]);
-    assert_eq!(opened(1, 3), [Verdict::Dead; 2]);
-    let late = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-    let mut open = both_armed();
-    (0..3).for_each(|round| open.sent(at(late + round)));
-    open.woke(at(late + 6), Duration::from_millis(4), SLACK, PATIENCE);
-    assert_eq!(open.judge(at(late + 7)), Verdict::Dead);
 }
 
 /// The first closed answer, and the first unanswered round, bring back the full pace.
