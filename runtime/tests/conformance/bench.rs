@@ -193,7 +193,7 @@ fn port(route: &mut Netlink, place: Place) -> io::Result<Port> {
         put_address(&mut batch, index, address, prefix);
     }
     must(route, batch)?;
-    let socket = |index: u32| packet_socket(i32::try_from(index).unwrap(), FRAME_WAIT);
+    let socket = |index: u32| packet_socket(i32::try_from(index).unwrap(), Some(FRAME_WAIT));
     let port = Port {
         place,
         index,
