@@ -7,9 +7,9 @@
 //! else runs disturbs many of them and not all; what is printed is the middle one of the rounds'
 //! differences, with the least and the greatest.
 //!
-//! Run it: `cargo bench -p steadfast --bench forwarding`, as root or where user namespaces are. Limit:
-//! it is this processor's figure, of a kernel that guards its jumps as this one does; the packets
-//! are IPv4, and nothing but the fence filters them.
+//! Run it: `cargo bench -p steadfast --bench forwarding`, as root or where user namespaces are.
+//! Limit: it is this processor's figure, of a kernel that guards its jumps as this one does; the
+//! packets are IPv4, and nothing but the fence filters them.
 
 #![expect(
     clippy::unwrap_used,

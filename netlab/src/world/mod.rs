@@ -34,7 +34,7 @@ use crate::instruments::RunClock;
 use crate::lab::{Lab, Told};
 use crate::machine::DaemonEvent;
 use crate::sys::run_early;
-use crate::wires::mends;
+use crate::wires::{CarrierChange, mends};
 pub use agent::{Agent, Raised, Said, build, missing, virtual_macs};
 use reckon::Reckonings;
 
@@ -254,11 +254,7 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
                 _ => now,
             };
             let kind = match told {
-                Told::Carrier(change) => EventKind::Carrier {
-                    gateway: change.gateway,
-                    port: change.port,
-                    up: change.up,
-                },
+                Told::Carrier(change) => carrier(change),
                 Told::Killed(gateway) => {
                     if self.gone[self.place(gateway)] {
                         continue;
@@ -456,4 +452,9 @@ const fn process(gateway: NodeId, state: ProcessState) -> EventKind {
 
 const fn power(gateway: NodeId, state: PowerState) -> EventKind {
     EventKind::Power { gateway, state }
+}
+
+const fn carrier(change: CarrierChange) -> EventKind {
+    let CarrierChange { gateway, port, up } = change;
+    EventKind::Carrier { gateway, port, up }
 }

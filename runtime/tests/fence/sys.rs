@@ -33,8 +33,8 @@ pub(crate) fn enter_namespace() -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a packet socket on an interface. It takes in what arrives there, and is waited for so long;
-/// without a wait it only sends.
+/// Opens a packet socket on an interface. It takes in what arrives there, and is waited for so
+/// long; without a wait it only sends.
 pub(crate) fn packet_socket(index: i32, wait: Option<Duration>) -> io::Result<OwnedFd> {
     let protocol = wait.map_or(0, |_| ALL_PROTOCOLS.to_be());
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;

@@ -1,8 +1,8 @@
-//! Which advertisements may leave a port: those that say "active" or "offering" need the lease (D9).
+//! Which advertisements may leave a port: "active" and "offering" need the lease (D9).
 //!
 //! An active one refreshes lease and tail as it leaves, only while the lease is there; so the right
-//! of a daemon that says nothing ends by itself, and who says it too late is told at that very send.
-//! In a datagram the same mark stands behind the headers of IPv4 and UDP.
+//! of a daemon that says nothing ends by itself, and who says it too late is told at that send. In
+//! a datagram the same mark stands behind the headers of IPv4 and UDP.
 //!
 //! Limit: frames are judged as written on the way out of an Ethernet port (`netdev` egress).
 

@@ -14,10 +14,13 @@
 //!
 //! The lease comes first, or right behind rules about routers and datagrams: that is what every
 //! packet of an active node meets. A port that is served and carries heartbeats has one chain on
-//! its way out: a second one would cost each packet some 30 ns. Router advertisements are what hosts choose their gateway by: without a lease
-//! none leaves a port with virtual IPv6 addresses, and where one of them is link-local, none in the
-//! name of an address that stays with the machine: hosts would follow the machine, not the role
-//! (F44). One that takes such an address back may leave, one that takes the role's back may not.
+//! its way out: a second one would cost each packet some 30 ns.
+//!
+//! Router advertisements are what hosts choose their gateway by: without a lease none leaves a port
+//! with virtual IPv6 addresses, and where one of them is link-local, none in the name of an address
+//! that stays with the machine: hosts would follow the machine, not the role (F44). One that takes
+//! such an address back may leave, one that takes the role's back may not.
+//!
 //! Verdicts equal those of the kernel model (`sim/src/model/kernel/fence.rs`). Transit is what came
 //! to this machine's MAC and is routed on: the routing table is asked, so any address the machine
 //! has, or gets later, stays reachable; without that question (`fib`) the unit addresses stand for
