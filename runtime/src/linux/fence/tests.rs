@@ -106,7 +106,7 @@ fn fence_without_owner_and_fib_is_checked_part_by_part() {
         };
         let damages: [(&str, Change); 4] = [
             ("chains changed", |batch| {
-                nftables::delete_chain(batch, TABLE, "lo_guard");
+                nftables::delete_chain(batch, TABLE, "lo_out");
             }),
             ("rules changed", |batch| {
                 let words = [nftables::Word::Accept];
