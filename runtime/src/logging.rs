@@ -66,15 +66,15 @@ enum Message {
 struct Logger {
     handle: LogHandle,
     style: Style,
-    level: LevelFilter,
 }
 
-/// Makes standard error the log of this process, at `level` and above.
+/// Makes standard error the log of this process, at `level` and above. The level may be changed
+/// later (`log::set_max_level`): those who log are asked to ask for it first.
 ///
 /// # Errors
 /// There is a log already, or no thread can be made.
 pub fn init(level: LevelFilter) -> io::Result<LogHandle> {
-    let (logger, handle) = start(io::stderr(), Style::of_stderr(), level)?;
+    let (logger, handle) = start(io::stderr(), Style::of_stderr())?;
     log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
     log::set_max_level(level);
     Ok(handle)
@@ -93,11 +93,7 @@ impl LogHandle {
     }
 }
 
-fn start(
-    out: impl Write + Send + 'static,
-    style: Style,
-    level: LevelFilter,
-) -> io::Result<(Logger, LogHandle)> {
+fn start(out: impl Write + Send + 'static, style: Style) -> io::Result<(Logger, LogHandle)> {
     let (mailbox, waiting) = sync_channel(LINES_MAX);
     let lost = Arc::new(AtomicU64::new(0));
     let handle = LogHandle { mailbox, lost };
@@ -108,22 +104,19 @@ fn start(
     let logger = Logger {
         handle: handle.clone(),
         style,
-        level,
     };
     Ok((logger, handle))
 }
 
 impl Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let line = line(self.style, record.level(), &record.args().to_string());
-            if self.handle.mailbox.try_send(Message::Line(line)).is_err() {
-                self.handle.lost.fetch_add(1, Ordering::Relaxed);
-            }
+        let line = line(self.style, record.level(), &record.args().to_string());
+        if self.handle.mailbox.try_send(Message::Line(line)).is_err() {
+            self.handle.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -209,7 +202,7 @@ mod tests {
         let (open, gate) = channel();
         let (sink, lines) = channel();
         let gate = Gate(gate, sink);
-        let (logger, handle) = start(gate, Style::Journal, LevelFilter::Info).expect("a thread");
+        let (logger, handle) = start(gate, Style::Journal).expect("a thread");
         let sent = LINES_MAX + 50;
         for _ in 0..sent {
             warn(&logger, "text");

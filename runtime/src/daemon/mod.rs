@@ -192,6 +192,7 @@ fn forward(uses: &[PortUse]) {
 /// A reload brought addresses of another version, or to another port: the kernel's settings for
 /// them, as at the start. What would have refused that is told, for the addresses stand already.
 fn settings_after_reload(loaded: &Loaded) {
+    log::set_max_level(loaded.daemon.log);
     let uses = uses(&loaded.config);
     if loaded.config.is_witness() {
         return;

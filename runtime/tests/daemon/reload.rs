@@ -90,6 +90,27 @@ fn reload_is_whole_or_not_at_all_and_silent_on_the_wire() {
     assert!(text_of(&file).contains("[\"10.0.1.1\"]"));
 }
 
+/// The log's level is part of what a reload brings: at `error` it is silent about its own end.
+#[test]
+fn reload_brings_the_level_of_the_log() {
+    if !inside_own_namespace!("reload_brings_the_level_of_the_log") {
+        return;
+    }
+    let [gateway, _other] = pair();
+    let mut daemon = gateway.start();
+    daemon.says("active:");
+    daemon.signal(Signal::HUP);
+    daemon.says("info: the changed configuration is in force");
+    gateway.configure(|text| text.replace("[daemon]\n", "[daemon]\nlog = \"error\"\n"));
+    let (code, said) = gateway.ctl("reload");
+    assert_eq!(code, Some(0), "{said}");
+    daemon.signal(Signal::TERM);
+    let (status, said) = daemon.ends();
+    assert!(status.success(), "{said}");
+    assert!(!said.contains("asked to end"), "{said}");
+    gateway.is_clean();
+}
+
 /// A gateway's wire, heard from the other end.
 struct Wire {
     ports: PacketPorts,
