@@ -48,6 +48,11 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
     /// For the core.
     pub(super) fn configured(&self, place: usize) -> CheckConfig {
         CheckConfig {

@@ -24,6 +24,11 @@ pub(super) struct Hook {
 }
 
 impl Hook {
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
     /// For whoever runs it.
     pub(super) fn spec(&self) -> HookSpec {
         self.spec.clone()

@@ -168,11 +168,11 @@ pub enum InitError {
 /// # Errors
 /// See [`InitError`]; then neither file is new.
 pub fn init(options: &InitOptions) -> Result<InitFiles, InitError> {
-    let (draft, secret) = match &options.join {
-        None => (Draft::fresh(options, draw_id()?), None),
+    let (draft, secret, left_out) = match &options.join {
+        None => (Draft::fresh(options, draw_id()?), None, Vec::new()),
         Some(file) => {
-            let (draft, secret) = join(options, file)?;
-            (draft, Some(secret))
+            let (draft, secret, left_out) = join(options, file)?;
+            (draft, Some(secret), left_out)
         }
     };
     for path in [&options.config, &options.secret] {
@@ -205,7 +205,7 @@ pub fn init(options: &InitOptions) -> Result<InitFiles, InitError> {
     Ok(InitFiles {
         config: options.config.clone(),
         secret: options.secret.clone(),
-        next: next_steps(options),
+        next: next_steps(options, &left_out),
     })
 }
 
@@ -218,7 +218,7 @@ fn named(peer: &InitPeer) -> String {
     }
 }
 
-fn next_steps(options: &InitOptions) -> Vec<String> {
+fn next_steps(options: &InitOptions, left_out: &[String]) -> Vec<String> {
     let (config, secret) = (options.config.display(), options.secret.display());
     let mut next = vec![format!("check it: steadfastctl check-config {config}")];
     if options.join.is_none() {
@@ -237,6 +237,13 @@ fn next_steps(options: &InitOptions) -> Vec<String> {
         next.push(format!(
             "on every other node: see that its file has a [[peer]] with id = {id} ({name}) and \
              its addresses"
+        ));
+    }
+    if !left_out.is_empty() {
+        let list = left_out.join(", ");
+        next.push(format!(
+            "here: checks and hooks are each node's own, and what the other file has of them was \
+             left out ({list}); write down those that this node shall have"
         ));
     }
     next
@@ -262,7 +269,10 @@ fn put(path: &Path, bytes: &[u8], mode: u32, replace: bool) -> Result<(), InitEr
     })
 }
 
-fn join(options: &InitOptions, file: &Path) -> Result<(Draft, Zeroizing<Vec<u8>>), InitError> {
+/// What is taken over, the secret, and what is left out.
+type Joined = (Draft, Zeroizing<Vec<u8>>, Vec<String>);
+
+fn join(options: &InitOptions, file: &Path) -> Result<Joined, InitError> {
     let failed = |findings: Findings| InitError::Join(Box::new(super::refused(findings)));
     let mut findings = Findings::new(&file.display().to_string(), "");
     let Some(text) = super::read_text(file, &mut findings) else {
@@ -282,7 +292,11 @@ fn join(options: &InitOptions, file: &Path) -> Result<(Draft, Zeroizing<Vec<u8>>
         return Err(InitError::Witness(theirs));
     }
     let secret = their_secret(options, file, &raw)?;
-    Ok((Draft::joined(options, &raw, &text), secret))
+    Ok((
+        Draft::joined(options, &raw, &text),
+        secret,
+        taken::left_out(&raw),
+    ))
 }
 
 /// The other node's secret: as told, else beside its file, else where its file says.

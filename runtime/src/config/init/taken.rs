@@ -67,6 +67,14 @@ pub(super) fn others(options: &InitOptions, raw: &Raw) -> Vec<InitPeer> {
     others
 }
 
+/// The other file's checks and hooks, by kind and name: they are of its node alone.
+pub(super) fn left_out(raw: &Raw) -> Vec<String> {
+    let checks = raw.checks.iter().map(|it| ("check", it.name()));
+    let hooks = raw.hooks.iter().map(|it| ("hook", it.name()));
+    let all = checks.chain(hooks);
+    all.map(|(kind, name)| format!("{kind} {name}")).collect()
+}
+
 /// What the other file says of times and policy, as it says it. `on_failure` is each node's own.
 pub(super) fn kept(raw: &Raw, text: &str) -> Vec<(&'static str, String)> {
     let slice = |place: std::ops::Range<usize>| text.get(place).unwrap_or_default().to_owned();

@@ -144,7 +144,8 @@ fn init_join_shares_cluster_and_secret() {
         "[[port]]\nheartbeat = \"secondary\"\naction = \"set\"",
         1,
     );
-    fs::write(&first.config, text).expect("a file");
+    let check = "\n[[check]]\nname = \"uplink\"\nconnect = \"10.0.2.9:443\"\n";
+    fs::write(&first.config, text + check).expect("a file");
     let mut second = options(&folder, "b");
     second.join = Some(first.config.clone());
     (second.node_id, second.node_name) = (2, "gw2".to_owned());
@@ -176,6 +177,9 @@ fn init_join_shares_cluster_and_secret() {
         "{:?}",
         joined.next
     );
+    let told = joined.next[2].contains("left out (check uplink)");
+    assert!(told, "{:?}", joined.next);
+    assert!(b.checks.is_empty(), "checks are each node's own");
 }
 
 /// Joining under the other node's id, with its file broken, or without its secret: nothing is
