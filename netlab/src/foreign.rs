@@ -163,6 +163,10 @@ fn setting(cluster: &Cluster) -> Option<String> {
         ("all_pacified", cluster.all_pacified != usual.all_pacified),
         ("boot_limit", cluster.boot_limit != usual.boot_limit),
         ("boot_window", cluster.boot_window != usual.boot_window),
+        (
+            "restart_limit",
+            cluster.restart_limit != usual.restart_limit,
+        ),
         ("flap_limit", cluster.flap_limit != usual.flap_limit),
         ("isolation", cluster.isolation != usual.isolation),
         ("on_failure", cluster.on_failure != usual.on_failure),

@@ -274,7 +274,7 @@ fn times(cluster: &Cluster) -> [(&'static str, String); 10] {
     .map(|(key, span)| (key, spelt(span)))
 }
 
-fn policy(cluster: &Cluster) -> [(&'static str, String); 11] {
+fn policy(cluster: &Cluster) -> [(&'static str, String); 12] {
     let word = |word: &str| format!("\"{word}\"");
     let preempt = match cluster.preempt {
         Preempt::Never => "never",
@@ -305,6 +305,7 @@ fn policy(cluster: &Cluster) -> [(&'static str, String); 11] {
         ("detection", word(detection)),
         ("all_pacified", word(all_pacified)),
         ("boot_limit", cluster.boot_limit.to_string()),
+        ("restart_limit", cluster.restart_limit.to_string()),
         ("boot_window", spelt(cluster.boot_window)),
         ("flap_limit", cluster.flap_limit.to_string()),
         ("flap_window", spelt(cluster.flap_window)),

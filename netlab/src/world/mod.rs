@@ -352,10 +352,16 @@ impl<A: Agent + ?Sized, E: Eyes> World<'_, A, E> {
         let place = self.place(gateway);
         self.gone[place] = event != DaemonEvent::Started;
         let state = match event {
-            DaemonEvent::Started => ProcessState::Running,
+            DaemonEvent::Started => {
+                let now = self.eyes.now();
+                let changes = self.reckonings.started(gateway, now);
+                self.tell_barred(now, changes);
+                ProcessState::Running
+            }
             DaemonEvent::Ended(code) => {
                 self.said[place] = None;
                 self.ended_in_order[place] = code == 0;
+                self.reckonings.stopped(gateway, code == 0);
                 ProcessState::Killed
             }
             DaemonEvent::Refused(_) => ProcessState::Killed,

@@ -14,6 +14,7 @@ pub(super) struct Reckonings {
     gateways: Vec<Reckoning>,
     window: Duration,
     limit: u32,
+    restart_limit: usize,
     serve_if_all: bool,
 }
 
@@ -23,6 +24,10 @@ struct Reckoning {
     /// Ended boots: uptime, and whether they ended in order.
     past: Vec<(Duration, bool)>,
     booted_at: Option<Instant>,
+    /// Starts of the daemon in this boot after a crash.
+    restarts: Vec<Instant>,
+    /// Whether the daemon's last life in this boot ended in order; none before the first.
+    ended: Option<bool>,
     barred: bool,
     said: bool,
 }
@@ -38,6 +43,8 @@ impl Reckonings {
                 .map(|boot| (boot.uptime.0, boot.clean))
                 .collect(),
             booted_at: None,
+            restarts: Vec::new(),
+            ended: None,
             barred: false,
             said: false,
         };
@@ -45,6 +52,7 @@ impl Reckonings {
             gateways: plan.layout.gateways.iter().map(gateway).collect(),
             window: plan.cluster.boot_window.0,
             limit: u32::from(plan.cluster.boot_limit),
+            restart_limit: usize::from(plan.cluster.restart_limit),
             serve_if_all: plan.cluster.all_pacified == AllPacified::Serve,
         }
     }
@@ -54,6 +62,8 @@ impl Reckonings {
         let (window, limit) = (self.window, self.limit);
         if let Some(it) = self.find(id) {
             it.booted_at = Some(now);
+            it.restarts.clear();
+            it.ended = None;
             let stays = it.barred
                 && it
                     .past
@@ -73,11 +83,34 @@ impl Reckonings {
         }
     }
 
+    /// A daemon begins. Too many that follow a crash bar their gateway, too.
+    pub(super) fn started(&mut self, id: NodeId, now: Instant) -> Vec<(NodeId, bool)> {
+        let (window, limit) = (self.window, self.restart_limit);
+        if let Some(it) = self.find(id) {
+            match it.ended.take() {
+                Some(true) => it.restarts.clear(),
+                Some(false) => it.restarts.push(now),
+                None => {}
+            }
+            let within = it.restarts.iter().filter(|at| now.since(**at) <= window);
+            it.barred |= within.count() > limit;
+        }
+        self.changes()
+    }
+
+    /// A daemon's life is over.
+    pub(super) fn stopped(&mut self, id: NodeId, in_order: bool) {
+        if let Some(it) = self.find(id) {
+            it.ended = Some(in_order);
+        }
+    }
+
     /// An operator's word ends a bar.
     pub(super) fn cleared(&mut self, id: NodeId) -> Vec<(NodeId, bool)> {
         if let Some(it) = self.find(id) {
             it.barred = false;
             it.past.clear();
+            it.restarts.clear();
         }
         self.changes()
     }

@@ -3,7 +3,8 @@
 //! A loop is counted in *uptime*: wall clocks lie after a power cut. The record of the current boot
 //! is written at once and its uptime raised at 10, 30, 60, 120 and 300 s and when the window is
 //! over, so after a cut the record says how long the box lived at least. Reboots and daemon
-//! restarts are told apart by the kernel's boot id. The limit of this guard: a box whose store
+//! restarts are told apart by the kernel's boot id, and each has its limit: a daemon that dies
+//! again and again is no better than a box that does. The limit of this guard: a box whose store
 //! cannot be written forgets its boots.
 
 use core::time::Duration;
@@ -14,6 +15,9 @@ use crate::{Epoch, Instant};
 
 /// Boots remembered; the oldest is forgotten. More than any sensible limit of the guard.
 pub const BOOTS_MAX: usize = 16;
+
+/// Restarts of the daemon remembered; the oldest is forgotten. More than any sensible limit.
+pub const RESTARTS_MAX: usize = 16;
 
 /// Uptimes at which the record of this boot is renewed, in seconds.
 pub const UPTIME_MARKS: [u64; 5] = [10, 30, 60, 120, 300];
@@ -44,6 +48,10 @@ pub struct Record {
     pub maintenance: bool,
     /// Out of service after a failure, until an operator acts (R3.3).
     pub retired: bool,
+    /// The daemon's starts in this boot after a life that did not end in order, as uptimes in
+    /// seconds, oldest first; at most [`RESTARTS_MAX`]. A life that ends in order ends the row.
+    #[serde(default)]
+    pub restarts: Vec<u64>,
 }
 
 /// One boot of the box.
@@ -76,17 +84,29 @@ pub enum Clearance {
     },
 }
 
-/// Enters the current start into `boots`, oldest first, and keeps the list bounded.
-pub fn enter(boots: &mut Vec<BootRecord>, kernel_boot: [u8; 16], uptime: Duration) {
+/// Enters the current start into a record, and keeps its lists bounded.
+pub fn enter(record: &mut Record, kernel_boot: [u8; 16], uptime: Duration) {
+    let Record {
+        boots, restarts, ..
+    } = record;
     if let Some(last) = boots
         .last_mut()
         .filter(|last| last.kernel_boot == kernel_boot)
     {
         last.starts = last.starts.saturating_add(1);
+        if last.clean {
+            restarts.clear();
+        } else {
+            if restarts.len() >= RESTARTS_MAX {
+                restarts.drain(..=restarts.len() - RESTARTS_MAX);
+            }
+            restarts.push(uptime.as_secs());
+        }
         last.clean = false;
         last.uptime_s = last.uptime_s.max(uptime.as_secs());
         return;
     }
+    restarts.clear();
     if boots.len() >= BOOTS_MAX {
         boots.drain(..=boots.len() - BOOTS_MAX);
     }
@@ -138,6 +158,15 @@ pub fn clearance(boots: &[BootRecord], limit: u32, window: Duration) -> Clearanc
         }
     }
     Clearance::Cleared
+}
+
+/// How many restarts of the daemon lie within the window, if that is more than `limit`: a loop.
+/// `now` is the uptime.
+pub fn restart_loop(restarts: &[u64], limit: u32, window: Duration, now: Duration) -> Option<u32> {
+    let since = now.saturating_sub(window).as_secs();
+    let within = restarts.iter().filter(|at| **at >= since).count();
+    let count = u32::try_from(within).unwrap_or(u32::MAX);
+    (count > limit).then_some(count)
 }
 
 #[cfg(test)]
@@ -223,15 +252,45 @@ mod tests {
 
     #[test]
     fn boot_guard_tells_daemon_restarts_from_reboots() {
-        let mut boots = Vec::new();
+        let mut record = Record::default();
         for _ in 0..5 {
-            enter(&mut boots, [7; 16], Duration::from_secs(3));
+            enter(&mut record, [7; 16], Duration::from_secs(3));
         }
+        let boots = &record.boots;
         assert_eq!(boots.len(), 1, "five starts in one boot are one boot");
         assert_eq!(boots[0].starts, 5);
         for id in 0..40 {
-            enter(&mut boots, [id; 16], Duration::ZERO);
+            enter(&mut record, [id; 16], Duration::ZERO);
         }
-        assert_eq!(boots.len(), BOOTS_MAX, "the list is bounded");
+        assert_eq!(record.boots.len(), BOOTS_MAX, "the list is bounded");
+    }
+
+    /// The sixth restart within five minutes is one too many; a life that ended in order, another
+    /// boot, and restarts that are long ago count nothing.
+    #[test]
+    fn boot_guard_bars_a_daemon_that_dies_again_and_again() {
+        let mut record = Record::default();
+        let mut start = |uptime_s: u64, boot: u8, clean: bool| {
+            enter(&mut record, [boot; 16], Duration::from_secs(uptime_s));
+            let now = Duration::from_secs(uptime_s);
+            let found = restart_loop(&record.restarts, 5, WINDOW, now);
+            if let Some(last) = record.boots.last_mut() {
+                last.clean = clean;
+            }
+            (found, record.restarts.len())
+        };
+        for number in 0..6 {
+            let restarts = usize::try_from(number).unwrap_or_default();
+            assert_eq!(start(10 + number, 1, false), (None, restarts));
+        }
+        assert_eq!(start(16, 1, false), (Some(6), 6));
+        assert_eq!(start(400, 1, true), (None, 7), "all but one are long ago");
+        assert_eq!(start(401, 1, false), (None, 0), "it ended in order");
+        assert_eq!(start(402, 1, false), (None, 1));
+        assert_eq!(start(1, 2, false), (None, 0), "another boot");
+        for _ in 0..40 {
+            start(2, 2, false);
+        }
+        assert_eq!(record.restarts.len(), RESTARTS_MAX, "the list is bounded");
     }
 }

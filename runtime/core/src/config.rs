@@ -287,6 +287,10 @@ pub struct Policy {
     pub all_pacified: AllPacified,
     /// More unclean boots than this within the window pacify.
     pub boot_limit: u32,
+    /// More restarts of the daemon than this within the window, each after a life that did not
+    /// end in order, pacify; 1 to 15.
+    #[serde(default = "restart_limit")]
+    pub restart_limit: u32,
     /// Sum of uptimes below which unclean boots are a loop (D16).
     pub boot_window: Duration,
     /// After more moves of the role than this within the window it stays where it can serve; 0 sets
@@ -300,6 +304,11 @@ pub struct Policy {
 
 /// No limit to moves of the role is higher than this.
 pub const FLAP_LIMIT_MAX: u32 = 100;
+
+/// A supervisor starts a daemon again within a second: what has died so often will again.
+const fn restart_limit() -> u32 {
+    5
+}
 
 /// Three times there and back.
 const fn flap_limit() -> u32 {
@@ -322,6 +331,7 @@ impl Default for Policy {
             detection: Detection::Fast,
             all_pacified: AllPacified::Serve,
             boot_limit: 3,
+            restart_limit: restart_limit(),
             boot_window: Duration::from_secs(300),
             flap_limit: flap_limit(),
             flap_window: flap_window(),

@@ -28,6 +28,11 @@ pub enum Cause {
         /// Boots counted.
         boots: u32,
     },
+    /// Too many restarts of the daemon in too little time.
+    RestartLoop {
+        /// Restarts counted.
+        restarts: u32,
+    },
     /// A peer claimed with this node's consent.
     ClaimHeard {
         /// The new active.
@@ -103,6 +108,12 @@ impl fmt::Display for Cause {
             Self::Alone => f.write_str("no peer was heard within the initial wait"),
             Self::AllPacified => f.write_str("every node is pacified and the policy is to serve"),
             Self::BootLoop { boots } => write!(f, "{boots} boots within the boot window"),
+            Self::RestartLoop { restarts } => {
+                write!(
+                    f,
+                    "{restarts} restarts of the daemon within the boot window"
+                )
+            }
             Self::ClaimHeard { peer } => write!(f, "node {peer} took the role as agreed"),
             Self::ColdStart => f.write_str("best ranked of the nodes present, none was active"),
             Self::Commanded => f.write_str("an operator's command"),

@@ -131,6 +131,7 @@ pub(super) fn policy(raw: &Raw) -> Policy {
             .as_ref()
             .map_or(house.all_pacified, |it| *it.get_ref()),
         boot_limit: limit(&policy.boot_limit).unwrap_or(house.boot_limit),
+        restart_limit: limit(&policy.restart_limit).unwrap_or(house.restart_limit),
         boot_window: window("boot_window").unwrap_or(house.boot_window),
         flap_limit: limit(&policy.flap_limit).unwrap_or(house.flap_limit),
         flap_window: window("flap_window").unwrap_or(house.flap_window),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use steadfast_core::boot::BOOTS_MAX;
+use steadfast_core::boot::{BOOTS_MAX, RESTARTS_MAX};
 use steadfast_core::config::{
     AllPacified, Detection, FLAP_LIMIT_MAX, Isolation, OnFailure, Preempt,
 };
@@ -94,6 +94,7 @@ pub(super) struct Policy {
     pub(super) detection: Option<Spanned<Detection>>,
     pub(super) all_pacified: Option<Spanned<AllPacified>>,
     pub(super) boot_limit: Option<Spanned<u64>>,
+    pub(super) restart_limit: Option<Spanned<u64>>,
     pub(super) flap_limit: Option<Spanned<u64>>,
     pub(super) times: Times,
 }
@@ -417,6 +418,11 @@ fn policy(mut section: Section<'_>, findings: &mut Findings) -> Policy {
         boot_limit: section.number(
             Key::new("boot_limit", "3"),
             (1, BOOTS_MAX as u64 - 1),
+            findings,
+        ),
+        restart_limit: section.number(
+            Key::new("restart_limit", "5"),
+            (1, RESTARTS_MAX as u64 - 1),
             findings,
         ),
         flap_limit: section.number(

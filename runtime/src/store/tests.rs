@@ -45,6 +45,7 @@ fn record(epoch: u64) -> Record {
         epoch: Epoch(epoch),
         maintenance: true,
         retired: false,
+        restarts: vec![4, 9],
     }
 }
 

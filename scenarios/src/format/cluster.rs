@@ -23,6 +23,8 @@ pub struct Cluster {
     pub boot_limit: u8,
     /// Uptime within which boots are counted (R12.1).
     pub boot_window: Span,
+    /// More restarts of a daemon than this within `boot_window`, after crashes, pacify (R12.1).
+    pub restart_limit: u8,
     /// Checks that every gateway runs of its own health (R4.2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckSetup>,
@@ -93,6 +95,7 @@ impl Default for Cluster {
             all_pacified: AllPacified::Serve,
             boot_limit: 3,
             boot_window: Span::secs(300),
+            restart_limit: 5,
             checks: Vec::new(),
             dead_interval: Span::millis(300),
             detection: Detection::Fast,

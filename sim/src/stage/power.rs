@@ -32,6 +32,10 @@ const DARK_JITTER: Duration = Duration::from_micros(900);
 pub(crate) struct Reckoning {
     /// Ended boots: uptime, and whether they ended in order.
     past: Vec<(Duration, bool)>,
+    /// Starts of the daemon in this boot after a crash, as uptimes.
+    restarts: Vec<Duration>,
+    /// Whether the daemon's last life in this boot ended in order; none before the first.
+    ended: Option<bool>,
     /// Barred in its last boot, and not yet free.
     pub(crate) barred: bool,
 }
@@ -60,7 +64,7 @@ impl World<'_> {
             let past = setup.boots.iter().map(past).collect();
             self.observer.reckonings.push(Reckoning {
                 past,
-                barred: false,
+                ..Reckoning::default()
             });
             let jitter = Duration::from_nanos(random.between(0, most));
             if setup.powered {
@@ -282,6 +286,8 @@ impl World<'_> {
     fn reckon(&mut self, station: usize) {
         let cluster = &self.plan.cluster;
         let reckoning = &mut self.observer.reckonings[station];
+        reckoning.restarts.clear();
+        reckoning.ended = None;
         let window = cluster.boot_window.0;
         let mut sum = Duration::ZERO;
         let mut count = 1;
@@ -301,12 +307,34 @@ impl World<'_> {
         self.tell_barred();
     }
 
+    /// A daemon begins. Too many that follow a crash bar their gateway, too (R12.1).
+    pub(crate) fn reckon_start(&mut self, station: usize) {
+        let uptime = self.now.since(self.gateways[station].booted_at);
+        let cluster = &self.plan.cluster;
+        let reckoning = &mut self.observer.reckonings[station];
+        match reckoning.ended.take() {
+            Some(true) => reckoning.restarts.clear(),
+            Some(false) => reckoning.restarts.push(uptime),
+            None => {}
+        }
+        let since = uptime.saturating_sub(cluster.boot_window.0);
+        let within = reckoning.restarts.iter().filter(|at| **at >= since);
+        reckoning.barred |= within.count() > usize::from(cluster.restart_limit);
+        self.tell_barred();
+    }
+
+    /// A daemon's life is over.
+    pub(crate) fn reckon_end(&mut self, station: usize, in_order: bool) {
+        self.observer.reckonings[station].ended = Some(in_order);
+    }
+
     /// An operator's word ends a bar.
     pub(crate) fn operator_cleared(&mut self, station: usize, command: CommandName) {
         if command == CommandName::ClearPacified && self.gateways[station].daemon.is_some() {
             let reckoning = &mut self.observer.reckonings[station];
             reckoning.barred = false;
             reckoning.past.clear();
+            reckoning.restarts.clear();
             self.tell_barred();
         }
     }

@@ -65,6 +65,7 @@ impl World<'_> {
         let body = self.body(station, life);
         let ports = self.configs[station].ports.len();
         self.gateways[station].daemon = Some(Daemon::new(body, life, self.now, ports));
+        self.reckon_start(station);
         self.see_links(station);
         self.begin_certificate(station);
         self.begin_hooks(station, life);
@@ -139,7 +140,11 @@ impl World<'_> {
         self.gateways[station].kernel.set_translates(false);
         let passes = self.gateways[station].passage.take().is_some();
         self.gateways[station].hooks = None;
-        if self.withdraw_daemon(station) || passes {
+        let crashes = self.withdraw_daemon(station);
+        if crashes {
+            self.reckon_end(station, false);
+        }
+        if crashes || passes {
             self.tell_process(station, ProcessState::Killed);
         }
     }
@@ -173,6 +178,7 @@ impl World<'_> {
         let life = self.gateways[station].daemon.as_ref().map(|it| it.life);
         if let Some(life) = life {
             self.withdraw_daemon(station);
+            self.reckon_end(station, true);
             self.close_hooks(station);
             let again = false;
             self.gateways[station].passage = Some(Passage::Ending { life, again });

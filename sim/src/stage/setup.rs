@@ -203,6 +203,7 @@ fn policy(cluster: &Cluster, gateway: &format::Gateway, setup: &GatewaySetup) ->
             format::AllPacified::Serve => config::AllPacified::Serve,
         },
         boot_limit: u32::from(cluster.boot_limit),
+        restart_limit: u32::from(cluster.restart_limit),
         boot_window: cluster.boot_window.0,
         flap_limit: u32::from(cluster.flap_limit),
         flap_window: cluster.flap_window.0,

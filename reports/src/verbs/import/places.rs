@@ -173,6 +173,7 @@ pub(super) fn cluster(facts: &ConfigFacts, unsaid: &mut Vec<String>) -> Cluster 
         all_pacified: policy.all_pacified.into(),
         boot_limit: u8::try_from(policy.boot_limit).unwrap_or(u8::MAX),
         boot_window: Span(policy.boot_window),
+        restart_limit: u8::try_from(policy.restart_limit).unwrap_or(u8::MAX),
         // How often they are run stands in the results alone.
         checks: Vec::new(),
         dead_interval: Span(timing.dead_interval),

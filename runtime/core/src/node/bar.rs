@@ -1,5 +1,5 @@
-//! The bar of a boot loop while the daemon runs (R12.1, D16): who is barred, until when, and what
-//! of this boot is written down for the next one's judgement.
+//! The bar of a loop of boots, or of the daemon's restarts, while the daemon runs (R12.1, D16): who
+//! is barred, until when, and what of this boot is written down for the next one's judgement.
 //!
 //! The bar is in the record and not in the role: a barred node may be taken out of service and put
 //! back, and where all are barred one of them may serve. Whatever it was meanwhile, it is
@@ -16,7 +16,7 @@ use core::time::Duration;
 use super::Node;
 use super::vacancy::peer_candidate;
 use crate::RequestId;
-use crate::boot::{BootRecord, Clearance, UPTIME_MARKS, clearance};
+use crate::boot::{BootRecord, Clearance, UPTIME_MARKS, clearance, restart_loop};
 use crate::config::AllPacified;
 use crate::effect::{Alert, Rejection};
 use crate::peer::Peer;
@@ -31,8 +31,14 @@ impl Node {
     /// out of service, and when it is put back.
     pub(super) fn bar_at_start(&mut self) -> bool {
         let policy = self.config.policy;
-        let clearance = clearance(&self.record.boots, policy.boot_limit, policy.boot_window);
-        let Clearance::Pacified { boots, .. } = clearance else {
+        let record = &self.record;
+        let (window, now) = (policy.boot_window, self.uptime_at_start);
+        let restarts = restart_loop(&record.restarts, policy.restart_limit, window, now);
+        let why = match clearance(&record.boots, policy.boot_limit, window) {
+            Clearance::Pacified { boots, .. } => Some(Cause::BootLoop { boots }),
+            Clearance::Cleared => restarts.map(|restarts| Cause::RestartLoop { restarts }),
+        };
+        let Some(why) = why else {
             return false;
         };
         if let Some(current) = self.record.boots.last_mut() {
@@ -40,7 +46,7 @@ impl Node {
         }
         self.raise(Alert::Pacified);
         let bars = self.out_of_service().is_none();
-        bars && self.turn(RoleEvent::Barred, Cause::BootLoop { boots })
+        bars && self.turn(RoleEvent::Barred, why)
     }
 
     /// Whether the record bars this node.
@@ -109,6 +115,7 @@ impl Node {
             self.reply(request, Err(Rejection::NotNow));
             return;
         }
+        self.record.restarts.clear();
         let current = self.record.boots.pop();
         self.record.boots.clear();
         self.record.boots.extend(current.map(|boot| BootRecord {

@@ -260,7 +260,7 @@ impl Node {
             .map(|peer| Peer::new(peer.node, peer.units.clone(), ports.len(), &secret))
             .collect();
         let mut record = boot.restored;
-        enter(&mut record.boots, boot.kernel_boot, boot.uptime);
+        enter(&mut record, boot.kernel_boot, boot.uptime);
         let mut node = Self {
             boot: BootId(derive(&secret, b"boot", 0)),
             rules,

@@ -51,7 +51,7 @@ pub(super) const TIMING: [(&str, &str, &str); 11] = [
     ("round", "\"1ms\"", "between two rounds of questions"),
 ];
 /// Keys of `[policy]`.
-pub(super) const POLICY: [(&str, &str, &str); 11] = [
+pub(super) const POLICY: [(&str, &str, &str); 12] = [
     (
         "preempt",
         "\"never\"",
@@ -86,6 +86,11 @@ pub(super) const POLICY: [(&str, &str, &str); 11] = [
         "boot_window",
         "\"5min\"",
         "... within this uptime bar a node",
+    ),
+    (
+        "restart_limit",
+        "5",
+        "so do more restarts of its daemon than this, after crashes",
     ),
     (
         "flap_limit",

@@ -95,6 +95,10 @@ pub(super) fn kept(raw: &Raw, text: &str) -> Vec<(&'static str, String)> {
             policy.all_pacified.as_ref().map(Spanned::span),
         ),
         ("boot_limit", policy.boot_limit.as_ref().map(Spanned::span)),
+        (
+            "restart_limit",
+            policy.restart_limit.as_ref().map(Spanned::span),
+        ),
         ("flap_limit", policy.flap_limit.as_ref().map(Spanned::span)),
     ];
     let written = |(name, place): (&'static str, Option<_>)| Some((name, slice(place?)));

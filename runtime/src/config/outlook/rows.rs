@@ -262,8 +262,9 @@ impl View<'_> {
     fn boot_loop(&self) -> Row {
         let policy = &self.config.policy;
         let reason = format!(
-            "more than {} unclean boots within {} of uptime bar a node",
+            "more than {} unclean boots, or {} crashes of the daemon, within {} bar a node",
             policy.boot_limit,
+            policy.restart_limit,
             show(policy.boot_window)
         );
         let outage = match policy.all_pacified {
